@@ -1,0 +1,69 @@
+"""The entry point and the only place where an exception becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from deploytool.errors import DeploytoolError, ExitCode, Interrupted, UsageError
+from deploytool.output import Output
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Never raises."""
+    import typer
+    from typer.exceptions import TyperException
+
+    from deploytool.cli import app
+
+    output = Output(as_json="--json" in arguments, verbose=_wants_more(arguments))
+    try:
+        code = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="deploytool", standalone_mode=False
+        )
+        return code if isinstance(code, int) else ExitCode.DONE
+    except DeploytoolError as error:
+        return _fail(output, error)
+    except TyperException as error:
+        return _fail(output, _usage(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(output, Interrupted("Interrupted", code="interrupted"))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.FAILED
+    except Exception as error:
+        return _fail(output, _unexpected(error), cause=error)
+
+
+def _wants_more(arguments: Sequence[str]) -> bool:
+    return "--verbose" in arguments or "-v" in arguments
+
+
+def _fail(output: Output, error: DeploytoolError, cause: BaseException | None = None) -> int:
+    output.error(error)
+    if output.verbose:
+        output.traceback(cause or error)
+    return error.exit_code
+
+
+def _usage(error: Exception) -> UsageError:
+    format_message = getattr(error, "format_message", lambda: str(error))
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "deploytool"
+    return UsageError(format_message(), code="usage", hint=f"see `{path} --help`")
+
+
+def _unexpected(error: Exception) -> DeploytoolError:
+    return DeploytoolError(
+        f"deploytool met an error it does not know: {type(error).__name__}: {error}",
+        code="unexpected",
+        hint="run it again with --verbose to see where, and please report it",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What all commands share: the options that work everywhere and the one error boundary.
+
+A command is a function that takes a `Session` and its own options, calls one function of the
+library and hands the result to `session.output`. `@command` adds the shared options to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploytool.output import Output
+
+if TYPE_CHECKING:
+    from deploytool.config import LoadedConfig
+    from deploytool.spec import AppSpec
+
+Environment = Annotated[
+    str | None,
+    typer.Option("--env", "-e", envvar="DEPLOYTOOL_ENV", help="The environment to work on."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more, tracebacks too.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+SHARED = {"env": Environment, "as_json": AsJson, "verbose": Verbose, "yes": Yes}
+DEFAULTS = {"env": None, "as_json": False, "verbose": False, "yes": False}
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(self, *, env: str | None, as_json: bool, verbose: bool, yes: bool) -> None:
+        self.env = env
+        self.yes = yes
+        self.output = Output(as_json=as_json, verbose=verbose)
+        self.flags: dict[str, tuple[str, Any]] = {}
+
+    @cached_property
+    def config(self) -> LoadedConfig:
+        """The project's configuration in the chosen environment. Raises ConfigError."""
+        from deploytool.config import load
+
+        loaded = load(Path.cwd(), environment=self.env, flags=self.flags)
+        for warning in loaded.warnings:
+            self.output.warn(warning)
+        return loaded
+
+    @cached_property
+    def spec(self) -> AppSpec:
+        """The app that the configuration describes. Raises ConfigError."""
+        return self.config.app_spec()
+
+
+def command(group: typer.Typer, name: str, **settings: Any) -> Callable[..., Callable[..., None]]:
+    """Register a function as a command that has the shared options and a `Session`."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def wrapper(**options: Any) -> None:
+            shared = {key: options.pop(key) for key in SHARED}
+            function(Session(**shared), **options)
+
+        wrapper.__signature__ = _with_shared_options(function)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {
+            parameter.name: parameter.annotation
+            for parameter in wrapper.__signature__.parameters.values()  # type: ignore[attr-defined]
+        }
+        del wrapper.__wrapped__
+        group.command(name, **settings)(wrapper)
+        return wrapper
+
+    return register
+
+
+def _with_shared_options(function: Callable[..., None]) -> inspect.Signature:
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[key], annotation=annotation
+        )
+        for key, annotation in SHARED.items()
+    ]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    return inspect.Signature(own + shared)

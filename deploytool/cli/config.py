@@ -1,0 +1,51 @@
+"""`config show` and `config schema`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from deploytool.cli.common import Session, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="The effective configuration and its schema.", no_args_is_help=True)
+    app.add_typer(group, name="config")
+
+    @command(group, "show")
+    def show(session: Session) -> None:
+        """Print every effective value and where it came from."""
+        settings = list(session.config.settings())
+
+        def human(console: Console) -> None:
+            from rich.table import Table
+
+            table = Table(box=None, pad_edge=False, header_style="quiet")
+            for title in ("key", "value", "source"):
+                table.add_column(title, overflow="fold")
+            for setting in settings:
+                style = "quiet" if setting.source == "default" else ""
+                table.add_row(setting.path, json.dumps(setting.value), setting.source, style=style)
+            console.print(table)
+
+        data = {
+            "environment": session.env,
+            "file": str(session.config.file),
+            "settings": [setting._asdict() for setting in settings],
+        }
+        session.output.result(data, human)
+
+    @command(group, "schema")
+    def schema(session: Session) -> None:
+        """Print the JSON Schema of [tool.deploytool], for editors."""
+        from deploytool.config import schema as config_schema
+
+        described = config_schema()
+        session.output.result(
+            described, lambda _: session.output.raw(json.dumps(described, indent=2) + "\n")
+        )

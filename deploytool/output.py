@@ -1,0 +1,171 @@
+"""What people and scripts see; the only module that prints.
+
+Results go to standard output, everything on the way there to standard error. With `--json`,
+standard output is exactly one object: {"data": …, "warnings": […]} or
+{"error": {"code", "message", "hint"}}. Rich is imported when something is first shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from deploytool.errors import DeploytoolError, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console, RenderableType
+
+COLOURS = {
+    "good": "green",
+    "bad": "bold red",
+    "busy": "yellow",
+    "quiet": "dim",
+    "name": "bold",
+    "added": "green",
+    "removed": "red",
+    "changed": "yellow",
+}
+
+
+class Output:
+    """One command's output: for a person on a terminal, a log of a CI job, or a script."""
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self.as_json = as_json
+        self.verbose = verbose
+        self.warnings: list[str] = []
+        self._consoles: dict[str, Console] = {}
+
+    @property
+    def console(self) -> Console:
+        """Standard output."""
+        return self._console("stdout")
+
+    @property
+    def progress(self) -> Console:
+        """Standard error."""
+        return self._console("stderr")
+
+    def _console(self, stream: str) -> Console:
+        if stream not in self._consoles:
+            from rich.console import Console
+            from rich.theme import Theme
+
+            console = Console(
+                stderr=stream == "stderr",
+                width=None if getattr(sys, stream).isatty() else 160,
+                theme=Theme(COLOURS),
+                highlight=False,
+                emoji=False,
+                soft_wrap=True,
+            )
+            self._consoles[stream] = console
+        return self._consoles[stream]
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody can be asked, and sees things move."""
+        return not self.as_json and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def step(self, text: str) -> None:
+        """The next thing that is being done."""
+        self.progress.print("[good]●[/] ", end="")
+        self.progress.print(text, markup=False)
+
+    def line(self, text: str) -> None:
+        """A line of somebody else's output: a build's, a log's."""
+        self.progress.print(f"  {text}", style="quiet", markup=False)
+
+    def debug(self, text: str) -> None:
+        if self.verbose:
+            self.progress.print(f"  {text}", style="quiet", markup=False)
+
+    def warn(self, text: str) -> None:
+        """Something to know that is no failure; part of the JSON object too."""
+        if text in self.warnings:
+            return
+        self.warnings.append(text)
+        if not self.as_json:
+            self.progress.print("[busy]![/] ", end="")
+            self.progress.print(text, markup=False)
+
+    def result(self, data: BaseModel | dict[str, Any], human: Callable[[Console], None]) -> None:
+        """What the command was run for. Called once, last."""
+        if self.as_json:
+            plain = data if isinstance(data, dict) else data.model_dump(mode="json")
+            self._write_json({"data": plain, "warnings": self.warnings})
+        else:
+            human(self.console)
+
+    def raw(self, text: str) -> None:
+        """Bytes for a file or a pipe: a rendered stack, a schema."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def error(self, error: DeploytoolError) -> None:
+        if self.as_json:
+            body: dict[str, Any] = {
+                "code": error.code,
+                "message": error.message,
+                "hint": error.hint,
+            }
+            if error.details:
+                body["details"] = list(error.details)
+            self._write_json({"error": body})
+            return
+        self.progress.print("[bad]✗[/] ", end="")
+        self.progress.print(error.message, markup=False)
+        for detail in error.details:
+            self.progress.print(f"    {detail}", style="quiet", markup=False)
+        if error.hint:
+            self.progress.print("  [name]→[/] ", end="")
+            self.progress.print(error.hint, markup=False)
+
+    def traceback(self, error: BaseException) -> None:
+        """For `--verbose`. Never with the values of variables: they hold secrets."""
+        import traceback
+
+        self.progress.print(
+            "".join(traceback.format_exception(error)), style="quiet", markup=False, end=""
+        )
+
+    def confirm(self, question: str) -> bool:
+        """Ask, on a terminal. Without one nobody can answer, and the caller said no `--yes`."""
+        if not self.interactive:
+            return True
+        self.progress.print(f"[name]{question}[/] [quiet]\\[y/N][/] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def require_confirmation(self, question: str, *, assume_yes: bool) -> bool:
+        """Like `confirm`, for what destroys: without a terminal it takes `--yes`.
+
+        Raises UsageError when nobody can be asked and `--yes` is missing.
+        """
+        if assume_yes:
+            return True
+        if not self.interactive:
+            raise UsageError(
+                "This needs a confirmation, and there is no terminal to ask on",
+                code="confirmation_required",
+                hint="add --yes if you are sure",
+            )
+        return self.confirm(question)
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None] | None]:
+        """A part of the terminal that is redrawn; None where there is no terminal to redraw."""
+        if self.as_json or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.live import Live
+
+        with Live(console=self.progress, refresh_per_second=10, transient=True) as live:
+            yield lambda renderable: live.update(renderable)
+
+    def _write_json(self, value: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.flush()

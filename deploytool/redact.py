@@ -1,0 +1,25 @@
+"""Keeping secrets out of what people see."""
+
+import re
+
+_SECRET = re.compile(
+    r"(passw(or)?d|passphrase|secret|token|api_?key|private_?key|access_?key|credential|dsn$)",
+    re.IGNORECASE,
+)
+_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
+MASK = "••••••"
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name probably holds a secret: DB_PASSWORD, API_TOKEN."""
+    return bool(_SECRET.search(name)) and not name.upper().endswith("_FILE")
+
+
+def mask(name: str, value: str) -> str:
+    """The value, unless its name or its form says that it is a secret."""
+    return MASK if value and looks_secret(name) else hide_passwords(value)
+
+
+def hide_passwords(text: str) -> str:
+    """The text without the passwords of the URLs in it."""
+    return _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)

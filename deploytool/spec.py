@@ -1,0 +1,406 @@
+"""The one vocabulary: what an app is, independent of where its description came from.
+
+Everything is frozen, validated and complete: defaults are filled in here and nowhere else, so that
+a rendered file can write each of them out. Memory is in bytes, durations in milliseconds.
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import IPv4Network
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from deploytool.units import Duration, Memory
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_DOMAIN = re.compile(
+    r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+)
+
+
+def _name(value: str) -> str:
+    if not re.match(NAME_PATTERN, value) or len(value) > 40:
+        raise ValueError(
+            f"{value!r} cannot name anything on a cluster: use up to 40 lower-case letters, "
+            "digits and hyphens, with a letter or digit at both ends"
+        )
+    return value
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.match(value.lower()) or len(value) > 253:
+        raise ValueError(f"{value!r} is not a domain name: write it bare, like api.example.com")
+    return value.lower()
+
+
+def _secret_name(value: str) -> str:
+    if not re.match(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$", value):
+        raise ValueError(f"{value!r} cannot name a secret: use letters, digits and underscores")
+    return value
+
+
+def _env_name(value: str) -> str:
+    if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", value):
+        raise ValueError(f"{value!r} is not the name of an environment variable")
+    return value
+
+
+def _env_value(value: object) -> object:
+    """TOML's numbers and booleans are what people write for variables; they become text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+def _no_control_characters(value: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError(f"{value!r} contains a control character")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a NUL character cannot be passed to a process")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Domain = Annotated[str, AfterValidator(_domain)]
+SecretName = Annotated[str, AfterValidator(_secret_name)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
+Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
+Argument = Annotated[str, AfterValidator(_no_nul)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+Cores = Annotated[float, Field(gt=0, le=1024)]
+
+
+class Backend(StrEnum):
+    SWARM = "swarm"
+    NOMAD = "nomad"
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class HealthCheck(Model):
+    """An HTTP request that the cluster makes inside each replica; 2xx and 3xx are healthy."""
+
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
+    """Path of the request, for example "/health"."""
+    interval: Duration = 5_000
+    """Time between two checks of a replica that is up."""
+    timeout: Duration = 3_000
+    """A check that takes longer has failed."""
+    retries: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """This many failures in a row make a replica unhealthy, and the cluster replaces it."""
+    start_period: Duration = 20_000
+    """Failures in this time after the start do not count: set it to what a start may take."""
+    start_interval: Duration = 500
+    """Time between two checks during `start_period` (engines with API 1.44 or newer)."""
+
+
+class Restart(Model):
+    """What the cluster does when a replica's process ends."""
+
+    condition: Literal["any", "on-failure", "none"] = "any"
+    """"any" restarts always, "on-failure" only after a failure, "none" never."""
+    delay: Duration = 5_000
+    """Time before a replacement starts."""
+    max_attempts: Count = 0
+    """Give up after this many restarts within `window`; 0 never gives up."""
+    window: Duration = 0
+    """Time over which `max_attempts` counts; 0 is for ever."""
+
+
+class Update(Model):
+    """How the replicas of a running service are replaced by those of the next release."""
+
+    parallelism: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """Replicas replaced at the same time."""
+    order: Literal["start-first", "stop-first"] = "start-first"
+    """Whether the new replica runs before the old one is stopped."""
+    delay: Duration = 0
+    """Time between two batches."""
+    monitor: Duration = 5_000
+    """A replica that fails within this time after it started has failed the update."""
+    on_failure: Literal["rollback", "pause"] = "rollback"
+    """Back to the previous release, or stay where it stopped for somebody to look at."""
+    max_failure_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of failed replicas that an update may have and go on."""
+
+
+class Placement(Model):
+    """Where replicas may run."""
+
+    constraints: tuple[Annotated[str, Field(pattern=r"^[^=!]+(==|!=)[^=!]+$")], ...] = ()
+    """Expressions a node has to meet, for example "node.labels.disk == ssd"."""
+    spread: tuple[Line, ...] = ()
+    """Attributes over whose values replicas are spread evenly, for example "node.labels.zone"."""
+    max_per_node: Count = 0
+    """At most this many replicas on one node; 0 is no limit."""
+
+
+class Publish(Model):
+    """A port of the node that leads to the service without the proxy."""
+
+    port: Port
+    """Port on the node."""
+    target: Port | None = None
+    """Port of the process; by default the service's `port`."""
+    mode: Literal["host", "ingress"] = "ingress"
+    """"host": on the nodes that run a replica; "ingress": on every node, balanced."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+class Logging(Model):
+    """How much of a replica's output its node keeps."""
+
+    max_size: Memory = 10 * 2**20
+    """Size at which a log file is rotated."""
+    max_files: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """Rotated files kept per replica."""
+
+
+class Volume(Model):
+    """Something mounted into each replica: a named volume or a path of the node."""
+
+    source: str
+    target: Annotated[str, Field(pattern=r"^/[^:]*$")]
+    read_only: bool = False
+
+    @property
+    def is_bind(self) -> bool:
+        return self.source.startswith("/")
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.target}" + (":ro" if self.read_only else "")
+
+
+def _read_volume(value: object) -> object:
+    """ "data:/data" or "/host/path:/path:ro", as people write it everywhere else."""
+    if not isinstance(value, str):
+        return value
+    parts = value.split(":")
+    known_mode = len(parts) == 2 or (len(parts) == 3 and parts[2] in ("ro", "rw"))
+    source_ok = parts[0].startswith("/") or re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", parts[0])
+    if not known_mode or not source_ok or not parts[1].startswith("/"):
+        raise ValueError(f'write a volume as "name:/path" or "/on/node:/path:ro", not {value!r}')
+    return {"source": parts[0], "target": parts[1], "read_only": parts[-1] == "ro"}
+
+
+VolumeText = Annotated[
+    Volume,
+    BeforeValidator(_read_volume),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["data:/data"]}),
+]
+
+
+def _read_publish(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+class Service(Model):
+    """One kind of process of an app and everything the cluster has to know to run it."""
+
+    name: Name
+    """The name it has under [services]."""
+    image: Line | None = None
+    """A ready image, for a service that is not built from the project, for example "redis:8"."""
+    replicas: Count = 1
+    """How many of it run, one process each."""
+    port: Port | None = None
+    """The port that the process listens on; none for a background worker."""
+    command: tuple[Argument, ...] | None = None
+    """The process. Default: one Uvicorn process for the entrypoint; [] is the image's own."""
+    prestart: tuple[Argument, ...] = ()
+    """A command that each replica runs before its process, for steps that may run many times."""
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    """Environment variables. Never secrets: those are `secrets`."""
+    secrets: tuple[SecretName, ...] = ()
+    """Secrets of the cluster, each a file /run/secrets/NAME."""
+    memory: Memory | None = None
+    """Memory reserved for each replica: what the cluster schedules by."""
+    memory_limit: Memory | None = None
+    """A replica that uses more is killed."""
+    cpu: Cores | None = None
+    """Cores reserved for each replica."""
+    cpu_limit: Cores | None = None
+    """Cores a replica can use at most."""
+    domains: tuple[Domain, ...] = ()
+    """Names at which the proxy serves it."""
+    path_prefix: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./~-]*$")] = "/"
+    """The part of the domains' paths that is this service's."""
+    publish: Annotated[tuple[Publish, ...], BeforeValidator(_read_publish)] = ()
+    """Ports of the nodes, instead of or beside the proxy."""
+    drain: Duration = 5_000
+    """Keep serving this long after the proxy was told to stop sending."""
+    stop_grace: Duration = 30_000
+    """Time from the request to stop until the process is killed."""
+    volumes: tuple[VolumeText, ...] = ()
+    """What is mounted, as "name:/path"."""
+    read_only: bool = True
+    """Whether the image's own files are read-only; /tmp is always writable."""
+    user: Line | None = None
+    """User that the process runs as; by default the image's."""
+    capabilities: tuple[Annotated[str, Field(pattern=r"^[A-Z_]+$")], ...] = ()
+    """Linux capabilities that the process keeps; all others are dropped."""
+    labels: dict[Line, str] = Field(default_factory=dict)
+    """Labels of the service on the cluster, for example for the proxy's middlewares."""
+    networks: tuple[Line, ...] = ()
+    """Further networks of the cluster, which must exist."""
+    healthcheck: HealthCheck | None = None
+    restart: Restart = Restart()
+    update: Update = Update()
+    placement: Placement = Placement()
+    logging: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for reserved, limit, what in (
+            (self.memory, self.memory_limit, "memory"),
+            (self.cpu, self.cpu_limit, "cpu"),
+        ):
+            if reserved is not None and limit is not None and reserved > limit:
+                raise ValueError(f"{what} reserves more than {what}_limit allows")
+        if self.port is None:
+            for key, value in (("domains", self.domains), ("healthcheck", self.healthcheck)):
+                if value:
+                    raise ValueError(f"{key} needs a port: set the one the process listens on")
+            if any(publish.target is None for publish in self.publish):
+                raise ValueError("publish needs a target, or a port of the service")
+        if self.drain >= self.stop_grace and self.stop_grace:
+            raise ValueError("drain must be shorter than stop_grace, which includes it")
+        targets = [volume.target for volume in self.volumes]
+        if len(set(targets)) != len(targets):
+            raise ValueError("two volumes are mounted at the same path")
+        asked_for = self.update.order if "order" in self.update.model_fields_set else None
+        if asked_for == "start-first" and self.update_order == "stop-first":
+            raise ValueError(
+                'a port published in mode "host" can be held by one replica at a time: '
+                'update.order has to be "stop-first"'
+            )
+        return self
+
+    @property
+    def update_order(self) -> Literal["start-first", "stop-first"]:
+        """`update.order`, or stop-first where the old replica holds a port that the new needs."""
+        host_port = any(publish.mode == "host" for publish in self.publish)
+        return "stop-first" if host_port else self.update.order
+
+    @property
+    def surge(self) -> int:
+        """Replicas that run on top of `replicas` during an update."""
+        if self.update_order == "stop-first":
+            return 0
+        return min(self.update.parallelism, self.replicas)
+
+
+class ReleaseStep(Model):
+    """What runs once per release, in its own container, before any replica changes."""
+
+    command: Annotated[tuple[Argument, ...], Field(min_length=1)]
+    timeout: Duration = 600_000
+    service: Name | None = None
+    """The service whose environment, secrets and networks it gets; by default the first with a
+    port."""
+
+
+class ProxySettings(Model):
+    """The load balancer that all apps of a cluster share."""
+
+    network: Line = "deploytool-proxy"
+    """The network that the proxy and the services it serves are on."""
+    subnet: Annotated[str, AfterValidator(lambda v: str(_subnet(v)))] = "10.253.0.0/20"
+    """The addresses of that network: the only ones whose forwarded headers an app trusts."""
+    http_port: Port = 80
+    """Port of the proxy for HTTP on its node."""
+    https_port: Port = 443
+    """Port of the proxy for HTTPS on its node."""
+    email: Line | None = None
+    """Address that the certificate authority may write to; with it, domains get HTTPS."""
+    acme_directory: Line = "https://acme-v02.api.letsencrypt.org/directory"
+    """Directory of the certificate authority."""
+    image: Line = "traefik:v3.7"
+    """Traefik 3.6.1 or newer."""
+
+
+def _subnet(value: str) -> IPv4Network:
+    try:
+        return IPv4Network(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a network: write it like "10.253.0.0/20"') from None
+
+
+class AppSpec(Model):
+    """One app in one environment, complete."""
+
+    name: Name
+    backend: Backend = Backend.SWARM
+    environment: str | None = None
+    image: Line
+    """Repository of the app's own image, without tag, for example registry.example.com/items."""
+    entrypoint: Line | None = None
+    """module:object of the FastAPI app."""
+    services: tuple[Service, ...]
+    release: ReleaseStep | None = None
+    proxy: ProxySettings = ProxySettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for service in self.services:
+            if needs_entrypoint(service) and self.entrypoint is None:
+                raise ValueError(
+                    f"services.{service.name} has neither a command nor a FastAPI app to run: "
+                    'set entrypoint = "module:app" or its command'
+                )
+        return self
+
+    def service(self, name: str) -> Service:
+        """The service of that name. Raises KeyError."""
+        return next((s for s in self.services if s.name == name), None) or _missing(name)
+
+
+def _missing(name: str) -> Service:
+    raise KeyError(name)
+
+
+def needs_entrypoint(service: Service) -> bool:
+    """Whether the default command is meant: an HTTP service of the app's own image."""
+    return service.command is None and service.image is None and service.port is not None
+
+
+class Release(Model):
+    """An app at one point of its history: what ran, with which images, who wanted it and when."""
+
+    number: int
+    spec: AppSpec
+    images: dict[str, str]
+    """Service name → image reference with digest."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Service name → the reference that people know the image by."""
+    commit: str | None = None
+    by: str
+    at: datetime
+    note: str = ""
+    """What made it, when not a deploy: "rollback to v3", "scale web=6"."""
+
+    @property
+    def id(self) -> str:
+        return f"v{self.number}"

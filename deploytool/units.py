@@ -1,0 +1,78 @@
+"""Memory and time as people write them: "256MiB", "30s", "1m30s"."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+BINARY = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+DECIMAL = {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*(B|[KMGT]iB|[kKMGT]B)$"
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+
+
+def parse_memory(value: object) -> int:
+    """Bytes of "256MiB" and the like.
+
+    Raises ValueError, with the way to write it, for anything else: a number without a unit is
+    not guessed at.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.match(MEMORY_PATTERN, text):
+        raise ValueError(f'write memory with a unit, for example "256MiB" or "1GiB", not {value!r}')
+    number, unit = re.match(r"([0-9.]+)\s*(\w+)", text).groups()  # type: ignore[union-attr]
+    size = round(float(number) * (BINARY | DECIMAL)[unit])
+    if size > 2**62:
+        raise ValueError(f"{value!r} is more memory than any machine has")
+    return size
+
+
+def format_memory(size: int) -> str:
+    """The shortest exact way to write a number of bytes: 268435456 is "256MiB"."""
+    for unit, factor in reversed(BINARY.items()):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+def parse_duration(value: object) -> int:
+    """Milliseconds of "30s", "500ms" or "1m30s". Raises ValueError for anything else."""
+    text = value.replace(" ", "") if isinstance(value, str) else ""
+    if not re.match(DURATION_PATTERN, text):
+        raise ValueError(f'write a duration with a unit, for example "30s" or "5m", not {value!r}')
+    total = sum(float(number) * MILLISECONDS[unit] for number, unit in _PART.findall(text))
+    if total > 365 * MILLISECONDS["d"]:
+        raise ValueError(f"{value!r} is longer than a year")
+    return round(total)
+
+
+def format_duration(milliseconds: int) -> str:
+    """The shortest exact way to write a duration: 90000 is "1m30s"."""
+    if not milliseconds:
+        return "0s"
+    parts = []
+    for unit in ("h", "m", "s", "ms"):
+        count, milliseconds = divmod(milliseconds, MILLISECONDS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+Memory = Annotated[
+    int,
+    BeforeValidator(parse_memory),
+    PlainSerializer(format_memory, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": MEMORY_PATTERN, "examples": ["256MiB"]}),
+]
+"""Bytes. Written with a unit, in files and in JSON alike."""
+
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s"]}),
+]
+"""Milliseconds. Written with a unit, in files and in JSON alike."""

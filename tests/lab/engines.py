@@ -1,0 +1,87 @@
+"""Docker engines of several Debian releases, unpacked beside the system."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.packages import unpack_programs, which
+from tests.lab.shell import LabError, say, try_run
+
+CHOICES = ("current", "trixie", "oldest")
+# What each choice means, best first: a suite whose programs do not run here is passed over.
+SUITES = {"current": ("sid", "trixie"), "trixie": ("trixie",), "oldest": ("bookworm",)}
+PROGRAMS = ("dockerd", "docker", "containerd", "docker-proxy", "containerd-shim-runc-v2")
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "deploytool")
+
+
+def chosen() -> str:
+    """The engine asked for by DEPLOYTOOL_LAB_ENGINE."""
+    choice = os.environ.get("DEPLOYTOOL_LAB_ENGINE") or "current"
+    if choice not in CHOICES:
+        raise LabError(f"no engine '{choice}': DEPLOYTOOL_LAB_ENGINE is one of {', '.join(CHOICES)}")
+    return choice
+
+
+@dataclass(frozen=True)
+class Engine:
+    suite: str
+    bin: Path
+
+    @property
+    def version(self) -> str:
+        return version_of(self.bin / "dockerd") or "unknown"
+
+    @property
+    def buildx(self) -> Path | None:
+        plugin = self.bin / "docker-buildx"
+        return plugin if plugin.exists() else None
+
+
+def version_of(program: Path) -> str | None:
+    """The version a program reports; None when it does not run on this machine."""
+    done = try_run([program, "--version"], timeout=20)
+    found = re.search(r"\d+\.\d+[.\d]*", done.stdout)
+    return found.group() if done.returncode == 0 and found else None
+
+
+def engine(choice: str) -> Engine:
+    for suite in SUITES[choice]:
+        candidate = unpacked(suite)
+        if runs(candidate):
+            return candidate
+        say(f"the engine of Debian {suite} does not run here")
+    raise LabError(f"no engine for '{choice}' runs on this machine")
+
+
+def unpacked(suite: str) -> Engine:
+    folder = cache_folder() / "engines" / suite
+    if not (folder / "dockerd").exists():
+        say(f"fetching the Docker engine of Debian {suite}")
+        wanted = ("docker.io", "containerd", "tini")
+        unpack_programs(suite, wanted, ("docker-cli", "docker-buildx"), folder)
+    complete(folder)
+    return Engine(suite, folder)
+
+
+def complete(folder: Path) -> None:
+    """docker-init is Debian's tini; runc is the system's, as newer ones need a newer libc."""
+    init, tini, runc = folder / "docker-init", folder / "tini-static", folder / "runc"
+    if tini.exists() and not init.exists():
+        init.symlink_to(tini.name)
+    system = which("runc")
+    if system and not runc.exists():
+        runc.unlink(missing_ok=True)
+        runc.symlink_to(system)
+
+
+def runs(candidate: Engine) -> bool:
+    versions = [version_of(candidate.bin / name) for name in ("dockerd", "docker", "containerd")]
+    present = all((candidate.bin / name).exists() for name in PROGRAMS)
+    return present and all(versions)

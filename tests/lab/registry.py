@@ -1,0 +1,77 @@
+"""The registry that all nodes pull from: Debian's docker-registry as a process."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import process
+from tests.lab.engines import cache_folder
+from tests.lab.packages import unpack_programs
+from tests.lab.shell import LabError, say, try_run, wait_until
+
+SUITES = ("trixie", "bookworm")
+
+SETTINGS = """\
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: {data}}}
+  cache: {{blobdescriptor: inmemory}}
+  delete: {{enabled: true}}
+http: {{addr: "{address}"}}
+"""
+
+
+@dataclass(frozen=True)
+class Registry:
+    address: str
+    folder: Path
+
+    @property
+    def pid_file(self) -> Path:
+        return self.folder / "pid"
+
+    @property
+    def running(self) -> bool:
+        return process.living(self.pid_file) is not None
+
+    def start(self) -> None:
+        if self.running:
+            return
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        settings = self.folder / "registry.yml"
+        settings.write_text(SETTINGS.format(data=data, address=self.address))
+        # Settings come from this file alone, whatever REGISTRY_* the caller has.
+        command = ["env", "-i", program(), "serve", settings]
+        process.spawn(command, self.folder / "registry.log", self.pid_file)
+
+    def wait(self) -> None:
+        wait_until(self.answers, f"registry answers on {self.address}", 20)
+
+    def answers(self) -> bool:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(f"http://{self.address}/v2/", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        process.stop(self.pid_file)
+
+
+def program() -> Path:
+    """The newest docker-registry that runs here."""
+    for suite in SUITES:
+        folder = cache_folder() / "registry" / suite
+        found = folder / "docker-registry"
+        if not found.exists():
+            say(f"fetching the registry of Debian {suite}")
+            unpack_programs(suite, ["docker-registry"], [], folder)
+        if try_run([found, "--version"], timeout=20).returncode == 0:
+            return found
+    raise LabError("no docker-registry of Debian runs on this machine")

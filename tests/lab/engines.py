@@ -25,7 +25,9 @@ def chosen() -> str:
     """The engine asked for by DEPLOYTOOL_LAB_ENGINE."""
     choice = os.environ.get("DEPLOYTOOL_LAB_ENGINE") or "current"
     if choice not in CHOICES:
-        raise LabError(f"no engine '{choice}': DEPLOYTOOL_LAB_ENGINE is one of {', '.join(CHOICES)}")
+        raise LabError(
+            f"no engine '{choice}': DEPLOYTOOL_LAB_ENGINE is one of {', '.join(CHOICES)}"
+        )
     return choice
 
 
@@ -64,17 +66,21 @@ def unpacked(suite: str) -> Engine:
     folder = cache_folder() / "engines" / suite
     if not (folder / "dockerd").exists():
         say(f"fetching the Docker engine of Debian {suite}")
-        wanted = ("docker.io", "containerd", "tini")
-        unpack_programs(suite, wanted, ("docker-cli", "docker-buildx"), folder)
+        wanted, optional = ("docker.io", "containerd"), ("docker-cli", "docker-buildx")
+        unpack_programs(suite, wanted, optional, folder)
     complete(folder)
     return Engine(suite, folder)
 
 
 def complete(folder: Path) -> None:
-    """docker-init is Debian's tini; runc is the system's, as newer ones need a newer libc."""
-    init, tini, runc = folder / "docker-init", folder / "tini-static", folder / "runc"
-    if tini.exists() and not init.exists():
-        init.symlink_to(tini.name)
+    """docker-init is Debian's tini, of a release that has it linked statically for any image;
+    runc is the system's, as newer ones need a newer libc."""
+    init, runc = folder / "docker-init", folder / "runc"
+    tini = cache_folder() / "init" / "tini-static"
+    if not tini.exists():
+        unpack_programs("bookworm", ("tini",), (), tini.parent)
+    if not init.exists():
+        init.symlink_to(tini)
     system = which("runc")
     if system and not runc.exists():
         runc.unlink(missing_ok=True)

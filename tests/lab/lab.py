@@ -249,9 +249,11 @@ class Lab:
     def wait_ready(self, node: Node | int, timeout: float = 60) -> None:
         """Ready on all sides: its own engine knows it is back, and so do the managers."""
         of = self.resolve(node)
-        wait_until(
-            lambda: of.answers() and in_swarm(of) and self.status_ready(of), f"{of.name} ready", timeout
-        )
+
+        def ready() -> bool:
+            return of.answers() and in_swarm(of) and self.status_ready(of)
+
+        wait_until(ready, f"{of.name} ready", timeout)
 
     def status_ready(self, of: Node) -> bool:
         try:
@@ -277,8 +279,10 @@ def stand_ins(*arguments: str, env: dict[str, str] | None = None) -> None:
 
 @contextlib.contextmanager
 def prepared_images() -> Iterator[None]:
-    """Make missing stand-ins while engines are fetched and started: the slowest goes first."""
-    prepare = subprocess.Popen([STAND_INS, "--prepare"], stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    """Missing stand-ins are made while engines are fetched and started."""
+    prepare = subprocess.Popen(
+        [STAND_INS, "--prepare"], stdin=subprocess.DEVNULL, stdout=sys.stderr
+    )
     try:
         yield
     except BaseException:

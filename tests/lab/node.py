@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +87,7 @@ class Node:
 
     def info(self, template: str) -> str:
         """A field of `docker info`; empty when the engine does not answer."""
-        command = [self.engine.bin / "docker", "info", "--format", template]
+        command: list[str | Path] = [self.engine.bin / "docker", "info", "--format", template]
         return try_run(command, env=self.env, timeout=20).stdout.strip()
 
     def run(self, *command: str, timeout: float = 600) -> str:
@@ -108,9 +107,8 @@ class Node:
             (self.folder / stale).unlink(missing_ok=True)
         isolate = ["nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"]
         engine = [self.engine.bin / "dockerd", "--config-file", self.write_settings()]
-        path: Mapping[str, str] = {"PATH": self.env["PATH"]}
         command = [*isolate, "sh", "-ec", BOOT, "sh", self.name, *engine]
-        process.spawn(command, self.log, self.pid_file, env=path)
+        process.spawn(command, self.log, self.pid_file, env={"PATH": self.env["PATH"]})
 
     def write_settings(self) -> Path:
         settings = self.folder / "daemon.json"

@@ -79,7 +79,9 @@ class Suite:
         return tree
 
 
-def unpack_programs(suite: str, packages: Sequence[str], optional: Sequence[str], dest: Path) -> None:
+def unpack_programs(
+    suite: str, packages: Sequence[str], optional: Sequence[str], dest: Path
+) -> None:
     """The programs of some packages of a suite into the folder `dest`, complete or not at all."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as temporary:

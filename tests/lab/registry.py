@@ -46,7 +46,7 @@ class Registry:
         settings = self.folder / "registry.yml"
         settings.write_text(SETTINGS.format(data=data, address=self.address))
         # Settings come from this file alone, whatever REGISTRY_* the caller has.
-        command = ["env", "-i", program(), "serve", settings]
+        command: list[str | Path] = ["env", "-i", program(), "serve", settings]
         process.spawn(command, self.folder / "registry.log", self.pid_file)
 
     def wait(self) -> None:

@@ -99,10 +99,12 @@ class Model(BaseModel):
 
 
 class HealthCheck(Model):
-    """An HTTP request that the cluster makes inside each replica; 2xx and 3xx are healthy."""
+    """What the cluster runs inside each replica to see whether it works."""
 
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
-    """Path of the request, for example "/health"."""
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = None
+    """Path of an HTTP request, for example "/health"; an answer of 2xx or 3xx is healthy."""
+    command: tuple[Argument, ...] = ()
+    """A command instead of a request; it is healthy when it exits with 0."""
     interval: Duration = 5_000
     """Time between two checks of a replica that is up."""
     timeout: Duration = 3_000
@@ -113,6 +115,12 @@ class HealthCheck(Model):
     """Failures in this time after the start do not count: set it to what a start may take."""
     start_interval: Duration = 500
     """Time between two checks during `start_period` (engines with API 1.44 or newer)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (not self.command):
+            raise ValueError("a health check has either a path or a command")
+        return self
 
 
 class Restart(Model):
@@ -280,7 +288,11 @@ class Service(Model):
             if reserved is not None and limit is not None and reserved > limit:
                 raise ValueError(f"{what} reserves more than {what}_limit allows")
         if self.port is None:
-            for key, value in (("domains", self.domains), ("healthcheck", self.healthcheck)):
+            needs_port = {
+                "domains": self.domains,
+                "healthcheck.path": self.healthcheck and self.healthcheck.path,
+            }
+            for key, value in needs_port.items():
                 if value:
                     raise ValueError(f"{key} needs a port: set the one the process listens on")
             if any(publish.target is None for publish in self.publish):
@@ -372,13 +384,32 @@ class AppSpec(Model):
                 )
         return self
 
-    def service(self, name: str) -> Service:
-        """The service of that name. Raises KeyError."""
-        return next((s for s in self.services if s.name == name), None) or _missing(name)
+    def hosts(self, service: Service) -> tuple[str, ...]:
+        """The names at which the proxy serves a service.
 
+        An app without any domain is reached at APP.localhost, which is enough to try it.
+        """
+        if service.domains:
+            return service.domains
+        has_domains = any(other.domains for other in self.services)
+        if needs_entrypoint(service) and not service.publish and not has_domains:
+            mains = [other.name for other in self.services if needs_entrypoint(other)]
+            prefix = "" if len(mains) == 1 or service.name == "web" else f"{service.name}."
+            return (f"{prefix}{self.name}.localhost",)
+        return ()
 
-def _missing(name: str) -> Service:
-    raise KeyError(name)
+    def command(self, service: Service) -> tuple[str, ...]:
+        """The process of a replica; empty where it is the image's own."""
+        if not needs_entrypoint(service):
+            return service.command or ()
+        graceful = max(1, (service.stop_grace - service.drain) // 1000 - 5)
+        root_path = service.path_prefix.rstrip("/")
+        return (
+            *("uvicorn", self.entrypoint or ""),
+            *("--host", "0.0.0.0", "--port", str(service.port), "--proxy-headers"),
+            *("--timeout-graceful-shutdown", str(graceful)),
+            *(("--root-path", root_path) if root_path else ()),
+        )
 
 
 def needs_entrypoint(service: Service) -> bool:
@@ -386,15 +417,24 @@ def needs_entrypoint(service: Service) -> bool:
     return service.command is None and service.image is None and service.port is not None
 
 
+class Image(Model):
+    """An image that a cluster can pull."""
+
+    reference: str
+    """repository@digest: what runs."""
+    tag: str
+    """repository:tag: what people know it by."""
+    platforms: tuple[tuple[str, str], ...] = ()
+    """(architecture, operating system) of each of its variants; empty where unknown."""
+
+
 class Release(Model):
     """An app at one point of its history: what ran, with which images, who wanted it and when."""
 
     number: int
     spec: AppSpec
-    images: dict[str, str]
-    """Service name → image reference with digest."""
-    tags: dict[str, str] = Field(default_factory=dict)
-    """Service name → the reference that people know the image by."""
+    images: dict[str, Image]
+    """Service name → its image."""
     commit: str | None = None
     by: str
     at: datetime

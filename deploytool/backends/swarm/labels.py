@@ -1,0 +1,11 @@
+"""The labels that tie things on a Swarm to an app, a stack and a release."""
+
+STACK = "com.docker.stack.namespace"
+IMAGE = "com.docker.stack.image"
+APP = "deploytool.app"
+RELEASE = "deploytool.release"
+OUTCOME = "deploytool.outcome"
+SECONDS = "deploytool.seconds"
+
+OF_RELEASE = (IMAGE, RELEASE)
+"""Labels that say which release, and so are no change of a service."""

@@ -1,0 +1,1 @@
+"""AppSpec → text, to be committed, reviewed, and deployed by other tools as well."""

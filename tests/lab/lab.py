@@ -133,19 +133,15 @@ class Lab:
 
     def clear(self) -> None:
         """Everything of this lab, also what a crashed one left."""
-        nodes = self.nodes
-        for node in nodes:
-            node.ask_to_stop()
-        for node in nodes:
+        for node in self.nodes:
             node.remove()
         self.registry_process.stop()
         self.network.down()
         with contextlib.suppress(OSError):
             network.restore_forwarding((self.folder / "forwarding").read_text().strip())
         shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in (self.folder.parent, Path("/run/docker"), Path("/run/containerd")):
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only when empty
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()  # only when no other lab is up
 
     def __enter__(self) -> Lab:
         return self

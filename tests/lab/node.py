@@ -15,12 +15,16 @@ from tests.lab.engines import Engine
 from tests.lab.network import Network
 from tests.lab.shell import LabError, run, try_run, wait_until
 
-# What is private to a machine: its name, its mounts, and what engines keep in /run.
+# What is private to a machine: its name, its mounts, and all of /run but what resolves names.
 BOOT = """
-hostname "$1"; shift
-for folder in /run/docker /run/containerd; do
-  mkdir -p "$folder"; mount -t tmpfs none "$folder"
+hostname "$1"; run=$2; shift 2
+mkdir -p "$run"; mount -t tmpfs -o mode=755 none "$run"
+for folder in systemd/resolve resolvconf NetworkManager; do
+  if [ -d "/run/$folder" ]; then
+    mkdir -p "$run/$folder"; mount --rbind "/run/$folder" "$run/$folder"
+  fi
 done
+mount --move "$run" /run
 exec "$@"
 """
 
@@ -106,8 +110,9 @@ class Node:
         for stale in ("docker.pid", "docker.sock"):
             (self.folder / stale).unlink(missing_ok=True)
         isolate = ["nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"]
-        engine = [self.engine.bin / "dockerd", "--config-file", self.write_settings()]
-        command = [*isolate, "sh", "-ec", BOOT, "sh", self.name, *engine]
+        boot = [*isolate, "sh", "-ec", BOOT, "sh", self.name, str(self.folder / "run")]
+        dockerd = [str(self.engine.bin / "dockerd"), "--config-file", str(self.write_settings())]
+        command = [*boot, *dockerd]
         process.spawn(command, self.log, self.pid_file, env={"PATH": self.env["PATH"]})
 
     def write_settings(self) -> Path:
@@ -142,13 +147,6 @@ class Node:
         process.stop(self.pid_file, timeout=40)
         self.kill_rest(namespace)
         self.remove_cgroups()
-
-    def ask_to_stop(self) -> None:
-        """So that all nodes of a lab stop at the same time."""
-        self.mount_namespace()
-        pid = process.living(self.pid_file)
-        if pid is not None:
-            process.send(pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """As when the power fails: engine, containers and the kernel's memory of them are gone."""
@@ -208,8 +206,7 @@ class Node:
         wait_until(removed, f"{self.name}: cgroups empty", 20)
 
     def remove(self) -> None:
-        self.stop()
-        self.network.unplug(self.index)
+        self.kill()
 
         def removed() -> bool:
             shutil.rmtree(self.folder, ignore_errors=True)

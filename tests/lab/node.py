@@ -18,13 +18,13 @@ from tests.lab.shell import LabError, run, try_run, wait_until
 # What is private to a machine: its name, its mounts, and all of /run but what resolves names.
 BOOT = """
 hostname "$1"; run=$2; shift 2
-mkdir -p "$run"; mount -t tmpfs -o mode=755 none "$run"
+mkdir -p "$run"; mount -n -t tmpfs -o mode=755 none "$run"
 for folder in systemd/resolve resolvconf NetworkManager; do
   if [ -d "/run/$folder" ]; then
-    mkdir -p "$run/$folder"; mount --rbind "/run/$folder" "$run/$folder"
+    mkdir -p "$run/$folder"; mount -n --rbind "/run/$folder" "$run/$folder"
   fi
 done
-mount --move "$run" /run
+mount -n --move "$run" /run
 exec "$@"
 """
 

@@ -1,0 +1,15 @@
+"""Finds a project's FastAPI app, packaging and needed files by reading, never by importing."""
+
+from deploytool.discover.app import FoundApp, find_app
+from deploytool.discover.packaging import FoundPackaging, Packaging, find_packaging
+from deploytool.discover.sources import find_sources, test_folders
+
+__all__ = [
+    "FoundApp",
+    "FoundPackaging",
+    "Packaging",
+    "find_app",
+    "find_packaging",
+    "find_sources",
+    "test_folders",
+]

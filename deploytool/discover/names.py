@@ -1,0 +1,288 @@
+"""What an expression means, as far as its text tells: a FastAPI app, a router, a constant."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Literal
+
+from deploytool.discover.source import (
+    MAX_DEPTH,
+    Assigned,
+    Binding,
+    Function,
+    Imported,
+    Project,
+    Scope,
+    make_scope,
+    parse_expression,
+    statements,
+)
+
+APP_CLASSES = frozenset({"fastapi.FastAPI", "fastapi.applications.FastAPI"})
+ROUTER_CLASSES = frozenset({"fastapi.APIRouter", "fastapi.routing.APIRouter"})
+
+
+@dataclass(frozen=True)
+class External:
+    """Something of another distribution, by its full name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class LocalModule:
+    path: PurePosixPath
+    is_file: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFunction:
+    node: Function
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class LocalClass:
+    node: ast.ClassDef
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """An app, a router, or an object of one of the project's own classes."""
+
+    kind: Literal["app", "router", "object"]
+    call: ast.Call | None
+    """What made it; None when only an annotation says what it is."""
+    scope: Scope
+    """Where it was made."""
+    places: tuple[tuple[Scope, str], ...] = ()
+    """The names it goes by."""
+    of: LocalClass | None = None
+
+
+Meaning = External | LocalModule | LocalFunction | LocalClass | Instance
+
+
+class Names:
+    """Resolves expressions of a project. Follows imports into the project's own files only."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._known: dict[tuple[int, int], Meaning | None] = {}
+        self._functions: dict[int, Scope] = {}
+        self._keep: list[object] = []
+        self._depth = 0
+
+    def meaning(self, node: ast.expr, scope: Scope) -> Meaning | None:
+        key = id(node), id(scope)
+        if key not in self._known and self._depth < MAX_DEPTH:
+            self._known[key] = None
+            self._keep += (node, scope)
+            self._depth += 1
+            try:
+                self._known[key] = self._meaning(node, scope)
+            finally:
+                self._depth -= 1
+        return self._known.get(key)
+
+    def _meaning(self, node: ast.expr, scope: Scope) -> Meaning | None:
+        match node:
+            case ast.Name():
+                return self.named(node.id, scope)
+            case ast.Attribute():
+                return self._member(self.meaning(node.value, scope), node.attr)
+            case ast.Call():
+                return self._called(self.meaning(node.func, scope), node, scope)
+            case ast.NamedExpr():
+                return self.meaning(node.value, scope)
+            case ast.IfExp():
+                return self.meaning(node.body, scope) or self.meaning(node.orelse, scope)
+        return None
+
+    def named(self, name: str, scope: Scope) -> Meaning | None:
+        """What a name means in a scope, looking outward."""
+        current: Scope | None = scope
+        while current:
+            for binding in reversed(current.names.get(name, ())):
+                found = self._bound(binding, name, current)
+                if found:
+                    return found
+            if name in current.names:
+                return None
+            for star in current.stars:
+                found = self._imported(replace(star, name=name), current.file)
+                if found and found != External(name):
+                    return found
+            current = current.outer
+        return None
+
+    def _bound(self, binding: Binding, name: str, scope: Scope) -> Meaning | None:
+        match binding:
+            case Imported():
+                found = self._imported(binding, scope.file)
+            case Assigned():
+                found = self._assigned(binding, scope)
+            case ast.ClassDef():
+                found = LocalClass(binding, scope)
+            case _:
+                found = LocalFunction(binding, scope)
+        if isinstance(found, Instance):
+            return replace(found, places=(*found.places, (scope, name)))
+        return found
+
+    def _assigned(self, binding: Assigned, scope: Scope) -> Meaning | None:
+        found = self.meaning(binding.value, scope) if binding.value else None
+        if found is None and binding.value and binding.annotation:
+            return self._annotated(binding.annotation, scope)
+        return found
+
+    def _annotated(self, annotation: ast.expr, scope: Scope) -> Instance | None:
+        meaning = self.meaning(_unquoted(annotation), scope)
+        kind = self._kind(meaning) if meaning else None
+        return Instance(kind, None, scope) if kind in ("app", "router") else None
+
+    def _imported(self, imported: Imported, file: PurePosixPath) -> Meaning | None:
+        place = self.project.locate(imported.module, file, imported.level)
+        full = f"{imported.module}.{imported.name}" if imported.name else imported.module
+        if place is None:
+            return None if imported.level else External(full)
+        module = LocalModule(*place)
+        return self._member(module, imported.name) if imported.name else module
+
+    def _member(self, owner: Meaning | None, name: str) -> Meaning | None:
+        match owner:
+            case External():
+                return External(f"{owner.name}.{name}")
+            case LocalModule():
+                return self._module_member(owner, name)
+            case LocalClass():
+                return self._class_member(owner, name)
+            case Instance(of=LocalClass() as owner_class):
+                return self._class_member(owner_class, name)
+        return None
+
+    def _module_member(self, module: LocalModule, name: str) -> Meaning | None:
+        scope = self.project.scope(module.path) if module.is_file else None
+        if scope and self._depth < MAX_DEPTH:
+            self._depth += 1
+            try:
+                found = self.named(name, scope)
+            finally:
+                self._depth -= 1
+            if found:
+                return found
+        if module.is_file and module.path.name != "__init__.py":
+            return None
+        folder = module.path.parent if module.is_file else module.path
+        place = self.project.locate(name, folder / "__init__.py", level=1)
+        return LocalModule(*place) if place else None
+
+    def _class_member(self, owner: LocalClass, name: str) -> Meaning | None:
+        for statement in owner.node.body:
+            if isinstance(statement, Function) and statement.name == name:
+                return LocalFunction(statement, owner.scope)
+        return None
+
+    def _called(self, target: Meaning | None, call: ast.Call, scope: Scope) -> Meaning | None:
+        match target:
+            case LocalFunction():
+                return self.returned(target)
+            case External() | LocalClass():
+                kind = self._kind(target)
+                of = target if isinstance(target, LocalClass) else None
+                return Instance(kind, call, scope, of=of) if kind else None
+        return None
+
+    def _kind(self, target: Meaning) -> Literal["app", "router", "object"] | None:
+        match target:
+            case External(name=name) if name in APP_CLASSES:
+                return "app"
+            case External(name=name) if name in ROUTER_CLASSES:
+                return "router"
+            case LocalClass():
+                bases = (self.meaning(base, target.scope) for base in target.node.bases)
+                kinds = {self._kind(base) for base in bases if base} - {None, "object"}
+                return "app" if "app" in kinds else "router" if kinds else "object"
+        return None
+
+    def returned(self, function: LocalFunction) -> Instance | None:
+        """What a call of a function makes, by its return statements, else its annotation."""
+        node = function.node
+        if isinstance(node, ast.AsyncFunctionDef):
+            return None
+        scope = self.function_scope(function)
+        for statement in statements(node.body):
+            if isinstance(statement, ast.Return) and statement.value:
+                found = self.meaning(statement.value, scope)
+                if isinstance(found, Instance):
+                    return found
+        return self._annotated(node.returns, function.scope) if node.returns else None
+
+    def function_scope(self, function: LocalFunction) -> Scope:
+        node = function.node
+        if id(node) not in self._functions:
+            self._functions[id(node)] = make_scope(function.scope.file, node.body, function.scope)
+        return self._functions[id(node)]
+
+    def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
+        """The text that an expression is, when it can be told; None otherwise."""
+        if depth > 20:
+            return None
+        match node:
+            case ast.Constant(value=str() as value):
+                return value
+            case ast.Name(id=name):
+                return self._text_of(self._bindings(name, scope), scope, depth)
+            case ast.Attribute():
+                return self._member_text(node, scope, depth)
+            case ast.BinOp(op=ast.Add()):
+                sides = (node.left, node.right)
+                return _joined(self.text(part, scope, depth + 1) for part in sides)
+            case ast.JoinedStr():
+                parts = (p.value if isinstance(p, ast.FormattedValue) else p for p in node.values)
+                return _joined(self.text(part, scope, depth + 1) for part in parts)
+        return None
+
+    def _bindings(self, name: str, scope: Scope) -> list[Binding]:
+        current: Scope | None = scope
+        while current and name not in current.names:
+            current = current.outer
+        return current.names[name] if current else []
+
+    def _text_of(self, bindings: list[Binding], scope: Scope, depth: int) -> str | None:
+        match bindings:
+            case [Assigned(value=ast.expr() as value)]:
+                return self.text(value, scope, depth + 1)
+            case [Imported(name=str() as name) as imported]:
+                place = self.project.locate(imported.module, scope.file, imported.level)
+                there = self.project.scope(place[0]) if place and place[1] else None
+                return self._module_text(there, name, depth)
+        return None
+
+    def _module_text(self, module: Scope | None, name: str, depth: int) -> str | None:
+        return self._text_of(module.names.get(name, []), module, depth + 1) if module else None
+
+    def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
+        owner = self.meaning(node.value, scope)
+        of = owner.of if isinstance(owner, Instance) else owner
+        if isinstance(of, LocalClass):
+            inside = make_scope(of.scope.file, of.node.body, of.scope)
+            return self._module_text(inside, node.attr, depth)
+        if isinstance(of, LocalModule) and of.is_file:
+            return self._module_text(self.project.scope(of.path), node.attr, depth)
+        return None
+
+
+def _unquoted(annotation: ast.expr) -> ast.expr:
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return parse_expression(annotation.value) or annotation
+    return annotation
+
+
+def _joined(parts: Iterator[str | None]) -> str | None:
+    known = list(parts)
+    return None if None in known else "".join(part or "" for part in known)

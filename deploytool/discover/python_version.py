@@ -1,0 +1,87 @@
+"""Which Python a project's image is built on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+DEFAULT = "3.13"
+PREFERRED = (DEFAULT, "3.12", "3.11", "3.14", "3.10")
+_LATEST_PATCH = 99
+_CLAUSE = re.compile(r"(\^|~=|~|===?|!=|>=|<=|>|<|)\s*v?(\d+(?:\.\d+)*)(\.\*)?")
+_PINNED = re.compile(r"^\s*={2,3}\s*(3\.\d+\.\d+)\s*$")
+
+Version = tuple[int, ...]
+
+
+def newest(constraint: str) -> str | None:
+    """The preferred Python that satisfies a constraint of PEP 440 or Poetry; None if none does.
+
+    A patch release is named only where the constraint pins one.
+    """
+    if pinned := _PINNED.match(constraint):
+        series = pinned[1].rpartition(".")[0]
+        return pinned[1] if series in PREFERRED else None
+    return next((version for version in PREFERRED if satisfies(version, constraint)), None)
+
+
+def satisfies(version: str, constraint: str) -> bool:
+    """Whether the newest patch release of a series like "3.13" satisfies a constraint."""
+    latest = (*map(int, version.split(".")), _LATEST_PATCH)
+    alternatives = re.split(r"\|\|?", constraint)
+    return any(_satisfies_all(latest, alternative) for alternative in alternatives)
+
+
+def _satisfies_all(latest: Version, constraint: str) -> bool:
+    return all(_CHECKS[clause[1]](latest, clause) for clause in _CLAUSE.finditer(constraint))
+
+
+def _numbers(clause: re.Match[str]) -> Version:
+    return tuple(int(part) for part in clause[2].split(".")[:3])
+
+
+def _padded(clause: re.Match[str]) -> Version:
+    return (*_numbers(clause), 0, 0)[:3]
+
+
+def _equal(latest: Version, clause: re.Match[str]) -> bool:
+    """`==3.12.*`, and `3.12` as Poetry's users mean it; an exact patch only itself."""
+    numbers = _numbers(clause)
+    return latest[: len(numbers)] == numbers
+
+
+def _below_next(latest: Version, numbers: Version, changing: int) -> bool:
+    """Whether nothing left of the last of `changing` parts went up."""
+    return latest[:changing] == numbers[:changing]
+
+
+def _compatible(latest: Version, clause: re.Match[str]) -> bool:
+    numbers = _numbers(clause)
+    return latest >= _padded(clause) and _below_next(latest, numbers, max(len(numbers) - 1, 1))
+
+
+_CHECKS: dict[str, Callable[[Version, re.Match[str]], bool]] = {
+    "": _equal,
+    "==": _equal,
+    "===": _equal,
+    "!=": lambda latest, clause: not _equal(latest, clause),
+    ">=": lambda latest, clause: latest >= _padded(clause),
+    ">": lambda latest, clause: latest > _padded(clause),
+    "<": lambda latest, clause: latest < _padded(clause),
+    "<=": lambda latest, clause: latest <= _padded(clause),
+    "~=": _compatible,
+    "~": lambda latest, clause: (
+        latest >= _padded(clause) and _below_next(latest, _numbers(clause), 2)
+    ),
+    "^": lambda latest, clause: (
+        latest >= _padded(clause) and _below_next(latest, _numbers(clause), 1)
+    ),
+}
+
+
+def from_version_file(text: str | None) -> str | None:
+    """The series that a `.python-version` names: "3.12" of "3.12.4" or "cpython-3.12"."""
+    for line in (text or "").splitlines():
+        if found := re.match(r"^\s*(?:cpython-|python-?)?(3\.\d+)(?:\.\d+)?\b", line):
+            return found[1]
+    return None

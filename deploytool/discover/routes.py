@@ -1,0 +1,201 @@
+"""The GET routes of an app that its source tells, and which of them suits a health check."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploytool.discover.names import Instance, LocalFunction, Names
+from deploytool.discover.source import Function, Scope
+
+MAX_ROUTES = 10_000
+HEALTH_WORDS = (
+    "health",
+    "healthz",
+    "_health",
+    "health-check",
+    "health_check",
+    "healthcheck",
+    "ready",
+    "readyz",
+    "readiness",
+    "live",
+    "livez",
+    "liveness",
+    "alive",
+    "heartbeat",
+    "ping",
+    "up",
+    "status",
+)
+UNAMBIGUOUS = frozenset(HEALTH_WORDS) - {"ready", "live", "up", "status", "alive"}
+OPEN_PARENTS = re.compile(r"^(_?health\w*|api|v\d+|internal|_?system|probes?)$")
+USABLE = re.compile(r"^/[!-z|~]*$")
+INPUT_TYPES = frozenset({"int", "str", "float", "bool", "UUID", "date", "datetime"})
+
+
+@dataclass(frozen=True)
+class Route:
+    path: str
+    where: str
+
+
+def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
+    """The path for a health check, and why that one."""
+    routes = [route for route in Routes(names).of(app) if USABLE.match(route.path)]
+    if healthy := sorted(filter(_is_healthy, routes), key=_preference):
+        return healthy[0].path, f"GET {healthy[0].path} in {healthy[0].where}"
+    root = next((route for route in routes if route.path == "/"), None)
+    if root:
+        return "/", f"no health route found; GET / in {root.where} answers"
+    return _documentation(names, app)
+
+
+def _documentation(names: Names, app: Instance) -> tuple[str | None, str]:
+    given = {keyword.arg: keyword.value for keyword in app.call.keywords} if app.call else {}
+    for name in ("openapi_url", "docs_url"):
+        if name in given and names.text(given[name], app.scope) is None:
+            return None, f"no health route found, and the app sets {name}"
+    if app.call is None or None in given:
+        return None, "no health route found in the source"
+    docs = names.text(given["docs_url"], app.scope) if "docs_url" in given else "/docs"
+    return docs, "no health route found; FastAPI's own documentation page answers"
+
+
+def _is_healthy(route: Route) -> bool:
+    *parents, last = route.path.strip("/").lower().split("/")
+    if last in UNAMBIGUOUS:
+        return True
+    return last in HEALTH_WORDS and all(OPEN_PARENTS.match(parent) for parent in parents)
+
+
+def _preference(route: Route) -> tuple[int, int, str]:
+    last = route.path.strip("/").lower().rpartition("/")[2]
+    return HEALTH_WORDS.index(last), len(route.path), route.path
+
+
+class Routes:
+    """Collects the GET routes of an app, also those of its routers, mounts and helpers."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._seen: set[tuple[int, str, str]] = set()
+        self._count = 0
+
+    def of(self, app: Instance) -> Iterator[Route]:
+        yield from self._instance(app, "")
+
+    def _instance(self, instance: Instance, prefix: str) -> Iterator[Route]:
+        own = self._keyword(instance.call, "prefix", instance.scope) if instance.call else ""
+        if instance.kind != "router":
+            own = ""
+        if own is not None:
+            for scope, name in instance.places:
+                yield from self._uses(scope, name, prefix + own)
+
+    def _uses(self, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
+        key = id(scope), name, prefix
+        if key in self._seen or len(self._seen) > MAX_ROUTES or len(prefix) > 200:
+            return
+        self._seen.add(key)
+        for statement in scope.body:
+            for node in ast.walk(statement):
+                if isinstance(node, Function):
+                    yield from self._decorated(node, scope, name, prefix)
+                elif isinstance(node, ast.Call):
+                    yield from self._call(node, scope, name, prefix)
+
+    def _decorated(self, node: Function, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
+        for decorator in node.decorator_list:
+            method = _method(decorator, name)
+            if method and isinstance(decorator, ast.Call) and _answers_get(method, decorator):
+                path = self._argument(decorator, "path", scope)
+                if path is not None and not _needs_input(node):
+                    yield self._route(prefix + path, scope)
+
+    def _call(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
+        method = _method(call, name)
+        if method in ("add_api_route", "add_route") and _answers_get("api_route", call):
+            path = self._argument(call, "path", scope)
+            if path is not None:
+                yield self._route(prefix + path, scope)
+        elif method == "include_router":
+            yield from self._included(call, scope, prefix, self._keyword(call, "prefix", scope))
+        elif method == "mount":
+            path = self._argument(call, "path", scope)
+            target = ast.Call(call.func, call.args[1:], call.keywords)
+            yield from self._included(target, scope, prefix, path and path.rstrip("/"), "app")
+        else:
+            yield from self._helper(call, scope, name, prefix)
+
+    def _included(
+        self, call: ast.Call, scope: Scope, prefix: str, more: str | None, name: str = "router"
+    ) -> Iterator[Route]:
+        target = call.args[0] if call.args else _given(call, name)
+        found = self._names.meaning(target, scope) if target is not None else None
+        if more is not None and isinstance(found, Instance) and found.kind != "object":
+            yield from self._instance(found, prefix + more)
+
+    def _helper(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
+        """`register(app)`: the routes that a function of the project adds."""
+        position = next((i for i, arg in enumerate(call.args) if _is_name(arg, name)), None)
+        keyword = next((k.arg for k in call.keywords if _is_name(k.value, name)), None)
+        if position is None and keyword is None:
+            return
+        function = self._names.meaning(call.func, scope)
+        if isinstance(function, LocalFunction):
+            arguments = function.node.args
+            parameters = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+            parameter = keyword or dict(enumerate(parameters)).get(position or 0)
+            if parameter:
+                yield from self._uses(self._names.function_scope(function), parameter, prefix)
+
+    def _argument(self, call: ast.Call, name: str, scope: Scope) -> str | None:
+        value = call.args[0] if call.args else _given(call, name)
+        return None if value is None else self._names.text(value, scope)
+
+    def _keyword(self, call: ast.Call, name: str, scope: Scope) -> str | None:
+        value = _given(call, name)
+        return "" if value is None else self._names.text(value, scope)
+
+    def _route(self, path: str, scope: Scope) -> Route:
+        return Route(path or "/", str(scope.file))
+
+
+def _given(call: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _method(node: ast.expr, name: str) -> str | None:
+    """The `get` of `NAME.get(…)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr if _is_name(node.func.value, name) else None
+    return None
+
+
+def _answers_get(method: str, call: ast.Call) -> bool:
+    if method in ("get", "route", "api_route"):
+        methods = _given(call, "methods")
+        if isinstance(methods, ast.List | ast.Tuple | ast.Set):
+            values = [part.value for part in methods.elts if isinstance(part, ast.Constant)]
+            return any(isinstance(value, str) and value.upper() == "GET" for value in values)
+        return True
+    return False
+
+
+def _needs_input(node: Function) -> bool:
+    """Whether a request without parameters is refused."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    required = positional[: len(positional) - len(node.args.defaults)]
+    defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    required += [argument for argument, default in defaults if default is None]
+    return any(
+        isinstance(argument.annotation, ast.Name) and argument.annotation.id in INPUT_TYPES
+        for argument in required
+    )

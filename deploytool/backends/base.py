@@ -194,6 +194,9 @@ class Backend(Protocol):
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service is on its way back."""
 
+    def failures(self, plan: Plan) -> list[Task]:
+        """The replicas of a rollout that failed, the newest last."""
+
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         """What is known about a replica that failed: cause, exit code, health, last output."""
 

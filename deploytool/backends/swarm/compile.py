@@ -23,7 +23,8 @@ HEALTH_SCRIPT = (
     "s=socket.create_connection(('127.0.0.1',{port}),{timeout});"
     "s.sendall(b'GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n');"
     "r=s.recv(256).split(b'\\r\\n')[0].decode();"
-    "sys.exit(0 if r.split()[1:2]>['2'] and r.split()[1]<'4' else 'GET {path}: '+(r or 'no answer'))"
+    "ok=r[9:10] in ('2','3');"
+    "sys.exit(0 if ok else 'GET {path}: '+(r or 'no answer'))"
 )
 
 

@@ -4,6 +4,7 @@ STACK = "com.docker.stack.namespace"
 IMAGE = "com.docker.stack.image"
 APP = "deploytool.app"
 RELEASE = "deploytool.release"
+ROLE = "deploytool.role"
 OUTCOME = "deploytool.outcome"
 SECONDS = "deploytool.seconds"
 

@@ -1,0 +1,285 @@
+"""The backend protocol on a Swarm: each method asks or tells the engine one thing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from deploytool.backends.base import (
+    Action,
+    Change,
+    LogLine,
+    Outcome,
+    Plan,
+    Record,
+    ServiceProgress,
+    ServiceStatus,
+    Status,
+    Task,
+)
+from deploytool.backends.swarm import history, labels, watch
+from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.diff import differences, normal
+from deploytool.backends.swarm.explain import explain
+from deploytool.backends.swarm.logs import read_logs
+from deploytool.backends.swarm.plan import SwarmPlan, Target, make_plan, replicas
+from deploytool.backends.swarm.remove import destroy
+from deploytool.backends.swarm.tasks import by_service, read_task
+from deploytool.errors import UsageError
+from deploytool.spec import AppSpec, Image, Release
+
+Json = dict[str, Any]
+AT_ONCE = 8
+"""Services that are created or updated side by side."""
+
+
+class Swarm:
+    """A Swarm, seen from one of its managers."""
+
+    name = "swarm"
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def resolve(self, reference: str) -> Image:
+        return self.client.resolve(reference)
+
+    def records(self, app: str) -> list[Record]:
+        return history.records(self.client, app)
+
+    def begin(self, release: Release) -> Release:
+        return history.begin(self.client, release)
+
+    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
+        history.finish(self.client, release, outcome, seconds)
+
+    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
+        return make_plan(self.client, spec, images)
+
+    def apply(self, plan: Plan, release: Release) -> None:
+        swarm: SwarmPlan = plan.payload
+        for network in swarm.new_networks:
+            self._create_network(network)
+        changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        _side_by_side(lambda target: self._apply(target, release), changing)
+
+    def _create_network(self, network: Json) -> None:
+        from docker.types import IPAMConfig, IPAMPool
+
+        settings: Json = {"driver": network["driver"]}
+        if subnet := network.get("subnet"):
+            settings["ipam"] = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+        if found := network.get("labels"):
+            settings["labels"] = found
+        self.client.create_network(network["name"], **settings)
+
+    def _apply(self, target: Target, release: Release) -> None:
+        spec = target.spec
+        assert spec is not None
+        _stamp(target, spec, release)
+        target.applied_at = time.monotonic()
+        if target.live is None:
+            self.client.create_service(spec)
+        else:
+            self.client.update_service(target.live["ID"], target.live["Version"]["Index"], spec)
+
+    def observe(self, plan: Plan) -> list[ServiceProgress]:
+        return watch.observe(self.client, plan.payload)
+
+    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
+        return watch.observe_undo(self.client, plan.payload)
+
+    def clean_up(self, plan: Plan) -> None:
+        swarm: SwarmPlan = plan.payload
+        gone = [t for t in swarm.targets if t.action is Action.REMOVE and t.live]
+        _side_by_side(lambda target: self.client.remove_service(target.live["ID"]), gone)
+
+    def undo(self, plan: Plan) -> None:
+        swarm: SwarmPlan = plan.payload
+        live = self._services(swarm.app)
+        changed = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        _side_by_side(lambda target: self._undo(target, live.get(target.name)), changed)
+
+    def _undo(self, target: Target, live: Json | None) -> None:
+        if live is None:
+            return
+        if target.live is None:
+            self.client.remove_service(live["ID"])
+        elif normal(live["Spec"], {}) != normal(target.live["Spec"], {}):
+            self.client.update_service(live["ID"], live["Version"]["Index"], target.live["Spec"])
+
+    def explain(self, task: Task, *, lines: int = 15) -> list[str]:
+        return explain(self.client, task, lines=lines)
+
+    def failures(self, plan: Plan) -> list[Task]:
+        """The replicas of a rollout that failed, the newest last."""
+        swarm: SwarmPlan = plan.payload
+        return [task for target in swarm.targets for task in target.failures.values()]
+
+    def status(self, app: str) -> Status:
+        services = self._services(app)
+        if not services:
+            raise not_deployed(app)
+        label = f"{labels.STACK}={app}"
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            asked = pool.submit(self.client.tasks, label=label)
+            nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
+            tasks = by_service(asked.result())
+        found = tuple(
+            _service_status(app, service, tasks.get(service["ID"], ()), nodes)
+            for _, service in sorted(services.items())
+        )
+        releases = [service.release for service in found if service.release]
+        newest = max(releases, key=lambda r: int(r.removeprefix("v") or 0), default="")
+        return Status(app=app, release=newest, services=found)
+
+    def logs(
+        self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
+    ) -> Iterator[LogLine]:
+        live = self._services(app)
+        if not live:
+            raise not_deployed(app)
+        chosen = {s["ID"]: short for short, s in self._choose(app, live, services).items()}
+        return read_logs(self.client, chosen, follow=follow, tail=tail, since=since)
+
+    def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
+        def change(spec: Json, service: str) -> None:
+            spec["Mode"] = {"Replicated": {"Replicas": replicas[service]}}
+
+        return self._change(app, list(replicas), change)
+
+    def restart(self, app: str, services: Sequence[str]) -> Plan:
+        def change(spec: Json, _: str) -> None:
+            template = spec["TaskTemplate"]
+            template["ForceUpdate"] = template.get("ForceUpdate", 0) + 1
+
+        return self._change(app, services, change)
+
+    def _change(
+        self, app: str, services: Sequence[str], change: Callable[[Json, str], None]
+    ) -> Plan:
+        """Change running services in place and return the plan whose progress can be watched."""
+        import copy
+
+        live = self._services(app)
+        if not live:
+            raise not_deployed(app)
+        chosen = self._choose(app, live, services)
+        running = by_service(self.client.tasks(label=f"{labels.STACK}={app}"))
+        targets = []
+        for short, service in chosen.items():
+            spec = copy.deepcopy(service["Spec"])
+            change(spec, short)
+            known = frozenset(task["ID"] for task in running.get(service["ID"], ()))
+            forced = spec["TaskTemplate"] != service["Spec"]["TaskTemplate"]
+            targets.append(Target(short, spec["Name"], Action.UPDATE, spec, service, forced, known))
+        _side_by_side(
+            lambda t: self.client.update_service(t.live["ID"], t.live["Version"]["Index"], t.spec),
+            targets,
+        )
+        nodes = {node["ID"]: node["Description"]["Hostname"] for node in self.client.nodes()}
+        return Plan(
+            app=app,
+            changes=tuple(_in_place(target) for target in targets),
+            payload=SwarmPlan(app, targets, [], nodes),
+        )
+
+    def destroy(self, app: str, *, volumes: bool) -> list[str]:
+        return destroy(self.client, app, volumes=volumes)
+
+    def _services(self, app: str) -> dict[str, Json]:
+        """The app's own services by full name."""
+        found = self.client.services(label=f"{labels.APP}={app}")
+        return {service["Spec"]["Name"]: service for service in found}
+
+    def _choose(
+        self, app: str, live: Mapping[str, Json], services: Sequence[str]
+    ) -> dict[str, Json]:
+        """The named services, all when none is named. Raises UsageError for an unknown one."""
+        short = {name.removeprefix(f"{app}_"): service for name, service in live.items()}
+        if unknown := [name for name in services if name not in short]:
+            raise UsageError(
+                f"{app} has no service {unknown[0]}",
+                code="unknown_service",
+                hint=f"there are: {', '.join(sorted(short))}",
+            )
+        return {name: short[name] for name in (services or sorted(short))}
+
+
+def not_deployed(app: str) -> UsageError:
+    return UsageError(
+        f"{app} is not deployed on this cluster",
+        code="not_deployed",
+        hint="deploytool deploy; or does --env or the docker context name another cluster?",
+    )
+
+
+def _stamp(target: Target, spec: Json, release: Release) -> None:
+    """Say which release a service is of. Replicas keep the release that they started with, as
+    changing a label of theirs would replace them."""
+    spec["Labels"][labels.RELEASE] = release.id
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    if target.live is not None and not target.replaces:
+        live = target.live["Spec"]["TaskTemplate"]["ContainerSpec"]
+        container["Labels"] = live.get("Labels", {})
+        container["Image"] = live["Image"]
+    else:
+        container["Labels"][labels.RELEASE] = release.id
+
+
+def _in_place(target: Target) -> Change:
+    assert target.live is not None
+    assert target.spec is not None
+    fields = differences(normal(target.live["Spec"], {}), normal(target.spec, {}))
+    return Change(
+        kind="service",
+        name=target.service,
+        action=Action.UPDATE if fields or target.replaces else Action.KEEP,
+        fields=fields,
+        replaces=target.replaces,
+    )
+
+
+def _service_status(
+    app: str, service: Json, tasks: Iterable[Json], nodes: Mapping[str, str]
+) -> ServiceStatus:
+    spec = service["Spec"]
+    short = spec["Name"].removeprefix(f"{app}_")
+    found = [read_task(task, service, short, nodes) for task in tasks]
+    update = (service.get("UpdateStatus") or {}).get("State") or ""
+    own = spec.get("Labels") or {}
+    return ServiceStatus(
+        name=short,
+        image=own.get(labels.IMAGE, spec["TaskTemplate"]["ContainerSpec"]["Image"]),
+        release=own.get(labels.RELEASE, ""),
+        replicas=replicas(spec),
+        running=sum(task.running for task in found),
+        update="" if update == "completed" else update,
+        urls=tuple(_urls(own)),
+        tasks=tuple(sorted(found, key=lambda t: (t.slot, not t.wanted, _newest_first(t)))),
+    )
+
+
+def _newest_first(task: Task) -> float:
+    return -task.since.timestamp() if task.since else 0.0
+
+
+def _urls(own: Mapping[str, str]) -> Iterator[str]:
+    """Where the proxy serves it, read from the labels that the proxy reads."""
+    import re
+
+    for key, rule in sorted(own.items()):
+        if key.startswith("traefik.http.routers.") and key.endswith(".rule"):
+            prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
+            for host in re.findall(r"Host\(`([^`]+)`\)", rule):
+                yield f"http://{host}{prefix.group(1) if prefix else ''}"
+
+
+def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:
+    """Do it for all, then fail if any failed: what can go ahead is not held up."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        futures = [pool.submit(function, item) for item in items]
+    for future in futures:
+        future.result()

@@ -1,0 +1,192 @@
+"""Whether the nodes can take what a release asks for. Pure arithmetic on what the engine said."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deploytool.errors import PlanError
+from deploytool.spec import Image, Service
+from deploytool.units import format_memory
+
+Json = dict[str, Any]
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+LIVE_STATES = (
+    *("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"),
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node and what is left on it."""
+
+    id: str
+    hostname: str
+    attributes: Mapping[str, str]
+    usable: bool
+    why_not: str
+    cpu: float
+    memory: int
+    free_cpu: float
+    free_memory: int
+
+    def take(self, cpu: float, memory: int, count: int) -> Node:
+        return replace(
+            self,
+            free_cpu=self.free_cpu - cpu * count,
+            free_memory=self.free_memory - memory * count,
+        )
+
+    def fits(self, cpu: float, memory: int) -> int:
+        """How many replicas of that size it can take."""
+        by_cpu = int((self.free_cpu + 1e-9) // cpu) if cpu else 10_000
+        by_memory = self.free_memory // memory if memory else 10_000
+        return max(0, min(by_cpu, by_memory))
+
+
+def read_nodes(nodes: Iterable[Json], tasks: Iterable[Json]) -> list[Node]:
+    """The nodes with what the tasks on them leave of what they have, sorted by name."""
+    cpu: defaultdict[str, float] = defaultdict(float)
+    memory: defaultdict[str, int] = defaultdict(int)
+    for task in tasks:
+        if task["Status"]["State"] in LIVE_STATES and task.get("NodeID"):
+            reserved = task["Spec"].get("Resources", {}).get("Reservations") or {}
+            cpu[task["NodeID"]] += reserved.get("NanoCPUs", 0) / 10**9
+            memory[task["NodeID"]] += reserved.get("MemoryBytes", 0)
+    found = [_node(node, cpu[node["ID"]], memory[node["ID"]]) for node in nodes]
+    return sorted(found, key=lambda node: node.hostname)
+
+
+def _node(node: Json, cpu: float, memory: int) -> Node:
+    description, spec = node["Description"], node["Spec"]
+    resources = description.get("Resources", {})
+    state, availability = node["Status"]["State"], spec["Availability"]
+    platform = description.get("Platform", {})
+    architecture = platform.get("Architecture", "")
+    labels = {f"node.labels.{k}": v for k, v in (spec.get("Labels") or {}).items()}
+    engine = (description.get("Engine") or {}).get("Labels") or {}
+    labels |= {f"engine.labels.{k}": v for k, v in engine.items()}
+    total_cpu = resources.get("NanoCPUs", 0) / 10**9
+    total_memory = resources.get("MemoryBytes", 0)
+    return Node(
+        id=node["ID"],
+        hostname=description.get("Hostname", node["ID"]),
+        attributes=labels
+        | {
+            "node.id": node["ID"],
+            "node.hostname": description.get("Hostname", ""),
+            "node.role": spec["Role"],
+            "node.platform.arch": ARCHITECTURES.get(architecture, architecture),
+            "node.platform.os": platform.get("OS", ""),
+            "node.ip": node["Status"].get("Addr", ""),
+        },
+        usable=state == "ready" and availability == "active",
+        why_not=state if state != "ready" else availability,
+        cpu=total_cpu,
+        memory=total_memory,
+        free_cpu=total_cpu - cpu,
+        free_memory=total_memory - memory,
+    )
+
+
+def eligible(nodes: Sequence[Node], service: Service, image: Image) -> list[Node]:
+    """The nodes on which a replica may run. Raises PlanError when there are none."""
+    reasons = {node.hostname: _why_not(node, service, image) for node in nodes}
+    found = [node for node in nodes if not reasons[node.hostname]]
+    if not found and service.replicas:
+        raise PlanError(
+            f"No node can run {service.name}",
+            code="no_suitable_node",
+            hint="change its placement, label a node (docker node update --label-add), or build "
+            "the image for the nodes' platform",
+            details=[f"{name}: {why}" for name, why in reasons.items()],
+        )
+    return found
+
+
+def _why_not(node: Node, service: Service, image: Image) -> str:
+    if not node.usable:
+        return f"is {node.why_not}"
+    for constraint in service.placement.constraints:
+        if not _meets(node, constraint):
+            return f"does not meet {constraint}"
+    if image.platforms and not any(_runs(node, platform) for platform in image.platforms):
+        built_for = ", ".join(f"{system}/{arch}" for arch, system in image.platforms)
+        system, arch = node.attributes["node.platform.os"], node.attributes["node.platform.arch"]
+        return f"is {system}/{arch}; the image is for {built_for}"
+    return ""
+
+
+def _runs(node: Node, platform: tuple[str, str]) -> bool:
+    architecture, system = platform
+    return (
+        ARCHITECTURES.get(architecture, architecture) == node.attributes["node.platform.arch"]
+        and system == node.attributes["node.platform.os"]
+    )
+
+
+def _meets(node: Node, constraint: str) -> bool:
+    operator = "!=" if "!=" in constraint else "=="
+    key, _, value = (part.strip() for part in constraint.partition(operator))
+    equal = node.attributes.get(key, "").lower() == value.lower()
+    return equal if operator == "==" else not equal
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Replicas of one service that have to find a place."""
+
+    service: Service
+    image: Image
+    count: int
+    what: str
+
+
+def check_fit(nodes: Sequence[Node], demands: Sequence[Demand]) -> None:
+    """Place every demand, the largest first. Raises PlanError, with the arithmetic, when one
+    does not fit."""
+    free = {node.id: node for node in nodes}
+    for demand in sorted(demands, key=lambda d: -(d.service.memory or 0)):
+        service = demand.service
+        cpu, memory = service.cpu or 0.0, service.memory or 0
+        candidates = eligible(list(free.values()), service, demand.image)
+        left = demand.count
+        for node in sorted(candidates, key=lambda n: -n.free_memory):
+            count = min(left, node.fits(cpu, memory), service.placement.max_per_node or left)
+            free[node.id] = node.take(cpu, memory, count)
+            left -= count
+        if left:
+            raise _does_not_fit(demand, left, candidates)
+
+
+def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> PlanError:
+    service = demand.service
+    cpu, memory = service.cpu or 0.0, service.memory or 0
+    size = " and ".join(
+        part
+        for part in (
+            f"{format_memory(memory)} of memory" if memory else "",
+            f"{cpu:g} cores" if cpu else "",
+        )
+        if part
+    )
+    per_node = service.placement.max_per_node
+    limit = f", at most {per_node} on a node" if per_node else ""
+    return PlanError(
+        f"{left} of {demand.count} {demand.what} of {service.name} do not fit: each reserves "
+        f"{size or 'nothing'}{limit}",
+        code="does_not_fit",
+        hint="lower replicas, memory or cpu, add a node, or make room",
+        details=[
+            f"{node.hostname}: {_mebibytes(node.free_memory)} of {_mebibytes(node.memory)} and "
+            f"{node.free_cpu:g} of {node.cpu:g} cores free, takes "
+            f"{min(node.fits(cpu, memory), per_node or 10_000)}"
+            for node in candidates
+        ],
+    )
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f}MiB"

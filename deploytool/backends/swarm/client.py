@@ -1,0 +1,434 @@
+"""The engine's HTTP API through the Docker SDK, with its failures made ours.
+
+The SDK's own types for services are left alone: their defaults differ from the engine's and they
+lack fields. Specifications are sent as the plain JSON that they are.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+
+from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError, RegistryError
+from deploytool.spec import Image
+
+if TYPE_CHECKING:
+    from docker import APIClient
+    from docker.errors import APIError
+
+Json = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+START_INTERVAL_API = (1, 44)
+TIMEOUT = 60
+"""seconds that one request to the engine may take"""
+
+
+class LogEntry(NamedTuple):
+    task: str
+    node: str
+    at: str
+    text: str
+
+
+def open_client(*, host: str | None = None, context: str | None = None) -> Client:
+    """The engine at a host, of a context, or where the docker command line would look.
+
+    Raises EngineError where it does not answer.
+    """
+    import docker
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+    from docker.tls import TLSConfig
+
+    try:
+        found = {"base_url": host} if host else ContextAPI.kwargs_from_context(name=context)
+        settings: dict[str, Any] = dict(found)
+        if isinstance(settings.get("tls"), dict):
+            settings["tls"] = TLSConfig(**settings["tls"])
+        address = str(settings.get("base_url") or "the default socket")
+        if address.startswith("ssh://"):
+            settings["use_ssh_client"] = True
+        api = docker.APIClient(version="auto", timeout=TIMEOUT, **settings)
+    except (DockerException, OSError, ValueError) as error:
+        raise unreachable(error, host or context or "") from error
+    return Client(api, address)
+
+
+def unreachable(error: BaseException, address: str) -> EngineError:
+    """Why an engine cannot be talked to."""
+    where = f" at {address}" if address else ""
+    text = _innermost(error)
+    if "Permission denied" in text:
+        return EngineError(
+            f"You may not use the Docker engine{where}: permission denied on its socket",
+            code="engine_permission",
+            hint="run as root, or add yourself to the group docker: sudo usermod -aG docker $USER",
+        )
+    return EngineError(
+        f"The Docker engine{where} does not answer: {text}",
+        code="engine_unreachable",
+        hint="start it (sudo systemctl start docker), or point DOCKER_HOST or a docker context "
+        "at one; `deploytool doctor` checks everything",
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    """The reason at the bottom of the SDK's nested exceptions."""
+    seen: BaseException = error
+    while True:
+        inner = seen.__cause__ or seen.__context__
+        nested = next((a for a in seen.args if isinstance(a, BaseException)), None)
+        following = nested or inner
+        if following is None or following is seen:
+            break
+        seen = following
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    return str(seen).strip() or type(seen).__name__
+
+
+def translated(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a method raise DeploytoolError where the SDK raises its own."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            return function(*args, **kwargs)
+        except APIError as error:
+            raise translate(error) from error
+        except (DockerException, RequestException) as error:
+            raise unreachable(error, "") from error
+
+    return wrapper
+
+
+def translate(error: APIError) -> DeploytoolError:
+    """What the engine answered, and what to do about it."""
+    text = str(error.explanation or error).strip()
+    if "not a swarm manager" in text:
+        return EngineError(
+            "This engine is not a Swarm manager",
+            code="not_a_manager",
+            hint="`deploytool cluster up` makes this machine one, or set [tool.deploytool.swarm] "
+            "host to a manager's address",
+        )
+    if "update out of sequence" in text:
+        return PlanError(
+            "Somebody else changed the service at the same moment",
+            code="changed_meanwhile",
+            hint="run the command again: it plans anew",
+        )
+    if "has no leader" in text or "lost quorum" in text.lower():
+        return EngineError(
+            f"The Swarm has no leader: {text}",
+            code="no_quorum",
+            hint="more than half of the managers have to be up",
+        )
+    return EngineError(f"The engine refused: {text}", code="engine_refused")
+
+
+class Client:
+    """The part of the API that deploytool uses, as plain JSON."""
+
+    def __init__(self, api: APIClient, address: str) -> None:
+        self.api: Any = api
+        self.address = address
+
+    @cached_property
+    def api_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.api.api_version.split("."))
+
+    @property
+    def has_start_interval(self) -> bool:
+        return self.api_version >= START_INTERVAL_API
+
+    @translated
+    def info(self) -> Json:
+        return dict(self.api.info())
+
+    @translated
+    def version(self) -> Json:
+        return dict(self.api.version())
+
+    @translated
+    def services(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.services(filters=filters))
+
+    @translated
+    def tasks(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.tasks(filters=filters))
+
+    @translated
+    def nodes(self) -> list[Json]:
+        return list(self.api.nodes())
+
+    @translated
+    def networks(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.networks(filters=filters))
+
+    @translated
+    def volumes(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.volumes(filters=filters)["Volumes"] or [])
+
+    @translated
+    def secrets(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.secrets(filters=filters))
+
+    @translated
+    def configs(self, **filters: str | list[str]) -> list[Json]:
+        return list(self.api.configs(filters=filters))
+
+    @translated
+    def create_service(self, spec: Json) -> str:
+        """The new service's id."""
+        response = self._post("/services/create", spec, self._auth(spec))
+        return str(response["ID"])
+
+    @translated
+    def update_service(self, service_id: str, version: int, spec: Json) -> None:
+        """Replace the whole specification. Raises PlanError when it changed meanwhile."""
+        self._post(
+            f"/services/{service_id}/update",
+            spec,
+            self._auth(spec),
+            version=version,
+            registryAuthFrom="spec",
+        )
+
+    @translated
+    def remove_service(self, service_id: str) -> None:
+        self.api.remove_service(service_id)
+
+    @translated
+    def create_network(self, name: str, **settings: Any) -> None:
+        self.api.create_network(name, check_duplicate=True, **settings)
+
+    @translated
+    def remove_network(self, network_id: str) -> None:
+        self.api.remove_network(network_id)
+
+    @translated
+    def remove_volume(self, name: str) -> None:
+        self.api.remove_volume(name)
+
+    @translated
+    def remove_secret(self, secret_id: str) -> None:
+        self.api.remove_secret(secret_id)
+
+    @translated
+    def create_config(self, name: str, data: bytes, labels: dict[str, str]) -> str:
+        return str(self.api.create_config(name, data, labels)["ID"])
+
+    @translated
+    def label_config(self, config: Json, labels: dict[str, str]) -> None:
+        """Set labels of a config; its data cannot change."""
+        spec = config["Spec"] | {"Labels": config["Spec"].get("Labels", {}) | labels}
+        self._post(f"/configs/{config['ID']}/update", spec, {}, version=config["Version"]["Index"])
+
+    @translated
+    def remove_config(self, config_id: str) -> None:
+        self.api.remove_config(config_id)
+
+    def resolve(self, reference: str) -> Image:
+        """The digest and the platforms behind a tag, asked of its registry by the engine.
+
+        An image that no registry has, but this engine, can run on this engine alone: that is
+        allowed where the cluster has one node. Raises ImageError or RegistryError.
+        """
+        from docker.errors import APIError
+        from requests.exceptions import RequestException
+
+        tag = reference if "@" in reference or _has_tag(reference) else f"{reference}:latest"
+        try:
+            found = self.api.inspect_distribution(tag)
+        except APIError as error:
+            local = self._local_image(tag)
+            if local is not None:
+                return local
+            raise _no_image(tag, str(error.explanation or error)) from error
+        except RequestException as error:
+            raise unreachable(error, self.address) from error
+        digest = found["Descriptor"]["digest"]
+        repository = _repository(tag)
+        platforms = {
+            (p["architecture"], p["os"])
+            for p in found.get("Platforms") or ()
+            if p.get("os") != "unknown" and p.get("architecture")
+        }
+        return Image(
+            reference=f"{repository}@{digest}",
+            tag=tag.partition("@")[0],
+            platforms=tuple(sorted(platforms)),
+        )
+
+    def _local_image(self, tag: str) -> Image | None:
+        from docker.errors import DockerException
+
+        try:
+            self.api.inspect_image(tag)
+            return Image(reference=tag, tag=tag) if len(self.nodes()) == 1 else None
+        except (DockerException, DeploytoolError):
+            return None
+
+    @translated
+    def container(self, container_id: str) -> Json | None:
+        """A container of this engine; None where another node has it."""
+        from docker.errors import NotFound
+
+        try:
+            return dict(self.api.inspect_container(container_id))
+        except NotFound:
+            return None
+
+    @translated
+    def task_output(self, task_id: str, lines: int) -> list[str]:
+        """The last lines that a replica printed, on whichever node."""
+        params = {"stdout": "1", "stderr": "1", "tail": str(lines), "details": "0"}
+        with self.api.get(
+            f"{self.api.base_url}/v{self.api.api_version}/tasks/{task_id}/logs",
+            params=params,
+            stream=True,
+            timeout=10,
+        ) as response:
+            if response.status_code != 200:
+                return []
+            text = b"".join(_frames(response.raw)).decode(errors="replace")
+        return text.splitlines()[-lines:]
+
+    @translated
+    def service_output(
+        self, service_id: str, *, follow: bool, tail: int, since: int | None
+    ) -> Iterator[LogEntry]:
+        """Lines of all replicas of a service, with who printed them."""
+        params = {
+            "stdout": "1",
+            "stderr": "1",
+            "timestamps": "1",
+            "details": "1",
+            "follow": "1" if follow else "0",
+            "tail": str(tail) if tail >= 0 else "all",
+            **({"since": str(since)} if since else {}),
+        }
+        response = self.api.get(
+            f"{self.api.base_url}/v{self.api.api_version}/services/{service_id}/logs",
+            params=params,
+            stream=True,
+            timeout=None if follow else TIMEOUT,
+        )
+        return _log_entries(response)
+
+    def for_engine(self, spec: Json) -> Json:
+        """Without what this engine does not know, so that it gives back what it was given."""
+        check = spec["TaskTemplate"]["ContainerSpec"].get("Healthcheck")
+        if check is None or self.has_start_interval:
+            return spec
+        trimmed: Json = json.loads(json.dumps(spec))
+        trimmed["TaskTemplate"]["ContainerSpec"]["Healthcheck"].pop("StartInterval", None)
+        return trimmed
+
+    def _auth(self, spec: Json) -> dict[str, str]:
+        from docker import auth
+
+        image = spec["TaskTemplate"]["ContainerSpec"]["Image"]
+        registry, _ = auth.resolve_repository_name(image.partition("@")[0])
+        header = auth.get_config_header(self.api, registry)
+        return (
+            {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header}
+            if (header)
+            else {}
+        )
+
+    def _post(self, path: str, data: Json, headers: dict[str, str], **params: Any) -> Json:
+        from docker.errors import create_api_error_from_http_exception
+        from requests.exceptions import HTTPError
+
+        response = self.api.post(
+            f"{self.api.base_url}/v{self.api.api_version}{path}",
+            json=data,
+            headers=headers,
+            params=params,
+            timeout=TIMEOUT,
+        )
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+        return dict(response.json()) if response.content else {}
+
+
+def _has_tag(reference: str) -> bool:
+    return ":" in reference.rpartition("/")[2]
+
+
+def _repository(tag: str) -> str:
+    bare = tag.partition("@")[0]
+    return bare.rpartition(":")[0] if _has_tag(bare) else bare
+
+
+def _no_image(reference: str, text: str) -> DeploytoolError:
+    lowered = text.lower()
+    registry = reference.partition("/")[0] if "/" in reference else "docker.io"
+    if any(word in lowered for word in ("manifest unknown", "not found", "no such image")):
+        return ImageError(
+            f"The image {reference} does not exist: {text}",
+            code="image_missing",
+            hint="check the name and tag, or build and push it: deploytool build --push",
+        )
+    if any(word in lowered for word in ("unauthorized", "denied", "authentication required")):
+        return RegistryError(
+            f"The registry refuses to show {reference}: {text}",
+            code="registry_denied",
+            hint=f"docker login {registry}; if you are logged in, the image may not exist",
+        )
+    return RegistryError(
+        f"The registry of {reference} does not answer: {text}",
+        code="registry_unreachable",
+        hint="check the registry's name, and that the engine can reach it",
+    )
+
+
+def _frames(raw: Any) -> Iterator[bytes]:
+    """Payloads of the engine's multiplexed stream: 8 bytes of header, the length in the last 4."""
+    while header := _read_exactly(raw, 8):
+        (length,) = struct.unpack(">xxxxI", header)
+        yield _read_exactly(raw, length)
+
+
+def _read_exactly(raw: Any, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = raw.read(count - len(data))
+        if not part:
+            return b""
+        data += part
+    return data
+
+
+def _log_entries(response: Any) -> Iterator[LogEntry]:
+    with response:
+        for frame in _frames(response.raw):
+            yield _log_entry(frame.decode(errors="replace").rstrip("\n"))
+
+
+def _log_entry(line: str) -> LogEntry:
+    """A line of the form "TIME key=value,key=value TEXT"."""
+    at, _, rest = line.partition(" ")
+    details, _, text = rest.partition(" ")
+    found = dict(item.partition("=")[::2] for item in details.split(","))
+    return LogEntry(
+        task=found.get("com.docker.swarm.task.id", ""),
+        node=found.get("com.docker.swarm.node.id", ""),
+        at=at,
+        text=text,
+    )
+
+
+def by_id(items: Sequence[Json]) -> dict[str, Json]:
+    return {item["ID"]: item for item in items}

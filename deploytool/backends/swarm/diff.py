@@ -1,0 +1,190 @@
+"""What differs between two ServiceSpecs. Pure.
+
+The engine fills in and leaves out: empty values are dropped as its own JSON does, network ids
+become names, and what belongs to a release rather than to the service is not compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploytool.backends.base import FieldChange
+from deploytool.backends.swarm import labels
+from deploytool.redact import MASK, hide_passwords, looks_secret
+
+Json = dict[str, Any]
+DEFAULTS: tuple[tuple[str, Any], ...] = (
+    ("Isolation", "default"),
+    ("Runtime", "container"),
+)
+NANOSECOND_FIELDS = (
+    *("Interval", "Timeout", "StartPeriod", "StartInterval"),
+    *("StopGracePeriod", "Delay", "Monitor", "Window"),
+)
+
+
+def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
+    """A ServiceSpec in the one form in which two can be compared."""
+    flat = dict(spec)
+    flat["Labels"] = _without_release(spec.get("Labels"))
+    template = dict(spec.get("TaskTemplate", {}))
+    template.pop("ForceUpdate", None)
+    template["Networks"] = sorted(
+        (
+            attachment | {"Target": network_names.get(attachment["Target"], attachment["Target"])}
+            for attachment in template.get("Networks") or spec.get("Networks") or ()
+        ),
+        key=lambda attachment: str(attachment["Target"]),
+    )
+    container = dict(template.get("ContainerSpec", {}))
+    container["Labels"] = _without_release(container.get("Labels"))
+    container["Image"] = without_tag(str(container.get("Image", "")))
+    container["Env"] = _variables(container.get("Env"))
+    container["Secrets"] = [_without_id(s) for s in container.get("Secrets") or ()]
+    template["ContainerSpec"] = container
+    placement = dict(template.get("Placement") or {})
+    placement["Platforms"] = sorted(
+        placement.get("Platforms") or (), key=lambda p: (p.get("Architecture"), p.get("OS"))
+    )
+    template["Placement"] = placement
+    flat["TaskTemplate"] = template
+    flat.pop("Networks", None)
+    pruned = _prune(flat)
+    return pruned if isinstance(pruned, dict) else {}
+
+
+def differences(before: Json, after: Json) -> tuple[FieldChange, ...]:
+    """Field by field, between two normal forms; secrets in variables are masked."""
+    return tuple(
+        FieldChange(path=key_of(path), before=_shown(path, old), after=_shown(path, new))
+        for path, old, new in _walk(before, after, "")
+    )
+
+
+KEYS = (
+    ("TaskTemplate.ContainerSpec.Healthcheck.StartPeriod", "healthcheck.start_period"),
+    ("TaskTemplate.ContainerSpec.Healthcheck.StartInterval", "healthcheck.start_interval"),
+    ("TaskTemplate.ContainerSpec.Healthcheck.", "healthcheck."),
+    ("TaskTemplate.ContainerSpec.Args", "command"),
+    ("TaskTemplate.ContainerSpec.Mounts", "volumes"),
+    ("TaskTemplate.ContainerSpec.StopGracePeriod", "stop_grace"),
+    ("TaskTemplate.ContainerSpec.ReadOnly", "read_only"),
+    ("TaskTemplate.ContainerSpec.CapabilityAdd", "capabilities"),
+    ("TaskTemplate.ContainerSpec.CapabilityDrop", "dropped capabilities"),
+    ("TaskTemplate.ContainerSpec.Labels.", "container labels."),
+    ("TaskTemplate.ContainerSpec.", ""),
+    ("TaskTemplate.Resources.Limits.MemoryBytes", "memory_limit"),
+    ("TaskTemplate.Resources.Limits.NanoCPUs", "cpu_limit"),
+    ("TaskTemplate.Resources.Reservations.MemoryBytes", "memory"),
+    ("TaskTemplate.Resources.Reservations.NanoCPUs", "cpu"),
+    ("TaskTemplate.RestartPolicy.MaxAttempts", "restart.max_attempts"),
+    ("TaskTemplate.RestartPolicy.", "restart."),
+    ("TaskTemplate.Placement.Preferences", "placement.spread"),
+    ("TaskTemplate.Placement.MaxReplicas", "placement.max_per_node"),
+    ("TaskTemplate.Placement.", "placement."),
+    ("TaskTemplate.LogDriver.Options.", "logging."),
+    ("TaskTemplate.LogDriver.", "logging."),
+    ("TaskTemplate.Networks", "networks"),
+    ("Mode.Replicated.Replicas", "replicas"),
+    ("UpdateConfig.FailureAction", "update.on_failure"),
+    ("UpdateConfig.MaxFailureRatio", "update.max_failure_ratio"),
+    ("UpdateConfig.", "update."),
+    ("RollbackConfig.FailureAction", "rollback.on_failure"),
+    ("RollbackConfig.MaxFailureRatio", "rollback.max_failure_ratio"),
+    ("RollbackConfig.", "rollback."),
+    ("EndpointSpec.Ports", "publish"),
+    ("EndpointSpec.", "endpoint."),
+    ("Labels.", "labels."),
+)
+"""The engine's fields and the configuration's keys that they come from."""
+
+
+def key_of(path: str) -> str:
+    """The configuration's word for a field of the engine, which is what a reader knows."""
+    for prefix, key in KEYS:
+        if path.startswith(prefix):
+            rest = path.removeprefix(prefix)
+            kept = path.startswith("TaskTemplate.ContainerSpec.Env.") or "Labels." in prefix
+            head, dot, tail = rest.partition(".")
+            return key + (
+                f"{head.lower()}{dot}{tail}" if kept and not key else rest if kept else rest.lower()
+            )
+    return path
+
+
+def replaces_tasks(before: Json, after: Json) -> bool:
+    """Whether going from one normal form to the other makes the cluster replace replicas."""
+    return bool(
+        before.get("TaskTemplate") != after.get("TaskTemplate")
+        or _host_ports(before) != _host_ports(after)
+    )
+
+
+def without_tag(reference: str) -> str:
+    """repo:tag@digest → repo@digest, which is what runs."""
+    return re.sub(r":[\w.-]+@", "@", reference)
+
+
+def _host_ports(spec: Json) -> list[Json]:
+    ports = spec.get("EndpointSpec", {}).get("Ports", [])
+    return [port for port in ports if port.get("PublishMode") == "host"]
+
+
+def _without_release(found: Mapping[str, str] | None) -> dict[str, str]:
+    return {k: v for k, v in (found or {}).items() if k not in labels.OF_RELEASE}
+
+
+def _without_id(secret: Json) -> Json:
+    return {key: value for key, value in secret.items() if key != "SecretID"}
+
+
+def _variables(env: list[str] | None) -> dict[str, str]:
+    return dict(item.partition("=")[::2] for item in env or ())
+
+
+def _prune(value: Any) -> Any:
+    """Without empty values, as the engine's JSON omits them. Lists keep their length."""
+    if isinstance(value, Mapping):
+        pruned = {key: _prune(item) for key, item in value.items()}
+        return {
+            key: item
+            for key, item in pruned.items()
+            if item not in (None, "", 0, False) and item != [] and item != {}
+            if (key, item) not in DEFAULTS
+        }
+    if isinstance(value, list | tuple):
+        return [_prune(item) for item in value]
+    return value
+
+
+def _walk(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _walk(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(before, dict) and after is None:
+        yield from _walk(before, {}, path)
+    elif isinstance(after, dict) and before is None:
+        yield from _walk({}, after, path)
+    elif before != after:
+        yield path, before, after
+
+
+def _shown(path: str, value: Any) -> Any:
+    name = path.rpartition(".")[2]
+    if value is None:
+        return None
+    if ".Env." in path and looks_secret(name):
+        return MASK
+    if name in NANOSECOND_FIELDS and isinstance(value, int):
+        from deploytool.units import format_duration
+
+        return format_duration(value // 1_000_000)
+    if name == "MemoryBytes" and isinstance(value, int):
+        from deploytool.units import format_memory
+
+        return format_memory(value)
+    if name == "NanoCPUs" and isinstance(value, int):
+        return value / 10**9
+    return hide_passwords(value) if isinstance(value, str) else value

@@ -1,0 +1,97 @@
+"""Why a replica failed: what the engine said, what its exit code means, what it last printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploytool.backends.base import Task
+from deploytool.backends.swarm.client import Client
+from deploytool.errors import DeploytoolError
+from deploytool.redact import hide_passwords
+
+Json = dict[str, Any]
+SIGNALS = {
+    137: "killed (SIGKILL)",
+    139: "crashed (SIGSEGV)",
+    143: "stopped (SIGTERM)",
+    126: "the command cannot be run",
+    127: "the command was not found",
+}
+HINTS = (
+    (
+        "Read-only file system",
+        "its files are read-only: write to /tmp or a volume, or set read_only = false",
+    ),
+    ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
+    ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
+    ("exec format error", "the image is for another platform: see build.platforms"),
+    ("executable file not found", "the command is not in the image: see services.NAME.command"),
+    ("address already in use", "something else on the node has the port"),
+    (
+        "No such image",
+        "the node cannot pull the image: does it reach the registry, and is it logged in?",
+    ),
+)
+
+
+def explain(client: Client, task: Task, *, lines: int) -> list[str]:
+    """Lines of evidence about one failed replica, the cause first."""
+    container = _container(client, task)
+    cause = _cause(task, container)
+    output = _output(client, task, lines)
+    health = _health(container)
+    text = "\n".join([cause, *health, *output])
+    hints = [f"likely: {hint}" for pattern, hint in HINTS if pattern in text]
+    where = f" on {task.node}" if task.node else ""
+    return [
+        hide_passwords(line)
+        for line in (
+            f"{task.service}.{task.slot}{where}: {cause}",
+            *(f"health check: {line}" for line in health),
+            *(f"| {line}" for line in output),
+            *hints[:1],
+        )
+    ]
+
+
+def _container(client: Client, task: Task) -> Json:
+    """The container's own state, where it ran on the engine that we talk to."""
+    if not task.container:
+        return {}
+    try:
+        return client.container(task.container) or {}
+    except DeploytoolError:
+        return {}
+
+
+def _cause(task: Task, container: Json) -> str:
+    state = container.get("State") or {}
+    reason = task.message or task.state
+    if state.get("OOMKilled"):
+        return f"out of memory: it used more than memory_limit allows ({reason})"
+    code = task.exit_code
+    if "unhealthy" in reason:
+        return f"its health check failed ({reason})"
+    if code == 137:
+        return f"killed, most likely for using more than memory_limit allows ({reason})"
+    if code in SIGNALS:
+        return f"{SIGNALS[code]} ({reason})"
+    return reason if code in (None, 0) else f"its process ended with exit code {code} ({reason})"
+
+
+def _health(container: Json) -> list[str]:
+    log = ((container.get("State") or {}).get("Health") or {}).get("Log") or []
+    failed = [entry for entry in log if entry.get("ExitCode")]
+    if not failed:
+        return []
+    return [line for line in failed[-1].get("Output", "").strip().splitlines() if line][-1:]
+
+
+def _output(client: Client, task: Task, lines: int) -> list[str]:
+    """What it printed last. A replica that never started printed nothing."""
+    if not task.container:
+        return []
+    try:
+        return client.task_output(task.id, lines)
+    except DeploytoolError:
+        return []

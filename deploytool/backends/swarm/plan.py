@@ -1,0 +1,329 @@
+"""What a deploy would change on a Swarm. Reads the cluster, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploytool.backends.base import Action, Change, FieldChange, Plan, Task
+from deploytool.backends.swarm import capacity, labels
+from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm.capacity import Demand, Node
+from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
+from deploytool.errors import PlanError
+from deploytool.spec import AppSpec, Image
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The cluster at one moment, asked once."""
+
+    services: Sequence[Json]
+    tasks: Sequence[Json]
+    nodes: Sequence[Json]
+    networks: Sequence[Json]
+    secrets: Sequence[Json] = ()
+
+    def of_app(self, app: str) -> dict[str, Json]:
+        """The app's services by their full name."""
+        return {
+            service["Spec"]["Name"]: service
+            for service in self.services
+            if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app
+        }
+
+    @property
+    def network_names(self) -> dict[str, str]:
+        return {network["Id"]: network["Name"] for network in self.networks}
+
+
+@dataclass
+class Target:
+    """One service on its way from what it is to what it shall be."""
+
+    service: str
+    name: str
+    action: Action
+    spec: Json | None
+    live: Json | None
+    replaces: bool = False
+    known_tasks: frozenset[str] = frozenset()
+    failures: dict[str, Task] = field(default_factory=dict)
+    first_seen: dict[str, float] = field(default_factory=dict)
+    steady: tuple[float, frozenset[str]] | None = None
+    applied_at: float = 0.0
+
+    @property
+    def wanted(self) -> int:
+        return replicas(self.spec) if self.spec else 0
+
+
+@dataclass
+class SwarmPlan:
+    """What `apply`, `observe` and `undo` work on."""
+
+    app: str
+    targets: list[Target]
+    new_networks: list[Json]
+    nodes: dict[str, str]
+
+
+def replicas(spec: Json) -> int:
+    return int(spec["Mode"].get("Replicated", {}).get("Replicas", 0))
+
+
+def take_snapshot(client: Client, *, with_secrets: bool = False) -> Snapshot:
+    """Everything that planning needs to know, in questions that run side by side."""
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        services = pool.submit(client.services)
+        tasks = pool.submit(lambda: client.tasks(**{"desired-state": ["running", "ready"]}))
+        nodes = pool.submit(client.nodes)
+        networks = pool.submit(lambda: client.networks(scope="swarm"))
+        secrets = pool.submit(client.secrets) if with_secrets else None
+        return Snapshot(
+            services=services.result(),
+            tasks=tasks.result(),
+            nodes=nodes.result(),
+            networks=networks.result(),
+            secrets=secrets.result() if secrets else (),
+        )
+
+
+def make_plan(client: Client, app: AppSpec, images: Mapping[str, Image]) -> Plan:
+    """The plan that brings an app from what the cluster runs to what it shall run.
+
+    Raises PlanError where the cluster cannot take it.
+    """
+    with_secrets = any(service.secrets for service in app.services)
+    snapshot = take_snapshot(client, with_secrets=with_secrets)
+    return plan_from(snapshot, app, images, start_interval=client.has_start_interval)
+
+
+def plan_from(
+    snapshot: Snapshot, app: AppSpec, images: Mapping[str, Image], *, start_interval: bool = True
+) -> Plan:
+    """The plan, from a snapshot. Pure."""
+    live = snapshot.of_app(app.name)
+    _check_ownership(app.name, live.values())
+    secret_ids = _secret_ids(app, snapshot.secrets)
+    targets, changes = [], []
+    running = _tasks_by_service(snapshot.tasks)
+    names = snapshot.network_names
+    for service in app.services:
+        spec = swarm.service_spec(app, service, images[service.name], None)
+        _complete(spec, secret_ids, start_interval=start_interval)
+        current = live.pop(spec["Name"], None)
+        known = frozenset(running.get(current["ID"], ())) if current else frozenset()
+        target, change = _compare(service.name, spec, current, names, known)
+        targets.append(target)
+        changes.append(change)
+    for name, service_json in sorted(live.items()):
+        short = name.removeprefix(f"{app.name}_")
+        targets.append(Target(short, name, Action.REMOVE, None, service_json))
+        changes.append(Change(kind="service", name=short, action=Action.REMOVE))
+    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    new_networks = _missing_networks(app, snapshot.networks)
+    _check_ports(app, snapshot)
+    _check_capacity(app, images, nodes, targets, snapshot.tasks)
+    changes += [
+        Change(kind="network", name=network["name"], action=Action.CREATE)
+        for network in new_networks
+    ]
+    return Plan(
+        app=app.name,
+        changes=tuple(changes),
+        warnings=tuple(_warnings(app, snapshot)),
+        payload=SwarmPlan(
+            app=app.name,
+            targets=targets,
+            new_networks=new_networks,
+            nodes={node.id: node.hostname for node in nodes},
+        ),
+    )
+
+
+def _compare(
+    name: str, spec: Json, live: Json | None, networks: Mapping[str, str], known: frozenset[str]
+) -> tuple[Target, Change]:
+    after = normal(spec, networks)
+    if live is None:
+        target = Target(name, spec["Name"], Action.CREATE, spec, None, replaces=True)
+        fields = differences({}, after)
+        return target, Change(kind="service", name=name, action=Action.CREATE, fields=fields)
+    before = normal(live["Spec"], networks)
+    fields = differences(before, after)
+    if not fields and (live.get("UpdateStatus") or {}).get("State") == "paused":
+        fields = (FieldChange(path="update", before="paused", after="completed"),)
+    action = Action.UPDATE if fields else Action.KEEP
+    replaces = replaces_tasks(before, after)
+    _keep_counter(spec, live)
+    target = Target(name, spec["Name"], action, spec, live, replaces, known)
+    change = Change(kind="service", name=name, action=action, fields=fields, replaces=replaces)
+    return target, change
+
+
+def _keep_counter(spec: Json, live: Json) -> None:
+    """A restart counts this up; setting it back would replace every replica."""
+    counter = live["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
+    spec["TaskTemplate"]["ForceUpdate"] = counter
+
+
+def _complete(spec: Json, secret_ids: Mapping[str, str], *, start_interval: bool) -> None:
+    """Fill in what only this cluster knows."""
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    for secret in container["Secrets"]:
+        secret["SecretID"] = secret_ids[secret["SecretName"]]
+    if not start_interval and "Healthcheck" in container:
+        del container["Healthcheck"]["StartInterval"]
+
+
+def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        found.setdefault(task.get("ServiceID", ""), []).append(task["ID"])
+    return found
+
+
+def _check_ownership(app: str, live: Iterable[Json]) -> None:
+    strangers = [
+        service["Spec"]["Name"]
+        for service in live
+        if (service["Spec"].get("Labels") or {}).get(labels.APP) != app
+    ]
+    if strangers:
+        raise PlanError(
+            f"The cluster has a stack {app} that deploytool did not make",
+            code="not_ours",
+            hint=f'choose another name for the app, or remove it first: docker stack rm "{app}"',
+            details=strangers[:5],
+        )
+
+
+def _secret_ids(app: AppSpec, secrets: Iterable[Json]) -> dict[str, str]:
+    known = {secret["Spec"]["Name"]: secret["ID"] for secret in secrets}
+    wanted = {swarm.secret_name(app.name, n) for s in app.services for n in s.secrets}
+    if missing := sorted(wanted - known.keys()):
+        raise PlanError(
+            f"The cluster has no secret {', '.join(missing)}",
+            code="secret_missing",
+            hint=f"create it from a file or a pipe: docker secret create {missing[0]} -",
+        )
+    return known
+
+
+def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:
+    """Networks to create. Raises PlanError for one that is named and does not exist."""
+    known = {network["Name"]: network for network in networks}
+    wanted = {name for service in app.services for name in swarm.networks(app, service)}
+    own = swarm.default_network(app.name)
+    proxy = app.proxy
+    if proxy.network in wanted & known.keys():
+        _check_subnet(known[proxy.network], proxy.subnet)
+    missing: list[Json] = []
+    for name in sorted(wanted - known.keys()):
+        if name == own:
+            stack = {labels.STACK: app.name}
+            missing.append({"name": own, "driver": "overlay", "labels": stack})
+        elif name == proxy.network:
+            missing.append({"name": name, "driver": "overlay", "subnet": proxy.subnet})
+        else:
+            raise PlanError(
+                f"The cluster has no network {name}",
+                code="network_missing",
+                hint=f"create it: docker network create --driver overlay {name}",
+            )
+    return missing
+
+
+def _check_subnet(network: Json, subnet: str) -> None:
+    configs = (network.get("IPAM") or {}).get("Config") or []
+    found = [config.get("Subnet") for config in configs]
+    if found and subnet not in found:
+        raise PlanError(
+            f"The network {network['Name']} has the addresses {', '.join(found)}, the "
+            f"configuration says {subnet}",
+            code="proxy_subnet",
+            hint=f'set [tool.deploytool.proxy] subnet = "{found[0]}"',
+        )
+
+
+def _check_ports(app: AppSpec, snapshot: Snapshot) -> None:
+    taken: dict[tuple[str, int], tuple[str, str]] = {}
+    for service in snapshot.services:
+        if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app.name:
+            continue
+        for port in (service.get("Endpoint") or {}).get("Ports") or ():
+            key = (port.get("Protocol", "tcp"), port.get("PublishedPort", 0))
+            taken[key] = (service["Spec"]["Name"], port.get("PublishMode", "ingress"))
+    nodes = len(snapshot.nodes)
+    for own in app.services:
+        for publish in own.publish:
+            holder = taken.get((publish.protocol, publish.port))
+            if holder and (nodes == 1 or "ingress" in (holder[1], publish.mode)):
+                raise PlanError(
+                    f"Port {publish.port}/{publish.protocol} of {own.name} is taken by the "
+                    f"service {holder[0]}",
+                    code="port_taken",
+                    hint="publish another port",
+                )
+
+
+def _check_capacity(
+    app: AppSpec,
+    images: Mapping[str, Image],
+    nodes: Sequence[Node],
+    targets: Sequence[Target],
+    tasks: Sequence[Json],
+) -> None:
+    """The surge has to fit beside what runs; the whole has to fit once the old is gone."""
+    by_name = {target.service: target for target in targets}
+    surge, whole = [], []
+    for service in app.services:
+        target, image = by_name[service.name], images[service.name]
+        if target.action is Action.KEEP:
+            continue
+        running = replicas(target.live["Spec"]) if target.live else 0
+        extra = max(0, service.replicas - running)
+        if target.live and target.replaces:
+            extra += min(service.surge, running)
+        surge.append(Demand(service, image, extra, "replicas that run beside the old ones"))
+        whole.append(Demand(service, image, service.replicas, "replicas"))
+    changing = {t.live["ID"] for t in targets if t.live and t.action is not Action.KEEP}
+    kept = [task for task in tasks if task.get("ServiceID") not in changing]
+    freed = {task["ID"] for task in tasks} - {task["ID"] for task in kept}
+    capacity.check_fit(_with_tasks(nodes, tasks, freed), whole)
+    capacity.check_fit(nodes, surge)
+
+
+def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -> list[Node]:
+    """The nodes as they are when some tasks are gone."""
+    left = {node.id: node for node in nodes}
+    for task in tasks:
+        if task["ID"] in freed and task.get("NodeID") in left:
+            if task["Status"]["State"] not in capacity.LIVE_STATES:
+                continue
+            reserved = task["Spec"].get("Resources", {}).get("Reservations") or {}
+            node = left[task["NodeID"]]
+            left[node.id] = node.take(
+                reserved.get("NanoCPUs", 0) / 10**9, reserved.get("MemoryBytes", 0), -1
+            )
+    return list(left.values())
+
+
+def _warnings(app: AppSpec, snapshot: Snapshot) -> Iterable[str]:
+    routed = [service for service in app.services if app.hosts(service)]
+    names = snapshot.network_names
+    has_proxy = any(
+        names.get(attachment["Target"]) == app.proxy.network
+        and (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
+        for service in snapshot.services
+        for attachment in service["Spec"]["TaskTemplate"].get("Networks") or ()
+    )
+    if routed and not has_proxy:
+        hosts = ", ".join(host for service in routed for host in app.hosts(service))
+        yield f"no proxy runs on this cluster, so {hosts} answers nothing: deploytool proxy up"

@@ -1,0 +1,65 @@
+"""Removing an app: services first, then what they held, patiently, as the engine lets go late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.client import Client
+from deploytool.errors import DeploytoolError, EngineError
+
+Json = dict[str, Any]
+PATIENCE = 60.0
+"""Seconds that the engine gets to stop the replicas and to let go of networks."""
+
+
+def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
+    """Remove everything that carries the app's label; the names of what was removed."""
+    label = f"{labels.STACK}={app}"
+    services = client.services(label=f"{labels.APP}={app}")
+    for service in services:
+        client.remove_service(service["ID"])
+    _until(lambda: not client.tasks(label=label), "its replicas do not stop")
+    removed = [f"service {service['Spec']['Name']}" for service in services]
+    for network in client.networks(label=label):
+        _patiently(partial(client.remove_network, network["Id"]))
+        removed.append(f"network {network['Name']}")
+    for config in client.configs(label=label):
+        client.remove_config(config["ID"])
+    for secret in client.secrets(label=label):
+        client.remove_secret(secret["ID"])
+        removed.append(f"secret {secret['Spec']['Name']}")
+    if volumes:
+        for volume in client.volumes(label=label):
+            _patiently(partial(client.remove_volume, volume["Name"]))
+            removed.append(f"volume {volume['Name']}")
+    return removed
+
+
+def _until(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"The app is being removed, but {complaint}",
+                code="still_there",
+                hint="look at `docker node ls` for nodes that are down, then run it again",
+            )
+        time.sleep(0.3)
+
+
+def _patiently(remove: Callable[[], None]) -> None:
+    """Networks and volumes are in use for some seconds after the last replica is gone."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return remove()
+        except DeploytoolError as error:
+            if "not found" in error.message:
+                return None
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)

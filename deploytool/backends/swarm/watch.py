@@ -1,0 +1,207 @@
+"""How far a rollout is: one question for all services, one for all tasks, and what they mean.
+
+The engine's UpdateStatus is reset by every update and stays empty when no replica is replaced, so
+an empty one says nothing by itself; the tasks do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
+from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.diff import normal
+from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas
+from deploytool.backends.swarm.tasks import by_service, read_task
+
+Json = dict[str, Any]
+ATTEMPTS = 3
+"""Failed tasks in one slot after which a service that the engine does not watch has failed."""
+PENDING_SECONDS = 10.0
+"""Time after which a replica that finds no node will not find one."""
+SETTLE_SECONDS = 3.0
+"""Time in which the engine starts to replace replicas, if it is going to."""
+HOPELESS = (
+    "No such image",
+    "executable file not found",
+    "exec format error",
+    "OCI runtime create failed",
+    "invalid mount config",
+    "bind source path does not exist",
+)
+"""Reasons that no restart mends."""
+ENDED_BADLY = {
+    "paused": Verdict.FAILED,
+    "rollback_started": Verdict.MOVING,
+    "rollback_paused": Verdict.FAILED,
+    "rollback_completed": Verdict.ROLLED_BACK,
+}
+"""What the update states mean to a service that was told to change. An unchanged one may still
+carry the state of an earlier rollout."""
+FAILED_STATES = ("failed", "rejected", "orphaned", "complete")
+
+
+def observe(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
+    """The progress of every service that the plan creates or updates, and of those it keeps."""
+    live, tasks = _ask(client, plan)
+    return [
+        _progress(target, live.get(target.name), tasks, plan)
+        for target in plan.targets
+        if target.action is not Action.REMOVE
+    ]
+
+
+def observe_undo(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
+    """The progress of every service on its way back to what it was."""
+    live, tasks = _ask(client, plan)
+    return [
+        _undo_progress(target, live.get(target.name), tasks, plan)
+        for target in plan.targets
+        if target.action in (Action.CREATE, Action.UPDATE)
+    ]
+
+
+def _ask(client: Client, plan: SwarmPlan) -> tuple[dict[str, Json], dict[str, list[Json]]]:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        label = f"{labels.STACK}={plan.app}"
+        services = pool.submit(client.services, label=label)
+        tasks = pool.submit(client.tasks, label=label)
+        live = {service["Spec"]["Name"]: service for service in services.result()}
+        return live, by_service(tasks.result())
+
+
+def _progress(
+    target: Target, service: Json | None, tasks: dict[str, list[Json]], plan: SwarmPlan
+) -> ServiceProgress:
+    if service is None:
+        return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
+    found = [
+        read_task(task, service, target.service, plan.nodes)
+        for task in tasks.get(service["ID"], ())
+    ]
+    _remember_failures(target, found)
+    verdict, reason = judge(target, service, found, time.monotonic())
+    return _say(target, found, verdict, reason)
+
+
+def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
+    return ServiceProgress(
+        service=target.service,
+        verdict=verdict,
+        wanted=target.wanted,
+        ready=len({task.slot for task in tasks if task.running and task.current}),
+        tasks=tuple(sorted(tasks, key=lambda t: (t.slot, not t.wanted, t.id))),
+        reason=reason,
+    )
+
+
+def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
+    """The engine forgets failed tasks; what a rollout has seen it can still explain."""
+    for task in tasks:
+        new = task.id not in target.known_tasks
+        if new and task.state in FAILED_STATES and not _was_stopped(task):
+            target.failures.setdefault(task.id, task)
+
+
+def _was_stopped(task: Task) -> bool:
+    """A replica that ended because the cluster no longer wanted it."""
+    return task.state == "complete" and not task.wanted and not task.message
+
+
+def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:
+    """What has become of a service, from what the engine says about it at one moment."""
+    state, message = _update_state(service)
+    if target.action is not Action.KEEP:
+        if state in ENDED_BADLY:
+            return ENDED_BADLY[state], message
+        if not _is_ours(target, service):
+            return Verdict.FAILED, "somebody else changed the service during the rollout"
+    if state != "updating" and (reason := _given_up(target)):
+        return Verdict.FAILED, reason
+    if reason := _stuck(target, tasks, now):
+        return Verdict.FAILED, reason
+    return (Verdict.DONE, "") if _is_done(target, state, tasks, now) else (Verdict.MOVING, "")
+
+
+def _update_state(service: Json) -> tuple[str, str]:
+    status = service.get("UpdateStatus") or {}
+    return status.get("State") or "", status.get("Message") or ""
+
+
+def _is_ours(target: Target, service: Json) -> bool:
+    if target.spec is None:
+        return False
+    ours = (target.spec.get("Labels") or {}).get(labels.RELEASE)
+    live = (service["Spec"].get("Labels") or {}).get(labels.RELEASE)
+    return bool(ours == live)
+
+
+def _given_up(target: Target) -> str:
+    """Whether replicas that no update watches have failed for good: a first deploy, a scale."""
+    slots: dict[int, int] = {}
+    for task in target.failures.values():
+        if any(text in task.message for text in HOPELESS):
+            return task.message
+        slots[task.slot] = slots.get(task.slot, 0) + 1
+        if slots[task.slot] >= ATTEMPTS:
+            return f"replica {task.slot} failed {ATTEMPTS} times: {task.message}"
+    return ""
+
+
+def _stuck(target: Target, tasks: Sequence[Task], now: float) -> str:
+    """Whether a replica finds no place to run."""
+    for task in tasks:
+        waits = task.state == "pending" and task.wanted and task.message
+        if waits and now - target.first_seen.setdefault(task.id, now) > PENDING_SECONDS:
+            return task.message
+    return ""
+
+
+def _is_done(target: Target, state: str, tasks: Sequence[Task], now: float) -> bool:
+    current = [task for task in tasks if task.running and task.current]
+    left = [task for task in tasks if task.running and not task.current]
+    ids = frozenset(task.id for task in current)
+    ready = len(ids) == target.wanted and not left
+    if not ready or state == "updating":
+        target.steady = None
+        return False
+    if state == "completed" and target.action is not Action.KEEP:
+        return True
+    if target.steady is None or target.steady[1] != ids:
+        target.steady = (now, ids)
+    return now - target.steady[0] >= _proving_time(target, ids)
+
+
+def _proving_time(target: Target, ids: frozenset[str]) -> float:
+    """Seconds that replicas which no update watches have to stay up before they count."""
+    if ids - target.known_tasks:
+        spec = target.spec or {}
+        return float(spec.get("UpdateConfig", {}).get("Monitor", 0)) / 10**9
+    return SETTLE_SECONDS if target.replaces else 0.0
+
+
+def _undo_progress(
+    target: Target, service: Json | None, tasks: dict[str, list[Json]], plan: SwarmPlan
+) -> ServiceProgress:
+    if target.live is None:
+        done = service is None
+        return _say(target, [], Verdict.DONE if done else Verdict.MOVING, "")
+    if service is None:
+        return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
+    found = [
+        read_task(task, service, target.service, plan.nodes)
+        for task in tasks.get(service["ID"], ())
+    ]
+    state, message = _update_state(service)
+    back = normal(service["Spec"], {}) == normal(target.live["Spec"], {})
+    running = {task.id for task in found if task.running and task.current}
+    enough = len(running) >= replicas(target.live["Spec"])
+    if state in ("paused", "rollback_paused"):
+        return _say(target, found, Verdict.FAILED, message)
+    if back and enough and state not in ("updating", "rollback_started"):
+        return _say(target, found, Verdict.DONE, "")
+    return _say(target, found, Verdict.MOVING, message)

@@ -1,0 +1,342 @@
+"""The order of a deployment, and what happens when a step fails.
+
+    begin ▶ apply ▶ watch ▶ clean up ▶ finish
+              │        └─ failed, timed out ▶ undo ▶ watch ▶ finish, and say why
+              └─ interrupted ▶ finish; the cluster goes on by itself, the next deploy takes it up
+
+Nothing here knows which cluster it is.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from deploytool.backends.base import (
+    Action,
+    Backend,
+    Outcome,
+    Plan,
+    Record,
+    ServiceProgress,
+    Verdict,
+)
+from deploytool.errors import (
+    DeploytoolError,
+    Interrupted,
+    RolledBack,
+    RolloutFailed,
+    RolloutTimedOut,
+    UsageError,
+)
+from deploytool.spec import AppSpec, Image, Release
+from deploytool.units import format_duration
+
+POLL = 0.25
+"""Seconds between two questions to the cluster."""
+UNDO_TIMEOUT = 180.0
+"""Seconds that the way back may take before it is given up."""
+
+Report = Callable[[Sequence[ServiceProgress]], None]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment that does not move when the clock is set."""
+
+    at: float
+    milliseconds: int
+
+    @classmethod
+    def after(cls, milliseconds: int) -> Deadline:
+        return cls(time.monotonic() + milliseconds / 1000, milliseconds)
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() > self.at
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a rollout came to. `release` is None where nothing had to change."""
+
+    release: Release | None
+    plan: Plan
+    seconds: float
+    waited: bool = True
+
+
+def resolve_images(
+    backend: Backend, spec: AppSpec, own: str | None, *, pinned: Mapping[str, Image] | None = None
+) -> dict[str, Image]:
+    """The image of every service by digest, each reference asked for once.
+
+    `own` is the reference of the app's own image. Raises ImageError, RegistryError.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    references = {s.name: s.image or own or f"{spec.image}:latest" for s in spec.services}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        asked = {ref: pool.submit(backend.resolve, ref) for ref in set(references.values())}
+        found = {ref: future.result() for ref, future in asked.items()}
+    return {name: found[ref] for name, ref in references.items()} | dict(pinned or {})
+
+
+def new_release(
+    spec: AppSpec, images: Mapping[str, Image], *, commit: str | None = None, note: str = ""
+) -> Release:
+    """A release that has no number yet."""
+    return Release(
+        number=0,
+        spec=spec,
+        images=dict(images),
+        commit=commit,
+        by=whoami(),
+        at=datetime.now(UTC).replace(microsecond=0),
+        note=note,
+    )
+
+
+def whoami() -> str:
+    """user@machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def roll_out(
+    backend: Backend,
+    plan: Plan,
+    release: Release,
+    *,
+    timeout: int,
+    wait: bool = True,
+    report: Report = lambda _: None,
+) -> Result:
+    """Bring the cluster to a release and stay until every replica of it runs.
+
+    `timeout` in milliseconds. Raises RolledBack, RolloutFailed, RolloutTimedOut, Interrupted;
+    whatever is raised, the cluster remembers how it ended.
+    """
+    started = time.monotonic()
+    deadline = Deadline.after(timeout)
+    resumed = _unfinished(backend, release) if plan.is_empty else None
+    if plan.is_empty and resumed is None:
+        watch(backend, plan, deadline, report)
+        return Result(None, plan, time.monotonic() - started)
+    release = backend.begin(release)
+    outcome = Outcome.INTERRUPTED
+    try:
+        backend.apply(plan, release)
+        if wait:
+            watch(backend, plan, deadline, report)
+        backend.clean_up(plan)
+        outcome = Outcome.DONE if wait else Outcome.STARTED
+    except KeyboardInterrupt:
+        raise interrupted(release) from None
+    except _Unsuccessful as failure:
+        try:
+            error = _fail(backend, plan, release, failure, report)
+        except KeyboardInterrupt:
+            raise interrupted(release) from None
+        outcome = _outcome(error)
+        raise error from None
+    except DeploytoolError:
+        outcome = Outcome.FAILED
+        raise
+    finally:
+        backend.finish(release, outcome, time.monotonic() - started)
+    return Result(release, plan, time.monotonic() - started, wait)
+
+
+def _unfinished(backend: Backend, release: Release) -> Record | None:
+    """The newest release, if nobody finished it and this is the same."""
+    newest = backend.records(release.spec.name)[-1:]
+    for record in newest:
+        open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
+        same = record.release.spec == release.spec and record.release.images == release.images
+        return record if open_end and same else None
+    return None
+
+
+class _Unsuccessful(Exception):
+    """What `watch` saw that is not success."""
+
+    def __init__(self, seen: Sequence[ServiceProgress], *, timed_out: bool = False) -> None:
+        super().__init__()
+        self.seen = seen
+        self.timed_out = timed_out
+
+
+def watch(backend: Backend, plan: Plan, deadline: Deadline, report: Report) -> None:
+    """Wait until every service is done. Raises _Unsuccessful when one has failed for good and
+    none is still being rolled back by the cluster, or when the deadline passes."""
+    while True:
+        seen = backend.observe(plan)
+        report(seen)
+        verdicts = {progress.verdict for progress in seen}
+        if verdicts <= {Verdict.DONE}:
+            return
+        if verdicts & {Verdict.FAILED, Verdict.ROLLED_BACK}:
+            raise _Unsuccessful(seen)
+        if deadline.passed:
+            raise _Unsuccessful(seen, timed_out=True)
+        time.sleep(POLL)
+
+
+def _fail(
+    backend: Backend, plan: Plan, release: Release, failure: _Unsuccessful, report: Report
+) -> DeploytoolError:
+    """Go back, unless the configuration wants to look at it first, and say what happened."""
+    evidence = _evidence(backend, plan)
+    reason = _reason(failure)
+    if _stay(release.spec, failure):
+        return RolloutFailed(
+            f"{release.id} of {plan.app} failed and was left as it is: {reason}",
+            code="rollout_paused",
+            hint="look at `deploytool status`; then deploy a mended version, or "
+            "`deploytool rollback`",
+            details=evidence,
+        )
+    backend.undo(plan)
+    is_back = _wait_for_undo(backend, plan, report)
+    had_before = any(c.kind == "service" and c.action is not Action.CREATE for c in plan.changes)
+    state = _state_after(had_before=had_before, is_back=is_back)
+    message = f"{release.id} of {plan.app} {_what(failure)}; {state}: {reason}"
+    if failure.timed_out:
+        return RolloutTimedOut(
+            message,
+            code="timed_out",
+            hint="give it longer with --timeout, or look at the reason",
+            details=evidence,
+        )
+    kind = RolledBack if had_before and is_back else RolloutFailed
+    return kind(
+        message,
+        code="rolled_back" if kind is RolledBack else "rollout_failed",
+        hint="mend the cause and deploy again",
+        details=evidence,
+    )
+
+
+def _what(failure: _Unsuccessful) -> str:
+    return "did not get done in time" if failure.timed_out else "failed"
+
+
+def _state_after(*, had_before: bool, is_back: bool) -> str:
+    if not is_back:
+        return "going back is not done yet, see `deploytool status`"
+    return "the previous release serves" if had_before else "it was a first deploy, now removed"
+
+
+def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
+    failed = {p.service for p in failure.seen if p.verdict is Verdict.FAILED}
+    return any(s.name in failed and s.update.on_failure == "pause" for s in spec.services)
+
+
+def _wait_for_undo(backend: Backend, plan: Plan, report: Report) -> bool:
+    deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
+    while not deadline.passed:
+        seen = backend.observe_undo(plan)
+        report(seen)
+        if all(progress.verdict is not Verdict.MOVING for progress in seen):
+            return all(progress.verdict is Verdict.DONE for progress in seen)
+        time.sleep(POLL)
+    return False
+
+
+def _reason(failure: _Unsuccessful) -> str:
+    """One line: the first service that failed, and why."""
+    for progress in failure.seen:
+        if progress.verdict in (Verdict.FAILED, Verdict.ROLLED_BACK) and progress.reason:
+            return f"{progress.service}: {progress.reason}"
+    late = [p for p in failure.seen if p.verdict is Verdict.MOVING]
+    states = ", ".join(f"{p.service} has {p.ready} of {p.wanted} replicas ready" for p in late)
+    return states or "the cluster gave no reason"
+
+
+def _evidence(backend: Backend, plan: Plan) -> list[str]:
+    """What is known about the newest failed replica of each service."""
+    newest = {task.service: task for task in backend.failures(plan)}
+    return [line for task in newest.values() for line in backend.explain(task)]
+
+
+def _outcome(error: DeploytoolError) -> Outcome:
+    if isinstance(error, RolledBack):
+        return Outcome.ROLLED_BACK
+    return Outcome.TIMED_OUT if isinstance(error, RolloutTimedOut) else Outcome.FAILED
+
+
+def interrupted(release: Release) -> Interrupted:
+    return Interrupted(
+        f"Interrupted during {release.id}: the cluster goes on with what it was told",
+        code="interrupted",
+        hint="`deploytool status --watch` shows it; `deploytool deploy` finishes it, "
+        "`deploytool rollback` takes it back",
+    )
+
+
+def settle(backend: Backend, plan: Plan, *, timeout: int, report: Report) -> float:
+    """Wait for a change that is no release: a scale, a restart. Seconds it took.
+
+    Raises RolloutFailed or RolloutTimedOut; the change stays, as the operator asked for it.
+    """
+    started = time.monotonic()
+    try:
+        watch(backend, plan, Deadline.after(timeout), report)
+    except _Unsuccessful as failure:
+        details = _evidence(backend, plan)
+        if failure.timed_out:
+            raise RolloutTimedOut(
+                f"{plan.app} was not done after {format_duration(timeout)}: {_reason(failure)}",
+                code="timed_out",
+                hint="`deploytool status --watch` shows how it goes on",
+                details=details,
+            ) from None
+        raise RolloutFailed(
+            f"{plan.app} did not come up: {_reason(failure)}",
+            code="rollout_failed",
+            hint="`deploytool status` and `deploytool logs` show more",
+            details=details,
+        ) from None
+    return time.monotonic() - started
+
+
+def choose_rollback(records: Sequence[Record], app: str, wanted: str | None) -> Release:
+    """The release to go back to: the named one, or the last good one before the current.
+
+    Raises UsageError where there is none.
+    """
+    good = [record.release for record in records if record.outcome is Outcome.DONE]
+    if wanted is not None:
+        number = wanted.removeprefix("v")
+        found = [r.release for r in records if str(r.release.number) == number]
+        if found:
+            return found[-1]
+        raise UsageError(
+            f"{app} has no release {wanted}",
+            code="unknown_release",
+            hint=f"there are: {', '.join(r.release.id for r in records) or 'none'}",
+        )
+    before = [r for r in good if records and r.number < _current(records)]
+    if before:
+        return before[-1]
+    raise UsageError(
+        f"{app} has no earlier release to go back to",
+        code="no_earlier_release",
+        hint="`deploytool releases` shows the history that the cluster keeps",
+    )
+
+
+def _current(records: Sequence[Record]) -> int:
+    """The number of the release that is in force: the last good one, or one that is under way."""
+    for record in reversed(records):
+        if record.outcome in (Outcome.DONE, Outcome.STARTED, Outcome.INTERRUPTED):
+            return record.release.number
+    return 0

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploytool import __version__
-from deploytool.cli import config
+from deploytool.cli import config, deploy, lint, operate, releases, render, status
 
 app = typer.Typer(
     name="deploytool",
@@ -35,4 +35,5 @@ def _root(
     pass
 
 
-config.register(app)
+for module in (config, lint, render, deploy, status, releases, operate):
+    module.register(app)

@@ -1,0 +1,129 @@
+"""The docs' advice on the Dockerfile and the configuration, and hadolint's beside it.
+
+    Dockerfile ──▶ Subject ──checks──▶ findings ─┐
+    configuration ──▲                            ├─ one of each kind, not suppressed, sorted
+    Dockerfile ──hadolint──▶ findings ───────────┘
+
+A comment `# deploytool: ignore=rule-name` on the line before suppresses a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploytool.errors import UsageError
+from deploytool.lint import config_checks, hadolint, image_checks
+from deploytool.lint.dockerfile import parse
+from deploytool.lint.rules import RULES, Finding, Rule, Severity
+from deploytool.lint.subject import Subject
+
+if TYPE_CHECKING:
+    from deploytool.config import LoadedConfig
+
+__all__ = ["RULES", "Finding", "Report", "Rule", "Severity", "inspect", "lint"]
+
+_IGNORE = re.compile(r"#\s*deploytool:\s*ignore\s*=\s*([\w-]+(?:\s*,\s*[\w-]+)*)")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Findings, and what kept lint from looking further."""
+
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity == severity for finding in self.findings)
+
+
+def lint(project: Path, config: LoadedConfig | None) -> tuple[Finding, ...]:
+    """What is against the docs' advice or hadolint's, sorted by file and line.
+
+    Raises UsageError when there is no Dockerfile to look at.
+    """
+    return inspect(project, config).findings
+
+
+def inspect(project: Path, config: LoadedConfig | None) -> Report:
+    """Like `lint`, with the reasons why parts of it could not be looked at."""
+    subject = _subject(project, config)
+    found: list[Finding] = []
+    warnings = []
+    if _is_built(config):
+        found += image_checks.check(subject)
+        try:
+            found = _merge(found, hadolint.run(project, subject.file, subject.shown))
+        except hadolint.HadolintUnusable as error:
+            warnings.append(f"hadolint's rules were left out: {error}")
+    found += config_checks.check(subject)
+    if config is None:
+        warnings.append("There is no deploytool configuration, so its rules were left out")
+    texts = {subject.shown: subject.dockerfile.lines}
+    if config:
+        texts[config.file.name] = tuple(subject.config_text.split("\n"))
+    kept = {finding for finding in found if not _is_ignored(finding, texts)}
+    return Report(tuple(sorted(kept)), tuple(warnings))
+
+
+def _subject(project: Path, config: LoadedConfig | None) -> Subject:
+    name = config.config.build.dockerfile if config else "Dockerfile"
+    file = project / name
+    return Subject(
+        context=project / (config.config.build.context if config else "."),
+        file=file,
+        shown=name,
+        dockerfile=parse(_read(file, name) if _is_built(config) else b""),
+        loaded=config,
+        config_text=config.file.read_text(encoding="utf-8") if config else "",
+    )
+
+
+def _is_built(config: LoadedConfig | None) -> bool:
+    """Whether there is an image to build: not when every service runs a ready one."""
+    return config is None or any(s.image is None for s in config.config.services.values())
+
+
+def _read(file: Path, name: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"There is no {name} in {file.parent}",
+            code="dockerfile_missing",
+            hint="run `deploytool init`: it writes one for the project's packaging",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{name} cannot be read: {error.strerror or error}",
+            code="dockerfile_unreadable",
+            hint="check the file and `build.dockerfile`",
+        ) from None
+
+
+def _merge(own: Sequence[Finding], theirs: Iterable[Finding]) -> list[Finding]:
+    """All findings, without those of hadolint that say what one of ours says."""
+    said = {(finding.line, finding.rule) for finding in own}
+    return [
+        *own,
+        *(
+            finding
+            for finding in theirs
+            if not any((finding.line, rule) in said for rule in hadolint.said_as(finding.rule))
+        ),
+    ]
+
+
+def _is_ignored(finding: Finding, texts: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the comments right above a finding's line name its rule."""
+    lines = texts.get(finding.file, ())
+    index = finding.line - 2
+    while 0 <= index < len(lines) and lines[index].lstrip().startswith("#"):
+        match = _IGNORE.search(lines[index])
+        if match and finding.rule in re.split(r"\s*,\s*", match[1]):
+            return True
+        index -= 1
+    return False

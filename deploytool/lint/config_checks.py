@@ -1,0 +1,221 @@
+"""The rules about [tool.deploytool]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from deploytool.lint.commands import Command, hides_signals
+from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
+from deploytool.lint.rules import Finding
+from deploytool.lint.subject import Subject, runs_image_command
+from deploytool.units import format_duration
+
+if TYPE_CHECKING:
+    from deploytool.spec import Service
+
+ROOM_TO_FINISH = 10_000
+"""Milliseconds between the end of `drain` and the kill: deploytool keeps half of it for the
+process's own end."""
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What the configuration does against the rules."""
+    yield from _build_arguments(subject)
+    for service in subject.services:
+        for one in CHECKS:
+            yield from one(subject, service)
+
+
+def _build_arguments(subject: Subject) -> Iterator[Finding]:
+    arguments = subject.config.build.args if subject.config else {}
+    for name, value in arguments.items():
+        if is_secret(name, value):
+            path = ("build", "args", name)
+            yield subject.in_config("secret-in-arg", path, f"{name} looks like a secret")
+
+
+def _memory(subject: Subject, service: Service) -> Iterator[Finding]:
+    path = ("services", service.name)
+    if service.memory is None:
+        yield subject.in_config(
+            "no-memory-reservation", path, f"services.{service.name} reserves no memory"
+        )
+    if service.memory_limit is None:
+        yield subject.in_config(
+            "no-memory-limit", path, f"services.{service.name} has no memory limit"
+        )
+
+
+def _health_check(subject: Subject, service: Service) -> Iterator[Finding]:
+    if service.port is None or service.healthcheck or _has_image_check(subject, service):
+        return
+    yield subject.in_config(
+        "no-health-check",
+        ("services", service.name),
+        f"services.{service.name} has no health check",
+    )
+
+
+def _has_image_check(subject: Subject, service: Service) -> bool:
+    """Whether Swarm finds a health check in the image. Nomad does not look there."""
+    if service.image is not None or subject.stage is None:
+        return False
+    item = subject.stage.last("HEALTHCHECK")
+    on_swarm = subject.config is not None and subject.config.backend == "swarm"
+    return on_swarm and item is not None and item.text.upper() != "NONE"
+
+
+def _command(subject: Subject, service: Service) -> Iterator[Finding]:
+    """What a service's own command asks of its server."""
+    if not service.command:
+        return
+    command, path = Command.read(service.command), ("services", service.name, "command")
+    where = f"services.{service.name}.command"
+    if command.is_development:
+        yield subject.in_config("fastapi-dev", path, f"{where} starts the development server")
+    elif command.is_local_only and "UVICORN_HOST" not in service.env:
+        yield subject.in_config(
+            "listens-on-localhost", path, f"{where} listens inside the container only"
+        )
+    if command.reloads:
+        yield subject.in_config("reload", path, f"{where} reloads its code while it serves")
+    if service.domains and lacks_proxy_headers(command):
+        yield subject.in_config(
+            "missing-proxy-headers",
+            path,
+            f"{where} starts {command.server} without --proxy-headers",
+        )
+    if hides_signals(service.command):
+        yield subject.in_config(
+            "shell-wrapper", path, f"{where} starts a shell that stays in front of the app"
+        )
+
+
+def _workers(subject: Subject, service: Service) -> Iterator[Finding]:
+    """One server with several workers is the docs' special case, and fine."""
+    if service.replicas <= 1:
+        return
+    wanted = Command.read(service.command or ()).workers
+    key = "command"
+    if not wanted:
+        wanted, key = service.env.get("WEB_CONCURRENCY", "1"), "env"
+    if wanted not in ("", "1"):
+        yield subject.in_config(
+            "workers-in-cluster",
+            ("services", service.name, key),
+            f"services.{service.name} runs {wanted} worker processes in each of its "
+            f"{service.replicas} replicas",
+        )
+
+
+def _trust(subject: Subject, service: Service) -> Iterator[Finding]:
+    given = Command.read(service.command or ()).option("--forwarded-allow-ips")
+    key = "command" if given is not None else "env"
+    if "*" in (given, service.env.get("FORWARDED_ALLOW_IPS")):
+        yield subject.in_config(
+            "trusts-any-proxy",
+            ("services", service.name, key),
+            f"services.{service.name} believes forwarded headers from everywhere",
+        )
+
+
+def _port(subject: Subject, service: Service) -> Iterator[Finding]:
+    if runs_image_command(service):
+        command, whose, key = subject.image_command, "the image's CMD", "port"
+    else:
+        command, whose, key = Command.read(service.command or ()), "its command", "command"
+    if service.port and command.port and command.port != service.port:
+        yield subject.in_config(
+            "port-mismatch",
+            ("services", service.name, key),
+            f"services.{service.name}.port is {service.port}, but {whose} listens on "
+            f"{command.port}",
+        )
+
+
+def _user(subject: Subject, service: Service) -> Iterator[Finding]:
+    if service.user and is_root(service.user):
+        path = ("services", service.name, "user")
+        yield subject.in_config("root-user", path, f"services.{service.name} runs as root")
+
+
+def _secrets(subject: Subject, service: Service) -> Iterator[Finding]:
+    for name, value in service.env.items():
+        if is_secret(name, value):
+            yield subject.in_config(
+                "secret-in-env",
+                ("services", service.name, "env", name),
+                f"services.{service.name}.env.{name} looks like a secret",
+            )
+
+
+def _migrations(subject: Subject, service: Service) -> Iterator[Finding]:
+    for key, words in (("prestart", service.prestart), ("command", service.command or ())):
+        if service.replicas > 1 and Command.read(words).migrates:
+            yield subject.in_config(
+                "migration-per-replica",
+                ("services", service.name, key),
+                f"services.{service.name}.{key} migrates in each of {service.replicas} replicas",
+            )
+
+
+def _volumes(subject: Subject, service: Service) -> Iterator[Finding]:
+    named = [volume.source for volume in service.volumes if not volume.is_bind]
+    if service.replicas > 1 and named:
+        yield subject.in_config(
+            "volume-per-node",
+            ("services", service.name, "volumes"),
+            f"services.{service.name} has {service.replicas} replicas and the volume "
+            f"{', '.join(named)}",
+        )
+
+
+def _stop_grace(subject: Subject, service: Service) -> Iterator[Finding]:
+    left = service.stop_grace - service.drain
+    if service.port is None or service.update_order != "start-first" or left >= ROOM_TO_FINISH:
+        return
+    yield subject.in_config(
+        "short-stop-grace",
+        ("services", service.name, "stop_grace"),
+        f"services.{service.name} is killed {format_duration(max(0, left))} after its drain",
+    )
+
+
+def _interruption(subject: Subject, service: Service) -> Iterator[Finding]:
+    if service.port is None or service.update_order == "start-first" or not service.replicas:
+        return
+    if service.update.parallelism >= service.replicas:
+        yield subject.in_config(
+            "update-interrupts",
+            ("services", service.name, "update"),
+            f"services.{service.name} stops all of its replicas before it starts new ones",
+        )
+
+
+def _image(subject: Subject, service: Service) -> Iterator[Finding]:
+    if service.image is None:
+        return
+    path = ("services", service.name, "image")
+    if is_deprecated(service.image):
+        yield subject.in_config("deprecated-base-image", path, f"{service.image} is deprecated")
+    tag = service.image.rpartition("/")[2].partition(":")[2]
+    if "@" not in service.image and tag in ("", "latest"):
+        yield subject.in_config("untagged-image", path, f"{service.image} names no version")
+
+
+CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
+    _memory,
+    _health_check,
+    _command,
+    _workers,
+    _trust,
+    _port,
+    _user,
+    _secrets,
+    _migrations,
+    _volumes,
+    _stop_grace,
+    _interruption,
+    _image,
+)

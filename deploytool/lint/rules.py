@@ -1,0 +1,288 @@
+"""What lint looks for: every rule with its reason and its fix, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+_DOCS = "https://fastapi.tiangolo.com/deployment"
+_DOCKER = "https://docs.docker.com"
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A piece of advice: why it is given, where it comes from, what to do instead."""
+
+    name: str
+    severity: Severity
+    why: str
+    url: str
+    fix: str
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """A place that goes against a rule, or that hadolint has something to say about."""
+
+    file: str
+    line: int
+    rule: str
+    severity: Severity
+    message: str
+    fix: str
+    url: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "invalid-dockerfile",
+        _ERROR,
+        "The builder refuses a Dockerfile that it cannot read.",
+        f"{_DOCKER}/reference/dockerfile/#format",
+        "mend the line; a Dockerfile is FROM and instructions after it",
+    ),
+    Rule(
+        "cmd-shell-form",
+        _ERROR,
+        "In the shell form a shell gets the signals, so the app does not shut down gracefully and "
+        "its lifespan events do not run.",
+        f"{_DOCS}/docker/#use-cmd-exec-form",
+        'write the exec form: CMD ["fastapi", "run", "app/main.py", "--port", "80"]',
+    ),
+    Rule(
+        "entrypoint-shell-form",
+        _ERROR,
+        "In the shell form a shell gets the signals, and CMD and every command of the "
+        "configuration are ignored.",
+        f"{_DOCS}/docker/#use-cmd-exec-form",
+        'write the exec form, ENTRYPOINT ["..."], or leave it out and use CMD alone',
+    ),
+    Rule(
+        "entrypoint-takes-command",
+        _ERROR,
+        "A service's command becomes the arguments of ENTRYPOINT, so a server in ENTRYPOINT is "
+        "started with another server's command line.",
+        f"{_DOCKER}/reference/dockerfile/#understand-how-cmd-and-entrypoint-interact",
+        "start the server in CMD instead of ENTRYPOINT",
+    ),
+    Rule(
+        "shell-wrapper",
+        _WARNING,
+        "A shell that waits for its script keeps the stop signal from the app, which is then "
+        "killed in the middle of requests.",
+        f"{_DOCS}/docker/#use-cmd-exec-form",
+        "start the process without a shell, or with `exec` as the script's last command",
+    ),
+    Rule(
+        "code-before-dependencies",
+        _WARNING,
+        "Code changes most often: copied before the dependencies are installed, every edit "
+        "installs them again.",
+        f"{_DOCS}/docker/#docker-cache",
+        "copy the requirements or the lock file alone, install, and copy the code after that",
+    ),
+    Rule(
+        "workers-in-cluster",
+        _WARNING,
+        "In a cluster replication is the cluster's: one process per container has a defined, "
+        "stable use of memory, and several containers share the load.",
+        f"{_DOCS}/docker/#one-process-per-container",
+        "leave --workers out and set the service's `replicas`",
+    ),
+    Rule(
+        "reload",
+        _ERROR,
+        "--reload is for development: it watches files, costs memory and CPU and restarts "
+        "processes under their requests.",
+        "https://fastapi.tiangolo.com/fastapi-cli/#fastapi-dev",
+        "leave --reload out",
+    ),
+    Rule(
+        "fastapi-dev",
+        _ERROR,
+        "`fastapi dev` reloads on changes and listens on 127.0.0.1 only, where nothing outside "
+        "the container reaches it.",
+        "https://fastapi.tiangolo.com/fastapi-cli/#fastapi-run",
+        "use `fastapi run`, or `uvicorn`",
+    ),
+    Rule(
+        "deprecated-base-image",
+        _ERROR,
+        "The image of Gunicorn with Uvicorn is deprecated: it brings a process manager that a "
+        "cluster has no use for.",
+        f"{_DOCS}/docker/#base-docker-image",
+        "build from the official Python image: FROM python:3.14",
+    ),
+    Rule(
+        "missing-proxy-headers",
+        _WARNING,
+        "Behind the proxy that terminates TLS, only --proxy-headers tells the app that its "
+        "clients use HTTPS and who they are.",
+        f"{_DOCS}/docker/#behind-a-tls-termination-proxy",
+        "add --proxy-headers",
+    ),
+    Rule(
+        "trusts-any-proxy",
+        _WARNING,
+        "Forwarded headers believed from everywhere let anybody who reaches the port choose the "
+        "address and scheme that the app sees.",
+        "https://fastapi.tiangolo.com/advanced/behind-a-proxy/#enable-proxy-forwarded-headers",
+        "leave the setting out: deploytool sets FORWARDED_ALLOW_IPS to the proxy's network",
+    ),
+    Rule(
+        "listens-on-localhost",
+        _ERROR,
+        "A server on 127.0.0.1 inside its container is reached by nothing outside it; that is "
+        "Uvicorn's default.",
+        f"{_DOCS}/manually/#run-the-server-program",
+        "add --host 0.0.0.0",
+    ),
+    Rule(
+        "port-mismatch",
+        _ERROR,
+        "The proxy and the health check ask at the service's `port`, and nobody listens there.",
+        f"{_DOCS}/docker/#load-balancer",
+        "use the same number in both places",
+    ),
+    Rule(
+        "no-memory-reservation",
+        _WARNING,
+        "The cluster places containers by the memory they say they need; without it a node can "
+        "be filled until processes are killed.",
+        f"{_DOCS}/docker/#memory",
+        'set `memory`, for example memory = "128MiB"; `deploytool capacity` shows what is used',
+    ),
+    Rule(
+        "no-memory-limit",
+        _INFO,
+        "Without a limit, one replica that leaks takes the memory of everything else on its node.",
+        f"{_DOCS}/docker/#memory",
+        'set `memory_limit`, for example memory_limit = "256MiB"',
+    ),
+    Rule(
+        "no-health-check",
+        _WARNING,
+        "Without a health check the cluster sends requests to replicas that do not answer, and a "
+        "release that starts but does not work replaces one that does.",
+        f"{_DOCS}/concepts/#restart-after-crash",
+        'set healthcheck = { path = "/health" } to a path that answers 2xx when the app works',
+    ),
+    Rule(
+        "health-check-twice",
+        _INFO,
+        "The health check of the configuration replaces the HEALTHCHECK of the image, which then "
+        "only misleads its readers.",
+        f"{_DOCKER}/reference/dockerfile/#healthcheck",
+        "keep one of them; deploytool and both backends know the one of the configuration",
+    ),
+    Rule(
+        "root-user",
+        _WARNING,
+        "What breaks into a process that runs as root has root in the container.",
+        f"{_DOCKER}/build/building/best-practices/#user",
+        "create a user and end the last stage with USER, for example "
+        "RUN useradd --uid 10001 app, then USER 10001",
+    ),
+    Rule(
+        "secret-in-env",
+        _ERROR,
+        "A variable that is written down is read by everybody who has the image, the repository "
+        "or the rights to inspect a service.",
+        f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
+        'keep it in the cluster: `deploytool secrets set NAME` and secrets = ["NAME"]; the app '
+        "reads /run/secrets/NAME",
+    ),
+    Rule(
+        "secret-in-arg",
+        _ERROR,
+        "Build arguments stay in the image's history.",
+        f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
+        "hand it to the one RUN that needs it: RUN --mount=type=secret,id=NAME",
+    ),
+    Rule(
+        "secret-file-copied",
+        _ERROR,
+        "A file of secrets in a layer is read by everybody who has the image, even when a later "
+        "instruction deletes it.",
+        f"{_DOCKER}/build/building/secrets/",
+        "leave it out, name it in .dockerignore, and use secrets of the cluster",
+    ),
+    Rule(
+        "no-dockerignore",
+        _WARNING,
+        "Without .dockerignore the virtual environment, .git and .env are sent to the builder, "
+        "end up in the image and spoil its cache.",
+        f"{_DOCKER}/build/concepts/context/#dockerignore-files",
+        "write a .dockerignore with at least .git, .venv, __pycache__ and .env; "
+        "`deploytool init` does",
+    ),
+    Rule(
+        "add-instead-of-copy",
+        _WARNING,
+        "ADD also downloads and unpacks, which nobody expects of a line that copies a file.",
+        f"{_DOCKER}/build/building/best-practices/#add-or-copy",
+        "write COPY",
+    ),
+    Rule(
+        "migration-per-replica",
+        _WARNING,
+        "Migrations have to be run by one single process: replicas that start together run them "
+        "in parallel and clash.",
+        f"{_DOCS}/concepts/#previous-steps-before-starting",
+        "move it to [tool.deploytool.release] command, which runs once before any replica",
+    ),
+    Rule(
+        "volume-per-node",
+        _WARNING,
+        "A named volume is one of its node's own: replicas on different nodes see different data.",
+        f"{_DOCKER}/engine/swarm/services/#give-a-service-access-to-volumes-or-bind-mounts",
+        "keep the data in a database or object storage, run one replica with a placement "
+        "constraint, or use a volume driver for shared storage",
+    ),
+    Rule(
+        "short-stop-grace",
+        _WARNING,
+        "A replica that is replaced needs time to finish its requests after it stopped getting "
+        "new ones; when stop_grace is over it is killed.",
+        f"{_DOCS}/docker/#use-cmd-exec-form",
+        "make stop_grace at least 10s longer than drain",
+    ),
+    Rule(
+        "update-interrupts",
+        _WARNING,
+        "When all replicas are stopped before the first new one runs, nobody answers in between.",
+        f"{_DOCS}/docker/#one-load-balancer-multiple-worker-containers",
+        "run more replicas than update.parallelism, or serve through the proxy, which allows "
+        'update.order = "start-first"',
+    ),
+    Rule(
+        "untagged-image",
+        _WARNING,
+        "An image without a version is a different one tomorrow.",
+        f"{_DOCKER}/build/building/best-practices/#pin-base-image-versions",
+        'name a version, for example image = "redis:8.2"',
+    ),
+)
+
+RULES_BY_NAME = {rule.name: rule for rule in RULES}
+
+
+def rules_table() -> str:
+    """All rules as a Markdown table, for docs/lint.md."""
+    rows = ["| rule | severity | why | fix |", "| --- | --- | --- | --- |"]
+    for rule in RULES:
+        why = f"{rule.why} ([source]({rule.url}))"
+        rows.append(f"| `{rule.name}` | {rule.severity} | {why} | {rule.fix} |")
+    return "\n".join(rows) + "\n"

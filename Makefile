@@ -1,0 +1,65 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON := .venv/bin/python
+UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
+NODES ?= 3
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make .venv with the locked dependencies
+	@scripts/bootstrap.sh
+
+.PHONY: quickstart
+quickstart: ## From a bare machine to four replicas of the example behind a proxy
+	@scripts/quickstart.sh
+
+.PHONY: test
+test: lint ## Lint, types and all tests, those on real clusters included (needs root)
+	$(PYTHON) -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## The tests that need no engine
+	$(PYTHON) -m pytest -m "not live" $(ARGS)
+
+.PHONY: test-live
+test-live: setup ## The tests on real clusters (needs root)
+	$(PYTHON) -m pytest -m live $(ARGS)
+
+.PHONY: lint
+lint: setup ## Style, format and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+.PHONY: format
+format: setup ## Format the code and fix what can be fixed
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+.PHONY: bench
+bench: setup ## Benchmarks, side by side with plain tooling (ARGS="name")
+	$(PYTHON) -m bench $(ARGS)
+
+.PHONY: lab-up
+lab-up: setup ## A Swarm of NODES=3 on this machine, for tests (needs root)
+	$(PYTHON) -m tests.lab up $(NODES)
+
+.PHONY: lab-down
+lab-down: setup ## Remove it, all of it
+	$(PYTHON) -m tests.lab down
+
+.PHONY: lock
+lock: setup ## Resolve the dependencies anew into uv.lock
+	$(UV) lock --upgrade
+
+.PHONY: clean
+clean: ## Remove .venv and what tools leave behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -264,7 +264,6 @@ changes() {
 make() {
   local image=$1 file=$2
   say "Making a stand-in for $image"
-  mkdir -p "$CACHE"
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/stand-in.XXXXXX")
   chmod 755 "$work"
   case $image in
@@ -364,7 +363,12 @@ main() {
       if pull "$image"; then continue; fi
     fi
     file=$(cached "$image")
-    [[ -n $rebuild || ! -s $file ]] && make "$image" "$file"
+    if [[ -n $rebuild || ! -s $file ]]; then
+      mkdir -p "$CACHE"
+      exec 9>"$CACHE/.lock" && flock 9 # another run may be making it right now
+      if [[ -n $rebuild || ! -s $file ]]; then make "$image" "$file"; fi
+      exec 9>&-
+    fi
     [[ -z $prepare ]] || continue
     import "$image" "$file"
     note "$image: stand-in loaded"

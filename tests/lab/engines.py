@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_programs, which
 from tests.lab.shell import LabError, say, try_run
 
@@ -14,11 +15,6 @@ CHOICES = ("current", "trixie", "oldest")
 # What each choice means, best first: a suite whose programs do not run here is passed over.
 SUITES = {"current": ("sid", "trixie"), "trixie": ("trixie",), "oldest": ("bookworm",)}
 PROGRAMS = ("dockerd", "docker", "containerd", "docker-proxy", "containerd-shim-runc-v2")
-
-
-def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "deploytool")
 
 
 def chosen() -> str:
@@ -55,7 +51,8 @@ def version_of(program: Path) -> str | None:
 
 def engine(choice: str) -> Engine:
     for suite in SUITES[choice]:
-        candidate = unpacked(suite)
+        with locked("engines"):
+            candidate = unpacked(suite)
         if runs(candidate):
             return candidate
         say(f"the engine of Debian {suite} does not run here")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from tests.lab import engines, network
-from tests.lab.engines import Engine, cache_folder
+from tests.lab.cache import cache_folder, locked
+from tests.lab.engines import Engine
 from tests.lab.network import Network
 from tests.lab.node import Node
 from tests.lab.packages import install_tools
@@ -55,15 +56,18 @@ class Lab:
         with the same engine is used as it is."""
         if os.geteuid() != 0:
             raise LabError("the lab makes network namespaces and starts engines: run it as root")
-        with locked():
+        with locked(f"lab-{number()}"):
             install_tools()
             with prepared_images():
                 wanted = engines.engine(engine or engines.chosen())
                 registry_program()
                 lab = cls(Network(number()), wanted, state_folder(number()))
                 lab = lab.fresh_or_running()
-                lab.start(nodes, managers)
-            lab.fill()
+                lab.start(nodes)
+            with ThreadPoolExecutor() as pool:  # neither needs the other, and both take seconds
+                filled = pool.submit(lab.fill)
+                lab.join(managers)
+                filled.result()
         return lab
 
     @classmethod
@@ -91,8 +95,9 @@ class Lab:
             record.write_text(self.engine.suite + "\n")
         return Lab(self.network, self.engine, self.folder, started=not usable)
 
-    def start(self, nodes: int, managers: int) -> None:
+    def start(self, nodes: int) -> None:
         self.network.up()
+        self.registry_process.plant(seed())
         self.registry_process.start()
         self.docker_config(self.folder / "docker")
         count = max(nodes, len(self.nodes))
@@ -104,9 +109,9 @@ class Lab:
         for node in all_nodes:
             node.wait()
         self.registry_process.wait()
-        self.join(all_nodes, managers)
 
-    def join(self, nodes: list[Node], managers: int) -> None:
+    def join(self, managers: int) -> None:
+        nodes = self.nodes
         first = nodes[0]
         if not in_swarm(first):
             first.docker("swarm", "init", "--advertise-addr", first.address)
@@ -124,11 +129,13 @@ class Lab:
         missing = [image for image in IMAGES if not has_image(node, image)]
         if missing:
             stand_ins(*missing, env=node.env)
-        if not has_image(node, f"{self.registry}/{PROXY}"):
+        name, tag = PROXY.split(":")
+        if not self.registry_process.has(name, tag):
             self.load(PROXY)
+            self.registry_process.harvest(seed())
 
     def down(self) -> None:
-        with locked():
+        with locked(f"lab-{number()}"):
             self.clear()
 
     def clear(self) -> None:
@@ -289,11 +296,8 @@ def prepared_images() -> Iterator[None]:
         raise LabError("the stand-ins could not be made")
 
 
-@contextlib.contextmanager
-def locked() -> Iterator[None]:
-    """One change at a time, however many processes share the machine."""
-    path = cache_folder() / "lab.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def seed() -> Path:
+    """A registry with the proxy in it: compressing and pushing that one takes longest of all."""
+    made = cache_folder() / "stand-ins"
+    version = next((path.stem for path in made.glob(PROXY.replace(":", "_") + "-*.tar")), "none")
+    return cache_folder() / "registry" / f"seed-{version}"

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.lab.cache import locked
 from tests.lab.shell import SBIN, LabError, environment, run, say, try_run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -35,8 +36,10 @@ def install_tools() -> None:
         raise LabError(f"needs {', '.join(wanted)}, and there is no apt-get to install them with")
     say(f"installing with apt: {' '.join(wanted)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "-qq", "update"], env=quiet)
-    run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *wanted], env=quiet)
+    install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends"]
+    with locked("apt"):
+        run(["apt-get", "-qq", "update"], env=quiet)
+        run([*install, "-o", "DPkg::Lock::Timeout=300", *wanted], env=quiet)
 
 
 def mirror() -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.error
+import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import process
-from tests.lab.engines import cache_folder
+from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_programs
 from tests.lab.shell import LabError, say, try_run, wait_until
 
@@ -52,13 +52,34 @@ class Registry:
     def wait(self) -> None:
         wait_until(self.answers, f"registry answers on {self.address}", 20)
 
-    def answers(self) -> bool:
+    def answers(self, path: str = "") -> bool:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(f"http://{self.address}/v2/", timeout=2):
+            with direct.open(f"http://{self.address}/v2/{path}", timeout=5):
                 return True
-        except (urllib.error.URLError, OSError):
+        except OSError:
             return False
+
+    def has(self, name: str, tag: str) -> bool:
+        return self.answers(f"{name}/manifests/{tag}")
+
+    def plant(self, seed: Path) -> None:
+        """Begin with what another registry held."""
+        data = self.folder / "data"
+        if seed.exists() and not data.exists():
+            shutil.copytree(seed, data)
+
+    def harvest(self, seed: Path) -> None:
+        """Keep what is in it for the next registry; once, and whole or not at all."""
+        with locked("registry"):
+            if seed.exists():
+                return
+            for old in seed.parent.glob("seed-*"):
+                shutil.rmtree(old)
+            copy = seed.with_name(f".{seed.name}")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.folder / "data", copy)
+            copy.rename(seed)
 
     def stop(self) -> None:
         process.stop(self.pid_file)
@@ -69,9 +90,10 @@ def program() -> Path:
     for suite in SUITES:
         folder = cache_folder() / "registry" / suite
         found = folder / "docker-registry"
-        if not found.exists():
-            say(f"fetching the registry of Debian {suite}")
-            unpack_programs(suite, ["docker-registry"], [], folder)
+        with locked("registry"):
+            if not found.exists():
+                say(f"fetching the registry of Debian {suite}")
+                unpack_programs(suite, ["docker-registry"], [], folder)
         if try_run([found, "--version"], timeout=20).returncode == 0:
             return found
     raise LabError("no docker-registry of Debian runs on this machine")

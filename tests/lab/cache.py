@@ -1,0 +1,24 @@
+"""What outlives a lab: engines, images, locks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "deploytool")
+
+
+@contextlib.contextmanager
+def locked(what: str) -> Iterator[None]:
+    """One change of it at a time, however many processes share the machine."""
+    path = cache_folder() / "locks" / what
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

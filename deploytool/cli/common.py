@@ -88,3 +88,14 @@ def _with_shared_options(function: Callable[..., None]) -> inspect.Signature:
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     return inspect.Signature(own + shared)
+
+
+def duration(option: str, text: str) -> int:
+    """Milliseconds of an option's value. Raises UsageError."""
+    from deploytool.errors import UsageError
+    from deploytool.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", code="usage") from None

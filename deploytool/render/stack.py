@@ -46,7 +46,7 @@ def document(app: AppSpec) -> Json:
     return {
         "version": "3.13",
         "services": {service.name: _service(app, service) for service in app.services},
-        "networks": {"default": {"driver": "overlay", "name": own}}
+        "networks": {"default": {"driver": "overlay"}}
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
         **({"secrets": {name: _secret(app, name) for name in secrets}} if secrets else {}),

@@ -7,12 +7,20 @@ lack fields. Specifications are sent as the plain JSON that they are.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError, RegistryError
+from deploytool.errors import (
+    DeploytoolError,
+    EngineError,
+    ImageError,
+    PlanError,
+    RegistryError,
+    UsageError,
+)
 from deploytool.spec import Image
 
 if TYPE_CHECKING:
@@ -40,15 +48,10 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
     Raises EngineError where it does not answer.
     """
     import docker
-    from docker.context import ContextAPI
     from docker.errors import DockerException
-    from docker.tls import TLSConfig
 
     try:
-        found = {"base_url": host} if host else ContextAPI.kwargs_from_context(name=context)
-        settings: dict[str, Any] = dict(found)
-        if isinstance(settings.get("tls"), dict):
-            settings["tls"] = TLSConfig(**settings["tls"])
+        settings = _settings(host, context)
         address = str(settings.get("base_url") or "the default socket")
         if address.startswith("ssh://"):
             settings["use_ssh_client"] = True
@@ -56,6 +59,26 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
     except (DockerException, OSError, ValueError) as error:
         raise unreachable(error, host or context or "") from error
     return Client(api, address)
+
+
+def _settings(host: str | None, context: str | None) -> dict[str, Any]:
+    """Where the engine is, in the docker command line's own order of precedence."""
+    from docker.context import ContextAPI
+    from docker.utils import kwargs_from_env
+
+    if host:
+        return {"base_url": host}
+    if context is None and os.environ.get("DOCKER_HOST"):
+        return dict(kwargs_from_env())
+    name = context or os.environ.get("DOCKER_CONTEXT")
+    found = ContextAPI.get_context(name)
+    if found is None:
+        raise UsageError(
+            f"There is no docker context {name!r}",
+            code="no_context",
+            hint="`docker context ls` shows them",
+        )
+    return {"base_url": found.Host or None, **({"tls": found.TLSConfig} if found.TLSConfig else {})}
 
 
 def unreachable(error: BaseException, address: str) -> EngineError:

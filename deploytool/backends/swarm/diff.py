@@ -50,6 +50,9 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     )
     template["Placement"] = placement
     flat["TaskTemplate"] = template
+    endpoint = dict(spec.get("EndpointSpec") or {})
+    endpoint["Ports"] = sorted(endpoint.get("Ports") or (), key=_port_key)
+    flat["EndpointSpec"] = endpoint
     flat.pop("Networks", None)
     pruned = _prune(flat)
     return pruned if isinstance(pruned, dict) else {}
@@ -125,6 +128,10 @@ def replaces_tasks(before: Json, after: Json) -> bool:
 def without_tag(reference: str) -> str:
     """repo:tag@digest → repo@digest, which is what runs."""
     return re.sub(r":[\w.-]+@", "@", reference)
+
+
+def _port_key(port: Json) -> tuple[Any, ...]:
+    return (port.get("TargetPort", 0), port.get("PublishedPort", 0), port.get("Protocol", ""))
 
 
 def _host_ports(spec: Json) -> list[Json]:

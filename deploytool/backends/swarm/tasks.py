@@ -18,7 +18,6 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
     status = task["Status"]
     container = status.get("ContainerStatus") or {}
     spec = task["Spec"]
-    error = status.get("Err", "")
     exited = status["State"] in ("failed", "complete", "shutdown")
     return Task(
         id=task["ID"],
@@ -28,7 +27,7 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
         state=status["State"],
         wanted=task["DesiredState"] in ("running", "ready"),
         release=(spec.get("ContainerSpec", {}).get("Labels") or {}).get(labels.RELEASE, ""),
-        message=error or (status.get("Message", "") if status["State"] == "pending" else ""),
+        message=status.get("Err", ""),
         exit_code=container.get("ExitCode") if exited else None,
         since=read_time(status.get("Timestamp", "")),
         container=container.get("ContainerID", ""),

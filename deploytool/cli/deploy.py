@@ -1,0 +1,180 @@
+"""`plan` and `deploy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command, duration
+from deploytool.errors import DeploytoolError, ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.backends.base import Backend, Plan
+    from deploytool.image.build import Source
+    from deploytool.rollout import Result
+    from deploytool.spec import Image
+
+ImageOption = Annotated[
+    str | None,
+    typer.Option("--image", metavar="REF", help="Take this image, do not build one."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "plan")
+    def plan(
+        session: Session,
+        image: ImageOption = None,
+        exit_code: Annotated[
+            bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
+        ] = False,
+    ) -> None:
+        """Show what a deploy would change, field by field. Changes nothing."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.views import show_plan
+
+        backend = open_backend(session.config.config)
+        found = backend.plan(session.spec, _known_images(session, backend, image))
+        _warn(session, found)
+        data = found.model_dump(mode="json") | {"changed": not found.is_empty}
+        session.output.result(
+            data, lambda console: show_plan(console, found, verbose=session.output.verbose)
+        )
+        if exit_code and not found.is_empty:
+            raise typer.Exit(ExitCode.CHANGES)
+
+    @command(app, "deploy")
+    def deploy(
+        session: Session,
+        image: ImageOption = None,
+        no_wait: Annotated[
+            bool, typer.Option("--no-wait", help="Do not wait until the replicas run.")
+        ] = False,
+        timeout: Annotated[
+            str, typer.Option(help="Give up, and go back, after this long.")
+        ] = "10m",
+    ) -> None:
+        """Build, push, plan, confirm, roll out, and stay until every replica runs."""
+        limit = duration("--timeout", timeout)
+        run_deploy(session, image=image, wait=not no_wait, timeout=limit)
+
+
+def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int) -> None:
+    from deploytool.backends import open_backend
+    from deploytool.cli.views import rollout_view, show_plan
+    from deploytool.rollout import new_release, resolve_images, roll_out
+
+    output = session.output
+    spec = session.spec
+    backend = open_backend(session.config.config)
+    source: Source | None = None
+    if image is None and any(service.image is None for service in spec.services):
+        image, source = _build_and_push(session)
+    images = resolve_images(backend, spec, image)
+    plan = backend.plan(spec, images)
+    _warn(session, plan)
+    if not plan.is_empty:
+        output.step(f"Plan for {spec.name}")
+        show_plan(output.progress, plan, verbose=output.verbose)
+        if not session.yes and not output.confirm("Deploy this?"):
+            raise DeploytoolError(
+                "Nothing was changed", code="declined", hint="answer y, or add --yes"
+            )
+    release = new_release(spec, images, commit=source.revision if source else None)
+    with rollout_view(output) as report:
+        result = roll_out(backend, plan, release, timeout=timeout, wait=wait, report=report)
+    _tell(session, backend, result)
+
+
+def _build_and_push(session: Session) -> tuple[str, Source]:
+    """The reference of the image that was pushed, and what it was built from."""
+    from deploytool.image.build import build, read_source
+
+    config = session.config
+    output = session.output
+    source = read_source(config.project)
+    repository = f"{config.config.registry}/{config.config.app}"
+    output.step(f"Building and pushing {repository}:{source.tag}")
+    built = build(
+        config.project,
+        config.config.build,
+        repository,
+        source=source,
+        version=None,
+        push=True,
+        progress=output.line,
+        warn=output.warn,
+    )
+    return built.reference, source
+
+
+def _known_images(session: Session, backend: Backend, image: str | None) -> Mapping[str, Image]:
+    """The images that a plan speaks of when nothing is built: what would be deployed is the
+    image of this commit if the registry has it, else what runs now."""
+    from deploytool.image.build import read_source
+    from deploytool.rollout import resolve_images
+    from deploytool.spec import Image
+
+    spec = session.spec
+    if image is not None or all(service.image for service in spec.services):
+        return resolve_images(backend, spec, image)
+    source = read_source(session.config.project)
+    tag = f"{spec.image}:{source.tag}"
+    try:
+        return resolve_images(backend, spec, tag)
+    except DeploytoolError as error:
+        if error.code != "image_missing":
+            raise
+    session.output.warn(f"{tag} is not built yet: the plan speaks of it without a digest")
+    unbuilt = Image(reference=f"{tag} (not built yet)", tag=tag)
+    pinned = {service.name: unbuilt for service in spec.services if service.image is None}
+    ready = spec.model_copy(update={"services": tuple(s for s in spec.services if s.image)})
+    return resolve_images(backend, ready, None) | pinned
+
+
+def _warn(session: Session, plan: Plan) -> None:
+    for warning in plan.warnings:
+        session.output.warn(warning)
+
+
+def _tell(session: Session, backend: Backend, result: Result) -> None:
+    """What was done, and where to look at it."""
+    app = session.spec.name
+    status = backend.status(app)
+    urls = [f"{url}{port_suffix(session, url)}" for s in status.services for url in s.urls]
+    release = result.release.id if result.release else status.release
+    data = {
+        "app": app,
+        "release": release,
+        "changed": result.release is not None,
+        "waited": result.waited,
+        "seconds": round(result.seconds, 1),
+        "urls": urls,
+        "images": {
+            name: image.reference
+            for name, image in (result.release.images if result.release else {}).items()
+        },
+        "plan": result.plan.model_dump(mode="json"),
+    }
+
+    def human(console: Console) -> None:
+        if result.release is None:
+            console.print(f"[good]✓[/] Nothing to change: {app} runs {release}")
+        elif not result.waited:
+            console.print(f"[good]✓[/] {release} of {app} is on its way: deploytool status --watch")
+        else:
+            console.print(f"[good]✓[/] {release} of {app} runs, after {result.seconds:.1f} s")
+        for url in urls:
+            console.print(f"  {url}", markup=False)
+
+    session.output.result(data, human)
+
+
+def port_suffix(session: Session, url: str) -> str:
+    """The proxy's port, where it is not the usual one."""
+    port = session.spec.proxy.http_port
+    return "" if port == 80 or "/" in url.removeprefix("http://") else f":{port}"

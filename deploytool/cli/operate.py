@@ -1,0 +1,120 @@
+"""The operator's levers: `scale`, `restart` and `destroy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploytool.cli.common import Session, command, duration
+from deploytool.errors import DeploytoolError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.backends.base import Plan
+
+Timeout = Annotated[str, typer.Option(help="Give up waiting after this long.")]
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "scale")
+    def scale(
+        session: Session,
+        replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=N...")],
+        timeout: Timeout = "10m",
+    ) -> None:
+        """Change the number of replicas, until the next deploy."""
+        from deploytool.backends import open_backend
+
+        wanted = _read_replicas(replicas)
+        limit = duration("--timeout", timeout)
+        backend = open_backend(session.config.config)
+        plan = backend.scale(session.config.config.app, wanted)
+        seconds = _wait(session, backend, plan, limit)
+        configured = {name: s.replicas for name, s in session.config.config.services.items()}
+        for name, count in wanted.items():
+            if name in configured and configured[name] != count:
+                session.output.warn(
+                    f"the next deploy sets {name} back to {configured[name]}, unless the "
+                    f"configuration says replicas = {count}"
+                )
+        told = ", ".join(f"{name}={count}" for name, count in wanted.items())
+        _tell(session, {"replicas": wanted, "seconds": seconds}, f"Scaled {told}", seconds)
+
+    @command(app, "restart")
+    def restart(
+        session: Session,
+        service: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...")] = None,
+        timeout: Timeout = "10m",
+    ) -> None:
+        """Replace every replica by a new one of the same release, as an update would."""
+        from deploytool.backends import open_backend
+
+        limit = duration("--timeout", timeout)
+        backend = open_backend(session.config.config)
+        plan = backend.restart(session.config.config.app, service or ())
+        seconds = _wait(session, backend, plan, limit)
+        names = [change.name for change in plan.changes]
+        _tell(
+            session,
+            {"services": names, "seconds": seconds},
+            f"Restarted {', '.join(names)}",
+            seconds,
+        )
+
+    @command(app, "destroy")
+    def destroy(
+        session: Session,
+        volumes: Annotated[
+            bool, typer.Option("--volumes", help="Remove its volumes and their data too.")
+        ] = False,
+    ) -> None:
+        """Remove the app from the cluster, all of it."""
+        from deploytool.backends import open_backend
+
+        name = session.config.config.app
+        output = session.output
+        backend = open_backend(session.config.config)
+        backend.status(name)
+        what = " and the data in its volumes" if volumes else ""
+        if not output.require_confirmation(
+            f"Remove {name}{what} from the cluster?", assume_yes=session.yes
+        ):
+            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+        output.step(f"Removing {name}")
+        removed = backend.destroy(name, volumes=volumes)
+
+        def human(console: Console) -> None:
+            console.print(f"[good]✓[/] {name} is gone: {', '.join(removed)}")
+
+        output.result({"app": name, "removed": removed}, human)
+
+
+def _read_replicas(arguments: list[str]) -> dict[str, int]:
+    wanted = {}
+    for argument in arguments:
+        name, _, count = argument.partition("=")
+        if not name or not count.isdecimal() or int(count) > 10_000:
+            raise UsageError(
+                f"{argument!r} does not say how many replicas of which service",
+                code="usage",
+                hint="for example: deploytool scale web=6 worker=2",
+            )
+        wanted[name] = int(count)
+    return wanted
+
+
+def _wait(session: Session, backend: Any, plan: Plan, timeout: int) -> float:
+    from deploytool.cli.views import rollout_view
+    from deploytool.rollout import settle
+
+    with rollout_view(session.output) as report:
+        return round(settle(backend, plan, timeout=timeout, report=report), 1)
+
+
+def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:
+    data = {"app": session.config.config.app} | data
+    session.output.result(
+        data, lambda console: console.print(f"[good]✓[/] {text}, after {seconds:.1f} s")
+    )

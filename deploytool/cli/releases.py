@@ -1,0 +1,76 @@
+"""`releases` and `rollback`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command, duration
+from deploytool.cli.deploy import _tell, _warn
+from deploytool.errors import DeploytoolError
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "releases")
+    def releases(session: Session) -> None:
+        """Show the history that the cluster keeps, the newest first."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.views import show_records
+
+        backend = open_backend(session.config.config)
+        found = backend.records(session.config.config.app)
+        data = {
+            "app": session.config.config.app,
+            "releases": [
+                {
+                    "release": record.release.id,
+                    "outcome": record.outcome,
+                    "seconds": record.seconds,
+                    "by": record.release.by,
+                    "at": record.release.at.isoformat(),
+                    "commit": record.release.commit,
+                    "note": record.release.note,
+                    "images": {k: i.reference for k, i in record.release.images.items()},
+                }
+                for record in reversed(found)
+            ],
+        }
+        session.output.result(data, lambda console: show_records(console, found))
+
+    @command(app, "rollback")
+    def rollback(
+        session: Session,
+        release: Annotated[
+            str | None, typer.Argument(help="A release, for example v3; else the previous.")
+        ] = None,
+        timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
+    ) -> None:
+        """Go back to a release, whole: its image and its configuration."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.views import rollout_view, show_plan
+        from deploytool.rollout import choose_rollback, new_release, roll_out
+
+        limit = duration("--timeout", timeout)
+        output = session.output
+        name = session.config.config.app
+        backend = open_backend(session.config.config)
+        earlier = choose_rollback(backend.records(name), name, release)
+        plan = backend.plan(earlier.spec, earlier.images)
+        _warn(session, plan)
+        if not plan.is_empty:
+            output.step(f"Plan to go back to {earlier.id} of {name}")
+            show_plan(output.progress, plan, verbose=output.verbose)
+            if not session.yes and not output.confirm(f"Go back to {earlier.id}?"):
+                raise DeploytoolError(
+                    "Nothing was changed", code="declined", hint="answer y, or add --yes"
+                )
+        again = new_release(
+            earlier.spec,
+            earlier.images,
+            commit=earlier.commit,
+            note=f"rollback to {earlier.id}",
+        )
+        with rollout_view(output) as report:
+            result = roll_out(backend, plan, again, timeout=limit, report=report)
+        _tell(session, backend, result)

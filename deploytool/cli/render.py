@@ -1,0 +1,76 @@
+"""`render`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command
+from deploytool.errors import DeploytoolError, ExitCode
+from deploytool.spec import Backend
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.render.files import RenderedFile
+
+
+class StaleFile(DeploytoolError):
+    exit_code = ExitCode.FAILED
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "render")
+    def render(
+        session: Session,
+        backend: Annotated[
+            Backend | None, typer.Option(help="Render for this cluster instead.")
+        ] = None,
+        check: Annotated[
+            bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")
+        ] = False,
+        stdout: Annotated[bool, typer.Option("--stdout", help="Print, write no file.")] = False,
+    ) -> None:
+        """Write the stack or job file that a deploy amounts to, for review."""
+        from deploytool.render.files import diff, render_files, write
+
+        if backend is not None:
+            session.flags["backend"] = ("--backend", backend.value)
+        files = render_files(session.spec)
+        project = session.config.project
+        if stdout:
+            texts = {str(file.path): file.text for file in files}
+            session.output.result(
+                {"files": texts},
+                lambda _: session.output.raw("".join(texts.values())),
+            )
+            return
+        stale = [(file, lines) for file in files if (lines := diff(project, file))]
+        if check and stale:
+            raise _stale(stale)
+        if not check:
+            for file, _ in stale:
+                write(project, file)
+        data = {
+            "files": [str(file.path) for file in files],
+            "changed": [str(file.path) for file, _ in stale],
+        }
+
+        def human(console: Console) -> None:
+            changed = {str(file.path) for file, _ in stale}
+            for file in files:
+                word = "wrote" if str(file.path) in changed else "is up to date:"
+                console.print(f"[good]✓[/] {word} {file.path}")
+
+        session.output.result(data, human)
+
+
+def _stale(stale: list[tuple[RenderedFile, list[str]]]) -> StaleFile:
+    names = ", ".join(str(file.path) for file, _ in stale)
+    return StaleFile(
+        f"{names} is not what the configuration says",
+        code="stale",
+        hint="run `deploytool render` and commit the result",
+        details=[line for _, lines in stale for line in lines],
+    )

@@ -1,0 +1,89 @@
+"""`status` and `logs`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command, duration
+from deploytool.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.backends.base import LogLine
+
+COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "status")
+    def status(
+        session: Session,
+        watch: Annotated[bool, typer.Option("--watch", help="Stay and follow.")] = False,
+        everything: Annotated[
+            bool, typer.Option("--all", "-a", help="Show replicas of the past too.")
+        ] = False,
+    ) -> None:
+        """Show the replicas by state, node, release and health, with reasons."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.views import show_status, status_parts
+
+        backend = open_backend(session.config.config)
+        name = session.config.config.app
+        if not watch:
+            found = backend.status(name)
+            session.output.result(
+                found, lambda console: show_status(console, found, everything=everything)
+            )
+            return
+        if session.output.as_json:
+            raise UsageError("--watch and --json do not go together", code="usage")
+        with session.output.live() as redraw:
+            while True:
+                found = backend.status(name)
+                if redraw is None:
+                    show_status(session.output.console, found, everything=everything)
+                else:
+                    from rich.console import Group
+
+                    redraw(Group(*status_parts(found, everything=everything)))
+                time.sleep(1)
+
+    @command(app, "logs")
+    def logs(
+        session: Session,
+        follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and follow.")] = False,
+        service: Annotated[
+            list[str] | None, typer.Option("--service", "-s", help="Only of this service.")
+        ] = None,
+        tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Lines of each.")] = 100,
+        since: Annotated[
+            str | None, typer.Option("--since", metavar="D", help='Not older, for example "5m".')
+        ] = None,
+    ) -> None:
+        """Show the output of every replica."""
+        from deploytool.backends import open_backend
+
+        if follow and session.output.as_json:
+            raise UsageError("--follow and --json do not go together", code="usage")
+        seconds = duration("--since", since) // 1000 if since else None
+        backend = open_backend(session.config.config)
+        lines = backend.logs(
+            session.config.config.app, service or (), follow=follow, tail=tail, since=seconds
+        )
+        if session.output.as_json:
+            found = [line.model_dump(mode="json") for line in lines]
+            session.output.result({"lines": found}, lambda _: None)
+            return
+        for line in lines:
+            _show(session.output.console, line)
+
+
+def _show(console: Console, line: LogLine) -> None:
+    from rich.text import Text
+
+    colour = COLOURS[(hash(line.service) + line.slot) % len(COLOURS)]
+    console.print(Text(f"{line.service}.{line.slot} ", colour) + Text(line.text))

@@ -1,0 +1,244 @@
+"""How plans, rollouts and replicas look to a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from deploytool.backends.base import (
+    Action,
+    Change,
+    Plan,
+    Record,
+    ServiceProgress,
+    Status,
+    Task,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from deploytool.output import Output
+    from deploytool.rollout import Report
+
+SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.REMOVE: "-", Action.KEEP: " "}
+STYLES = {
+    Action.CREATE: "added",
+    Action.UPDATE: "changed",
+    Action.REMOVE: "removed",
+    Action.KEEP: "quiet",
+}
+STATE_STYLES = {"running": "good", "failed": "bad", "rejected": "bad", "orphaned": "bad"}
+HEADLINES = ("image", "replicas", "memory", "memory_limit", "cpu", "cpu_limit", "publish")
+"""Fields of a new service that are worth showing when all would be too much."""
+
+
+def show_plan(console: Console, plan: Plan, *, verbose: bool) -> None:
+    """The plan as lines that start with what happens: + ~ - or nothing."""
+    from rich.text import Text
+
+    for change in plan.changes:
+        sign = Text(f"{SIGNS[change.action]} {change.kind} {change.name}", STYLES[change.action])
+        sign.append(f"  {_summary(change)}", "quiet")
+        console.print(sign)
+        for field in change.fields:
+            if change.action is Action.CREATE and not verbose and field.path not in HEADLINES:
+                continue
+            line = Text(f"    {field.path}  ")
+            if field.before is not None:
+                line.append(_value(field.before), "removed")
+                line.append(" → ")
+            line.append("none" if field.after is None else _value(field.after), "added")
+            console.print(line)
+    console.print(counts(plan), style="name")
+
+
+def _summary(change: Change) -> str:
+    if change.action is Action.UPDATE:
+        return "replaces its replicas" if change.replaces else "keeps its replicas"
+    return {Action.CREATE: "new", Action.REMOVE: "no longer wanted", Action.KEEP: "unchanged"}[
+        change.action
+    ]
+
+
+def counts(plan: Plan) -> str:
+    words = ((Action.CREATE, "to create"), (Action.UPDATE, "to change"))
+    parts = [f"{plan.count(action)} {word}" for action, word in words]
+    return ", ".join([*parts, f"{plan.count(Action.REMOVE)} to remove"])
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}…"
+
+
+@contextmanager
+def rollout_view(output: Output) -> Iterator[Report]:
+    """What people watch while replicas move: a table on a terminal, lines in a log."""
+    said: dict[str, str] = {}
+    with output.live() as redraw:
+
+        def report(seen: Sequence[ServiceProgress]) -> None:
+            first_look = not said
+            for progress in seen:
+                for task in progress.tasks:
+                    line = _news(said, task, first_look=first_look, everything=redraw is None)
+                    if line:
+                        output.line(line)
+            if redraw is not None:
+                redraw(_progress_table(seen))
+
+        yield report
+
+
+def _news(said: dict[str, str], task: Task, *, first_look: bool, everything: bool) -> str:
+    """A line when a replica has moved on; empty when it has not. On a terminal, where the table
+    shows the rest, only what went wrong is news."""
+    before = said.get(task.id)
+    now = f"{task.state}: {task.message}" if task.message else task.state
+    said[task.id] = now
+    went_wrong = task.state in ("failed", "rejected", "orphaned")
+    old = before is None and (
+        (task.dead and not (went_wrong and task.current)) or (first_look and task.running)
+    )
+    if before == now or old or not (went_wrong or everything):
+        return ""
+    return f"{task.service}.{task.slot}{_on(task)} {now}"
+
+
+def _on(task: Task) -> str:
+    return f" on {task.node}" if task.node else ""
+
+
+def _progress_table(seen: Sequence[ServiceProgress]) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for progress in seen:
+        style = {Verdict.DONE: "good", Verdict.MOVING: "busy"}.get(progress.verdict, "bad")
+        table.add_row(
+            Text(progress.service, "name"),
+            _bar(progress, style),
+            Text(f"{progress.ready}/{progress.wanted}", style),
+            Text(progress.reason, "quiet"),
+        )
+    details = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
+    for progress in seen:
+        for task in progress.tasks:
+            if task.wanted and progress.verdict is not Verdict.DONE:
+                details.add_row(
+                    Text(f"{task.service}.{task.slot}"),
+                    Text(task.release, "quiet"),
+                    Text(task.state, STATE_STYLES.get(task.state, "busy")),
+                    Text(task.node, "quiet"),
+                    Text(task.message, "bad"),
+                )
+    return Group(table, details)
+
+
+def _bar(progress: ServiceProgress, style: str) -> RenderableType:
+    from rich.text import Text
+
+    width = 20
+    full = width * progress.ready // max(progress.wanted, 1)
+    return Text("━" * full, style) + Text("━" * (width - full), "quiet")
+
+
+def show_status(console: Console, status: Status, *, everything: bool) -> None:
+    """The services and their replicas; dead replicas too where `everything` is asked for."""
+    for item in status_parts(status, everything=everything):
+        console.print(item)
+
+
+def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text(f"{status.app} ", "name") + Text(status.release or "not by deploytool", "quiet")
+    for service in status.services:
+        well = service.running >= service.replicas and not service.update
+        title = Text(f"\n{service.name}  ", "name")
+        title.append(f"{service.running}/{service.replicas} running", "good" if well else "busy")
+        title.append(f"  {service.release}  {service.image}", "quiet")
+        if service.update:
+            title.append(f"  {service.update.replace('_', ' ')}", "busy")
+        yield title
+        for url in service.urls:
+            yield Text(f"  {url}")
+        yield _task_table(service.tasks, everything=everything)
+
+
+def _task_table(tasks: Sequence[Task], *, everything: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
+    for task in tasks:
+        if task.wanted or everything or _is_newest_failure(task, tasks):
+            table.add_row(
+                Text(f"{task.service}.{task.slot}"),
+                Text(task.state, STATE_STYLES.get(task.state, "quiet")),
+                Text(task.node),
+                Text(task.release, "quiet"),
+                Text(age(task.since), "quiet"),
+                Text(reason(task), "bad"),
+            )
+    return table
+
+
+def _is_newest_failure(task: Task, tasks: Sequence[Task]) -> bool:
+    """The last thing that went wrong in a slot where nothing runs now."""
+    same_slot = [other for other in tasks if other.slot == task.slot]
+    failed = [other for other in same_slot if other.state in ("failed", "rejected")]
+    return bool(failed) and task is failed[0] and not any(other.running for other in same_slot)
+
+
+def reason(task: Task) -> str:
+    code = f" (exit code {task.exit_code})" if task.exit_code else ""
+    return (
+        f"{task.message}{code}"
+        if task.message and str(task.exit_code) not in task.message
+        else (task.message)
+    )
+
+
+def age(since: datetime | None) -> str:
+    """Time since then, in the one unit that matters. Clocks differ: never negative."""
+    if since is None:
+        return ""
+    seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def show_records(console: Console, records: Sequence[Record]) -> None:
+    """The history, newest first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="quiet")
+    for title in ("release", "outcome", "when", "took", "by", "commit", "image", "note"):
+        table.add_column(title)
+    styles = {"done": "good", "started": "busy", "interrupted": "busy"}
+    for record in reversed(records):
+        release = record.release
+        image = next((image.tag for image in release.images.values()), "")
+        table.add_row(
+            Text(release.id, "name"),
+            Text(record.outcome.replace("_", " "), styles.get(record.outcome, "bad")),
+            f"{age(release.at)} ago",
+            f"{record.seconds:.0f}s" if record.seconds is not None else "",
+            release.by,
+            (release.commit or "")[:12],
+            image,
+            release.note,
+        )
+    console.print(table)

@@ -120,7 +120,7 @@ class Node:
         content = {
             "data-root": str(self.folder / "data"),
             "pidfile": str(self.folder / "docker.pid"),
-            "hosts": [self.docker_host],
+            "hosts": [self.docker_host, "unix:///run/docker.sock"],
             "cgroup-parent": f"/{self.name}",
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "insecure-registries": [self.network.subnet],

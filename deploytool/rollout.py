@@ -194,8 +194,7 @@ def _fail(
     backend: Backend, plan: Plan, release: Release, failure: _Unsuccessful, report: Report
 ) -> DeploytoolError:
     """Go back, unless the configuration wants to look at it first, and say what happened."""
-    evidence = _evidence(backend, plan)
-    reason = _reason(failure)
+    reason, *evidence = _evidence(backend, plan) or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
             f"{release.id} of {plan.app} failed and was left as it is: {reason}",

@@ -382,6 +382,11 @@ class AppSpec(Model):
                     f"services.{service.name} has neither a command nor a FastAPI app to run: "
                     'set entrypoint = "module:app" or its command'
                 )
+            if service.prestart and not self.command(service):
+                raise ValueError(
+                    f"services.{service.name}.prestart runs before a command that is known here: "
+                    "set its command too"
+                )
         return self
 
     def hosts(self, service: Service) -> tuple[str, ...]:
@@ -391,12 +396,11 @@ class AppSpec(Model):
         """
         if service.domains:
             return service.domains
-        has_domains = any(other.domains for other in self.services)
-        if needs_entrypoint(service) and not service.publish and not has_domains:
-            mains = [other.name for other in self.services if needs_entrypoint(other)]
-            prefix = "" if len(mains) == 1 or service.name == "web" else f"{service.name}."
-            return (f"{prefix}{self.name}.localhost",)
-        return ()
+        mains = [s for s in self.services if s.image is None and s.port and not s.publish]
+        if service not in mains or any(other.domains for other in self.services):
+            return ()
+        prefix = "" if len(mains) == 1 or service.name == "web" else f"{service.name}."
+        return (f"{prefix}{self.name}.localhost",)
 
     def command(self, service: Service) -> tuple[str, ...]:
         """The process of a replica; empty where it is the image's own."""

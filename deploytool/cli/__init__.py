@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploytool import __version__
-from deploytool.cli import config, deploy, lint, operate, releases, render, status
+from deploytool.cli import cluster, config, deploy, lint, operate, proxy, releases, render, status
 
 app = typer.Typer(
     name="deploytool",
@@ -35,5 +35,5 @@ def _root(
     pass
 
 
-for module in (config, lint, render, deploy, status, releases, operate):
+for module in (config, lint, render, deploy, status, releases, operate, cluster, proxy):
     module.register(app)

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
         backend = open_backend(session.config.config)
         found = backend.plan(session.spec, _known_images(session, backend, image))
-        _warn(session, found)
+        warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
             data, lambda console: show_plan(console, found, verbose=session.output.verbose)
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 
 def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int) -> None:
     from deploytool.backends import open_backend
-    from deploytool.cli.views import rollout_view, show_plan
+    from deploytool.cli.views import rollout_view
     from deploytool.rollout import new_release, resolve_images, roll_out
 
     output = session.output
@@ -76,18 +76,25 @@ def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int)
         image, source = _build_and_push(session)
     images = resolve_images(backend, spec, image)
     plan = backend.plan(spec, images)
-    _warn(session, plan)
-    if not plan.is_empty:
-        output.step(f"Plan for {spec.name}")
-        show_plan(output.progress, plan, verbose=output.verbose)
-        if not session.yes and not output.confirm("Deploy this?"):
-            raise DeploytoolError(
-                "Nothing was changed", code="declined", hint="answer y, or add --yes"
-            )
+    confirm_plan(session, plan, "Deploy this?")
     release = new_release(spec, images, commit=source.revision if source else None)
     with rollout_view(output) as report:
         result = roll_out(backend, plan, release, timeout=timeout, wait=wait, report=report)
-    _tell(session, backend, result)
+    tell(session, backend, images, result)
+
+
+def confirm_plan(session: Session, plan: Plan, question: str) -> None:
+    """Show what will be done and let somebody say no. Raises DeploytoolError when they do."""
+    from deploytool.cli.views import show_plan
+
+    output = session.output
+    warn(session, plan)
+    if plan.is_empty:
+        return
+    output.step(f"Plan for {plan.app}")
+    show_plan(output.progress, plan, verbose=output.verbose)
+    if not session.yes and not output.confirm(question):
+        raise DeploytoolError("Nothing was changed", code="declined", hint="answer y, or add --yes")
 
 
 def _build_and_push(session: Session) -> tuple[str, Source]:
@@ -136,12 +143,12 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
     return resolve_images(backend, ready, None) | pinned
 
 
-def _warn(session: Session, plan: Plan) -> None:
+def warn(session: Session, plan: Plan) -> None:
     for warning in plan.warnings:
         session.output.warn(warning)
 
 
-def _tell(session: Session, backend: Backend, result: Result) -> None:
+def tell(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
     """What was done, and where to look at it."""
     app = session.spec.name
     status = backend.status(app)
@@ -154,10 +161,7 @@ def _tell(session: Session, backend: Backend, result: Result) -> None:
         "waited": result.waited,
         "seconds": round(result.seconds, 1),
         "urls": urls,
-        "images": {
-            name: image.reference
-            for name, image in (result.release.images if result.release else {}).items()
-        },
+        "images": {name: image.reference for name, image in images.items()},
         "plan": result.plan.model_dump(mode="json"),
     }
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import _tell, _warn
-from deploytool.errors import DeploytoolError
+from deploytool.cli.deploy import confirm_plan, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +47,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Go back to a release, whole: its image and its configuration."""
         from deploytool.backends import open_backend
-        from deploytool.cli.views import rollout_view, show_plan
+        from deploytool.cli.views import rollout_view
         from deploytool.rollout import choose_rollback, new_release, roll_out
 
         limit = duration("--timeout", timeout)
@@ -57,14 +56,7 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         earlier = choose_rollback(backend.records(name), name, release)
         plan = backend.plan(earlier.spec, earlier.images)
-        _warn(session, plan)
-        if not plan.is_empty:
-            output.step(f"Plan to go back to {earlier.id} of {name}")
-            show_plan(output.progress, plan, verbose=output.verbose)
-            if not session.yes and not output.confirm(f"Go back to {earlier.id}?"):
-                raise DeploytoolError(
-                    "Nothing was changed", code="declined", hint="answer y, or add --yes"
-                )
+        confirm_plan(session, plan, f"Go back to {earlier.id}?")
         again = new_release(
             earlier.spec,
             earlier.images,
@@ -73,4 +65,4 @@ def register(app: typer.Typer) -> None:
         )
         with rollout_view(output) as report:
             result = roll_out(backend, plan, again, timeout=limit, report=report)
-        _tell(session, backend, result)
+        tell(session, backend, earlier.images, result)

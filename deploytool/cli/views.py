@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deploytool.backends.base import (
     Action,
     Change,
+    FieldChange,
     Plan,
     Record,
     ServiceProgress,
@@ -34,6 +36,8 @@ STYLES = {
     Action.KEEP: "quiet",
 }
 STATE_STYLES = {"running": "good", "failed": "bad", "rejected": "bad", "orphaned": "bad"}
+WIDTH = 90
+"""Characters of a value that are shown."""
 HEADLINES = ("image", "replicas", "memory", "memory_limit", "cpu", "cpu_limit", "publish")
 """Fields of a new service that are worth showing when all would be too much."""
 
@@ -49,12 +53,12 @@ def show_plan(console: Console, plan: Plan, *, verbose: bool) -> None:
         for field in change.fields:
             if change.action is Action.CREATE and not verbose and field.path not in HEADLINES:
                 continue
+            before, after = _texts(field)
             line = Text(f"    {field.path}  ")
-            if field.before is not None:
-                line.append(_value(field.before), "removed")
+            if before:
+                line.append(before, "removed")
                 line.append(" → ")
-            line.append("none" if field.after is None else _value(field.after), "added")
-            console.print(line)
+            console.print(line.append(after or "none", "added"))
     console.print(counts(plan), style="name")
 
 
@@ -72,9 +76,27 @@ def counts(plan: Plan) -> str:
     return ", ".join([*parts, f"{plan.count(Action.REMOVE)} to remove"])
 
 
-def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}…"
+def _texts(field: FieldChange) -> tuple[str, str]:
+    """Both values of a field, short enough to be read: of long ones what differs."""
+    before, after = (_text(value) for value in (field.before, field.after))
+    if max(len(before), len(after)) <= WIDTH:
+        return before, after
+    same = next((i for i, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), 0)
+    start = max(0, same - WIDTH // 4)
+    return _excerpt(before, start), _excerpt(after, start)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return shlex.join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _excerpt(text: str, start: int) -> str:
+    end = start + WIDTH
+    return f"{'…' if start else ''}{text[start:end]}{'…' if text[end:] else ''}"
 
 
 @contextmanager

@@ -74,6 +74,8 @@ def _cause(task: Task, container: Json) -> str:
         return f"its health check failed ({reason})"
     if code == 137:
         return f"killed, most likely for using more than memory_limit allows ({reason})"
+    if task.state == "complete" and code in (None, 0):
+        return "it ended with exit code 0: by itself, or stopped as its health check failed"
     if code in SIGNALS:
         return f"{SIGNALS[code]} ({reason})"
     return reason if code in (None, 0) else f"its process ended with exit code {code} ({reason})"

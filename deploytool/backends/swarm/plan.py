@@ -28,6 +28,8 @@ class Snapshot:
     nodes: Sequence[Json]
     networks: Sequence[Json]
     secrets: Sequence[Json] = ()
+    past: Sequence[Json] = ()
+    """All tasks of the app, those that ended too."""
 
     def of_app(self, app: str) -> dict[str, Json]:
         """The app's services by their full name."""
@@ -53,6 +55,7 @@ class Target:
     live: Json | None
     replaces: bool = False
     known_tasks: frozenset[str] = frozenset()
+    """Tasks that were there before."""
     failures: dict[str, Task] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
     steady: tuple[float, frozenset[str]] | None = None
@@ -77,20 +80,22 @@ def replicas(spec: Json) -> int:
     return int(spec["Mode"].get("Replicated", {}).get("Replicas", 0))
 
 
-def take_snapshot(client: Client, *, with_secrets: bool = False) -> Snapshot:
+def take_snapshot(client: Client, app: str, *, with_secrets: bool = False) -> Snapshot:
     """Everything that planning needs to know, in questions that run side by side."""
-    with ThreadPoolExecutor(max_workers=5) as pool:
+    with ThreadPoolExecutor(max_workers=6) as pool:
         services = pool.submit(client.services)
         tasks = pool.submit(lambda: client.tasks(**{"desired-state": ["running", "ready"]}))
         nodes = pool.submit(client.nodes)
         networks = pool.submit(lambda: client.networks(scope="swarm"))
         secrets = pool.submit(client.secrets) if with_secrets else None
+        past = pool.submit(client.tasks, label=f"{labels.STACK}={app}")
         return Snapshot(
             services=services.result(),
             tasks=tasks.result(),
             nodes=nodes.result(),
             networks=networks.result(),
             secrets=secrets.result() if secrets else (),
+            past=past.result(),
         )
 
 
@@ -100,7 +105,7 @@ def make_plan(client: Client, app: AppSpec, images: Mapping[str, Image]) -> Plan
     Raises PlanError where the cluster cannot take it.
     """
     with_secrets = any(service.secrets for service in app.services)
-    snapshot = take_snapshot(client, with_secrets=with_secrets)
+    snapshot = take_snapshot(client, app.name, with_secrets=with_secrets)
     return plan_from(snapshot, app, images, start_interval=client.has_start_interval)
 
 
@@ -112,13 +117,13 @@ def plan_from(
     _check_ownership(app.name, live.values())
     secret_ids = _secret_ids(app, snapshot.secrets)
     targets, changes = [], []
-    running = _tasks_by_service(snapshot.tasks)
+    past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
     for service in app.services:
         spec = swarm.service_spec(app, service, images[service.name], None)
         _complete(spec, secret_ids, start_interval=start_interval)
         current = live.pop(spec["Name"], None)
-        known = frozenset(running.get(current["ID"], ())) if current else frozenset()
+        known = frozenset(past.get(current["ID"], ())) if current else frozenset()
         target, change = _compare(service.name, spec, current, names, known)
         targets.append(target)
         changes.append(change)

@@ -100,16 +100,23 @@ def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -
 
 
 def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
-    """The engine forgets failed tasks; what a rollout has seen it can still explain."""
+    """The engine forgets failed tasks; what a rollout has seen it can still explain.
+
+    A replica that the cluster stopped is "shutdown"; one that is "complete" ended by itself, or
+    was stopped for being unhealthy and exited as it should.
+    """
+    release = _release(target)
     for task in tasks:
-        new = task.id not in target.known_tasks
-        if new and task.state in FAILED_STATES and not _was_stopped(task):
+        new = task.id not in target.known_tasks and task.release == release
+        if new and task.state in FAILED_STATES:
             target.failures.setdefault(task.id, task)
 
 
-def _was_stopped(task: Task) -> bool:
-    """A replica that ended because the cluster no longer wanted it."""
-    return task.state == "complete" and not task.wanted and not task.message
+def _release(target: Target) -> str:
+    """The release that the replicas of a target carry."""
+    template = (target.spec or {}).get("TaskTemplate", {})
+    found = template.get("ContainerSpec", {}).get("Labels") or {}
+    return str(found.get(labels.RELEASE, ""))
 
 
 def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:

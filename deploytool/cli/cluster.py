@@ -1,0 +1,134 @@
+"""`cluster up/status/down`, `proxy up/status/down` and `doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command
+from deploytool.errors import DeploytoolError, ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.backends.swarm.client import Client
+    from deploytool.cluster import ClusterStatus
+    from deploytool.config import Config
+    from deploytool.doctor import Check
+
+MARKS = {"good": "[good]✓[/]", "warning": "[busy]![/]", "bad": "[bad]✗[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    cluster = typer.Typer(
+        help="A cluster of one node on this machine: Swarm mode and a registry.",
+        no_args_is_help=True,
+    )
+    app.add_typer(cluster, name="cluster")
+    _register_cluster(cluster)
+
+    @command(app, "doctor")
+    def doctor(session: Session) -> None:
+        """Check engine, cluster, registry, proxy, kernel and clock, and say what to do."""
+        from deploytool.doctor import State, examine
+
+        config = settings(session)
+        checks = examine(config, lambda: _client(config))
+        bad = [check for check in checks if check.state is State.BAD]
+        data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
+        session.output.result(data, lambda console: _show_checks(console, checks))
+        if bad:
+            raise typer.Exit(ExitCode.FAILED)
+
+
+def _register_cluster(group: typer.Typer) -> None:
+    @command(group, "up")
+    def up(
+        session: Session,
+        advertise: Annotated[
+            str,
+            typer.Option("--advertise-addr", help="Address by which other nodes could join."),
+        ] = "127.0.0.1",
+    ) -> None:
+        """Make this machine a Swarm of one node with a registry on localhost."""
+        from deploytool.cluster import up as cluster_up
+
+        config = settings(session)
+        found = cluster_up(
+            _client(config),
+            registry=config.registry,
+            advertise=advertise,
+            step=session.output.step,
+        )
+        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+
+    @command(group, "status")
+    def status(session: Session) -> None:
+        """Show what there is of the cluster on this machine."""
+        from deploytool.cluster import status as cluster_status
+
+        config = settings(session)
+        found = cluster_status(_client(config), registry=config.registry)
+        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+
+    @command(group, "down")
+    def down(
+        session: Session,
+        volumes: Annotated[
+            bool, typer.Option("--volumes", help="Remove the registry's images too.")
+        ] = False,
+    ) -> None:
+        """Leave Swarm mode, with everything that runs on it, and remove the registry."""
+        from deploytool.cluster import down as cluster_down
+
+        client = _client(settings(session))
+        if not session.output.require_confirmation(
+            "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
+        ):
+            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+        removed = cluster_down(client, volumes=volumes, step=session.output.step)
+        session.output.result(
+            {"removed": removed},
+            lambda console: console.print(
+                f"[good]✓[/] Removed: {', '.join(removed)}" if removed else "There was nothing"
+            ),
+        )
+
+
+def settings(session: Session) -> Config:
+    """The project's configuration; where there is none, the defaults: a cluster needs no app."""
+    from deploytool.config import Config
+    from deploytool.spec import Service
+
+    try:
+        return session.config.config
+    except DeploytoolError as error:
+        if error.code != "no_config":
+            raise
+    return Config(app="none", services={"none": Service(name="none")})
+
+
+def _client(config: Config) -> Client:
+    from deploytool.backends.swarm.client import open_client
+
+    return open_client(host=config.swarm.host, context=config.swarm.context)
+
+
+def _show_cluster(console: Console, found: ClusterStatus) -> None:
+    nodes = f", {found.nodes} node{'s' if found.nodes != 1 else ''}" if found.nodes else ""
+    mark = MARKS["good" if found.manager else "warning"]
+    console.print(f"{mark} Swarm mode {found.swarm}{nodes}")
+    mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
+    state = "not run by deploytool" if found.registry == "not ours" else found.registry
+    console.print(f"{mark} registry {found.address}: {state}")
+
+
+def _show_checks(console: Console, checks: list[Check]) -> None:
+    for check in checks:
+        console.print(f"{MARKS[check.state]} {check.name}: ", end="")
+        console.print(check.message, markup=False)
+        if check.hint:
+            console.print("  [name]→[/] ", end="")
+            console.print(check.hint, markup=False)

@@ -1,0 +1,78 @@
+"""`proxy up/status/down`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploytool.cli.cluster import settings
+from deploytool.cli.common import Session, command, duration
+from deploytool.errors import DeploytoolError
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Traefik on the cluster: the load balancer of all apps.", no_args_is_help=True
+    )
+    app.add_typer(group, name="proxy")
+
+    @command(group, "up")
+    def up(
+        session: Session,
+        timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "5m",
+    ) -> None:
+        """Start the proxy, or bring it to what the configuration says."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.deploy import confirm_plan
+        from deploytool.cli.views import rollout_view
+        from deploytool.proxy import app_spec
+        from deploytool.rollout import new_release, resolve_images, roll_out
+
+        limit = duration("--timeout", timeout)
+        config = settings(session)
+        spec = app_spec(config.proxy)
+        backend = open_backend(config)
+        images = resolve_images(backend, spec, None)
+        plan = backend.plan(spec, images)
+        confirm_plan(session, plan, "Start this proxy?")
+        with rollout_view(session.output) as report:
+            result = roll_out(
+                backend, plan, new_release(spec, images), timeout=limit, report=report
+            )
+        data = {
+            "changed": result.release is not None,
+            "image": images["traefik"].reference,
+            "http_port": config.proxy.http_port,
+            "network": config.proxy.network,
+            "seconds": round(result.seconds, 1),
+        }
+        text = f"[good]✓[/] The proxy runs: HTTP on port {config.proxy.http_port}"
+        session.output.result(data, lambda console: console.print(text))
+
+    @command(group, "status")
+    def status(session: Session) -> None:
+        """Show where the proxy runs."""
+        from deploytool.backends import open_backend
+        from deploytool.cli.views import show_status
+        from deploytool.proxy import NAME
+
+        found = open_backend(settings(session)).status(NAME)
+        session.output.result(found, lambda console: show_status(console, found, everything=False))
+
+    @command(group, "down")
+    def down(session: Session) -> None:
+        """Remove the proxy. The apps go on, but nobody reaches them."""
+        from deploytool.backends import open_backend
+        from deploytool.proxy import NAME
+
+        backend = open_backend(settings(session))
+        backend.status(NAME)
+        if not session.output.require_confirmation(
+            "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
+        ):
+            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+        removed = backend.destroy(NAME, volumes=False)
+        session.output.result(
+            {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
+        )

@@ -48,7 +48,9 @@ apt_install() {
   say "Installing with apt: ${missing[*]}"
   apt_refresh
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-    "${missing[@]}" </dev/null >/dev/null || die "apt could not install ${missing[*]}"
+    "${missing[@]}" </dev/null 2>&1 >/dev/null \
+    | { grep -v "^debconf: delaying" >&2 || true; } \
+    || die "apt could not install ${missing[*]}"
 }
 
 # apt_refresh: package lists are fetched at most once in a run.

@@ -136,6 +136,7 @@ class Node:
             return self.answers()
 
         wait_until(ready, f"{self.name}: engine answers", timeout)
+        self.mount_namespace()
 
     def start(self) -> None:
         self.begin()

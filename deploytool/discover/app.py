@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.names import Instance, LocalFunction, Names
@@ -18,6 +19,7 @@ from deploytool.discover.source import (
     Scope,
     first_names,
     is_standard,
+    table_at,
 )
 from deploytool.errors import UsageError
 
@@ -36,6 +38,22 @@ CHOOSE = (
 )
 
 
+class Source(StrEnum):
+    """Who says which app it is."""
+
+    GIVEN = "given"
+    DEPLOYTOOL = "tool.deploytool"
+    FASTAPI = "tool.fastapi"
+    FOUND = "found"
+
+
+WHY = {
+    Source.GIVEN: "it was given as the entrypoint",
+    Source.DEPLOYTOOL: "deploytool's configuration has it as entrypoint",
+    Source.FASTAPI: "pyproject.toml has it as [tool.fastapi] entrypoint",
+}
+
+
 @dataclass(frozen=True)
 class FoundApp:
     """A FastAPI app and how it is imported."""
@@ -49,6 +67,7 @@ class FoundApp:
     why: str
     health_path: str | None
     health_why: str
+    source: Source
     root_path: str | None = None
     """The app's own `root_path`, when its source says one."""
 
@@ -77,16 +96,21 @@ class Finder:
 
     def find(self, entrypoint: str | None) -> FoundApp:
         if entrypoint:
-            return self._explicit(entrypoint, "it was given as the entrypoint")
-        configured = _table(self.project.pyproject, "tool", "fastapi").get("entrypoint")
-        if configured is not None:
-            return self._explicit(configured, "[tool.fastapi] entrypoint in pyproject.toml")
+            return self._explicit(entrypoint, Source.GIVEN)
+        pyproject = self.project.pyproject
+        for source, table in (
+            (Source.DEPLOYTOOL, self.project.toml(PurePosixPath("deploytool.toml"))),
+            (Source.DEPLOYTOOL, table_at(pyproject, "tool", "deploytool")),
+            (Source.FASTAPI, table_at(pyproject, "tool", "fastapi")),
+        ):
+            if "entrypoint" in table:
+                return self._explicit(table["entrypoint"], source)
         return self._discovered()
 
-    def _explicit(self, entrypoint: object, source: str) -> FoundApp:
+    def _explicit(self, entrypoint: object, source: Source) -> FoundApp:
         if not isinstance(entrypoint, str) or not ENTRYPOINT.match(entrypoint):
             raise UsageError(
-                f"{entrypoint!r} is not an entrypoint ({source})",
+                f"{entrypoint!r} is not an entrypoint ({WHY[source]})",
                 code="entrypoint_invalid",
                 hint='write it as "module:object", for example "app.main:app"',
             )
@@ -101,7 +125,7 @@ class Finder:
             raise _factory(file, first)
         app = meaning if isinstance(meaning, Instance) and meaning.kind == "app" else None
         app = app or self._wrapped(scope, first)
-        return self._found(entrypoint, file, root, source, app)
+        return self._found(entrypoint, file, root, WHY[source], app, source)
 
     def _module_file(self, module: str, entrypoint: str) -> tuple[PurePosixPath, PurePosixPath]:
         stem = PurePosixPath(*module.split("."))
@@ -143,12 +167,14 @@ class Finder:
         root: PurePosixPath,
         why: str,
         app: Instance | None,
+        source: Source,
     ) -> FoundApp:
         health, health_why = None, "the app's routes cannot be told from the source"
         if app:
             health, health_why = health_path(self.names, app)
+        root_path = self._root_path(app)
         return FoundApp(
-            entrypoint, str(file), str(root), why, health, health_why, self._root_path(app)
+            entrypoint, str(file), str(root), why, health, health_why, source, root_path
         )
 
     def _root_path(self, app: Instance | None) -> str | None:
@@ -173,7 +199,7 @@ class Finder:
         why = f"{chosen.name} {made} in {chosen.file}"
         if str(chosen.file) in PRIORITY:
             why += ", where FastAPI's own command looks too"
-        return self._found(entrypoint, chosen.file, root, why, chosen.app)
+        return self._found(entrypoint, chosen.file, root, why, chosen.app, Source.FOUND)
 
     def _tiers(self) -> Iterator[list[PurePosixPath]]:
         """Files to look at, in groups of equal rank: fastapi-cli's first, examples last."""
@@ -266,14 +292,20 @@ class Finder:
         package, or from the folder above its package. What its neighbours import decides.
         """
         climbed = self.project.package_root(file)
-        base = HERE
-        if file.parts[0] == "src" and not self.project.is_file(SOURCE_FOLDER / "__init__.py"):
-            base = SOURCE_FOLDER
-        if climbed in (HERE, base) or climbed.name == "src":
+        base = self._base(file)
+        if climbed in (HERE, base) or not climbed.is_relative_to(base):
             return climbed
         between = climbed.relative_to(base)
         importable = all(part.isidentifier() for part in between.parts)
         return climbed if not importable or self._imports_siblings(climbed, base) else base
+
+    def _base(self, file: PurePosixPath) -> PurePosixPath:
+        """The src folder or the project, also one inside this one, that a file belongs to."""
+        for folder in file.parents:
+            is_source = folder.name == "src" and not self.project.is_file(folder / "__init__.py")
+            if is_source or self.project.is_file(folder / "pyproject.toml"):
+                return folder
+        return HERE
 
     def _imports_siblings(self, folder: PurePosixPath, base: PurePosixPath) -> bool:
         scopes = (
@@ -340,9 +372,3 @@ def _mounted(scope: Scope) -> set[str]:
                 if node.func.attr == "mount":
                     found |= {value.id for value in values if isinstance(value, ast.Name)}
     return found
-
-
-def _table(document: object, *keys: str) -> dict[str, object]:
-    for key in keys:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document if isinstance(document, dict) else {}

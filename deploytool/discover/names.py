@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -72,19 +72,29 @@ class Names:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._known: dict[tuple[int, int], Meaning | None] = {}
+        self._known: dict[tuple[object, int], Meaning | None] = {}
         self._functions: dict[int, Scope] = {}
         self._keep: list[object] = []
         self._depth = 0
 
     def meaning(self, node: ast.expr, scope: Scope) -> Meaning | None:
-        key = id(node), id(scope)
+        self._keep.append(node)
+        return self._once((id(node), id(scope)), scope, lambda: self._meaning(node, scope))
+
+    def named(self, name: str, scope: Scope) -> Meaning | None:
+        """What a name means in a scope, looking outward."""
+        return self._once((name, id(scope)), scope, lambda: self._named(name, scope))
+
+    def _once(
+        self, key: tuple[object, int], scope: Scope, find: Callable[[], Meaning | None]
+    ) -> Meaning | None:
+        """Each question is worked on once: asked again meanwhile, it goes round in a circle."""
         if key not in self._known and self._depth < MAX_DEPTH:
             self._known[key] = None
-            self._keep += (node, scope)
+            self._keep.append(scope)
             self._depth += 1
             try:
-                self._known[key] = self._meaning(node, scope)
+                self._known[key] = find()
             finally:
                 self._depth -= 1
         return self._known.get(key)
@@ -103,8 +113,7 @@ class Names:
                 return self.meaning(node.body, scope) or self.meaning(node.orelse, scope)
         return None
 
-    def named(self, name: str, scope: Scope) -> Meaning | None:
-        """What a name means in a scope, looking outward."""
+    def _named(self, name: str, scope: Scope) -> Meaning | None:
         current: Scope | None = scope
         while current:
             for binding in reversed(current.names.get(name, ())):
@@ -167,14 +176,8 @@ class Names:
 
     def _module_member(self, module: LocalModule, name: str) -> Meaning | None:
         scope = self.project.scope(module.path) if module.is_file else None
-        if scope and self._depth < MAX_DEPTH:
-            self._depth += 1
-            try:
-                found = self.named(name, scope)
-            finally:
-                self._depth -= 1
-            if found:
-                return found
+        if scope and (found := self.named(name, scope)):
+            return found
         if module.is_file and module.path.name != "__init__.py":
             return None
         folder = module.path.parent if module.is_file else module.path
@@ -197,15 +200,18 @@ class Names:
                 return Instance(kind, call, scope, of=of) if kind else None
         return None
 
-    def _kind(self, target: Meaning) -> Literal["app", "router", "object"] | None:
+    def _kind(
+        self, target: Meaning, below: tuple[ast.ClassDef, ...] = ()
+    ) -> Literal["app", "router", "object"] | None:
         match target:
             case External(name=name) if name in APP_CLASSES:
                 return "app"
             case External(name=name) if name in ROUTER_CLASSES:
                 return "router"
-            case LocalClass():
-                bases = (self.meaning(base, target.scope) for base in target.node.bases)
-                kinds = {self._kind(base) for base in bases if base} - {None, "object"}
+            case LocalClass(node=node) if node not in below and len(below) < MAX_DEPTH:
+                bases = (self.meaning(base, target.scope) for base in node.bases)
+                below = (*below, node)
+                kinds = {self._kind(base, below) for base in bases if base} - {None, "object"}
                 return "app" if "app" in kinds else "router" if kinds else "object"
         return None
 

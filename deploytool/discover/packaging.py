@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deploytool.discover import python_version
-from deploytool.discover.source import HERE, Project, first_names, is_standard
+from deploytool.discover.source import HERE, Project, first_names, is_standard, table_at
 from deploytool.errors import UsageError
 
 REQUIREMENTS = (
@@ -107,10 +107,7 @@ class Finder:
         return self.project.is_file(PurePosixPath(name))
 
     def _table(self, *keys: str) -> dict[str, Any]:
-        table: Any = self.pyproject
-        for key in keys:
-            table = table.get(key) if isinstance(table, dict) else None
-        return table if isinstance(table, dict) else {}
+        return table_at(self.pyproject, *keys)
 
     def _name(self) -> str | None:
         for name in (self._table("project").get("name"), self._table("tool", "poetry").get("name")):
@@ -173,8 +170,8 @@ class Finder:
         for above in self.project.path.resolve().parents:
             document = Project(above)
             if document.is_file(PurePosixPath("uv.lock")):
-                workspace = document.pyproject.get("tool", {}).get("uv", {}).get("workspace", {})
-                members = workspace.get("members", []) if isinstance(workspace, dict) else []
+                workspace = table_at(document.pyproject, "tool", "uv", "workspace")
+                members = workspace.get("members", [])
                 here = self.project.path.resolve().relative_to(above)
                 is_member = any(here.match(pattern) for pattern in _texts(members))
                 return str(above) if is_member and self.pyproject else None
@@ -228,14 +225,14 @@ class Finder:
     def _where_fastapi_is(self, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The extras or groups that have FastAPI where the project's dependencies have not."""
         document = self.project.toml(PurePosixPath(folder, "pyproject.toml"))
-        project = _dict(document.get("project"))
+        project = table_at(document.get("project"))
         if _names_any(_texts(project.get("dependencies")), "fastapi"):
             return (), ()
-        extras = _dict(project.get("optional-dependencies"))
+        extras = table_at(project.get("optional-dependencies"))
         for name, requirements in sorted(extras.items()):
             if _names_any(_texts(requirements), "fastapi"):
                 return (name,), ()
-        for name, requirements in sorted(_dict(document.get("dependency-groups")).items()):
+        for name, requirements in sorted(table_at(document.get("dependency-groups")).items()):
             if _names_any(_texts(requirements), "fastapi"):
                 return (), (name,)
         return (), ()
@@ -245,9 +242,9 @@ class Finder:
     def _is_installed(self, folder: str) -> bool:
         """Whether the project in a folder is a package below src/, and can be built in an image."""
         document = self.project.toml(PurePosixPath(folder, "pyproject.toml"))
-        tool = _dict(document.get("tool"))
-        build = _dict(document.get("build-system"))
-        poetry, uv = _dict(tool.get("poetry")), _dict(tool.get("uv"))
+        tool = table_at(document.get("tool"))
+        build = table_at(document.get("build-system"))
+        poetry, uv = table_at(tool.get("poetry")), table_at(tool.get("uv"))
         if not build or uv.get("package") is False or poetry.get("package-mode") is False:
             return False
         if FROM_HISTORY.search(" ".join(_texts(build.get("requires")))):
@@ -271,7 +268,7 @@ class Finder:
             )
         locked = self._has("poetry.lock")
         packages = self.project.toml(PurePosixPath("poetry.lock")).get("package", [])
-        sources = [_dict(_dict(p).get("source")) for p in packages if isinstance(p, dict)]
+        sources = [table_at(table_at(p).get("source")) for p in packages if isinstance(p, dict)]
         self._refuse_folders(sources)
         install = (".",) if self._is_installed(".") else ()
         _, groups = self._where_fastapi_is(".")
@@ -292,7 +289,7 @@ class Finder:
         if "fastapi" in map(_normalized, main) or self._lists_dependencies():
             return ()
         for name, group in sorted(self._table("tool", "poetry", "group").items()):
-            if "fastapi" in map(_normalized, _dict(_dict(group).get("dependencies"))):
+            if "fastapi" in map(_normalized, table_at(table_at(group).get("dependencies"))):
                 return (name,)
         return ()
 
@@ -508,7 +505,7 @@ class Lock:
     def __init__(self, document: dict[str, Any]) -> None:
         listed = [p for p in document.get("package", []) if isinstance(p, dict) and "name" in p]
         self._packages = {str(package["name"]): package for package in listed}
-        self._members = set(_texts(_dict(document.get("manifest")).get("members")))
+        self._members = set(_texts(table_at(document.get("manifest")).get("members")))
         self.local = {name: f for name, p in self._packages.items() if (f := _folder(p))}
 
     def has(self, name: str) -> bool:
@@ -537,20 +534,16 @@ class Lock:
 
     def is_package(self, folder: str) -> bool:
         """Whether a folder is installed; a virtual one only groups dependencies."""
-        sources = (_dict(package.get("source")) for package in self._packages.values())
+        sources = (table_at(package.get("source")) for package in self._packages.values())
         return any(folder in (s.get("editable"), s.get("directory")) for s in sources)
 
 
 def _folder(package: dict[str, Any]) -> str | None:
-    source = _dict(package.get("source"))
+    source = table_at(package.get("source"))
     for key in ("editable", "virtual", "directory"):
         if isinstance(source.get(key), str):
             return str(source[key])
     return None
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _texts(value: object) -> list[str]:

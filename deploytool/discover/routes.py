@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.source import Function, Scope
 
-MAX_ROUTES = 10_000
+MAX_PLACES = 1_000
 HEALTH_WORDS = (
     "health",
     "healthz",
@@ -82,7 +82,7 @@ class Routes:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._seen: set[tuple[int, str, str]] = set()
-        self._count = 0
+        self._open: set[tuple[int, str]] = set()
 
     def of(self, app: Instance) -> Iterator[Route]:
         yield from self._instance(app, "")
@@ -97,15 +97,16 @@ class Routes:
 
     def _uses(self, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         key = id(scope), name, prefix
-        if key in self._seen or len(self._seen) > MAX_ROUTES or len(prefix) > 200:
+        if key in self._seen or key[:2] in self._open or len(self._seen) > MAX_PLACES:
             return
         self._seen.add(key)
-        for statement in scope.body:
-            for node in ast.walk(statement):
-                if isinstance(node, Function):
-                    yield from self._decorated(node, scope, name, prefix)
-                elif isinstance(node, ast.Call):
-                    yield from self._call(node, scope, name, prefix)
+        self._open.add(key[:2])
+        for node in (node for statement in scope.body for node in ast.walk(statement)):
+            if isinstance(node, Function):
+                yield from self._decorated(node, scope, name, prefix)
+            elif isinstance(node, ast.Call):
+                yield from self._call(node, scope, name, prefix)
+        self._open.discard(key[:2])
 
     def _decorated(self, node: Function, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         for decorator in node.decorator_list:

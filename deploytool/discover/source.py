@@ -216,6 +216,13 @@ class Project:
         return seen
 
 
+def table_at(document: object, *keys: str) -> dict[str, Any]:
+    """The table under some keys of a TOML document; empty when there is none."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
 def _is_own_module(name: str) -> bool:
     is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
     return name.endswith(".py") and not is_test and name not in ("setup.py", "noxfile.py")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
-from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard
+from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
 
 NAMING_CALLS = frozenset(
     {"StaticFiles", "Jinja2Templates", "FileSystemLoader", "Path", "PurePath", "open", "join"}
@@ -22,7 +22,7 @@ PROJECT_FILES = frozenset({"pyproject.toml", "uv.lock", "poetry.lock", "Dockerfi
 
 
 def find_sources(project: Path, app: FoundApp) -> tuple[str, ...]:
-    """Files and folders, relative to the project and sorted, that the app needs to run.
+    """What the app needs to run, relative to the project and sorted; a folder ends with "/".
 
     Followed are imports from the entrypoint's module, modules that the configured commands run,
     and texts in the source that name files of the project. Dependencies are not among them.
@@ -42,10 +42,13 @@ class Sources:
         for module in self._configured_modules():
             self._follow_module(module)
         self._add_migrations()
-        return tuple(sorted(str(path) for path in self.found if not self._is_inside(path)))
+        return tuple(sorted(map(self._text, filter(self._is_outermost, self.found))))
 
-    def _is_inside(self, path: PurePosixPath) -> bool:
-        return any(parent in self.found for parent in path.parents)
+    def _text(self, path: PurePosixPath) -> str:
+        return f"{path}/" if self.project.is_folder(path) else str(path)
+
+    def _is_outermost(self, path: PurePosixPath) -> bool:
+        return self.found.isdisjoint(path.parents)
 
     def _unit(self, file: PurePosixPath) -> PurePosixPath:
         """The top-level module or package that a file is part of."""
@@ -109,7 +112,7 @@ class Sources:
     def _configured_modules(self) -> Iterator[str]:
         """Modules of `python -m MODULE` in the commands of [tool.deploytool]."""
         document = self.project.toml(PurePosixPath("deploytool.toml"))
-        document = document or _table(self.project.pyproject, "tool", "deploytool")
+        document = document or table_at(self.project.pyproject, "tool", "deploytool")
         for command in _commands(document):
             for option, value in pairwise(command):
                 if option == "-m":
@@ -148,7 +151,7 @@ class Sources:
                 self._follow_imports(scope)
 
 
-def test_folders(project: Path, sources: Iterable[str]) -> tuple[str, ...]:
+def folders_of_tests(project: Path, sources: Iterable[str]) -> tuple[str, ...]:
     """Folders of tests inside what the image needs, which it does not need."""
     found = []
     for source in sources:
@@ -219,9 +222,3 @@ def _words(command: object) -> list[str]:
         except ValueError:
             return []
     return [str(word) for word in command] if isinstance(command, list) else []
-
-
-def _table(document: object, *keys: str) -> dict[str, object]:
-    for key in keys:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document if isinstance(document, dict) else {}

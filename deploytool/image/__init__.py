@@ -1,0 +1,1 @@
+"""The image of an app: its Dockerfile, build and push."""

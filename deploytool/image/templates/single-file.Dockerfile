@@ -1,0 +1,3 @@
+FROM base AS dependencies
+$install_requirements
+

@@ -105,6 +105,7 @@ class Node:
         """Start the engine without waiting for it."""
         if self.running:
             return
+        self.kill_rest(self.mount_namespace())  # what an engine left that crashed
         self.network.plug_in(self.index)
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in ("docker.pid", "docker.sock"):

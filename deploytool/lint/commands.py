@@ -13,7 +13,7 @@ SERVERS = ("uvicorn", "fastapi", "gunicorn", "hypercorn", "granian")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _MIGRATIONS = re.compile(
-    r"\b(alembic\s+(\S+\s+)*?upgrade|aerich\s+upgrade|manage\.py\s+migrate|prisma\s+migrate"
+    r"\b(alembic\s+(\S+\s+){0,8}?upgrade|aerich\s+upgrade|manage\.py\s+migrate|prisma\s+migrate"
     r"|piccolo\s+migrations\s+forwards|yoyo\s+apply|flask\s+db\s+upgrade)\b"
 )
 

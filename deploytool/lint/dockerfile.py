@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 KEYWORDS = frozenset(
     {
@@ -25,7 +26,7 @@ _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
 _DIRECTIVE = re.compile(r"^\s*#\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(.*?)\s*$")
 _HEREDOC = re.compile(r"(?:^|(?<=\s))\d*<<(-?)([\"']?)([^\s<\"']+)\2(?=\s|$)")
 _FLAG = re.compile(r"\s*--([a-z][a-z-]*)(?:=(\S*))?(?=\s|$)")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^{}]*))?\})")
 _LEGACY_ENV = re.compile(r"^([^\s=]+)\s+(.*)$", re.DOTALL)
 
 
@@ -40,7 +41,7 @@ class Instruction:
     flags: Mapping[str, str] = field(default_factory=dict)
     heredocs: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[str, ...] | None:
         """The arguments of the JSON (exec) form; None for the shell form."""
         if not self.text.startswith("["):
@@ -53,20 +54,20 @@ class Instruction:
             return tuple(value)
         return None
 
-    @property
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """The arguments of the JSON form, or the words that a shell would see."""
         arguments = self.arguments
         return split_words(self.text) if arguments is None else arguments
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """What COPY and ADD take from the build context; nothing with `--from`."""
         if self.keyword not in ("COPY", "ADD") or "from" in self.flags:
             return ()
         return tuple(word for word in self.words[:-1] if not _HEREDOC.match(word))
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[tuple[str, str | None], ...]:
         """Names and values of ENV and ARG; None for an ARG without a default."""
         legacy = _LEGACY_ENV.match(self.text)
@@ -85,41 +86,42 @@ class Stage:
     image: str
     """What FROM names, build arguments filled in by their defaults."""
     parent: Stage | None
+    base: str
+    """The image from outside that the stage rests on."""
     instructions: tuple[Instruction, ...] = ()
 
-    @property
-    def base(self) -> str:
-        """The image from outside that the stage rests on."""
-        return self.parent.base if self.parent else self.image
-
-    @property
+    @cached_property
     def chain(self) -> tuple[Instruction, ...]:
         """All instructions that make the stage, those of the stages under it first."""
-        inherited: list[Instruction] = []
+        stages = []
         stage: Stage | None = self
         while stage:
-            inherited[:0] = stage.instructions
+            stages.append(stage)
             stage = stage.parent
-        return tuple(inherited)
+        return tuple(item for stage in reversed(stages) for item in stage.instructions)
 
     def last(self, keyword: str) -> Instruction | None:
         """The instruction of this keyword that counts."""
-        found = [item for item in self.chain if item.keyword == keyword]
-        return found[-1] if found else None
+        return next((item for item in reversed(self.chain) if item.keyword == keyword), None)
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """The environment variables that the stage's image has."""
+        names = {name for item in self.chain if item.keyword == "ENV" for name, _ in item.pairs}
+        return {name: value for name, value in self._values.items() if name in names}
 
     def expand(self, text: str) -> str:
         """The text with the stage's variables filled in as far as they are known."""
+        return expand(text, self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, str]:
         values: dict[str, str] = {}
         for item in self.chain:
-            if item.keyword in ("ENV", "ARG"):
-                values |= {name: expand(value, values) for name, value in item.pairs if value}
-        return expand(text, values)
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The environment variables that the stage's image has."""
-        pairs = (pair for item in self.chain if item.keyword == "ENV" for pair in item.pairs)
-        return {name: self.expand(value or "") for name, value in pairs}
+            for name, value in item.pairs if item.keyword in ("ENV", "ARG") else ():
+                if value is not None:
+                    values[name] = expand(value, values)
+        return values
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ def _start_stage(item: Instruction, stages: Sequence[Stage], values: Mapping[str
     image = expand(words[0], values) if words else ""
     named = len(words) >= 3 and words[1].upper() == "AS"
     parent = next((stage for stage in reversed(stages) if stage.name == image.lower()), None)
-    return Stage(item.line, words[2].lower() if named else None, image, parent)
+    name = words[2].lower() if named else None
+    return Stage(item.line, name, image, parent, parent.base if parent else image)
 
 
 def _instructions(lines: Sequence[str]) -> Iterator[Instruction]:

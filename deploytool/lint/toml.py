@@ -26,12 +26,11 @@ def key_lines(text: str) -> dict[Path, int]:
     their table's line, and not in the answer."""
     lines: dict[Path, int] = {}
     table: Path = ()
-    for line, statement, equals in _statements(text):
-        if equals is None:
-            table = _read_path(statement)
-            path = table
+    for line, head, has_value in _statements(text):
+        if has_value:
+            path = table + _read_path(f"{head}=0")
         else:
-            path = table + _read_path(f"{statement[:equals]}=0")
+            path = table = _read_path(head)
         for length in range(1, len(path) + 1):
             lines.setdefault(path[:length], line)
     return lines
@@ -46,26 +45,23 @@ def nearest(lines: Mapping[Path, int], path: Sequence[str]) -> tuple[int, int]:
     return 0, 1
 
 
-def _statements(text: str) -> Iterator[tuple[int, str, int | None]]:
-    """Line, text and position of the equals sign of each statement."""
+def _statements(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Line of each statement, its text up to the equals sign, and whether it has one."""
     line = start = 1
-    depth, parts, equals = 0, "", None
+    depth, head, has_value = 0, "", False
     for match in _TOKEN.finditer(text + "\n"):
         token = match[0]
         if token == "\n" and depth <= 0:
-            if parts.strip():
-                yield start, parts.strip(), equals
-            depth, parts, equals = 0, "", None
-            line += 1
-            continue
-        if not parts.strip():
-            start, parts = line, ""
-            token = token.lstrip()
-        if token == "=" and depth == 0 and equals is None:
-            equals = len(parts)
+            if head:
+                yield start, head, has_value
+            depth, head, has_value = 0, "", False
+        elif not has_value and not token.startswith("#"):
+            if not head:
+                start, token = line, token.lstrip()
+            has_value = token == "=" and depth == 0
+            head += "" if has_value else token
         depth += (token in ("[", "{")) - (token in ("]", "}"))
-        line += token.count("\n")
-        parts += "" if token.startswith("#") else token
+        line += match[0].count("\n")
 
 
 def _read_path(statement: str) -> Path:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from deploytool import __version__
-from deploytool.cli import cluster, config, deploy, lint, operate, proxy, releases, render, status
+from deploytool.cli import (
+    cluster,
+    config,
+    deploy,
+    image,
+    lint,
+    operate,
+    proxy,
+    releases,
+    render,
+    status,
+)
 
 app = typer.Typer(
     name="deploytool",
@@ -35,5 +46,5 @@ def _root(
     pass
 
 
-for module in (config, lint, render, deploy, status, releases, operate, cluster, proxy):
+for module in (config, lint, image, render, deploy, status, releases, operate, cluster, proxy):
     module.register(app)

@@ -1,0 +1,119 @@
+"""`build` and `push`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from deploytool.image.build import BuiltImage, Source
+    from deploytool.output import Output
+
+WINDOW = 10
+"""Lines of a build that a terminal shows while it runs."""
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "build")
+    def build(
+        session: Session,
+        push: Annotated[bool, typer.Option("--push", help="Push it to the registry too.")] = False,
+    ) -> None:
+        """Build the image, tagged with the commit."""
+        from deploytool.image.build import build as build_image
+        from deploytool.image.build import read_source
+
+        started = time.monotonic()
+        config = session.config.config
+        source = read_source(session.config.project, Path(config.build.context))
+        repository = f"{config.registry}/{config.app}"
+        doing = "Building and pushing" if push else "Building"
+        session.output.step(f"{doing} {repository}:{source.tag}")
+        with build_progress(session.output) as progress:
+            built = build_image(
+                session.config.project,
+                config.build,
+                repository,
+                source=source,
+                push=push,
+                progress=progress,
+                warn=session.output.warn,
+            )
+        tell(session, built, source, time.monotonic() - started)
+
+    @command(app, "push")
+    def push(session: Session) -> None:
+        """Push the image that `build` made of this commit, and print its digest."""
+        from deploytool.image.build import push as push_image
+        from deploytool.image.build import read_source
+
+        started = time.monotonic()
+        config = session.config.config
+        source = read_source(session.config.project, Path(config.build.context))
+        repository = f"{config.registry}/{config.app}"
+        session.output.step(f"Pushing {repository}:{source.tag}")
+        with build_progress(session.output) as progress:
+            pushed = push_image(repository, source, progress=progress, warn=session.output.warn)
+        tell(session, pushed, source, time.monotonic() - started)
+
+
+def tell(session: Session, image: BuiltImage, source: Source, seconds: float) -> None:
+    data = {
+        "repository": image.repository,
+        "tag": image.tag,
+        "digest": image.digest,
+        "reference": image.reference,
+        "revision": source.revision,
+        "dirty": source.dirty,
+        "seconds": round(seconds, 2),
+    }
+
+    def human(console: Console) -> None:
+        console.print("[good]✓[/] ", end="")
+        console.print(image.reference, style="name", markup=False, end="")
+        console.print(f" [quiet]{'pushed' if image.digest else 'built'} in {seconds:.1f} s[/]")
+
+    session.output.result(data, human)
+
+
+@contextmanager
+def build_progress(output: Output) -> Iterator[Callable[[str], None]]:
+    """Where a build's lines go: a window of the latest on a terminal, else and with --verbose
+    one after the other."""
+    if output.verbose:
+        yield output.line
+        return
+    with output.live() as show:
+        if show is None:
+            yield output.line
+            return
+        window = _Window()
+        show(window)
+        yield window.add
+
+
+class _Window:
+    """The latest lines of something that prints many, and how long it has been at it."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        self._lines = [*self._lines[1 - WINDOW :], line]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        for line in self._lines:
+            yield Text(f"  {line}", style="quiet", no_wrap=True, overflow="ellipsis")
+        yield Text(f"  {time.monotonic() - self._started:.0f} s", style="busy")

@@ -1,0 +1,55 @@
+"""Names of images: registry.example.com/team/items:tag@sha256:…"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from deploytool.errors import UsageError
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_REFERENCE = re.compile(
+    rf"(?P<repository>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+HUB = "docker.io"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image's name, taken apart."""
+
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Raises UsageError when the text is no name of an image."""
+        found = _REFERENCE.fullmatch(text)
+        if found is None or len(found["repository"]) > 255:
+            raise UsageError(
+                f"{text!r} is not the name of an image",
+                code="reference_invalid",
+                hint="write host[:port]/path[:tag][@sha256:…]; the path in lower case",
+            )
+        return cls(found["repository"], found["tag"], found["digest"])
+
+    @property
+    def host(self) -> str:
+        """The registry, as `docker login` takes it."""
+        first, slash, _ = self.repository.partition("/")
+        is_host = bool(slash) and (first == "localhost" or any(c in first for c in ".:"))
+        return first if is_host else HUB
+
+    @property
+    def login(self) -> str:
+        """The command that logs in to the registry."""
+        return "docker login" if self.host == HUB else f"docker login {self.host}"
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"

@@ -63,6 +63,20 @@ class Subject:
         return next((item.line for item in items if item), 1)
 
     @cached_property
+    def dockerignore(self) -> Path | None:
+        """The file that keeps things out of the build; one beside the Dockerfile comes first."""
+        own = self.file.with_name(f"{self.file.name}.dockerignore")
+        files = (own, self.context / ".dockerignore")
+        return next((file for file in files if file.is_file()), None)
+
+    @property
+    def ignore_patterns(self) -> tuple[str, ...]:
+        if self.dockerignore is None:
+            return ()
+        lines = self.dockerignore.read_text(encoding="utf-8", errors="replace").splitlines()
+        return tuple(line.strip() for line in lines if not line.startswith("#"))
+
+    @cached_property
     def _config_lines(self) -> Mapping[toml.Path, int]:
         return toml.key_lines(self.config_text)
 

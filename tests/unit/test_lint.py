@@ -228,6 +228,27 @@ def test_no_dockerignore(tmp_path: Path) -> None:
     assert ours(folder) == []
 
 
+@pytest.mark.usefixtures("no_hadolint")
+@pytest.mark.parametrize(
+    ("patterns", "is_copied"),
+    [
+        ("", True),
+        (".git\n# .env\n", True),
+        (".env", False),
+        ("/.env", False),
+        ("**/.env", False),
+        (".env*", False),
+        ("*\n!app", False),
+        ("*\n!.env", True),
+    ],
+)
+def test_dotenv_goes_along_with_the_rest(tmp_path: Path, patterns: str, is_copied: bool) -> None:
+    folder = project(tmp_path, "FROM a:1\nUSER app\nCOPY . .")
+    (folder / ".env").write_text("")
+    (folder / ".dockerignore").write_text(patterns)
+    assert ours(folder) == [("Dockerfile", 3, "secret-file-copied")] * is_copied
+
+
 def service(**changes: str) -> str:
     """A configuration whose one service is right, but for the changes."""
     keys = {

@@ -1,7 +1,8 @@
 """Sets a project up: finds its app and packaging, writes configuration, Dockerfile and stack.
 
-inspect_project ─▶ Findings ─▶ plan_files ─▶ FileWrite… ─▶ write ─▶ Written…
-(reads only)                   (pure text)                 (each file whole or untouched)
+inspect_project ─▶ Findings ─▶ plan_files ──▶ FileWrite… ─▶ write
+(reads only)                   (what would be)             (each file whole or untouched)
+configuration, as it is now ─▶ plan_rendered ▶ FileWrite… ─▶ write
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import tempfile
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
 
 from deploytool.discover import (
     FoundApp,
@@ -35,9 +37,6 @@ from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
 DEFAULT_REGISTRY = "localhost:5000"
 PORT = 8000
 LONGEST_NAME = 40
-
-Renderer = Callable[[Path], dict[str, str]]
-"""Renders the configuration in a folder: file name, relative to it, to text."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +174,16 @@ def write(project: Path, planned: Iterable[FileWrite]) -> None:
                 ) from error
 
 
-def render_files(project: Path, render: Renderer, *, force: bool) -> tuple[FileWrite, ...]:
-    """The rendered files of the configuration that is now in the project."""
-    return tuple(
-        plan_file(project, path, text, force=force) for path, text in render(project).items()
-    )
+def plan_rendered(project: Path, *, force: bool = False) -> tuple[FileWrite, ...]:
+    """The stack or job files of the configuration that is in the project now.
+
+    Raises ConfigError when that is not valid.
+    """
+    from deploytool.config import load
+    from deploytool.render.files import render_files
+
+    files = render_files(load(project).app_spec())
+    return tuple(plan_file(project, str(file.path), file.text, force=force) for file in files)
 
 
 # --- configuration -------------------------------------------------------------------------------
@@ -233,7 +237,8 @@ def _inserted(current: str, ours: Any) -> str:
     """For files whose tool table cannot be continued at the end: inline or dotted."""
     try:
         document = tomlkit.parse(current)
-        document["tool"]["deploytool"] = ours
+        tool = document["tool"]
+        tool["deploytool"] = ours.unwrap() if isinstance(tool, InlineTable) else ours
         return tomlkit.dumps(document)
     except (TOMLKitError, ValueError, KeyError, TypeError):
         return current

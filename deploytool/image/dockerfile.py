@@ -142,8 +142,8 @@ def _install_requirements(packaging: FoundPackaging) -> str:
         requirements = PLAIN_FASTAPI
     return (
         "RUN python -m venv --without-pip .venv && \\\n"
-        "    pip --python .venv/bin/python install --no-cache-dir --no-compile --upgrade "
-        f"{requirements} && \\\n"
+        "    pip --python .venv/bin/python install --no-cache-dir --no-compile --upgrade \\\n"
+        f"    {requirements} && \\\n"
         "    (python -m compileall -qq -j 0 --invalidation-mode unchecked-hash .venv || true)"
     )
 
@@ -161,7 +161,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
     words = " ".join(targets)
     if packaging.kind is Packaging.UV:
         install = f"uv pip install --no-deps --target lib {words}"
-        return [*lines, f"RUN {install} && find lib -name uv_cache.json -delete"]
+        return [*lines, f"RUN {install} && \\\n    find lib -name uv_cache.json -delete"]
     return [*lines, f"RUN pip install --no-cache-dir --no-compile --no-deps --target lib {words}"]
 
 

@@ -1,0 +1,90 @@
+"""`init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.init import FileWrite, Findings
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "init")
+    def init(
+        session: Session,
+        path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+        force: Annotated[
+            bool, typer.Option("--force", help="Overwrite the Dockerfile and other made files.")
+        ] = False,
+        entrypoint: Annotated[
+            str | None, typer.Option(help='The FastAPI app, as "module:object".')
+        ] = None,
+        registry: Annotated[
+            str | None, typer.Option(help="Where images are pushed, as host[:port]/path.")
+        ] = None,
+        name: Annotated[
+            str | None, typer.Option("--app", help="The app's name on the cluster.")
+        ] = None,
+    ) -> None:
+        """Find the app, and write its configuration, Dockerfile and stack."""
+        from deploytool.init import inspect_project, plan_files, plan_rendered, write
+
+        findings = inspect_project(path, entrypoint=entrypoint, registry=registry, name=name)
+        for line in _explained(findings):
+            session.output.step(line)
+        for warning in findings.warnings:
+            session.output.warn(warning)
+        files = plan_files(findings, force=force)
+        write(path, files)
+        rendered = plan_rendered(path, force=force)
+        write(path, rendered)
+        _tell(session, findings, (*files, *rendered))
+
+
+def _explained(findings: Findings) -> list[str]:
+    app, packaging = findings.app, findings.packaging
+    health = (
+        f"{app.health_path}: {app.health_why}" if app.health_path else f"none: {app.health_why}"
+    )
+    return [
+        f"App {app.entrypoint}: {app.why}",
+        f"Packaging {packaging.kind}: {packaging.why}",
+        f"Python {packaging.python}: {packaging.python_why}",
+        f"Health check {health}",
+        f"In the image: {', '.join(findings.sources)}",
+    ]
+
+
+def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) -> None:
+    app, packaging = findings.app, findings.packaging
+    data = {
+        "app": findings.name,
+        "entrypoint": app.entrypoint,
+        "entrypoint_why": app.why,
+        "packaging": packaging.kind.value,
+        "packaging_why": packaging.why,
+        "python": packaging.python,
+        "health_path": app.health_path,
+        "sources": list(findings.sources),
+        "files": [{"path": file.path, "result": file.fate.value} for file in files],
+    }
+    session.output.result(data, lambda console: _print(console, files))
+
+
+def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
+    from deploytool.init import Fate
+
+    for file in files:
+        mark = "[good]✓[/]" if file.changes else "[quiet]·[/]"
+        console.print(mark, end=" ")
+        console.print(f"{file.path}: {file.fate.value}", markup=False)
+    if any(file.fate is Fate.KEPT for file in files):
+        console.print("Files that were there are kept; --force replaces all but the configuration.")
+    console.print("Next: look through them, then `deploytool cluster up` and `deploytool deploy`.")

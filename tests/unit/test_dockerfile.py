@@ -1,0 +1,178 @@
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from deploytool.discover import FoundApp, FoundPackaging, Packaging, Source
+from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
+
+HADOLINT = Path(sys.executable).with_name("hadolint")
+APP = FoundApp("app.main:app", "app/main.py", ".", "why", "/health", "why", Source.FOUND)
+SRC = replace(APP, entrypoint="shop.main:app", file="src/shop/main.py", root="src")
+FILE = replace(APP, entrypoint="main:app", file="main.py")
+BUILD_FILES = ("pyproject.toml", "README.md")
+
+
+def packaging(kind: Packaging, *dependency_files: str, **more: object) -> FoundPackaging:
+    return FoundPackaging(kind, "why", dependency_files, **more)  # type: ignore[arg-type]
+
+
+UV = packaging(Packaging.UV, "pyproject.toml", "uv.lock", locked=True)
+POETRY = packaging(Packaging.POETRY, "pyproject.toml", "poetry.lock", locked=True)
+PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
+    "uv": (APP, UV, ("app/",)),
+    "uv-unlocked": (APP, packaging(Packaging.UV, "pyproject.toml"), ("app/", "alembic.ini")),
+    "uv-src-installed": (
+        SRC,
+        replace(UV, install=(".",), build_files=BUILD_FILES),
+        ("src/shop/", "alembic.ini", "migrations/"),
+    ),
+    "uv-src-copied": (SRC, UV, ("src/shop/",)),
+    "uv-workspace": (
+        replace(SRC, root="packages/api/src", file="packages/api/src/shop/main.py"),
+        replace(
+            UV,
+            files=("pyproject.toml", "packages/api/pyproject.toml", "uv.lock"),
+            package="api",
+            install=("packages/api", "packages/lib"),
+        ),
+        ("packages/api/src/shop/",),
+    ),
+    "uv-extra": (APP, replace(UV, extras=("server",), groups=("web",)), ("app/",)),
+    "poetry": (APP, POETRY, ("app/",)),
+    "poetry-unlocked": (APP, packaging(Packaging.POETRY, "pyproject.toml"), ("app/",)),
+    "poetry-src": (
+        SRC,
+        replace(POETRY, install=(".",), build_files=BUILD_FILES, hashes=False, groups=("web",)),
+        ("src/shop/",),
+    ),
+    "requirements": (APP, packaging(Packaging.REQUIREMENTS, "requirements.txt"), ("app/",)),
+    "requirements-many": (
+        APP,
+        packaging(Packaging.REQUIREMENTS, "requirements/prod.txt", "requirements/base.txt"),
+        ("app/",),
+    ),
+    "script": (FILE, packaging(Packaging.SCRIPT, "main.py"), ("main.py",)),
+    "script-locked": (
+        FILE,
+        packaging(Packaging.SCRIPT, "main.py", "main.py.lock", locked=True),
+        ("main.py",),
+    ),
+    "single-file": (FILE, packaging(Packaging.SINGLE_FILE), ("main.py", "static/")),
+    "odd-names": (FILE, packaging(Packaging.SINGLE_FILE), ("main.py", "my folder/", "a [b].txt")),
+}
+each_plan = pytest.mark.parametrize("name", PLANS)
+
+
+def rendered(name: str) -> str:
+    app, found, sources = PLANS[name]
+    return render_dockerfile(app, found, sources)
+
+
+@each_plan
+def test_hadolint_has_nothing_to_say(name: str) -> None:
+    done = subprocess.run(
+        [HADOLINT, "--no-color", "-"], input=rendered(name), capture_output=True, text=True
+    )
+    assert (done.stdout + done.stderr, done.returncode) == ("", 0)
+
+
+@each_plan
+def test_what_the_docs_advise(name: str) -> None:
+    text = rendered(name)
+    app, found, _ = PLANS[name]
+    final = text.rpartition("\nFROM ")[2]
+    assert text.count("\nCMD ") == 1
+    assert f'CMD ["uvicorn", "{app.entrypoint}", "--host", "0.0.0.0", "--port", "8000"' in final
+    assert "--proxy-headers" in final
+    assert "--workers" not in text
+    assert "--forwarded-allow-ips" not in text
+    assert "USER 10001:10001" in final
+    assert "RUN" not in final
+    assert final.index("/code/.venv .venv") < final.index("COPY --from=code")
+    for file in found.files:
+        assert file in text.partition("AS dependencies")[0] + text.partition("AS code")[0]
+
+
+@each_plan
+def test_the_legacy_builder_understands_it(name: str) -> None:
+    text = rendered(name)
+    assert not re.search(r"--mount|--link|--chmod|--parents|<<|^# *syntax", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "$$" not in text
+    assert not text.endswith("\n\n")
+
+
+@each_plan
+def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
+    _, found, sources = PLANS[name]
+    lines = render_dockerignore(found, sources, ["app/tests"]).splitlines()
+    assert lines[1] == "*"
+    assert lines[-1] == "app/tests"
+    assert {f"!{file}" for file in (*found.files, *found.build_files)} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("uv", ["COPY pyproject.toml uv.lock ./", "COPY app app", "--no-emit-project"]),
+        ("uv-unlocked", ["uv pip compile --quiet pyproject.toml", "COPY alembic.ini ./"]),
+        (
+            "uv-src-installed",
+            [
+                "COPY pyproject.toml README.md /build/",
+                "COPY src /build/src",
+                "uv pip install --no-deps --target lib /build",
+                "PYTHONPATH=/code/lib",
+                "COPY migrations migrations",
+            ],
+        ),
+        ("uv-src-copied", ["COPY src/shop src/shop", "PYTHONPATH=/code/src"]),
+        (
+            "uv-workspace",
+            [
+                "COPY packages/api/pyproject.toml packages/api/",
+                "COPY packages/lib /build/packages/lib",
+                "--package api --no-emit-workspace --no-emit-local",
+                "--target lib /build/packages/api /build/packages/lib",
+            ],
+        ),
+        ("uv-extra", ["--extra server --group web"]),
+        ("poetry", ["poetry export --only main --output requirements.txt"]),
+        ("poetry-unlocked", ["poetry lock &&"]),
+        ("poetry-src", ["--only main,web --without-hashes", "pip install --no-cache-dir"]),
+        ("requirements", ["COPY requirements.txt ./", "-r requirements.txt"]),
+        (
+            "requirements-many",
+            [
+                "COPY requirements/prod.txt requirements/base.txt requirements/",
+                "-r requirements/prod.txt",
+            ],
+        ),
+        ("script", ["main.py > dependencies.py", "--requirements dependencies.py"]),
+        ("script-locked", ["uv export --quiet --locked --script main.py"]),
+        ("single-file", ['"fastapi[standard]', "COPY main.py ./", "COPY static static"]),
+        ("odd-names", ['COPY ["my folder", "my folder"]', '"a [b].txt"']),
+    ],
+)
+def test_rendered(name: str, lines: list[str]) -> None:
+    text = rendered(name)
+    for line in lines:
+        assert line in text
+
+
+def test_python_and_port_are_the_projects_own() -> None:
+    app, found, sources = PLANS["uv"]
+    text = render_dockerfile(app, replace(found, python="3.12.4"), sources, port=80)
+    assert "FROM python:3.12.4-slim AS base" in text
+    assert "EXPOSE 80\n" in text
+    assert '"--port", "80"' in text
+
+
+def test_templates_are_package_data() -> None:
+    templates = files("deploytool.image").joinpath("templates")
+    assert {file.name for file in templates.iterdir()} >= {"base.Dockerfile", "final.Dockerfile"}

@@ -1,0 +1,280 @@
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomlkit
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploytool import init
+from deploytool.cli.init import register
+from deploytool.config import load
+from deploytool.errors import UsageError
+from deploytool.init import (
+    Fate,
+    inspect_project,
+    plan_files,
+    plan_rendered,
+    valid_name,
+    write,
+)
+from deploytool.spec import NAME_PATTERN
+
+REPOSITORY = Path(__file__).parents[2]
+APP = "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/health')\ndef h(): ...\n"
+PYPROJECT = """\
+# Our shop.
+[project]   # PEP 621
+name = "My_Shop"
+dependencies = [
+    "fastapi[standard]", # web
+]
+
+[tool.ruff]
+line-length = 100   # wide
+"""
+
+
+def make(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return folder
+
+
+def run(project: Path, *, force: bool = False, **options: str) -> dict[str, Fate]:
+    findings = inspect_project(project, **options)
+    files = plan_files(findings, force=force)
+    write(project, files)
+    rendered = plan_rendered(project, force=force)
+    write(project, rendered)
+    return {file.path: file.fate for file in (*files, *rendered)}
+
+
+def test_a_project_that_it_has_never_seen(tmp_path: Path) -> None:
+    project = make(tmp_path, {"app/main.py": APP, "pyproject.toml": PYPROJECT})
+    assert run(project) == {
+        "pyproject.toml": Fate.ADDED,
+        "Dockerfile": Fate.WRITTEN,
+        ".dockerignore": Fate.WRITTEN,
+        "stacks/my-shop.yml": Fate.WRITTEN,
+    }
+    text = (project / "pyproject.toml").read_text()
+    assert text.startswith(PYPROJECT)
+    assert (
+        text[len(PYPROJECT) :]
+        == """
+[tool.deploytool]
+app = "my-shop"
+backend = "swarm"
+registry = "localhost:5000"
+entrypoint = "app.main:app"
+
+[tool.deploytool.services.web]
+replicas = 2
+port = 8000
+memory = "128MiB"
+memory_limit = "256MiB"
+cpu = 0.1
+cpu_limit = 1.0
+
+[tool.deploytool.services.web.healthcheck]
+path = "/health"
+"""
+    )
+    assert set(run(project).values()) == {Fate.KEPT, Fate.SAME}
+
+
+def test_what_it_writes_is_a_valid_configuration(tmp_path: Path) -> None:
+    project = make(tmp_path, {"main.py": APP})
+    run(project, registry="registry.example.com/team", name="Items!")
+    spec = load(project).app_spec()
+    assert (spec.name, spec.image) == ("items", "registry.example.com/team/items")
+    assert spec.entrypoint == "main:app"
+    assert (project / "deploytool.toml").read_text().startswith('app = "items"\n')
+
+
+def test_the_entrypoint_is_not_said_twice(tmp_path: Path) -> None:
+    text = '[tool.fastapi]\nentrypoint = "app.main:app"\n'
+    project = make(tmp_path, {"app/main.py": APP, "pyproject.toml": text})
+    run(project)
+    assert (project / "pyproject.toml").read_text().count("\nentrypoint = ") == 1
+    assert load(project).app_spec().entrypoint == "app.main:app"
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    mine = {
+        "Dockerfile": "FROM mine\n",
+        ".dockerignore": "mine\n",
+        "deploytool.toml": "app = 'x'\n",
+    }
+    mine["deploytool.toml"] += "registry = 'r.example.com'\n[services.web]\nport = 80\n"
+    project = make(tmp_path, mine | {"main.py": APP, "stacks/x.yml": "mine: 1\n"})
+    assert set(run(project).values()) == {Fate.KEPT}
+    for name, text in mine.items():
+        assert (project / name).read_text() == text
+    assert (project / "stacks/x.yml").read_text() == "mine: 1\n"
+
+
+def test_force_replaces_what_is_made_and_keeps_what_is_configured(tmp_path: Path) -> None:
+    configured = PYPROJECT + (
+        "[tool.deploytool]\napp = 'x'\nregistry = 'r.example.com'\nbackend = 'swarm'\n"
+        "[tool.deploytool.services.web]\nport = 80\n"
+    )
+    files = {"pyproject.toml": configured, "Dockerfile": "FROM mine\n", "main.py": APP}
+    project = make(tmp_path, files)
+    (project / "Dockerfile").chmod(0o600)
+    done = run(project, force=True)
+    assert (done["pyproject.toml"], done["Dockerfile"]) == (Fate.KEPT, Fate.REPLACED)
+    assert (project / "pyproject.toml").read_text() == configured
+    assert "EXPOSE 80\n" in (project / "Dockerfile").read_text()
+    assert stat.S_IMODE((project / "Dockerfile").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "[tool.ruff]\nline-length = 1",
+        "[tool]\nx = 1\n",
+        "tool.ruff.line-length = 1\n[project]\nname = 'x'\n",
+        "tool = { ruff = { line-length = 1 } }\n",
+        "[project]\r\nname = 'x'\r\n",
+        "[[tool.mypy.overrides]]\nmodule = 'x'\n\n\n# the end\n",
+        "[tool.x]\n[project]\nname = 'x'\n[tool.y]\n",
+    ],
+)
+def test_every_shape_of_pyproject(tmp_path: Path, text: str) -> None:
+    files = {"main.py": APP, "requirements.txt": "fastapi[standard]", "pyproject.toml": text}
+    project = make(tmp_path, files)
+    before = tomlkit.parse(text).unwrap()
+    run(project, name="shop")
+    after = (project / "pyproject.toml").read_bytes().decode()
+    parsed = tomlkit.parse(after).unwrap()
+    assert parsed["tool"].pop("deploytool")["app"] == "shop"
+    assert parsed | {"tool": before.get("tool", {})} == before | {"tool": parsed["tool"]}
+    assert not re.search(r"(?<!\r)\n", after) or "\r" not in text
+
+
+def test_a_write_that_fails_leaves_files_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make(tmp_path, {"main.py": APP, "Dockerfile": "FROM mine\n"})
+    findings = inspect_project(project)
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if Path(target).name == "Dockerfile":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(UsageError, match="Dockerfile cannot be written: No space left"):
+        write(project, plan_files(findings, force=True))
+    assert (project / "Dockerfile").read_text() == "FROM mine\n"
+    assert sorted(path.name for path in project.iterdir()) == [
+        "Dockerfile",
+        "deploytool.toml",
+        "main.py",
+    ]
+
+
+def test_a_project_that_cannot_be_written(tmp_path: Path) -> None:
+    project = make(tmp_path, {"main.py": APP})
+    (project / "Dockerfile").mkdir()
+    assert run(project)["Dockerfile"] is Fate.KEPT
+    with pytest.raises(UsageError, match="Dockerfile cannot be written"):
+        run(project, force=True)
+
+
+def test_no_project(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder"):
+        inspect_project(tmp_path / "missing")
+
+
+def test_without_a_health_path_it_says_so(tmp_path: Path) -> None:
+    source = "from fastapi import FastAPI\napp = FastAPI(docs_url=None)\n"
+    findings = inspect_project(make(tmp_path, {"main.py": source}))
+    assert any("Add a GET /health" in warning for warning in findings.warnings)
+    run(tmp_path)
+    assert "healthcheck" not in (tmp_path / "deploytool.toml").read_text()
+
+
+@given(st.text(max_size=80))
+def test_every_name_becomes_a_valid_one(text: str) -> None:
+    name = valid_name(text)
+    assert re.match(NAME_PATTERN, name)
+    assert len(name) <= 40
+    assert valid_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("My_Shop", "my-shop"),
+        ("Überblick 2", "uberblick-2"),
+        ("--", "app"),
+        ("日本", "app"),
+        ("a" * 39 + "-b", "a" * 39),
+    ],
+)
+def test_names(text: str, name: str) -> None:
+    assert valid_name(text) == name
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", ".dockerignore"])
+def test_this_repository_has_what_init_writes(path: str) -> None:
+    planned = {file.path: file for file in plan_files(inspect_project(REPOSITORY))}
+    assert planned[path].fate is Fate.SAME, "run `deploytool init --force`"
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+
+    def call(*arguments: str) -> tuple[str, str]:
+        typer.main.get_command(app).main(args=["init", *arguments], standalone_mode=False)
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return call
+
+
+def test_the_command_says_what_it_found_and_why(
+    tmp_path: Path, call: Callable[..., tuple[str, str]]
+) -> None:
+    project = make(tmp_path, {"main.py": APP, "requirements.txt": "fastapi"})
+    out, err = call(str(project), "--app", "shop")
+    for text in (
+        "App main:app: app is made in main.py, where FastAPI's own command looks too",
+        "Packaging requirements: requirements.txt is there",
+        "Python 3.13: nothing says which: the default",
+        "Health check /health: GET /health in main.py",
+        "nothing in requirements.txt brings uvicorn",
+    ):
+        assert text in err
+    for text in ("Dockerfile: written", "stacks/shop.yml: written", "deploytool.toml: written"):
+        assert text in out
+    out, _ = call(str(project), "--force")
+    assert "deploytool.toml: kept" in out or "deploytool.toml: already" in out
+
+
+def test_the_command_as_json(tmp_path: Path, call: Callable[..., tuple[str, str]]) -> None:
+    make(tmp_path, {"main.py": APP})
+    out, _ = call(str(tmp_path), "--json", "--entrypoint", "main:app")
+    answer = json.loads(out)
+    assert answer["data"]["entrypoint"] == "main:app"
+    assert {"path": "Dockerfile", "result": "written"} in answer["data"]["files"]
+
+
+def test_init_imports_nothing_of_the_project(tmp_path: Path) -> None:
+    source = "raise SystemExit('imported')\n" + APP
+    assert init.inspect_project(make(tmp_path, {"main.py": source})).app.entrypoint == "main:app"

@@ -120,7 +120,10 @@ def web_url(remote: str) -> str | None:
         if not colon or "/" in host or len(host) < 2:
             return None
         remote = f"https://{host.rpartition('@')[2]}/{path.lstrip('/')}"
-    parts = urlsplit(remote)
+    try:
+        parts = urlsplit(remote)
+    except ValueError:
+        return None
     if parts.scheme == "file" or not parts.hostname:
         return None
     host = parts.netloc.rpartition("@")[2]

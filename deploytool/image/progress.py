@@ -192,7 +192,8 @@ class LegacyLog:
             self._progress("  cached")
         elif line and not _LEGACY_NOISE.match(line):
             self._output.append(line)
-            self._progress(f"  {line}")
+            if self.started:
+                self._progress(f"  {line}")
 
     def failure(self) -> Failure:
         lines = list(self._output) or [""]
@@ -206,8 +207,6 @@ class LegacyLog:
 
 _LEGACY_NOISE = re.compile(
     r" ---> |Removing intermediate container |Sending build context |Successfully (built|tagged) "
-    r"|DEPRECATED: The legacy builder|\s+BuildKit is currently disabled|\s+environment-variable\."
-    r"|\s+Install the buildx component"
 )
 
 

@@ -7,7 +7,7 @@ source "$here/lib.sh"
 cd "$here/.."
 
 HOST=items.localhost
-PORT=${DEPLOYTOOL_PROXY_HTTP_PORT:-80}
+PORT=${DEPLOYTOOL_PROXY__HTTP_PORT:-80}
 URL=http://$HOST$([[ $PORT == 80 ]] || printf ':%s' "$PORT")
 REQUESTS=12
 deploytool=.venv/bin/deploytool

@@ -12,6 +12,7 @@ from deploytool.cli import (
     config,
     deploy,
     image,
+    init,
     lint,
     operate,
     proxy,
@@ -46,5 +47,17 @@ def _root(
     pass
 
 
-for module in (config, lint, image, render, deploy, status, releases, operate, cluster, proxy):
+for module in (
+    init,
+    config,
+    lint,
+    image,
+    render,
+    deploy,
+    status,
+    releases,
+    operate,
+    cluster,
+    proxy,
+):
     module.register(app)

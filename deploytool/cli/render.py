@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from deploytool.cli.common import Session, command
 from deploytool.errors import DeploytoolError, ExitCode
-from deploytool.spec import Backend
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +24,7 @@ def register(app: typer.Typer) -> None:
     def render(
         session: Session,
         backend: Annotated[
-            Backend | None, typer.Option(help="Render for this cluster instead.")
+            Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
         ] = None,
         check: Annotated[
             bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")
@@ -36,7 +35,7 @@ def register(app: typer.Typer) -> None:
         from deploytool.render.files import diff, render_files, write
 
         if backend is not None:
-            session.flags["backend"] = ("--backend", backend.value)
+            session.flags["backend"] = ("--backend", backend)
         files = render_files(session.spec)
         project = session.config.project
         if stdout:

@@ -126,7 +126,7 @@ def _is_local(client: Client) -> bool:
 
 
 def _clock(info: Json) -> Check | None:
-    engine = read_time(str(info.get("SystemTime", "")).partition("+")[0])
+    engine = read_time(str(info.get("SystemTime", "")))
     if engine is None:
         return None
     skew = abs((datetime.now(UTC) - engine).total_seconds())

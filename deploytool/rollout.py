@@ -128,8 +128,8 @@ def roll_out(
     deadline = Deadline.after(timeout)
     resumed = _unfinished(backend, release) if plan.is_empty else None
     if plan.is_empty and resumed is None:
-        watch(backend, plan, deadline, report)
-        return Result(None, plan, time.monotonic() - started)
+        seconds = settle(backend, plan, timeout=timeout, report=report)
+        return Result(None, plan, seconds)
     release = backend.begin(release)
     outcome = Outcome.INTERRUPTED
     try:
@@ -145,14 +145,26 @@ def roll_out(
             error = _fail(backend, plan, release, failure, report)
         except KeyboardInterrupt:
             raise interrupted(release) from None
+        except DeploytoolError:
+            outcome = Outcome.FAILED
+            raise
         outcome = _outcome(error)
         raise error from None
     except DeploytoolError:
         outcome = Outcome.FAILED
         raise
     finally:
-        backend.finish(release, outcome, time.monotonic() - started)
+        _finish(backend, release, outcome, time.monotonic() - started)
     return Result(release, plan, time.monotonic() - started, wait)
+
+
+def _finish(backend: Backend, release: Release, outcome: Outcome, seconds: float) -> None:
+    """Remember how it ended. Where that fails after a failure, the first is what is told."""
+    try:
+        backend.finish(release, outcome, seconds)
+    except DeploytoolError:
+        if outcome in (Outcome.DONE, Outcome.STARTED):
+            raise
 
 
 def _unfinished(backend: Backend, release: Release) -> Record | None:
@@ -203,8 +215,14 @@ def _fail(
             "`deploytool rollback`",
             details=evidence,
         )
-    backend.undo(plan)
-    is_back = _wait_for_undo(backend, plan, report)
+    if plan.is_empty:
+        return _nothing_to_undo(plan, release, failure, reason, evidence)
+    try:
+        backend.undo(plan)
+        is_back = _wait_for_undo(backend, plan, report)
+    except DeploytoolError as error:
+        is_back = False
+        evidence.append(f"going back: {error.message}")
     had_before = any(c.kind == "service" and c.action is not Action.CREATE for c in plan.changes)
     state = _state_after(had_before=had_before, is_back=is_back)
     message = f"{release.id} of {plan.app} {_what(failure)}; {state}: {reason}"
@@ -220,6 +238,19 @@ def _fail(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
         hint="mend the cause and deploy again",
+        details=evidence,
+    )
+
+
+def _nothing_to_undo(
+    plan: Plan, release: Release, failure: _Unsuccessful, reason: str, evidence: list[str]
+) -> DeploytoolError:
+    """A release that was taken up again: what was before it is not known here any more."""
+    kind = RolloutTimedOut if failure.timed_out else RolloutFailed
+    return kind(
+        f"{release.id} of {plan.app} {_what(failure)} and was left as it is: {reason}",
+        code="timed_out" if failure.timed_out else "rollout_failed",
+        hint="`deploytool rollback` goes back to the release before; or deploy a mended version",
         details=evidence,
     )
 

@@ -45,7 +45,10 @@ def document(app: AppSpec) -> Json:
     own = swarm.default_network(app.name)
     return {
         "version": "3.13",
-        "services": {service.name: _service(app, service) for service in app.services},
+        "services": {
+            service.name: _literal(_service(app, service)) | {"image": _image(app, service)}
+            for service in app.services
+        },
         "networks": {"default": {"driver": "overlay"}}
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
@@ -60,10 +63,9 @@ def _secret(app: AppSpec, name: str) -> Json:
 def _service(app: AppSpec, service: Service) -> Json:
     own = swarm.default_network(app.name)
     described: Json = {
-        "image": _image(app, service),
-        "command": _literal(swarm.arguments(app, service)),
-        "environment": _literal(swarm.environment(app, service)),
-        "cap_add": [f"CAP_{n.removeprefix('CAP_')}" for n in sorted(service.capabilities)],
+        "command": swarm.arguments(app, service),
+        "environment": swarm.environment(app, service),
+        "cap_add": swarm.capabilities(service),
         "cap_drop": ["ALL"],
         "read_only": service.read_only,
         "user": service.user,
@@ -83,16 +85,19 @@ def _service(app: AppSpec, service: Service) -> Json:
 
 
 def _image(app: AppSpec, service: Service) -> str:
-    return service.image or f"${{IMAGE:-{app.image}:latest}}"
+    if service.image:
+        return str(_literal(service.image))
+    return f"${{IMAGE:-{_literal(app.image)}:latest}}"
 
 
 def _literal(value: Any) -> Any:
-    """Text that the docker command line's interpolation leaves as it is."""
+    """The same with all text such that the docker command line's interpolation leaves it as it
+    is."""
     if isinstance(value, dict):
         return {key: _literal(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_literal(item) for item in value]
-    return value.replace("$", "$$")
+    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _healthcheck(app: AppSpec, service: Service) -> Json | None:
@@ -100,7 +105,7 @@ def _healthcheck(app: AppSpec, service: Service) -> Json | None:
     if check is None:
         return None
     return {
-        "test": _literal(swarm.health_test(app, service, check)),
+        "test": swarm.health_test(app, service, check),
         "interval": format_duration(check.interval),
         "timeout": format_duration(check.timeout),
         "retries": check.retries,
@@ -143,7 +148,7 @@ def _deploy(app: AppSpec, service: Service) -> Json:
         "mode": "replicated",
         "replicas": service.replicas,
         "endpoint_mode": "vip",
-        "labels": _literal(own_labels),
+        "labels": own_labels,
         "resources": _resources(service),
         "restart_policy": _restart_policy(service),
         "placement": _placement(service),

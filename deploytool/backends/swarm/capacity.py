@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploytool.errors import PlanError
@@ -142,6 +142,14 @@ class Demand:
     image: Image
     count: int
     what: str
+    present: Mapping[str, int] = field(default_factory=dict)
+    """Node → replicas of the service that stay on it meanwhile."""
+
+    def room(self, node: Node) -> int:
+        """How many of them a node can take."""
+        room = node.fits(self.service.cpu or 0.0, self.service.memory or 0)
+        most = self.service.placement.max_per_node
+        return max(0, min(room, most - self.present.get(node.id, 0))) if most else room
 
 
 def check_fit(nodes: Sequence[Node], demands: Sequence[Demand]) -> None:
@@ -154,7 +162,7 @@ def check_fit(nodes: Sequence[Node], demands: Sequence[Demand]) -> None:
         candidates = eligible(list(free.values()), service, demand.image)
         left = demand.count
         for node in sorted(candidates, key=lambda n: -n.free_memory):
-            count = min(left, node.fits(cpu, memory), service.placement.max_per_node or left)
+            count = min(left, demand.room(node))
             free[node.id] = node.take(cpu, memory, count)
             left -= count
         if left:
@@ -174,15 +182,15 @@ def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> Plan
     )
     per_node = service.placement.max_per_node
     limit = f", at most {per_node} on a node" if per_node else ""
+    way_out = 'set update.order = "stop-first", ' if demand.present else ""
     return PlanError(
         f"{left} of {demand.count} {demand.what} of {service.name} do not fit: each reserves "
         f"{size or 'nothing'}{limit}",
         code="does_not_fit",
-        hint="lower replicas, memory or cpu, add a node, or make room",
+        hint=f"{way_out}lower replicas, memory or cpu, add a node, or make room",
         details=[
             f"{node.hostname}: {_mebibytes(node.free_memory)} of {_mebibytes(node.memory)} and "
-            f"{node.free_cpu:g} of {node.cpu:g} cores free, takes "
-            f"{min(node.fits(cpu, memory), per_node or 10_000)}"
+            f"{node.free_cpu:g} of {node.cpu:g} cores free, takes {demand.room(node)}"
             for node in candidates
         ],
     )

@@ -115,6 +115,11 @@ def health_test(app: AppSpec, service: Service, check: HealthCheck) -> list[str]
     return ["CMD", "python", "-I", "-S", "-c", script]
 
 
+def capabilities(service: Service) -> list[str]:
+    """What a process keeps of what is dropped, as the engine names it."""
+    return sorted({f"CAP_{name.removeprefix('CAP_')}" for name in service.capabilities})
+
+
 def logging_options(service: Service) -> dict[str, str]:
     return {
         "max-file": str(service.logging.max_files),
@@ -164,7 +169,7 @@ def _container(app: AppSpec, service: Service, image: Image, release: Release | 
             for name in sorted(service.secrets)
         ],
         "CapabilityDrop": ["ALL"],
-        "CapabilityAdd": sorted(f"CAP_{n.removeprefix('CAP_')}" for n in service.capabilities),
+        "CapabilityAdd": capabilities(service),
         "ReadOnly": service.read_only,
     }
     if service.user is not None:

@@ -19,6 +19,10 @@ DEFAULTS: tuple[tuple[str, Any], ...] = (
     ("Isolation", "default"),
     ("Runtime", "container"),
 )
+FREE_TEXT = ("Env", "Labels", "Options")
+"""Tables of the user's own: an empty value in them is a value, and not left out."""
+COUNTS = ("Replicas",)
+"""Numbers of which the engine keeps a zero too."""
 NANOSECOND_FIELDS = (
     *("Interval", "Timeout", "StartPeriod", "StartInterval"),
     *("StopGracePeriod", "Delay", "Monitor", "Window"),
@@ -87,8 +91,10 @@ KEYS = (
     ("TaskTemplate.Placement.Preferences", "placement.spread"),
     ("TaskTemplate.Placement.MaxReplicas", "placement.max_per_node"),
     ("TaskTemplate.Placement.", "placement."),
+    ("TaskTemplate.LogDriver.Options.max-size", "logging.max_size"),
+    ("TaskTemplate.LogDriver.Options.max-file", "logging.max_files"),
     ("TaskTemplate.LogDriver.Options.", "logging."),
-    ("TaskTemplate.LogDriver.", "logging."),
+    ("TaskTemplate.LogDriver.Name", "logging.driver"),
     ("TaskTemplate.Networks", "networks"),
     ("Mode.Replicated.Replicas", "replicas"),
     ("UpdateConfig.FailureAction", "update.on_failure"),
@@ -100,6 +106,7 @@ KEYS = (
     ("EndpointSpec.Ports", "publish"),
     ("EndpointSpec.", "endpoint."),
     ("Labels.", "labels."),
+    ("Name", "name"),
 )
 """The engine's fields and the configuration's keys that they come from."""
 
@@ -154,11 +161,14 @@ def _variables(env: list[str] | None) -> dict[str, str]:
 def _prune(value: Any) -> Any:
     """Without empty values, as the engine's JSON omits them. Lists keep their length."""
     if isinstance(value, Mapping):
-        pruned = {key: _prune(item) for key, item in value.items()}
+        pruned = {
+            key: dict(item) if key in FREE_TEXT and item else _prune(item)
+            for key, item in value.items()
+        }
         return {
             key: item
             for key, item in pruned.items()
-            if item not in (None, "", 0, False) and item != [] and item != {}
+            if item not in (None, "", 0, False, [], {}) or key in COUNTS
             if (key, item) not in DEFAULTS
         }
     if isinstance(value, list | tuple):
@@ -194,4 +204,12 @@ def _shown(path: str, value: Any) -> Any:
         return format_memory(value)
     if name == "NanoCPUs" and isinstance(value, int):
         return value / 10**9
+    return _without_passwords(value)
+
+
+def _without_passwords(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_passwords(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_passwords(item) for item in value]
     return hide_passwords(value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -293,16 +294,28 @@ def _check_capacity(
         if target.action is Action.KEEP:
             continue
         running = replicas(target.live["Spec"]) if target.live else 0
-        extra = max(0, service.replicas - running)
+        extra = service.replicas - running
         if target.live and target.replaces:
             extra += min(service.surge, running)
-        surge.append(Demand(service, image, extra, "replicas that run beside the old ones"))
+        beside = "replicas that run beside the old ones" if running else "replicas"
+        present = _per_node(target, tasks)
+        surge.append(Demand(service, image, max(0, extra), beside, present))
         whole.append(Demand(service, image, service.replicas, "replicas"))
     changing = {t.live["ID"] for t in targets if t.live and t.action is not Action.KEEP}
     kept = [task for task in tasks if task.get("ServiceID") not in changing]
     freed = {task["ID"] for task in tasks} - {task["ID"] for task in kept}
     capacity.check_fit(_with_tasks(nodes, tasks, freed), whole)
     capacity.check_fit(nodes, surge)
+
+
+def _per_node(target: Target, tasks: Sequence[Json]) -> Counter[str]:
+    """Where the replicas of a service are now."""
+    return Counter(
+        task["NodeID"]
+        for task in tasks
+        if target.live and task.get("ServiceID") == target.live["ID"] and task.get("NodeID")
+        if task["Status"]["State"] in capacity.LIVE_STATES
+    )
 
 
 def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -> list[Node]:

@@ -40,11 +40,10 @@ def _is_current(spec: Json, template: Json) -> bool:
 
 
 def read_time(text: str) -> datetime | None:
-    """RFC 3339 with up to nanoseconds, as Go writes it."""
+    """RFC 3339 with up to nanoseconds and any offset, as Go writes it."""
     if not text or text.startswith("0001"):
         return None
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}.{fraction[:6]:0<6}+00:00")
+    return datetime.fromisoformat(text)
 
 
 def by_service(tasks: Iterable[Json]) -> dict[str, list[Json]]:

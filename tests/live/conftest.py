@@ -1,0 +1,218 @@
+"""A real three-node Swarm for every live test, and projects that are deployed on it for real.
+
+What cannot run fails: nothing here skips.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+
+REPOSITORY = Path(__file__).parents[2]
+DEPLOYTOOL = (sys.executable, "-m", "deploytool")
+LIMIT = 300
+"""seconds that any one command may take"""
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One finished command."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.stdout)["data"]
+
+    @property
+    def error(self) -> Json:
+        return dict(json.loads(self.stdout)["error"])
+
+
+@dataclass
+class Project:
+    """A project's folder and the cluster that it is deployed to."""
+
+    folder: Path
+    app: str
+    lab: Lab
+    env: dict[str, str]
+    services: dict[str, Json] = field(default_factory=dict)
+    extra: Json = field(default_factory=dict)
+
+    def configure(self) -> None:
+        """Write what `services` says as deploytool.toml."""
+        import tomlkit
+
+        document = {
+            "app": self.app,
+            "registry": self.lab.registry,
+            "proxy": {"image": f"{self.lab.registry}/traefik:v3.7"},
+            "entrypoint": "app.main:app",
+            "services": self.services,
+        }
+        text = tomlkit.dumps(_without_none(document | self.extra))
+        (self.folder / "deploytool.toml").write_text(text)
+
+    def run(self, *arguments: str, json_output: bool = True) -> Ran:
+        """Run deploytool in the project as a user would."""
+        process = self.start(*arguments, *(["--json"] if json_output else []))
+        try:
+            stdout, stderr = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        assert "Traceback" not in stderr, stderr
+        return Ran(process.returncode, stdout, stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, without waiting for its end."""
+        return subprocess.Popen(
+            [*DEPLOYTOOL, *arguments],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ok(self, *arguments: str) -> Any:
+        """The data of a command that has to succeed."""
+        ran = self.run(*arguments)
+        assert ran.code == 0, ran.stdout + ran.stderr
+        return ran.data
+
+    def docker(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["docker", *arguments], env=self.env, capture_output=True, text=True, timeout=LIMIT
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def live(self, service: str) -> Json:
+        """The service as the engine knows it."""
+        return dict(json.loads(self.docker("service", "inspect", f"{self.app}_{service}"))[0])
+
+    def running(self, service: str = "web") -> set[str]:
+        """Ids of the tasks that run."""
+        name = f"{self.app}_{service}"
+        listed = self.docker(
+            "service", "ps", name, "--filter", "desired-state=running", "-q", "--no-trunc"
+        )
+        return set(listed.split())
+
+    def get(self, path: str = "/", host: str | None = None) -> tuple[int, dict[str, str], str]:
+        """One request through the proxy, on a connection of its own."""
+        import http.client
+
+        connection = http.client.HTTPConnection(self.lab.manager.address, 80, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": host or f"{self.app}.localhost"})
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, headers, response.read().decode()
+        finally:
+            connection.close()
+
+    def replicas_that_answer(self, requests: int = 24) -> set[str]:
+        """Which replicas answered, once the proxy has noticed all of them."""
+        deadline = time.monotonic() + 15
+        while self.get()[0] != 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1.5)
+        return {self.get()[1]["x-replica"] for _ in range(requests)}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three engines, one Swarm, one registry."""
+    lab = Lab.up(nodes=3)
+    yield lab
+    if lab.started:
+        lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab_env(lab: Lab) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("DEPLOYTOOL_", "DOCKER_"))}
+    return clean | lab.env | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "160"}
+
+
+@pytest.fixture(scope="session")
+def example_image(
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The example of this repository, built and pushed by deploytool once."""
+    project = make_project(tmp_path_factory.mktemp("example"), "example", lab, lab_env)
+    return str(project.ok("build", "--push")["reference"])
+
+
+@pytest.fixture(scope="session")
+def proxy(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
+    project.ok("proxy", "up", "--yes")
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def project(lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> Iterator[Project]:
+    """A copy of the example as a project of its own, removed from the cluster afterwards."""
+    made = make_project(tmp_path, f"t{next(_numbers)}", lab, lab_env)
+    yield made
+    made.run("destroy", "--yes", "--volumes")
+
+
+def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Project:
+    """The example's sources with a configuration that makes rollouts quick."""
+    import shutil
+
+    shutil.copytree(
+        REPOSITORY / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("Dockerfile", ".dockerignore", "uv.lock"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    pyproject = (REPOSITORY / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text(pyproject.partition("[tool.deploytool]")[0])
+    made = Project(folder, app, lab, env)
+    made.services["web"] = {
+        "replicas": 2,
+        "port": 8000,
+        "memory": "32MiB",
+        "memory_limit": "192MiB",
+        "healthcheck": {"path": "/health", "timeout": "10s", "start_period": "60s"},
+        "update": {"parallelism": 2, "monitor": "2s"},
+        "restart": {"delay": "1s"},
+        "stop_grace": "6s",
+        "drain": "1s",
+    }
+    made.configure()
+    return made
+
+
+def lines(text: str, *wanted: str) -> Sequence[str]:
+    """The lines that contain every wanted word."""
+    return [line for line in text.splitlines() if all(word in line for word in wanted)]

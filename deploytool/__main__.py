@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,14 @@ from deploytool.output import Output
 
 
 def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _as_interrupt)
     sys.exit(run(sys.argv[1:]))
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    """A CI job that is cancelled and a terminal that is closed end things as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,8 +13,10 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from deploytool.backends.base import (
     Action,
@@ -27,6 +29,7 @@ from deploytool.backends.base import (
 )
 from deploytool.errors import (
     DeploytoolError,
+    EngineError,
     Interrupted,
     RolledBack,
     RolloutFailed,
@@ -38,9 +41,13 @@ from deploytool.units import format_duration
 
 POLL = 0.25
 """Seconds between two questions to the cluster."""
+PATIENCE = 60.0
+"""Seconds that the cluster's manager may be away during a rollout."""
+AWAY = ("engine_unreachable", "no_quorum")
 UNDO_TIMEOUT = 180.0
 """Seconds that the way back may take before it is given up."""
 
+T = TypeVar("T")
 Report = Callable[[Sequence[ServiceProgress]], None]
 
 
@@ -70,9 +77,7 @@ class Result:
     waited: bool = True
 
 
-def resolve_images(
-    backend: Backend, spec: AppSpec, own: str | None, *, pinned: Mapping[str, Image] | None = None
-) -> dict[str, Image]:
+def resolve_images(backend: Backend, spec: AppSpec, own: str | None) -> dict[str, Image]:
     """The image of every service by digest, each reference asked for once.
 
     `own` is the reference of the app's own image. Raises ImageError, RegistryError.
@@ -83,7 +88,7 @@ def resolve_images(
     with ThreadPoolExecutor(max_workers=8) as pool:
         asked = {ref: pool.submit(backend.resolve, ref) for ref in set(references.values())}
         found = {ref: future.result() for ref, future in asked.items()}
-    return {name: found[ref] for name, ref in references.items()} | dict(pinned or {})
+    return {name: found[ref] for name, ref in references.items()}
 
 
 def new_release(
@@ -152,6 +157,8 @@ def roll_out(
         raise error from None
     except DeploytoolError:
         outcome = Outcome.FAILED
+        with suppress(DeploytoolError):
+            backend.undo(plan)
         raise
     finally:
         _finish(backend, release, outcome, time.monotonic() - started)
@@ -190,7 +197,7 @@ def watch(backend: Backend, plan: Plan, deadline: Deadline, report: Report) -> N
     """Wait until every service is done. Raises _Unsuccessful when one has failed for good and
     none is still being rolled back by the cluster, or when the deadline passes."""
     while True:
-        seen = backend.observe(plan)
+        seen = patiently(lambda: backend.observe(plan))
         report(seen)
         verdicts = {progress.verdict for progress in seen}
         if verdicts <= {Verdict.DONE}:
@@ -200,6 +207,19 @@ def watch(backend: Backend, plan: Plan, deadline: Deadline, report: Report) -> N
         if deadline.passed:
             raise _Unsuccessful(seen, timed_out=True)
         time.sleep(POLL)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """The answer of a cluster whose manager may be restarting: asked again for a while where
+    nobody answers. Raises the last error."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except EngineError as error:
+            if error.code not in AWAY or time.monotonic() > give_up:
+                raise
+        time.sleep(1)
 
 
 def _fail(
@@ -273,7 +293,7 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
 def _wait_for_undo(backend: Backend, plan: Plan, report: Report) -> bool:
     deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
     while not deadline.passed:
-        seen = backend.observe_undo(plan)
+        seen = patiently(lambda: backend.observe_undo(plan))
         report(seen)
         if all(progress.verdict is not Verdict.MOVING for progress in seen):
             return all(progress.verdict is Verdict.DONE for progress in seen)

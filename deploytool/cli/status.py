@@ -85,5 +85,5 @@ def register(app: typer.Typer) -> None:
 def _show(console: Console, line: LogLine) -> None:
     from rich.text import Text
 
-    colour = COLOURS[(hash(line.service) + line.slot) % len(COLOURS)]
+    colour = COLOURS[(sum(map(ord, line.service)) + line.slot) % len(COLOURS)]
     console.print(Text(f"{line.service}.{line.slot} ", colour) + Text(line.text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,7 +78,7 @@ class Swarm:
         spec = target.spec
         assert spec is not None
         _stamp(target, spec, release)
-        target.applied_at = time.monotonic()
+        target.applied = True
         if target.live is None:
             self.client.create_service(spec)
         else:
@@ -99,7 +98,7 @@ class Swarm:
     def undo(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
         live = self._services(swarm.app)
-        changed = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        changed = [target for target in swarm.targets if target.applied]
         _side_by_side(lambda target: self._undo(target, live.get(target.name)), changed)
 
     def _undo(self, target: Target, live: Json | None) -> None:

@@ -60,7 +60,8 @@ class Target:
     failures: dict[str, Task] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
     steady: tuple[float, frozenset[str]] | None = None
-    applied_at: float = 0.0
+    applied: bool = False
+    """Whether the engine was told: it may know even where its answer was lost."""
 
     @property
     def wanted(self) -> int:
@@ -143,7 +144,7 @@ def plan_from(
     return Plan(
         app=app.name,
         changes=tuple(changes),
-        warnings=tuple(_warnings(app, snapshot)),
+        warnings=tuple(_warnings(app, snapshot, images)),
         payload=SwarmPlan(
             app=app.name,
             targets=targets,
@@ -333,7 +334,10 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
     return list(left.values())
 
 
-def _warnings(app: AppSpec, snapshot: Snapshot) -> Iterable[str]:
+def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> Iterable[str]:
+    local = {image.tag for image in images.values() if "@" not in image.reference}
+    for tag in sorted(local):
+        yield f"no registry has {tag}: it runs by its tag, on this node alone"
     routed = [service for service in app.services if app.hosts(service)]
     names = snapshot.network_names
     has_proxy = any(

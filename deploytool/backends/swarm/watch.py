@@ -61,7 +61,7 @@ def observe_undo(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
     return [
         _undo_progress(target, live.get(target.name), tasks, plan)
         for target in plan.targets
-        if target.action in (Action.CREATE, Action.UPDATE)
+        if target.applied
     ]
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from deploytool.image.build import BuiltImage, Source
     from deploytool.output import Output
 
-WINDOW = 10
-"""Lines of a build that a terminal shows while it runs."""
+STEPS, PRINTED = 4, 6
+"""Of a build that runs, a terminal shows the latest steps and what the last one printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -102,18 +102,22 @@ def build_progress(output: Output) -> Iterator[Callable[[str], None]]:
 
 
 class _Window:
-    """The latest lines of something that prints many, and how long it has been at it."""
+    """The latest steps of a build, what the last of them prints, and how long it has been at it."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._lines: list[str] = []
+        self._steps: list[str] = []
+        self._printed: list[str] = []
 
     def add(self, line: str) -> None:
-        self._lines = [*self._lines[1 - WINDOW :], line]
+        if line.startswith(" "):
+            self._printed = [*self._printed[1 - PRINTED :], line]
+        else:
+            self._steps, self._printed = [*self._steps[1 - STEPS :], line], []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        for line in self._lines:
+        for line in (*self._steps, *self._printed):
             yield Text(f"  {line}", style="quiet", no_wrap=True, overflow="ellipsis")
         yield Text(f"  {time.monotonic() - self._started:.0f} s", style="busy")

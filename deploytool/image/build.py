@@ -1,7 +1,8 @@
 """Builds the image of a project and pushes it: one call of `docker buildx build` does both.
 
-The same tree gives the same digest: labels speak of the commit, never of now, and cached layers
-stay what they are. So a deploy that changes nothing has nothing to roll out.
+The same tree gives the same digest as long as the builder has its cache: labels speak of the
+commit, never of now. So a deploy that changes nothing has nothing to roll out. SOURCE_DATE_EPOCH
+would add nothing: without the cache, layers have other times inside, with it or without.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from deploytool.errors import ImageError
+from deploytool.errors import ImageError, Interrupted
 from deploytool.image.failures import (
     build_failure,
     docker_missing,
@@ -91,7 +92,7 @@ def build(
     """Build the image of a project, tagged with its source and `latest`, and push both tags.
 
     `version` is the one in the project's pyproject.toml unless given; `progress` gets tidy lines
-    as the builder works. Raises ImageError, RegistryError, EngineError, UsageError.
+    as the builder works. Raises ImageError, RegistryError, EngineError, UsageError, Interrupted.
     """
     job = _Job(
         project=project,
@@ -113,7 +114,8 @@ def build(
 def push(repository: str, source: Source, *, progress: Progress, warn: Warn) -> BuiltImage:
     """Push what `build` made of a source, under its tag and `latest`.
 
-    Raises ImageError when it was not built here, RegistryError, EngineError, UsageError.
+    Raises ImageError when it was not built here, RegistryError, EngineError, UsageError,
+    Interrupted.
     """
     image = Reference.parse(f"{repository}:{source.tag}")
     _warn_of_changes(source, warn)
@@ -207,10 +209,9 @@ class _Job:
             yield f"{name}={value}" if _means_something(name) else name
 
     def environment(self) -> dict[str, str]:
-        """The build arguments' values, and the commit's time as the time of the image."""
+        """The builder's own, and the build arguments' values."""
         values = {n: v for n, v in self.settings.args.items() if not _means_something(n)}
-        seconds = str(int(self.source.created.timestamp()))
-        return {"SOURCE_DATE_EPOCH": seconds, **QUIET, **NO_ATTESTATIONS, **values}
+        return {**QUIET, **NO_ATTESTATIONS, **values}
 
     def hide_secrets(self, line: str) -> str:
         for name, value in self.settings.args.items():
@@ -342,3 +343,9 @@ def _stream(command: list[str], on_line: Progress, environment: Mapping[str, str
         return stream(command, on_line, env=environment)
     except ProgramMissing:
         raise docker_missing() from None
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted; docker was stopped",
+            code="interrupted",
+            hint="run it again: what is done already is not done twice",
+        ) from None

@@ -1,7 +1,7 @@
 """From what docker says when something fails to what happened, why, and what to do next.
 
-Every text here was printed by Docker 20.10, 26 or 28, or by BuildKit 0.25, in tests/live or while
-that was written; Docker 29's differ for the engine and were read in its source.
+The texts were printed by Docker 20.10, 26 and 28 when these things were made to happen to them;
+those that only Docker 29 and builders outside of the engine have were read in their source.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def engine_failure(cause: str) -> EngineError | None:
         r"failed to connect to the docker API",
         r"error during connect",
         r"error reading from server: EOF",
-        r"^EOF$|: EOF$",
+        r"^(unexpected )?EOF$",
+        "server did not provide an image ID",
     ):
         return EngineError(
             f"The Docker engine{at} does not answer: {_line(cause)}",

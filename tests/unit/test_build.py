@@ -237,7 +237,6 @@ def test_one_call_builds_and_pushes(run: Run, docker: Docker) -> None:
         str(run.project),
     ]
     assert docker.environments[0] == {
-        "SOURCE_DATE_EPOCH": "1767323045",
         "DOCKER_CLI_HINTS": "false",
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
     }
@@ -509,6 +508,7 @@ REFUSALS = [
         "cannot be reached from the engine",
     ),
     ("received unexpected HTTP status: 503 Service Unavailable", "registry_unreachable", "reached"),
+    ('Get "https://registry.example/v2/": EOF', "registry_unreachable", "cannot be reached"),
     (
         'Get "https://198.18.5.1:5004/v2/": http: server gave HTTP response to HTTPS client',
         "registry_untrusted",
@@ -608,6 +608,18 @@ ENGINES = [
         "engine_permission",
         "You are not allowed to use the Docker engine",
     ),
+    (
+        "ERROR: failed to build: failed to receive status: rpc error: code = Unavailable desc = "
+        "error reading from server: EOF",
+        "engine_unreachable",
+        "does not answer",
+    ),
+    (
+        "cannot write /tmp/x/id because server did not provide an image ID",
+        "engine_unreachable",
+        "does not answer",
+    ),
+    ("unexpected EOF", "engine_unreachable", "does not answer"),
     (
         "ERROR: mkdir /home/ada/.docker/buildx: permission denied",
         "docker_config_unwritable",

@@ -78,10 +78,15 @@ class NomadSettings(Model):
     """Where Nomad is; by default what the NOMAD_* variables say."""
 
     address: Line | None = None
+    """A server's HTTP address, for example "https://nomad.example.com:4646"."""
     region: Line | None = None
+    """The region that the job belongs to."""
     namespace: Line | None = None
+    """The namespace that the job belongs to."""
     datacenters: tuple[Line, ...] = ("*",)
+    """Data centres in which it may run; "*" is all."""
     node_pool: Line = "default"
+    """The node pool in which it runs."""
 
 
 class Config(Model):

@@ -174,6 +174,7 @@ class Publish(Model):
     mode: Literal["host", "ingress"] = "ingress"
     """"host": on the nodes that run a replica; "ingress": on every node, balanced."""
     protocol: Literal["tcp", "udp"] = "tcp"
+    """Protocol of the port."""
 
 
 class Logging(Model):
@@ -328,7 +329,9 @@ class ReleaseStep(Model):
     """What runs once per release, in its own container, before any replica changes."""
 
     command: Annotated[tuple[Argument, ...], Field(min_length=1)]
+    """The command, for example ["alembic", "upgrade", "head"]."""
     timeout: Duration = 600_000
+    """A step that takes longer has failed."""
     service: Name | None = None
     """The service whose environment, secrets and networks it gets; by default the first with a
     port."""

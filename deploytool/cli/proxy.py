@@ -31,6 +31,8 @@ def register(app: typer.Typer) -> None:
 
         limit = duration("--timeout", timeout)
         config = settings(session)
+        if config.proxy.email:
+            session.output.warn("proxy.email does nothing yet: the proxy speaks HTTP only")
         spec = app_spec(config.proxy)
         backend = open_backend(config)
         images = resolve_images(backend, spec, None)

@@ -303,19 +303,21 @@ class Service(Model):
         targets = [volume.target for volume in self.volumes]
         if len(set(targets)) != len(targets):
             raise ValueError("two volumes are mounted at the same path")
-        asked_for = self.update.order if "order" in self.update.model_fields_set else None
-        if asked_for == "start-first" and self.update_order == "stop-first":
-            raise ValueError(
-                'a port published in mode "host" can be held by one replica at a time: '
-                'update.order has to be "stop-first"'
-            )
+        holds_port = any(publish.mode == "host" for publish in self.publish)
+        if holds_port and self.update.order == "start-first":
+            if "order" in self.update.model_fields_set:
+                raise ValueError(
+                    'a port published in mode "host" can be held by one replica at a time: '
+                    'update.order has to be "stop-first"'
+                )
+            self.__dict__["update"] = self.update.model_copy(update={"order": "stop-first"})
         return self
 
     @property
     def update_order(self) -> Literal["start-first", "stop-first"]:
-        """`update.order`, or stop-first where the old replica holds a port that the new needs."""
-        host_port = any(publish.mode == "host" for publish in self.publish)
-        return "stop-first" if host_port else self.update.order
+        """`update.order`; stop-first by default where the old replica holds a port of its node,
+        and written so, as a release that is read back has to be the one that was stored."""
+        return self.update.order
 
     @property
     def surge(self) -> int:

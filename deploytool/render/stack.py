@@ -5,6 +5,7 @@ Version 3.13 of the format is needed for `start_interval`: docker command lines 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -15,6 +16,8 @@ from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
 
 Json = dict[str, Any]
+PLAIN = re.compile(r"(--?)?[A-Za-z/_$][ -~]*")
+"""Text that is no number to any reader. What else has to be quoted, the dumper knows."""
 HEADER = """\
 # {app}: rendered by `deploytool render{env}` from the project's configuration; change that instead.
 # `docker stack deploy --compose-file {path} {app}` deploys it; $IMAGE names another image.
@@ -31,10 +34,28 @@ def render(app: AppSpec) -> str:
     """The text of the stack file."""
     env = f" --env {app.environment}" if app.environment else ""
     header = HEADER.format(app=app.name, env=env, path=path(app))
-    body = yaml.safe_dump(
-        document(app), sort_keys=True, default_flow_style=False, width=1000, allow_unicode=True
+    body = yaml.dump(
+        document(app),
+        Dumper=_Dumper,
+        sort_keys=True,
+        default_flow_style=False,
+        width=2**31,
+        allow_unicode=True,
     )
     return header + body
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML that every reader reads alike: Go's takes 1e3 for a number where Python's does not,
+    and they disagree about line breaks in quotes."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = None if PLAIN.fullmatch(text) else "'" if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def document(app: AppSpec) -> Json:

@@ -1,0 +1,100 @@
+"""The rendered stack through the real docker command line, which needs no engine for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+
+from deploytool.backends.swarm import compile as swarm
+from deploytool.config import load
+from deploytool.render.stack import render
+from deploytool.spec import AppSpec
+from tests import parity
+from tests.builders import images, maximal_app, proxy
+from tests.strategies import apps, quick
+
+pytestmark = pytest.mark.contract
+OLDEST = 25
+"""The first docker command line that reads version 3.13 of the format."""
+PROJECT = Path(__file__).parents[2]
+
+
+@cache
+def docker() -> str:
+    """The docker command line. Not finding it is a failure: what is untested is not promised."""
+    found = shutil.which("docker")
+    assert found, "these tests need the docker command line, from version 25 on, on the PATH"
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    major = re.search(r"version (\d+)\.", version.stdout)
+    assert major, version.stdout
+    assert int(major[1]) >= OLDEST, f"{version.stdout.strip()}: {OLDEST} is the oldest that will do"
+    return found
+
+
+def parsed(text: str, folder: Path, **environ: str) -> parity.Json:
+    """What the command line reads in a stack file."""
+    file = folder / "stack.yml"
+    file.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [docker(), "stack", "config", "--compose-file", str(file)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "HOME": "/nowhere", **environ},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found = yaml.load(done.stdout.decode(), parity.GoLoader)
+    assert isinstance(found, dict)
+    return found
+
+
+def agrees(app: AppSpec, folder: Path) -> None:
+    """The command line and the compiler make the same of an app."""
+    document = parsed(render(app), folder, HOME="/root", x="wrong", PRICE="wrong")
+    assert document["services"].keys() == {service.name for service in app.services}
+    chosen = images(app)
+    for service in app.services:
+        spec = swarm.service_spec(app, service, chosen[service.name], None)
+        assert parity.of_stack(document, service.name, app.name) == parity.of_engine(spec, app.name)
+        expected = service.image or f"{app.image}:latest"
+        assert document["services"][service.name]["image"] == expected
+
+
+def test_the_example_is_read_as_it_is_deployed(tmp_path: Path) -> None:
+    agrees(load(PROJECT).app_spec(), tmp_path)
+
+
+def test_every_key_is_read_as_it_is_deployed(tmp_path: Path) -> None:
+    agrees(maximal_app(), tmp_path)
+
+
+def test_the_proxy_is_read_as_it_is_deployed(tmp_path: Path) -> None:
+    agrees(proxy(), tmp_path)
+
+
+@quick
+@given(apps())
+@example(maximal_app())
+def test_any_app_is_read_as_it_is_deployed(tmp_path: Path, app: AppSpec) -> None:
+    agrees(app, tmp_path)
+
+
+def test_another_image_can_be_named(tmp_path: Path) -> None:
+    document = parsed(render(load(PROJECT).app_spec()), tmp_path, IMAGE="elsewhere/items:7")
+    assert document["services"]["web"]["image"] == "elsewhere/items:7"
+
+
+def test_external_things_keep_their_names(tmp_path: Path) -> None:
+    document = parsed(render(maximal_app()), tmp_path)
+    assert document["networks"]["backbone"] == {"external": True, "name": "backbone"}
+    assert document["networks"]["public"] == {"external": True, "name": "public"}
+    assert document["secrets"]["API_KEY"] == {"external": True, "name": "items_API_KEY"}
+    assert list(document["volumes"]) == ["data"]

@@ -1,0 +1,149 @@
+"""Hypothesis: any valid app. What is drawn is written as a user would write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from deploytool.spec import AppSpec, Service
+from deploytool.units import format_duration, format_memory
+from tests.builders import REGISTRY
+
+quick = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+"""A machine that runs many tests is slow now and then; that is no failure."""
+
+names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
+variables = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
+).filter(lambda text: not text.startswith("\n"))
+"""Any text, but for a first line that is empty: the docker command line prints that wrong."""
+lines = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+words = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
+paths = st.from_regex(r"/[a-z0-9_./-]{0,10}", fullmatch=True)
+ports = st.integers(1, 65535)
+durations = st.integers(0, 5_000_000).map(format_duration)
+memory = st.integers(4 * 2**20, 2**36).map(format_memory)
+cores = st.integers(1, 10**11).map(lambda nano: nano / 10**9)
+
+
+def _unique(values: st.SearchStrategy[Any], size: int = 3) -> st.SearchStrategy[list[Any]]:
+    return st.lists(values, max_size=size, unique=True)
+
+
+_health = {
+    "interval": durations,
+    "timeout": durations,
+    "retries": st.integers(1, 100),
+    "start_period": durations,
+    "start_interval": durations,
+}
+_healthchecks = st.fixed_dictionaries(
+    {"command": st.lists(texts, min_size=1, max_size=3)}, optional=_health
+)
+_restarts = st.fixed_dictionaries(
+    {},
+    optional={
+        "condition": st.sampled_from(["any", "on-failure", "none"]),
+        "delay": durations,
+        "max_attempts": st.integers(0, 100),
+        "window": durations,
+    },
+)
+_updates = st.fixed_dictionaries(
+    {"order": st.just("stop-first")},
+    optional={
+        "parallelism": st.integers(1, 1000),
+        "delay": durations,
+        "monitor": durations,
+        "on_failure": st.sampled_from(["rollback", "pause"]),
+        "max_failure_ratio": st.integers(0, 100).map(lambda percent: percent / 100),
+    },
+)
+_placements = st.fixed_dictionaries(
+    {},
+    optional={
+        "constraints": _unique(
+            st.tuples(words, st.sampled_from(["==", "!="]), words).map(
+                lambda parts: f"node.labels.{parts[0]} {parts[1]} {parts[2]}"
+            )
+        ),
+        "spread": _unique(words.map(lambda word: f"node.labels.{word}")),
+        "max_per_node": st.integers(0, 100),
+    },
+)
+_publishes = st.fixed_dictionaries(
+    {"port": ports, "target": ports},
+    optional={
+        "mode": st.sampled_from(["host", "ingress"]),
+        "protocol": st.sampled_from(["tcp", "udp"]),
+    },
+)
+_loggings = st.fixed_dictionaries(
+    {}, optional={"max_size": memory, "max_files": st.integers(1, 100)}
+)
+
+
+@st.composite
+def volumes(draw: st.DrawFn) -> list[str]:
+    targets = draw(_unique(paths))
+    sources = [draw(st.one_of(words, paths)) for _ in targets]
+    modes = [draw(st.sampled_from(["", ":ro"])) for _ in targets]
+    return [f"{s}:{t}{m}" for s, t, m in zip(sources, targets, modes, strict=True)]
+
+
+@st.composite
+def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
+    """Any service; some with a port, some of a ready image."""
+    given: dict[str, Any] = draw(
+        st.fixed_dictionaries(
+            {"name": name, "command": st.lists(texts, min_size=1, max_size=3)},
+            optional={
+                "image": st.sampled_from(["redis:8", "registry.example.com/a/b:1.2"]),
+                "replicas": st.integers(0, 50),
+                "prestart": st.lists(texts, max_size=3),
+                "env": st.dictionaries(variables, texts, max_size=4),
+                "secrets": _unique(variables),
+                "path_prefix": st.sampled_from(["/", "/v1", "/api/v2/"]),
+                "drain": st.just("0s"),
+                "stop_grace": durations,
+                "volumes": volumes(),
+                "read_only": st.booleans(),
+                "user": lines,
+                "capabilities": _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),
+                "labels": st.dictionaries(lines, texts, max_size=3),
+                "networks": _unique(words.map(lambda word: f"net-{word}")),
+                "publish": st.lists(_publishes, max_size=2, unique_by=str),
+                "restart": _restarts,
+                "update": _updates,
+                "placement": _placements,
+                "logging": _loggings,
+                "healthcheck": _healthchecks,
+            },
+        )
+    )
+    for low, high, sizes in (("memory", "memory_limit", memory), ("cpu", "cpu_limit", cores)):
+        given[draw(st.sampled_from([low, high]))] = draw(sizes)
+    given["drain"] = "0s"
+    if draw(st.booleans()):
+        given |= {"port": draw(ports), "domains": draw(_unique(st.sampled_from(_DOMAINS)))}
+        if draw(st.booleans()):
+            given["healthcheck"] = {"path": draw(paths)}
+    return Service.model_validate(given)
+
+
+_DOMAINS = ["api.example.com", "*.example.com", "example.org"]
+
+
+@st.composite
+def apps(draw: st.DrawFn) -> AppSpec:
+    """Any app of one to three services."""
+    called = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    return AppSpec(
+        name=draw(names),
+        image=f"{REGISTRY}/{draw(names)}",
+        services=tuple(draw(services(st.just(name))) for name in called),
+        environment=draw(st.none() | names),
+    )

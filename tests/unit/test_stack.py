@@ -1,0 +1,138 @@
+"""AppSpec → stack file: readable, complete, the same bytes for the same app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from deploytool.backends.swarm import compile as swarm
+from deploytool.config import load
+from deploytool.errors import UsageError
+from deploytool.render import files, stack
+from deploytool.spec import AppSpec, Service
+from tests import parity
+from tests.builders import app, images, maximal_app, proxy, service, worker
+from tests.strategies import apps, quick
+
+PROJECT = Path(__file__).parents[2]
+
+
+class StackFile(SingleFileSnapshotExtension):
+    file_extension = "yml"
+    _write_mode = WriteMode.TEXT
+
+
+def example_app() -> AppSpec:
+    return load(PROJECT, environ={}).app_spec()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(example_app(), id="example"),
+        pytest.param(maximal_app(), id="every-key"),
+        pytest.param(app(worker()), id="worker-only"),
+        pytest.param(proxy(), id="proxy"),
+    ],
+)
+def test_rendered(spec: AppSpec, snapshot: SnapshotAssertion) -> None:
+    assert stack.render(spec) == snapshot(extension_class=StackFile)
+
+
+@quick
+@given(apps())
+def test_same_app_same_bytes_whatever_the_order_of_its_services(spec: AppSpec) -> None:
+    text = stack.render(spec)
+    assert stack.render(AppSpec.model_validate_json(spec.model_dump_json())) == text
+    turned = spec.model_copy(update={"services": spec.services[::-1]})
+    assert stack.render(turned) == text
+
+
+@quick
+@given(apps())
+@example(maximal_app())
+def test_file_and_compiler_say_the_same(spec: AppSpec) -> None:
+    document = parity.unescaped(yaml.safe_load(stack.render(spec)))
+    chosen = images(spec)
+    for one in spec.services:
+        compiled = swarm.service_spec(spec, one, chosen[one.name], None)
+        of_stack = parity.of_stack(document, one.name, spec.name)
+        assert of_stack == parity.of_engine(compiled, spec.name)
+
+
+def rendered(one: Service) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(stack.render(app(one)))["services"][one.name]
+    return found
+
+
+def test_dollars_are_kept_from_interpolation_everywhere() -> None:
+    found = rendered(
+        service(
+            command=["sh", "-c", "echo $HOME"],
+            env={"PRICE": "$5"},
+            labels={"a": "${b}"},
+            user="$user",
+            volumes=["/srv/$x:/data/$y"],
+            placement={"constraints": ["node.labels.a == $b"]},
+            healthcheck={"command": ["test", "$ok"]},
+        )
+    )
+    assert found["command"][-1] == "echo $$HOME"
+    assert found["environment"]["PRICE"] == "$$5"
+    assert found["deploy"]["labels"]["a"] == "$${b}"
+    assert found["user"] == "$$user"
+    assert (found["volumes"][0]["source"], found["volumes"][0]["target"]) == (
+        "/srv/$$x",
+        "/data/$$y",
+    )
+    assert found["deploy"]["placement"]["constraints"] == ["node.labels.a == $$b"]
+    assert found["healthcheck"]["test"][-1] == "$$ok"
+
+
+def test_only_the_image_of_the_app_is_left_open() -> None:
+    assert rendered(service())["image"] == "${IMAGE:-registry.example.com/team/items:latest}"
+    assert rendered(Service(name="cache", image="redis:8"))["image"] == "redis:8"
+
+
+@pytest.mark.parametrize("text", ["1e3", "0o7", "08", "=", "yes", "null", "1:30", "-1", ".5", ""])
+def test_text_that_a_reader_could_take_for_something_else_is_quoted(text: str) -> None:
+    assert f"'{text}'" in stack.render(app(service(env={"X": text})))
+
+
+def test_line_breaks_stay_on_one_line() -> None:
+    assert r'X: "a\n\n b\t"' in stack.render(app(service(env={"X": "a\n\n b\t"})))
+
+
+def test_secret_values_are_not_in_it() -> None:
+    text = stack.render(app(service(secrets=["DATABASE_URL"])))
+    assert "name: items_DATABASE_URL" in text
+    assert "external: true" in text
+
+
+def test_header_says_how_it_was_made_and_how_it_is_used() -> None:
+    first, second = stack.render(maximal_app()).splitlines()[:2]
+    assert "`deploytool render --env production`" in first
+    assert "docker stack deploy --compose-file stacks/items.production.yml items" in second
+
+
+def test_diff_and_write(tmp_path: Path) -> None:
+    (file,) = files.render_files(app())
+    assert files.diff(tmp_path, file)[0] == "--- stacks/items.yml (on disk)"
+    files.write(tmp_path, file)
+    assert files.diff(tmp_path, file) == []
+    assert (tmp_path / "stacks/items.yml").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in (tmp_path / "stacks").iterdir()] == ["items.yml"]
+    (tmp_path / "stacks/items.yml").write_text(file.text.replace("replicas: 1", "replicas: 2"))
+    assert "-      replicas: 2" in files.diff(tmp_path, file)
+
+
+def test_nomad_is_not_there_yet() -> None:
+    with pytest.raises(UsageError) as caught:
+        files.render_files(app(backend="nomad"))
+    assert caught.value.code == "backend_unavailable"

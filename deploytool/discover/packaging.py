@@ -91,7 +91,7 @@ class Finder:
         checks: tuple[tuple[object, Callable[[], FoundPackaging]], ...] = (
             (self._has("uv.lock"), self._uv_locked),
             (self._has("poetry.lock"), self._poetry),
-            (self._table("tool", "poetry").get("dependencies"), self._poetry),
+            (self._table("tool", "poetry"), self._poetry),
             (self._lock_above(), self._inside_workspace),
             (self._lists_dependencies() and not requirements, self._uv_unlocked),
             (self._table("tool", "uv") and not requirements, self._uv_unlocked),

@@ -19,6 +19,7 @@ from deploytool.discover import FoundApp, FoundPackaging, Packaging
 
 UV_VERSION = "0.13"
 PLAIN_FASTAPI = '"fastapi[standard]>=0.115,<1"'
+POETRY = "/opt/poetry/bin/poetry"
 NARROW = 100
 
 
@@ -119,19 +120,17 @@ def _lock_command(packaging: FoundPackaging) -> str:
 
 def _left_out(packaging: FoundPackaging) -> list[str]:
     """The project's own packages, which are no dependencies to download."""
-    if packaging.package:
-        return [f"--package {packaging.package}", "--no-emit-workspace", "--no-emit-local"]
-    return (
-        ["--no-emit-workspace", "--no-emit-local"] if packaging.install else ["--no-emit-project"]
-    )
+    if not packaging.package and not packaging.install:
+        return ["--no-emit-project"]
+    member = [f"--package {packaging.package}"] if packaging.package else []
+    return [*member, "--no-emit-workspace", "--no-emit-local"]
 
 
 def _poetry_export(packaging: FoundPackaging) -> str:
     only = ",".join(("main", *packaging.groups))
-    hashes = [] if packaging.hashes else ["--without-hashes"]
-    export = ["poetry export", f"--only {only}", *hashes, "--output requirements.txt"]
-    lock = [] if packaging.locked else ["poetry lock && \\\n    "]
-    return "".join([*lock, " ".join(export)])
+    hashes = "" if packaging.hashes else " --without-hashes"
+    lock = "" if packaging.locked else f"{POETRY} lock && \\\n    "
+    return f"{lock}{POETRY} export --only {only}{hashes} --output requirements.txt"
 
 
 def _install_requirements(packaging: FoundPackaging) -> str:
@@ -160,7 +159,9 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
         return []
     words = " ".join(targets)
     if packaging.kind is Packaging.UV:
-        install = f"uv pip install --no-deps --target lib {words}"
+        # What [tool.uv.sources] says of other packages means nothing without them.
+        options = "--no-deps --no-sources" if folders else "--no-deps"
+        install = f"uv pip install {options} --target lib {words}"
         return [*lines, f"RUN {install} && \\\n    find lib -name uv_cache.json -delete"]
     return [*lines, f"RUN pip install --no-cache-dir --no-compile --no-deps --target lib {words}"]
 

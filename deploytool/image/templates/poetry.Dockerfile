@@ -1,7 +1,7 @@
 # Poetry stays in this stage. Only the versions go on: other edits install nothing again.
 FROM base AS lock
-RUN pip install --no-cache-dir --root-user-action=ignore \
-    "poetry>=2,<3" "poetry-plugin-export>=1.9,<2"
+RUN python -m venv /opt/poetry && \
+    /opt/poetry/bin/pip install --no-cache-dir "poetry>=2,<3" "poetry-plugin-export>=1.9,<2"
 $copy_dependency_files
 RUN $lock_command
 

@@ -1,0 +1,101 @@
+"""One machine on its own: `cluster up`, `proxy up`, `deploy`, `cluster down`, in a network
+namespace with an engine that is no Swarm yet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab, Node
+from tests.lab.lab import IMAGES, stand_ins
+from tests.live.conftest import LIMIT, REPOSITORY, Ran, make_project
+
+On = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> Iterator[Node]:
+    """The last node of the lab, taken out of its Swarm and brought back in afterwards."""
+    node = lab.nodes[-1]
+    known_as = lab.manager.docker("node", "inspect", node.name, "--format", "{{.ID}}").strip()
+    node.docker("swarm", "leave", "--force")
+    lab.manager.docker("node", "rm", "--force", known_as)
+    stand_ins(*IMAGES, env=node.env)
+    yield node
+    lab.join(managers=1)
+
+
+@pytest.fixture
+def on(machine: Node, lab_env: dict[str, str], tmp_path: Path, lab: Lab) -> On:
+    """Run deploytool on that machine, in a copy of the example with its own configuration."""
+    project = make_project(tmp_path, "items", lab, lab_env)
+    (project.folder / "deploytool.toml").unlink()
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    (project.folder / "pyproject.toml").write_text(text)
+
+    def run(*arguments: str) -> Ran:
+        command = [sys.executable, "-m", "deploytool", *arguments, "--json"]
+        done = subprocess.run(
+            ["nsenter", f"--net=/run/netns/{machine.netns}", *command],
+            cwd=project.folder,
+            env=lab_env | machine.env,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            stdin=subprocess.DEVNULL,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def checks(ran: Ran) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in ran.data["checks"]}
+
+
+def test_one_machine(on: On, machine: Node) -> None:
+    found = on("doctor")
+    assert found.code == 1
+    assert (checks(found)["swarm"], checks(found)["registry"]) == ("bad", "bad")
+    refused = on("deploy", "--image", "whatever")
+    assert (refused.code, json.loads(refused.stdout)["error"]["code"]) != (0, None)
+
+    assert on("cluster", "up").data["registry"] == "running"
+    assert on("cluster", "up").data["nodes"] == 1
+    assert on("proxy", "up", "--yes").code == 0
+    deployed = on("deploy", "--yes")
+    assert deployed.code == 0, deployed.stdout + deployed.stderr
+    assert deployed.data["urls"] == ["http://items.localhost"]
+    assert len(replicas(machine)) == 4
+    assert checks(on("doctor"))["proxy"] == "good"
+    assert on("deploy", "--yes").data["changed"] is False
+
+    assert on("destroy", "--yes").code == 0
+    assert on("proxy", "down", "--yes").code == 0
+    removed: Any = on("cluster", "down", "--yes", "--volumes").data["removed"]
+    assert removed == ["swarm", "registry", "its images"]
+    assert on("cluster", "status").data["swarm"] == "inactive"
+
+
+def replicas(machine: Node) -> set[str]:
+    """Who answers on loopback, as for somebody who sits at the machine."""
+    url = "http://items.localhost/"
+    curl = ("curl", "-sS", "--retry", "5", "--retry-all-errors", "--max-time", "10")
+    found = set()
+    for _ in range(24):
+        headers = machine.run(
+            *curl, "--resolve", "items.localhost:80:127.0.0.1", "-o", "/dev/null", "-D", "-", url
+        )
+        found |= {
+            line.partition(":")[2].strip()
+            for line in headers.splitlines()
+            if line.lower().startswith("x-replica:")
+        }
+    return found

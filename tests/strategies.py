@@ -11,7 +11,7 @@ from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration, format_memory
 from tests.builders import REGISTRY
 
-quick = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 """A machine that runs many tests is slow now and then; that is no failure."""
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)

@@ -1,0 +1,319 @@
+"""What a deploy would change, found by reading the cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+
+from deploytool.backends.base import Action, Change, Plan
+from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.errors import PlanError, UsageError
+from deploytool.spec import AppSpec
+from tests.builders import (
+    OTHER_DIGEST,
+    app,
+    deploy,
+    engine,
+    images,
+    maximal_app,
+    proxy,
+    release,
+    service,
+    with_proxy,
+    worker,
+)
+from tests.fake_engine import FakeEngine, node
+from tests.strategies import apps, quick
+
+
+def plan(made: FakeEngine, spec: AppSpec, **keys: Any) -> Plan:
+    return Swarm(made).plan(spec, images(spec, **keys))
+
+
+def refused(made: FakeEngine, spec: AppSpec, **keys: Any) -> PlanError:
+    with pytest.raises(PlanError) as caught:
+        plan(made, spec, **keys)
+    return caught.value
+
+
+def change(found: Plan, name: str = "web") -> Change:
+    return next(c for c in found.changes if c.name == name and c.kind == "service")
+
+
+def fields(found: Plan, name: str = "web") -> dict[str, tuple[Any, Any]]:
+    return {f.path: (f.before, f.after) for f in change(found, name).fields}
+
+
+def test_first_deploy_creates_services_and_network() -> None:
+    found = plan(engine(), app(service(), worker()))
+    assert [(c.kind, c.name, c.action) for c in found.changes] == [
+        ("service", "web", Action.CREATE),
+        ("service", "worker", Action.CREATE),
+        ("network", "items_default", Action.CREATE),
+    ]
+    assert fields(found)["replicas"] == (None, 1)
+
+
+def test_planning_changes_nothing() -> None:
+    made = engine()
+    plan(made, app())
+    assert made.changes == []
+
+
+def test_nothing_changed_nothing_touched() -> None:
+    made = engine()
+    deploy(made, app())
+    before = len(made.changes)
+    found = plan(made, app())
+    assert found.is_empty
+    Swarm(made).apply(found, release(app(), 2))
+    assert len(made.changes) == before
+
+
+def test_new_image_replaces() -> None:
+    made = engine()
+    deploy(made, app())
+    found = plan(made, app(), digest=OTHER_DIGEST)
+    assert change(found).action is Action.UPDATE
+    assert change(found).replaces
+    assert list(fields(found)) == ["image"]
+
+
+def test_a_service_that_left_the_configuration_is_removed_last() -> None:
+    made = engine()
+    deploy(made, app(service(), worker()))
+    found = plan(made, app())
+    assert change(found, "worker").action is Action.REMOVE
+    swarm_backend = Swarm(made)
+    swarm_backend.apply(found, release(app(), 2))
+    assert len(made.services()) == 2
+    swarm_backend.clean_up(found)
+    assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
+
+
+def test_labels_alone_replace_no_replica_and_keep_their_stamps() -> None:
+    made = engine()
+    deploy(made, app())
+    before = made.tasks_of("items_web")
+    spec = app(service(labels={"a": "b"}))
+    found = plan(made, spec)
+    assert change(found).action is Action.UPDATE
+    assert not change(found).replaces
+    Swarm(made).apply(found, release(spec, 2))
+    live = made.service("items_web")["Spec"]
+    assert live["Labels"][labels.RELEASE] == "v2"
+    assert live["TaskTemplate"]["ContainerSpec"]["Labels"][labels.RELEASE] == "v1"
+    assert made.tasks_of("items_web") == before
+
+
+def test_same_digest_by_another_tag_keeps_the_image_that_runs() -> None:
+    made = engine()
+    deploy(made, app())
+    live = made.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    spec = app(service(replicas=2))
+    renamed = {"web": images(spec)["web"].model_copy(update={"tag": "items:other"})}
+    swarm_backend = Swarm(made)
+    swarm_backend.apply(swarm_backend.plan(spec, renamed), release(spec, 2))
+    after = made.service("items_web")["Spec"]
+    assert after["TaskTemplate"]["ContainerSpec"]["Image"] == live
+    assert after["Labels"][labels.IMAGE] == "items:other"
+
+
+def test_a_restart_is_not_taken_back_by_the_next_deploy() -> None:
+    made = engine()
+    deploy(made, app())
+    Swarm(made).restart("items", [])
+    assert plan(made, app()).is_empty
+    spec = app(service(labels={"a": "b"}))
+    Swarm(made).apply(plan(made, spec), release(spec, 2))
+    assert made.service("items_web")["Spec"]["TaskTemplate"]["ForceUpdate"] == 1
+
+
+def test_a_paused_update_is_taken_up() -> None:
+    made = engine()
+    deploy(made, app())
+    made.set_update("items_web", "paused", "update paused due to failure")
+    found = plan(made, app())
+    assert change(found).action is Action.UPDATE
+    assert fields(found) == {"update": ("paused", "completed")}
+
+
+@pytest.mark.parametrize("state", ["completed", "updating", "rollback_completed"])
+def test_other_update_states_are_no_change(state: str) -> None:
+    made = engine()
+    deploy(made, app())
+    made.set_update("items_web", state)
+    assert plan(made, app()).is_empty
+
+
+@quick
+@given(apps())
+def test_planning_again_after_applying_finds_nothing(spec: AppSpec) -> None:
+    words = {
+        constraint.split()[0].removeprefix("node.labels."): constraint.split()[2]
+        for one in spec.services
+        for constraint in one.placement.constraints
+        if "==" in constraint
+    }
+    roomy = node("big", cpu=1e9, memory=2**60, labels=words, role="manager")
+    made = engine(spec, nodes=[roomy])
+    try:
+        deploy(made, spec)
+    except PlanError as error:
+        assume(error.code not in ("no_suitable_node", "does_not_fit"))
+        raise
+    again = plan(made, spec)
+    assert again.is_empty, again
+
+
+def test_every_key_settles() -> None:
+    spec = maximal_app().model_copy(update={"release": None})
+    made = engine(spec, nodes=[node(f"n{i}", labels={"disk": "ssd"}) for i in range(3)])
+    deploy(made, spec)
+    assert plan(made, spec).is_empty
+
+
+def test_an_engine_without_start_interval_gets_none() -> None:
+    made = engine(api_version=(1, 41))
+    deploy(made, app())
+    check = made.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
+    assert "StartInterval" not in check
+    assert plan(made, app()).is_empty
+
+
+def test_somebody_elses_stack_is_left_alone() -> None:
+    made = engine()
+    made.add_network("items_default")
+    spec = swarm.service_spec(app(worker()), worker(), images(app(worker()))["worker"], None)
+    del spec["Labels"][labels.APP]
+    made.create_service(spec)
+    error = refused(made, app())
+    assert error.code == "not_ours"
+    assert error.details == ("items_worker",)
+
+
+def test_a_release_step_is_not_left_out_silently() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(engine(maximal_app()), maximal_app())
+    assert caught.value.code == "release_step_unavailable"
+
+
+def test_missing_secret() -> None:
+    error = refused(engine(), app(service(secrets=["DATABASE_URL"])))
+    assert error.code == "secret_missing"
+    assert "items_DATABASE_URL" in error.message
+
+
+def test_secrets_get_their_ids_and_no_values() -> None:
+    spec = app(service(secrets=["DATABASE_URL"]))
+    made = engine(spec)
+    found = plan(made, spec)
+    container = found.payload.targets[0].spec["TaskTemplate"]["ContainerSpec"]
+    assert container["Secrets"][0]["SecretID"] == made.secrets()[0]["ID"]
+    assert "SecretID" not in found.model_dump_json()
+
+
+def test_missing_network() -> None:
+    error = refused(engine(), app(service(networks=["backbone"])))
+    assert error.code == "network_missing"
+    assert "backbone" in error.hint
+
+
+def test_network_of_the_proxy_is_made_with_its_subnet() -> None:
+    made = FakeEngine()
+    deploy(made, app())
+    (found,) = [n for n in made.networks() if n["Name"] == "deploytool-proxy"]
+    assert found["IPAM"]["Config"][0]["Subnet"] == "10.253.0.0/20"
+
+
+def test_network_of_the_proxy_with_other_addresses() -> None:
+    made = FakeEngine()
+    made.add_network("deploytool-proxy", subnet="10.1.0.0/16")
+    error = refused(made, app())
+    assert error.code == "proxy_subnet"
+    assert error.hint == 'set [tool.deploytool.proxy] subnet = "10.1.0.0/16"'
+
+
+@pytest.mark.parametrize(
+    ("nodes", "theirs", "ours", "taken"),
+    [
+        (3, "ingress", "ingress", True),
+        (3, "host", "ingress", True),
+        (3, "ingress", "host", True),
+        (3, "host", "host", False),
+        (1, "host", "host", True),
+    ],
+)
+def test_ports_of_other_apps(nodes: int, theirs: str, ours: str, taken: bool) -> None:
+    made = engine(nodes=nodes)
+    deploy(made, app(service(publish={"port": 80, "mode": theirs}), name="other"))
+    spec = app(service(publish={"port": 80, "mode": ours}))
+    if taken:
+        error = refused(made, spec)
+        assert error.code == "port_taken"
+        assert "other_web" in error.message
+    else:
+        assert not plan(made, spec).is_empty
+
+
+def test_the_same_number_for_another_protocol_is_free() -> None:
+    made = engine()
+    deploy(made, app(service(publish={"port": 53, "protocol": "udp"}), name="other"))
+    assert not plan(made, app(service(publish={"port": 53}))).is_empty
+
+
+def test_own_port_is_not_taken() -> None:
+    made = engine()
+    spec = app(service(publish={"port": 80}))
+    deploy(made, spec)
+    assert plan(made, spec).is_empty
+
+
+def test_no_proxy_is_worth_a_warning() -> None:
+    (warning,) = plan(engine(), app(service(domains=["api.example.com"]))).warnings
+    assert "api.example.com answers nothing: deploytool proxy up" in warning
+    assert plan(with_proxy(engine()), app()).warnings == ()
+    assert plan(engine(), app(worker())).warnings == ()
+
+
+def test_the_proxy_itself_is_an_app() -> None:
+    made = engine()
+    deploy(made, proxy())
+    assert plan(made, proxy()).is_empty
+
+
+def test_a_plan_shows_no_secrets_and_no_payload() -> None:
+    spec = app(service(env={"API_TOKEN": "hunter1", "URL": "redis://:hunter2@cache"}))
+    text = plan(engine(), spec).model_dump_json() + repr(plan(engine(), spec))
+    assert "hunter" not in text
+    assert "payload" not in json.loads(plan(engine(), spec).model_dump_json())
+
+
+def test_a_service_that_somebody_changes_meanwhile() -> None:
+    made = engine()
+    deploy(made, app())
+    spec = app(service(replicas=2))
+    found = plan(made, spec)
+    Swarm(made).scale("items", {"web": 3})
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).apply(found, release(spec, 2))
+    assert caught.value.code == "changed_meanwhile"
+
+
+def test_undo_brings_back_what_was() -> None:
+    made = engine()
+    deploy(made, app(service(env={"A": "1"})))
+    before = made.service("items_web")["Spec"]
+    spec = app(service(env={"A": "2"}), worker())
+    found = plan(made, spec)
+    backend = Swarm(made)
+    backend.apply(found, release(spec, 2))
+    backend.undo(found)
+    assert made.service("items_web")["Spec"] == before
+    assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
+    assert all(progress.verdict == "done" for progress in backend.observe_undo(found))

@@ -162,7 +162,13 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
         # What [tool.uv.sources] says of other packages means nothing without them.
         options = "--no-deps --no-sources" if folders else "--no-deps"
         install = f"uv pip install {options} --target lib {words}"
-        return [*lines, f"RUN {install} && \\\n    find lib -name uv_cache.json -delete"]
+        return [
+            *lines,
+            "# Without uv's note of the time: the same code gives the same layer.",
+            f"RUN {install} && \\",
+            "    rm lib/*.dist-info/uv_cache.json && \\",
+            "    sed -i '/uv_cache.json/d' lib/*.dist-info/RECORD",
+        ]
     return [*lines, f"RUN pip install --no-cache-dir --no-compile --no-deps --target lib {words}"]
 
 

@@ -18,7 +18,7 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "release": "accepted, but nothing runs it yet.",
+    "release": "render takes it; plan and deploy refuse it, as nothing would run it.",
     "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
     "stop yet.",
     "swarm.host": "an ssh:// address needs the Python package paramiko beside deploytool.",

@@ -162,7 +162,7 @@ RULES: tuple[Rule, ...] = (
         "The cluster places containers by the memory they say they need; without it a node can "
         "be filled until processes are killed.",
         f"{_DOCS}/docker/#memory",
-        'set `memory`, for example memory = "128MiB"; `deploytool capacity` shows what is used',
+        'set `memory`, for example memory = "128MiB"; `docker stats` shows what is used',
     ),
     Rule(
         "no-memory-limit",
@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "A variable that is written down is read by everybody who has the image, the repository "
         "or the rights to inspect a service.",
         f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
-        'keep it in the cluster: `deploytool secrets set NAME` and secrets = ["NAME"]; the app '
+        'keep it in the cluster: `docker secret create APP_NAME -` and secrets = ["NAME"]; the app '
         "reads /run/secrets/NAME",
     ),
     Rule(
@@ -241,7 +241,7 @@ RULES: tuple[Rule, ...] = (
         "Migrations have to be run by one single process: replicas that start together run them "
         "in parallel and clash.",
         f"{_DOCS}/concepts/#previous-steps-before-starting",
-        "move it to [tool.deploytool.release] command, which runs once before any replica",
+        "run it once, by a single process, before the deploy",
     ),
     Rule(
         "volume-per-node",

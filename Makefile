@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
+WORKERS ?= 3
 ARGS ?=
 
 .PHONY: help
@@ -21,16 +22,19 @@ quickstart: ## From a bare machine to four replicas of the example behind a prox
 	@scripts/quickstart.sh
 
 .PHONY: test
-test: lint ## Lint, types and all tests, those on real clusters included (needs root)
-	$(PYTHON) -m pytest $(ARGS)
+test: lint test-unit test-live ## Lint, types and all tests, those on real clusters included (needs root)
 
 .PHONY: test-unit
 test-unit: setup ## The tests that need no engine
 	$(PYTHON) -m pytest -m "not live" $(ARGS)
 
 .PHONY: test-live
-test-live: setup ## The tests on real clusters (needs root)
-	$(PYTHON) -m pytest -m live $(ARGS)
+test-live: setup ## The tests on real clusters, WORKERS=3 side by side (needs root)
+	@keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
+	$(PYTHON) -m tests.lab up $(NODES); \
+	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) $(ARGS) || code=$$?; \
+	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
+	exit $$code
 
 .PHONY: lint
 lint: setup ## Style, format and types

@@ -1,6 +1,8 @@
 """A real three-node Swarm for every live test, and projects that are deployed on it for real.
 
-What cannot run fails: nothing here skips.
+What cannot run fails: nothing here skips. Tests may run side by side (pytest -n): they share the
+lab, the proxy and the example's image, and each has an app of its own. `make test-live` keeps the
+lab up around them all.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
+from tests.lab.cache import locked
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYTOOL = (sys.executable, "-m", "deploytool")
@@ -172,16 +175,23 @@ def example_image(
 @pytest.fixture(scope="session")
 def proxy(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
     project = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
-    project.ok("proxy", "up", "--yes")
+    with locked("proxy"):
+        project.ok("proxy", "up", "--yes")
+
+
+@pytest.fixture(scope="session")
+def worker() -> str:
+    """Which of the processes that run tests side by side this is; empty for the only one."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def project(lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> Iterator[Project]:
+def project(lab: Lab, lab_env: dict[str, str], tmp_path: Path, worker: str) -> Iterator[Project]:
     """A copy of the example as a project of its own, removed from the cluster afterwards."""
-    made = make_project(tmp_path, f"t{next(_numbers)}", lab, lab_env)
+    made = make_project(tmp_path, f"t{next(_numbers)}{worker}", lab, lab_env)
     yield made
     made.run("destroy", "--yes", "--volumes")
 

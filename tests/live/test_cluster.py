@@ -1,5 +1,7 @@
-"""One machine on its own: `cluster up`, `proxy up`, `deploy`, `cluster down`, in a network
-namespace with an engine that is no Swarm yet."""
+"""One machine on its own: `cluster up`, `proxy up`, `deploy`, `cluster down`.
+
+The machine is a network namespace with an engine that is in no Swarm yet.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +15,24 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab, Node
-from tests.lab.lab import IMAGES, stand_ins
+from tests.lab.lab import number
 from tests.live.conftest import LIMIT, REPOSITORY, Ran, make_project
 
 On = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
-def machine(lab: Lab) -> Iterator[Node]:
-    """The last node of the lab, taken out of its Swarm and brought back in afterwards."""
-    node = lab.nodes[-1]
-    known_as = lab.manager.docker("node", "inspect", node.name, "--format", "{{.ID}}").strip()
-    node.docker("swarm", "leave", "--force")
-    lab.manager.docker("node", "rm", "--force", known_as)
-    stand_ins(*IMAGES, env=node.env)
-    yield node
-    lab.join(managers=1)
+def machine() -> Iterator[Node]:
+    """A machine of a lab of its own, with an engine that is in no Swarm."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEPLOYTOOL_LAB", str((number() + 1) % 10))
+        lab = Lab.up(nodes=1)
+        try:
+            node = lab.nodes[0]
+            node.docker("swarm", "leave", "--force")
+            yield node
+        finally:
+            lab.down()
 
 
 @pytest.fixture

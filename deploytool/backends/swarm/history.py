@@ -29,7 +29,8 @@ def config_name(app: str, number: int) -> str:
 def _configs(client: Client, app: str) -> list[Json]:
     """The configs of an app's releases, oldest first."""
     found = client.configs(label=[f"{labels.APP}={app}", labels.RELEASE])
-    return sorted(found, key=_number)
+    numbered = (c for c in found if c["Spec"]["Labels"][labels.RELEASE][1:].isdecimal())
+    return sorted(numbered, key=_number)
 
 
 def _number(config: Json) -> int:

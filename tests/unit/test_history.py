@@ -1,0 +1,138 @@
+"""Releases that the cluster remembers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deploytool.backends.base import Outcome
+from deploytool.backends.swarm import history, labels
+from deploytool.errors import EngineError
+from deploytool.spec import AppSpec
+from tests.builders import OTHER_DIGEST, app, images, maximal_app, proxy, release, service
+from tests.fake_engine import FakeEngine
+
+
+def test_numbers_count_up() -> None:
+    engine = FakeEngine()
+    for number in (1, 2, 3):
+        done = history.begin(engine, release(app(), 0))
+        assert done.id == f"v{number}"
+        history.finish(engine, done, Outcome.DONE, 1.5)
+
+
+@pytest.mark.parametrize("spec", [app(), maximal_app(), proxy()], ids=["app", "every-key", "proxy"])
+def test_what_is_read_is_what_was_written(spec: AppSpec) -> None:
+    engine = FakeEngine()
+    begun = history.begin(engine, release(spec, 0, note="rollback to v1"))
+    (record,) = history.records(engine, spec.name)
+    assert record.release == begun
+    assert record.release.spec == spec
+    assert record.outcome is Outcome.STARTED
+    assert record.seconds is None
+
+
+def test_how_it_ended() -> None:
+    engine = FakeEngine()
+    begun = history.begin(engine, release(app(), 0))
+    history.finish(engine, begun, Outcome.ROLLED_BACK, 12.34)
+    (record,) = history.records(engine, "items")
+    assert (record.outcome, record.seconds) == (Outcome.ROLLED_BACK, 12.3)
+
+
+def test_two_at_once_get_two_numbers() -> None:
+    engine = FakeEngine()
+    engine.create_config("items.release.1", b"{}", {})
+    engine.create_config("items.release.2", b"{}", {})
+    assert history.begin(engine, release(app(), 0)).number == 3
+
+
+def test_numbers_that_cannot_be_had_end_somewhere() -> None:
+    engine = FakeEngine()
+    for number in range(1, 30):
+        engine.create_config(f"items.release.{number}", b"{}", {})
+    with pytest.raises(EngineError) as caught:
+        history.begin(engine, release(app(), 0))
+    assert caught.value.code == "release_numbers"
+
+
+def test_other_failures_are_not_taken_for_a_taken_number() -> None:
+    engine = FakeEngine()
+    engine.refuses["create_config"] = EngineError("no leader", code="no_quorum")
+    with pytest.raises(EngineError) as caught:
+        history.begin(engine, release(app(), 0))
+    assert caught.value.code == "no_quorum"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.STARTED, Outcome.INTERRUPTED])
+def test_an_unfinished_release_is_taken_up_again(outcome: Outcome) -> None:
+    engine = FakeEngine()
+    begun = history.begin(engine, release(app(), 0))
+    history.finish(engine, begun, outcome, 1.0)
+    assert history.begin(engine, release(app(), 0)) == begun
+    assert len(engine.configs()) == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.FAILED, Outcome.TIMED_OUT])
+def test_a_finished_one_is_not(outcome: Outcome) -> None:
+    engine = FakeEngine()
+    history.finish(engine, history.begin(engine, release(app(), 0)), outcome, 1.0)
+    assert history.begin(engine, release(app(), 0)).number == 2
+
+
+def test_another_content_is_another_release() -> None:
+    engine = FakeEngine()
+    history.begin(engine, release(app(), 0))
+    assert history.begin(engine, release(app(service(replicas=2)), 0)).number == 2
+    newer = images(app(), digest=OTHER_DIGEST)
+    assert history.begin(engine, release(app(), 0, images=newer)).number == 3
+
+
+def test_only_so_many_are_kept_and_sorted_as_numbers() -> None:
+    engine = FakeEngine()
+    for _ in range(history.KEPT + 5):
+        begun = history.begin(engine, release(app(), 0))
+        history.finish(engine, begun, Outcome.DONE, 1.0)
+    numbers = [record.release.number for record in history.records(engine, "items")]
+    assert numbers == list(range(6, history.KEPT + 6))
+
+
+def test_apps_do_not_see_each_other() -> None:
+    engine = FakeEngine()
+    history.begin(engine, release(app(), 0))
+    assert history.records(engine, "shop") == []
+    assert history.begin(engine, release(app(name="shop"), 0)).number == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"null", b"[]", b"{}", b'{"number": 1}', b"\xff\xfe", b'{"spec": 5}']
+)
+def test_records_that_cannot_be_read_are_left_out(data: bytes) -> None:
+    engine = FakeEngine()
+    history.begin(engine, release(app(), 0))
+    told = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: "v2"}
+    engine.create_config("items.release.2", data, told)
+    assert [record.release.number for record in history.records(engine, "items")] == [1]
+    assert history.begin(engine, release(app(service(replicas=3)), 0)).number == 3
+
+
+def test_configs_of_another_kind_are_no_releases() -> None:
+    engine = FakeEngine()
+    told = {labels.APP: "items", labels.RELEASE: "latest"}
+    engine.create_config("items.settings", b"{}", told)
+    assert history.records(engine, "items") == []
+    assert history.begin(engine, release(app(), 0)).number == 1
+
+
+def test_records_carry_the_label_of_the_stack_so_that_it_takes_them_along() -> None:
+    engine = FakeEngine()
+    history.begin(engine, release(app(), 0))
+    (config,) = engine.configs(label=f"{labels.STACK}=items")
+    assert config["Spec"]["Name"] == "items.release.1"
+
+
+def test_secrets_have_no_values_to_remember() -> None:
+    engine = FakeEngine()
+    begun = history.begin(engine, release(app(service(secrets=["DATABASE_URL"])), 0))
+    assert json.loads(begun.model_dump_json())["spec"]["services"][0]["secrets"] == ["DATABASE_URL"]

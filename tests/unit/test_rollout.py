@@ -1,0 +1,578 @@
+"""The order of a deployment, and every way in which it can end."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from deploytool import rollout
+from deploytool.backends.base import (
+    Action,
+    Change,
+    LogLine,
+    Outcome,
+    Plan,
+    Record,
+    ServiceProgress,
+    Status,
+    Task,
+    Verdict,
+)
+from deploytool.errors import (
+    DeploytoolError,
+    EngineError,
+    ExitCode,
+    ImageError,
+    Interrupted,
+    PlanError,
+    RolledBack,
+    RolloutFailed,
+    RolloutTimedOut,
+    UsageError,
+)
+from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
+from deploytool.spec import AppSpec, Image, Release
+from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
+
+MINUTE = 60_000
+REFUSED = EngineError("The engine refused", code="engine_refused")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "POLL", 0.0)
+
+
+def progress(verdict: Verdict, reason: str = "", name: str = "web") -> ServiceProgress:
+    return ServiceProgress(service=name, verdict=verdict, wanted=2, ready=1, reason=reason)
+
+
+MOVING, DONE = progress(Verdict.MOVING), progress(Verdict.DONE)
+FAILED = progress(Verdict.FAILED, "task: non-zero exit (1)")
+ROLLED_BACK = progress(Verdict.ROLLED_BACK, "rollback completed")
+
+
+def a_plan(action: Action = Action.UPDATE, *others: Change) -> Plan:
+    return Plan(app="items", changes=(Change(kind="service", name="web", action=action), *others))
+
+
+class Scripted:
+    """A cluster that says what it is told to say, and remembers what it was asked."""
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        *looks: ServiceProgress,
+        back: Sequence[ServiceProgress] = (DONE,),
+        failures: Sequence[Task] = (),
+        history: Sequence[Record] = (),
+        raises: Mapping[str, BaseException] | None = None,
+    ) -> None:
+        self.looks = list(looks)
+        self.back = list(back)
+        self.failed = list(failures)
+        self.history = list(history)
+        self.raises = dict(raises or {})
+        self.calls: list[str] = []
+        self.finished: list[Outcome] = []
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.raises:
+            raise self.raises[name]
+
+    def resolve(self, reference: str) -> Image:
+        self._call(f"resolve {reference}")
+        return image(reference)
+
+    def records(self, app: str) -> list[Record]:
+        return self.history
+
+    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
+        raise NotImplementedError
+
+    def begin(self, release: Release) -> Release:
+        self._call("begin")
+        return release.model_copy(update={"number": 7})
+
+    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
+        assert seconds >= 0
+        self.finished.append(outcome)
+        self._call("finish")
+
+    def apply(self, plan: Plan, release: Release) -> None:
+        assert release.id == "v7"
+        self._call("apply")
+
+    def observe(self, plan: Plan) -> list[ServiceProgress]:
+        self._call("observe")
+        return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
+
+    def clean_up(self, plan: Plan) -> None:
+        self._call("clean_up")
+
+    def undo(self, plan: Plan) -> None:
+        self._call("undo")
+
+    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
+        self._call("observe_undo")
+        return [self.back.pop(0) if len(self.back) > 1 else self.back[0]]
+
+    def failures(self, plan: Plan) -> list[Task]:
+        self._call("failures")
+        return self.failed
+
+    def explain(self, task: Task, *, lines: int = 15) -> list[str]:
+        self._call("explain")
+        return [f"{task.service}.{task.slot}: {task.message}", "| last line"]
+
+    def status(self, app: str) -> Status:
+        raise NotImplementedError
+
+    def logs(
+        self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
+    ) -> Iterator[LogLine]:
+        raise NotImplementedError
+
+    def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
+        raise NotImplementedError
+
+    def restart(self, app: str, services: Sequence[str]) -> Plan:
+        raise NotImplementedError
+
+    def destroy(self, app: str, *, volumes: bool) -> list[str]:
+        raise NotImplementedError
+
+
+def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
+    spec = keys.pop("spec", app())
+    given: dict[str, Any] = {"timeout": MINUTE} | keys
+    return roll_out(backend, plan or a_plan(), release(spec, 0), **given)
+
+
+def ends(
+    backend: Scripted, kind: type[DeploytoolError], plan: Plan | None = None, **keys: Any
+) -> DeploytoolError:
+    with pytest.raises(kind) as caught:
+        run(backend, plan, **keys)
+    return caught.value
+
+
+# Done
+
+
+def test_done() -> None:
+    backend = Scripted(MOVING, MOVING, DONE)
+    seen: list[Sequence[ServiceProgress]] = []
+    result = run(backend, report=seen.append)
+    assert backend.calls == ["begin", "apply", *["observe"] * 3, "clean_up", "finish"]
+    assert backend.finished == [Outcome.DONE]
+    assert result.release is not None
+    assert result.release.id == "v7"
+    assert result.waited
+    assert seen == [[MOVING], [MOVING], [DONE]]
+
+
+def test_not_waited_for() -> None:
+    backend = Scripted(MOVING)
+    result = run(backend, wait=False)
+    assert backend.calls == ["begin", "apply", "clean_up", "finish"]
+    assert backend.finished == [Outcome.STARTED]
+    assert not result.waited
+
+
+def test_nothing_to_change_makes_no_release() -> None:
+    backend = Scripted(MOVING, DONE)
+    result = run(backend, a_plan(Action.KEEP))
+    assert result.release is None
+    assert backend.calls == ["observe", "observe"]
+
+
+def record(outcome: Outcome, number: int = 1, **keys: Any) -> Record:
+    return Record(release=release(keys.pop("spec", app()), number, **keys), outcome=outcome)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.STARTED, Outcome.INTERRUPTED])
+def test_what_was_interrupted_is_finished(outcome: Outcome) -> None:
+    backend = Scripted(DONE, history=[record(outcome)])
+    result = run(backend, a_plan(Action.KEEP))
+    assert result.release is not None
+    assert backend.finished == [Outcome.DONE]
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        record(Outcome.DONE),
+        record(Outcome.FAILED),
+        record(Outcome.INTERRUPTED, spec=app(service(replicas=2))),
+        record(Outcome.INTERRUPTED, images=images(app(), digest=OTHER_DIGEST)),
+    ],
+)
+def test_what_is_finished_or_another_is_not(newest: Record) -> None:
+    backend = Scripted(DONE, history=[record(Outcome.INTERRUPTED), newest])
+    assert run(backend, a_plan(Action.KEEP)).release is None
+    assert backend.finished == []
+
+
+# Failed
+
+
+def test_the_cluster_rolled_back_by_itself() -> None:
+    backend = Scripted(MOVING, ROLLED_BACK)
+    error = ends(backend, RolledBack)
+    assert int(error.exit_code) == 3
+    assert error.code == "rolled_back"
+    assert error.message == (
+        "v7 of items failed; the previous release serves: web: rollback completed"
+    )
+    assert backend.calls[-3:] == ["undo", "observe_undo", "finish"]
+    assert "clean_up" not in backend.calls
+    assert backend.finished == [Outcome.ROLLED_BACK]
+
+
+def test_a_failed_first_deploy_is_removed() -> None:
+    backend = Scripted(FAILED)
+    error = ends(backend, RolloutFailed, a_plan(Action.CREATE))
+    assert int(error.exit_code) == 1
+    assert "it was a first deploy, now removed" in error.message
+    assert "undo" in backend.calls
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_a_new_service_beside_an_old_one_is_no_first_deploy() -> None:
+    other = Change(kind="service", name="worker", action=Action.KEEP)
+    ends(Scripted(FAILED), RolledBack, a_plan(Action.CREATE, other))
+
+
+def test_a_new_network_does_not_make_it_a_first_deploy() -> None:
+    other = Change(kind="network", name="items_default", action=Action.CREATE)
+    ends(Scripted(FAILED), RolledBack, a_plan(Action.UPDATE, other))
+
+
+def test_the_evidence_comes_first() -> None:
+    broken = task("t1", 2, "failed", message="task: non-zero exit (3)", exit_code=3)
+    error = ends(Scripted(FAILED, failures=[broken]), RolledBack)
+    assert error.message.endswith("web.2: task: non-zero exit (3)")
+    assert error.details == ("| last line",)
+
+
+def test_the_newest_failure_of_each_service_is_told() -> None:
+    tasks = [
+        task("t1", 1, "failed", message="first"),
+        task("t2", 1, "failed", message="second"),
+        task("t3", 1, "failed", message="third", service="worker"),
+    ]
+    error = ends(Scripted(FAILED, failures=tasks), RolledBack)
+    assert "second" in error.message
+    assert error.details == ("| last line", "worker.1: third", "| last line")
+
+
+def test_pausing_leaves_it_to_be_looked_at() -> None:
+    backend = Scripted(FAILED)
+    error = ends(backend, RolloutFailed, spec=app(service(update={"on_failure": "pause"})))
+    assert error.exit_code == ExitCode.FAILED
+    assert error.code == "rollout_paused"
+    assert "undo" not in backend.calls
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_pausing_is_up_to_the_service_that_failed() -> None:
+    paused = worker(update={"on_failure": "pause"})
+    backend = Scripted(FAILED)
+    ends(backend, RolledBack, spec=app(service(), paused))
+    assert "undo" in backend.calls
+
+
+# Timed out
+
+
+def test_too_late() -> None:
+    backend = Scripted(MOVING)
+    error = ends(backend, RolloutTimedOut, timeout=0)
+    assert int(error.exit_code) == 4
+    assert error.message == (
+        "v7 of items did not get done in time; the previous release serves: "
+        "web has 1 of 2 replicas ready"
+    )
+    assert "undo" in backend.calls
+    assert backend.finished == [Outcome.TIMED_OUT]
+
+
+def test_done_at_the_last_moment_is_done() -> None:
+    assert run(Scripted(DONE), timeout=0).release is not None
+
+
+# On the way back
+
+
+def test_a_way_back_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "UNDO_TIMEOUT", 0.01)
+    backend = Scripted(FAILED, back=[MOVING])
+    error = ends(backend, RolloutFailed)
+    assert error.exit_code == ExitCode.FAILED
+    assert "going back is not done yet" in error.message
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_a_way_back_that_fails() -> None:
+    error = ends(Scripted(FAILED, back=[MOVING, FAILED]), RolloutFailed)
+    assert "going back is not done yet" in error.message
+
+
+@pytest.mark.parametrize("step", ["undo", "observe_undo"])
+def test_a_way_back_that_is_refused_does_not_hide_the_cause(step: str) -> None:
+    backend = Scripted(FAILED, raises={step: REFUSED})
+    error = ends(backend, RolloutFailed)
+    assert "task: non-zero exit (1)" in error.message
+    assert error.details == ("going back: The engine refused",)
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_evidence_that_cannot_be_had_is_a_failure_too() -> None:
+    backend = Scripted(FAILED, failures=[task(state="failed")], raises={"explain": REFUSED})
+    ends(backend, EngineError)
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_what_was_taken_up_again_has_nothing_to_go_back_to() -> None:
+    backend = Scripted(FAILED, history=[record(Outcome.INTERRUPTED)])
+    error = ends(backend, RolloutFailed, a_plan(Action.KEEP))
+    assert "was left as it is" in error.message
+    assert "rollback" in error.hint
+    assert "undo" not in backend.calls
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_what_was_taken_up_again_can_be_late() -> None:
+    backend = Scripted(MOVING, history=[record(Outcome.INTERRUPTED)])
+    ends(backend, RolloutTimedOut, a_plan(Action.KEEP), timeout=0)
+    assert backend.finished == [Outcome.TIMED_OUT]
+
+
+@pytest.mark.parametrize(
+    ("look", "kind"), [(FAILED, RolloutFailed), (MOVING, RolloutTimedOut)], ids=["failed", "late"]
+)
+def test_an_unchanged_app_that_does_not_run(
+    look: ServiceProgress, kind: type[DeploytoolError]
+) -> None:
+    backend = Scripted(look)
+    ends(backend, kind, a_plan(Action.KEEP), timeout=0)
+    assert backend.finished == []
+    assert "undo" not in backend.calls
+
+
+# Errors and interruptions
+
+
+@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+def test_an_error_is_recorded_as_a_failure(step: str) -> None:
+    backend = Scripted(DONE, raises={step: REFUSED})
+    assert ends(backend, EngineError) is REFUSED
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_what_was_applied_before_an_error_goes_back() -> None:
+    backend = Scripted(DONE, raises={"apply": REFUSED})
+    ends(backend, EngineError)
+    assert backend.calls == ["begin", "apply", "undo", "finish"]
+
+
+class Away(Scripted):
+    """A cluster whose manager does not answer the first questions."""
+
+    def __init__(self, code: str, times: int) -> None:
+        super().__init__(DONE)
+        self.code, self.times = code, times
+
+    def observe(self, plan: Plan) -> list[ServiceProgress]:
+        self.times -= 1
+        if self.times >= 0:
+            raise EngineError("nobody there", code=self.code)
+        return super().observe(plan)
+
+
+@pytest.mark.parametrize("code", rollout.AWAY)
+def test_a_manager_that_restarts_is_waited_for(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    backend = Away(code, 3)
+    run(backend)
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_a_manager_that_stays_away_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "PATIENCE", -1.0)
+    backend = Away("engine_unreachable", 100)
+    ends(backend, EngineError)
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_an_error_before_anything_was_begun_records_nothing() -> None:
+    backend = Scripted(DONE, raises={"begin": REFUSED})
+    ends(backend, EngineError)
+    assert backend.calls == ["begin"]
+
+
+@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+def test_interrupted(step: str) -> None:
+    backend = Scripted(DONE, raises={step: KeyboardInterrupt()})
+    error = ends(backend, Interrupted)
+    assert int(error.exit_code) == 130
+    assert backend.finished == [Outcome.INTERRUPTED]
+    assert "undo" not in backend.calls
+
+
+@pytest.mark.parametrize("step", ["failures", "explain", "undo", "observe_undo"])
+def test_interrupted_on_the_way_back(step: str) -> None:
+    broken = task("t1", 1, "failed")
+    backend = Scripted(FAILED, failures=[broken], raises={step: KeyboardInterrupt()})
+    ends(backend, Interrupted)
+    assert backend.finished == [Outcome.INTERRUPTED]
+
+
+def test_interrupted_before_anything_was_begun() -> None:
+    backend = Scripted(DONE, raises={"begin": KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run(backend)
+    assert backend.finished == []
+
+
+def test_a_record_that_cannot_be_written_does_not_hide_the_cause() -> None:
+    ends(Scripted(FAILED, raises={"finish": REFUSED}), RolledBack)
+    ends(Scripted(DONE, raises={"finish": REFUSED, "observe": KeyboardInterrupt()}), Interrupted)
+
+
+def test_a_success_that_cannot_be_recorded_is_told() -> None:
+    assert ends(Scripted(DONE, raises={"finish": REFUSED}), EngineError) is REFUSED
+
+
+# A scale, a restart
+
+
+def test_settled() -> None:
+    backend = Scripted(MOVING, DONE)
+    assert settle(backend, a_plan(), timeout=MINUTE, report=lambda _: None) >= 0
+    assert backend.calls == ["observe", "observe"]
+
+
+@pytest.mark.parametrize(
+    ("look", "kind", "code"),
+    [(FAILED, RolloutFailed, "rollout_failed"), (MOVING, RolloutTimedOut, "timed_out")],
+)
+def test_not_settled_and_left(
+    look: ServiceProgress, kind: type[DeploytoolError], code: str
+) -> None:
+    backend = Scripted(look, failures=[task("t1", 1, "failed", message="boom")])
+    with pytest.raises(kind) as caught:
+        settle(backend, a_plan(), timeout=0, report=lambda _: None)
+    assert caught.value.code == code
+    assert "web.1: boom" in caught.value.details
+    assert "undo" not in backend.calls
+
+
+# Images
+
+
+def test_each_image_is_asked_for_once() -> None:
+    spec = app(service(), worker(), worker("cache", image="redis:8"))
+    backend = Scripted(DONE)
+    found = resolve_images(backend, spec, None)
+    assert sorted(backend.calls) == [
+        "resolve redis:8",
+        "resolve registry.example.com/team/items:latest",
+    ]
+    assert found["web"] == found["worker"] != found["cache"]
+
+
+def test_what_was_built_is_what_runs() -> None:
+    found = resolve_images(Scripted(DONE), app(), "r/items:abc")
+    assert found["web"].tag == "r/items:abc"
+
+
+def test_an_image_that_is_not_there() -> None:
+    missing = ImageError("no", code="image_missing")
+    backend = Scripted(DONE, raises={"resolve r/items:abc": missing})
+    with pytest.raises(ImageError):
+        resolve_images(backend, app(), "r/items:abc")
+
+
+def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
+    monkeypatch.setattr(socket, "gethostname", lambda: "laptop")
+    assert rollout.whoami() == "ada@laptop"
+
+
+def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert rollout.whoami().startswith("unknown@")
+
+
+# Which release to go back to
+
+D, F, S, R = Outcome.DONE, Outcome.FAILED, Outcome.STARTED, Outcome.ROLLED_BACK
+
+
+def past(*outcomes: Outcome) -> list[Record]:
+    return [record(outcome, number) for number, outcome in enumerate(outcomes, 1)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wanted", "expected"),
+    [
+        ([D, D], None, 1),
+        ([D, D, D], None, 2),
+        ([D, D, F], None, 1),
+        ([D, D, R], None, 1),
+        ([D, F, D], None, 1),
+        ([D, S], None, 1),
+        ([D, Outcome.INTERRUPTED], None, 1),
+        ([D, Outcome.TIMED_OUT, F, D], None, 1),
+        ([D, D, D], "v1", 1),
+        ([D, D, D], "1", 1),
+        ([D, F, D], "v2", 2),
+    ],
+)
+def test_choose_rollback(outcomes: list[Outcome], wanted: str | None, expected: int) -> None:
+    assert choose_rollback(past(*outcomes), "items", wanted).number == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wanted", "code"),
+    [
+        ([], None, "no_earlier_release"),
+        ([D], None, "no_earlier_release"),
+        ([F, F], None, "no_earlier_release"),
+        ([F, D], None, "no_earlier_release"),
+        ([D, D], "v9", "unknown_release"),
+        ([], "v1", "unknown_release"),
+        ([D], "latest", "unknown_release"),
+    ],
+)
+def test_nothing_to_go_back_to(outcomes: list[Outcome], wanted: str | None, code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose_rollback(past(*outcomes), "items", wanted)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ends(Scripted(FAILED), RolledBack),
+        lambda: ends(Scripted(FAILED), RolloutFailed, a_plan(Action.CREATE)),
+        lambda: ends(Scripted(MOVING), RolloutTimedOut, timeout=0),
+        lambda: ends(Scripted(DONE, raises={"apply": KeyboardInterrupt()}), Interrupted),
+    ],
+)
+def test_every_failure_says_what_to_do_next(make: Callable[[], DeploytoolError]) -> None:
+    error = make()
+    assert error.hint
+    assert error.code
+    assert not isinstance(error, PlanError)

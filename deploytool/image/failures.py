@@ -91,11 +91,15 @@ def _line(cause: str) -> str:
 
 def _disk_full(failure: Failure) -> ImageError | None:
     full = "no space left on device"
-    if not _says("\n".join([failure.cause, *failure.output]), full):
+    at = f" at {_short(failure.step)}" if failure.step else ""
+    if _says(failure.cause, full):
+        message = f"The build failed{at}: the Docker engine's disk is full: {_line(failure.cause)}"
+    elif _says("\n".join(failure.output), full):
+        message = f"The build failed{at}: {full}, most likely the Docker engine's disk is full"
+    else:
         return None
-    where = f" at {_short(failure.step)}" if failure.step else ""
     return ImageError(
-        f"The Docker engine's disk is full: the build failed{where}",
+        message,
         code="disk_full",
         hint="`docker system df` shows what takes the space; `docker builder prune` and "
         "`docker image prune` free some",

@@ -1,0 +1,574 @@
+"""Building and pushing with real engines, a real builder and real registries."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Lab, Node
+from tests.lab.registry import program as registry_program
+from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran
+
+BASE = "python:3.13-slim"
+DOCKERFILE = f"""\
+FROM {BASE}
+RUN echo preparing
+COPY main.py /code/main.py
+"""
+GIT = {
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.com",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.com",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+}
+PASSWORD = "opensesame"
+HTPASSWD = "ada:$2b$05$abcdefghijklmnopqrstuuQbLfdQZSxZ9gjhA5V9o8Tyc6aQRO0Qi\n"
+
+
+class Source(Project):
+    """A project in a git repository whose image takes no time to build."""
+
+    def dockerfile(self, text: str) -> None:
+        (self.folder / "Dockerfile").write_text(text)
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", self.folder, *arguments],
+            env=self.env | GIT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "change")
+        return self.git("rev-parse", "HEAD")
+
+    def fails(self, *arguments: str) -> Json:
+        """The error of a command that has to fail with exit code 1."""
+        ran = self.run(*arguments)
+        assert ran.code == 1, ran.stdout + ran.stderr
+        return ran.error
+
+    def inspect(self, image: str) -> Json:
+        return dict(json.loads(self.docker("image", "inspect", image))[0])
+
+
+@pytest.fixture
+def source(lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> Source:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    made = Source(folder, f"image{time.time_ns()}", lab, lab_env)
+    made.services["web"] = {"command": ["python", "/code/main.py"]}
+    made.configure()
+    (made.folder / "main.py").write_text("print(1)\n")
+    (made.folder / "pyproject.toml").write_text('[project]\nname = "items"\nversion = "1.2.3"\n')
+    made.dockerfile(DOCKERFILE)
+    made.git("init", "--quiet")
+    made.git("remote", "add", "origin", "https://ada:s3cret@example.com/team/items.git")
+    made.commit()
+    return made
+
+
+def registry_digest(repository: str, tag: str) -> str:
+    """What the registry itself says."""
+    host, _, path = repository.partition("/")
+    accepted = "application/vnd.docker.distribution.manifest.v2+json"
+    request = urllib.request.Request(
+        f"http://{host}/v2/{path}/manifests/{tag}",
+        method="HEAD",
+        headers={"Accept": f"{accepted}, application/vnd.oci.image.manifest.v1+json"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=10) as response:
+        return str(response.headers["Docker-Content-Digest"])
+
+
+def free_address(host: str) -> str:
+    """An address that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        return f"{host}:{listener.getsockname()[1]}"
+
+
+def command_lines() -> dict[int, str]:
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+    return found
+
+
+def processes_about(text: str) -> list[str]:
+    return [line for line in command_lines().values() if text in line]
+
+
+def wait_until_gone(text: str) -> None:
+    deadline = time.monotonic() + 20
+    while left := processes_about(text):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+# --- what it is for
+
+
+def test_first_build_nothing_changed_and_a_change(source: Source) -> None:
+    revision = source.git("rev-parse", "HEAD")
+    first = source.ok("build", "--push")
+    repository = f"{source.lab.registry}/{source.app}"
+    assert first["repository"] == repository
+    assert (first["tag"], first["revision"], first["dirty"]) == (revision[:12], revision, False)
+    assert first["reference"] == f"{repository}:{first['tag']}@{first['digest']}"
+    for tag in (first["tag"], "latest", first["digest"]):
+        assert registry_digest(repository, tag) == first["digest"]
+    labels = source.inspect(f"{repository}:latest")["Config"]["Labels"]
+    time_of_commit = source.git(
+        "log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd"
+    )
+    opencontainers = {k: v for k, v in labels.items() if k.startswith("org.opencontainers.image.")}
+    assert {key.rpartition(".")[2]: value for key, value in opencontainers.items()} == {
+        "created": time_of_commit,
+        "revision": revision,
+        "source": "https://example.com/team/items",
+        "version": "1.2.3",
+    }
+
+    again = source.ok("build", "--push")
+    assert again | {"seconds": 0} == first | {"seconds": 0}
+    os.utime(source.folder / "main.py", (1, 1))
+    assert source.ok("build", "--push")["digest"] == first["digest"]
+
+    (source.folder / "main.py").write_text("print(2)\n")
+    ran = source.run("build", "--push")
+    changed = ran.data
+    assert changed["digest"] != first["digest"]
+    assert changed["dirty"]
+    assert changed["tag"].startswith(f"{first['tag']}-dirty-")
+    assert json.loads(ran.stdout)["warnings"]
+    assert registry_digest(repository, "latest") == changed["digest"]
+    assert registry_digest(repository, first["tag"]) == first["digest"]
+
+
+def test_a_new_checkout_gives_the_same_digest(source: Source, tmp_path: Path) -> None:
+    """What a CI job does: another folder, other times of files, the same commit."""
+    first = source.ok("build", "--push")
+    clone = tmp_path / "clone"
+    source.git("clone", "--quiet", ".", str(clone))
+    other = Source(clone, source.app, source.lab, source.env)
+    other.git("remote", "set-url", "origin", "https://example.com/team/items.git")
+    assert other.ok("build", "--push")["digest"] == first["digest"]
+
+
+def test_build_then_push(source: Source) -> None:
+    built = source.ok("build")
+    assert built["digest"] is None
+    assert built["reference"] == f"{source.lab.registry}/{source.app}:{built['tag']}"
+    pushed = source.ok("push")
+    assert pushed["digest"] == registry_digest(pushed["repository"], "latest")
+    assert source.ok("build", "--push")["digest"] == pushed["digest"]
+    pulled = source.docker("pull", "--quiet", pushed["reference"].partition("@")[0])
+    assert built["tag"] in pulled
+
+
+def test_push_of_what_was_not_built(source: Source) -> None:
+    error = source.fails("push")
+    assert error["code"] == "image_missing"
+    assert "deploytool build" in error["hint"]
+
+
+def test_without_git(source: Source) -> None:
+    shutil.rmtree(source.folder / ".git")
+    first = source.ok("build", "--push")
+    assert first["revision"] is None
+    assert first["tag"].startswith("tree-")
+    assert source.ok("build", "--push")["digest"] == first["digest"]
+
+
+def test_settings_reach_the_image(source: Source) -> None:
+    (source.folder / "code").mkdir()
+    (source.folder / "code" / "main.py").write_text("print(3)\n")
+    (source.folder / "code" / "Dockerfile.web").write_text(
+        f"FROM {BASE} AS web\nARG GREETING\nENV GREETING=$GREETING\nCOPY main.py /code/main.py\n"
+        "FROM web AS other\nRUN exit 1\n"
+    )
+    source.extra["build"] = {
+        "dockerfile": "code/Dockerfile.web",
+        "context": "code",
+        "target": "web",
+        "args": {"GREETING": "good morning"},
+    }
+    source.configure()
+    source.ok("build")
+    image = f"{source.lab.registry}/{source.app}:latest"
+    assert "GREETING=good morning" in source.inspect(image)["Config"]["Env"]
+    assert (
+        source.docker("run", "--rm", "--network=none", image, "python3", "/code/main.py") == "3\n"
+    )
+
+
+def test_docker_without_buildx(source: Source, tmp_path: Path) -> None:
+    source.env = source.env | {"DOCKER_CONFIG": str(tmp_path / "docker")}
+    (tmp_path / "docker").mkdir()
+    ran = source.run("build", "--push")
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert ran.data["digest"] == registry_digest(ran.data["repository"], "latest")
+    (warning,) = json.loads(ran.stdout)["warnings"]
+    assert warning.startswith("docker buildx is missing")
+    assert "docker-buildx-plugin" in warning
+    assert "RUN echo preparing" in ran.stderr
+    assert source.ok("build", "--push")["digest"] == ran.data["digest"]
+
+    source.dockerfile(f"FROM {BASE}\nRUN echo 'no compiler' && exit 3\n")
+    error = source.fails("build")
+    assert error["code"] == "build_failed"
+    assert error["message"].endswith("exit code 3")
+    assert error["details"] == ["no compiler"]
+
+
+# --- what people see
+
+
+def test_progress_goes_to_standard_error(source: Source) -> None:
+    ran = source.run("build", "--push")
+    assert set(json.loads(ran.stdout)) == {"data", "warnings"}
+    steps = ("RUN echo preparing", "COPY main.py /code/main.py", "latest")
+    assert [step for step in steps if step not in ran.stderr] == []
+
+
+def test_a_person_gets_one_line(source: Source) -> None:
+    ran = source.run("build", "--push", json_output=False)
+    assert ran.stdout.count("\n") == 1
+    reference, _, seconds = ran.stdout.removeprefix("✓ ").partition(" ")
+    assert reference == source.ok("build", "--push")["reference"]
+    assert seconds.startswith("pushed in ")
+
+
+def test_a_terminal_shows_the_build_as_it_runs(source: Source) -> None:
+    source.dockerfile(f"FROM {BASE}\nRUN echo {time.time_ns()}; sleep 2; exit 5\n")
+    master, slave = pty.openpty()
+    command = [*DEPLOYTOOL, "build"]
+    env = source.env | {"TERM": "xterm"}
+    with subprocess.Popen(
+        command, cwd=source.folder, env=env, stdin=slave, stdout=slave, stderr=slave
+    ) as process:
+        os.close(slave)
+        shown, first_seen = b"", 0.0
+        while select.select([master], [], [], LIMIT)[0]:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:
+                break
+            if b"RUN echo" in shown and not first_seen:
+                first_seen = time.monotonic()
+        assert process.wait(LIMIT) == 1
+    os.close(master)
+    assert time.monotonic() - first_seen > 1
+    assert "The build failed at" in shown.decode()
+    assert "exit code 5" in shown.decode()
+
+
+# --- builds that fail
+
+
+def test_a_failing_step_is_shown(source: Source) -> None:
+    source.dockerfile(f"FROM {BASE}\nRUN for i in $(seq 50); do echo line $i; done; exit 3\n")
+    error = source.fails("build", "--push")
+    assert error["code"] == "build_failed"
+    assert error["message"].startswith("The build failed at [2/2] RUN for i in $(seq 50);")
+    assert error["message"].endswith("exit code 3")
+    assert error["details"] == [f"line {number}" for number in range(31, 51)]
+    _, stderr = source.start("build", "--verbose").communicate(timeout=LIMIT)
+    assert "line 1\n" in stderr
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "code", "says"),
+    [
+        (f"FROM {BASE}\nRNU echo\n", "dockerfile_invalid", "unknown instruction: RNU"),
+        ("# nothing\n", "dockerfile_invalid", "file with no instructions"),
+        (f"FROM {BASE}\nCOPY nofile /x\n", "build_failed", "there is no nofile in the build"),
+        ("FROM REGISTRY/nosuch:1\n", "base_image_unavailable", "REGISTRY/nosuch:1 cannot be had"),
+        (None, "dockerfile_missing", "There is no Dockerfile in"),
+    ],
+)
+def test_dockerfiles(source: Source, dockerfile: str | None, code: str, says: str) -> None:
+    (source.folder / "Dockerfile").unlink()
+    if dockerfile is not None:
+        source.dockerfile(dockerfile.replace("REGISTRY", source.lab.registry))
+    error = source.fails("build")
+    assert error["code"] == code
+    assert says.replace("REGISTRY", source.lab.registry) in error["message"]
+    assert error["hint"]
+
+
+def test_several_platforms(source: Source) -> None:
+    source.extra["build"] = {"platforms": ["linux/amd64", "linux/arm64"]}
+    source.configure()
+    error = source.fails("build", "--push")
+    assert error["code"] == "platforms_unsupported"
+    assert "docker buildx create" in error["hint"]
+
+
+def test_a_stage_that_is_not_there(source: Source) -> None:
+    source.extra["build"] = {"target": "nosuch"}
+    source.configure()
+    error = source.fails("build")
+    assert error["code"] == "dockerfile_invalid"
+    assert "nosuch" in error["message"]
+
+
+@pytest.fixture
+def small_engine(lab: Lab, tmp_path: Path) -> Iterator[Node]:
+    """An engine beside the Swarm whose disk takes 40 MiB."""
+    folder = tmp_path / "engine"
+    data = folder / "data"
+    data.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", data], check=True)
+    node = Node(9, lab.network, lab.engine, folder, lab.manager.docker_config)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+        subprocess.run(["umount", "--lazy", data], check=True)
+        node.remove()
+
+
+def test_a_full_disk(source: Source, small_engine: Node) -> None:
+    source.env = source.env | {"DOCKER_HOST": small_engine.docker_host}
+    source.dockerfile("FROM scratch\nCOPY big /big\n")
+    (source.folder / "big").write_bytes(os.urandom(60 << 20))
+    error = source.fails("build")
+    assert error["code"] == "disk_full"
+    assert "no space left on device" in error["message"]
+    assert "docker builder prune" in error["hint"]
+
+
+# --- registries that refuse
+
+
+@pytest.fixture
+def private_registry(lab: Lab, tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "private"
+    folder.mkdir()
+    address = free_address(lab.network.gateway)
+    (folder / "htpasswd").write_text(HTPASSWD)
+    rules = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": address},
+        "auth": {"htpasswd": {"realm": "lab", "path": str(folder / "htpasswd")}},
+    }
+    (folder / "registry.yml").write_text(json.dumps(rules))
+    command = ["env", "-i", str(registry_program()), "serve", str(folder / "registry.yml")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
+        wait_for_port(address)
+        yield address
+        process.terminate()
+
+
+def wait_for_port(address: str) -> None:
+    host, _, port = address.partition(":")
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nobody listens on {address}"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def log_in(source: Source, registry: str, password: str, folder: Path) -> None:
+    shutil.copytree(source.env["DOCKER_CONFIG"], folder, symlinks=True)
+    auth = base64.b64encode(f"ada:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry: {"auth": auth}}}))
+    source.env = source.env | {"DOCKER_CONFIG": str(folder)}
+
+
+def test_a_registry_that_asks_for_a_login(
+    source: Source, private_registry: str, tmp_path: Path
+) -> None:
+    source.extra["registry"] = private_registry
+    source.configure()
+    for command in (["build", "--push"], ["push"]):
+        error = source.fails(*command)
+        assert error["code"] == "registry_denied"
+        assert "asks for a login, and there is none" in error["message"]
+        assert f"docker login {private_registry}" in error["hint"]
+
+    log_in(source, private_registry, "wrong", tmp_path / "wrong")
+    error = source.fails("build", "--push")
+    assert error["code"] == "registry_denied"
+    assert "does not accept your login" in error["message"]
+    assert "wrong" not in json.dumps(error)
+
+    log_in(source, private_registry, PASSWORD, tmp_path / "right")
+    assert source.ok("build", "--push")["digest"] == source.ok("push")["digest"]
+
+
+def test_a_registry_that_is_down(source: Source) -> None:
+    address = free_address(source.lab.network.gateway)
+    source.extra["registry"] = address
+    source.configure()
+    for command in (["build", "--push"], ["push"]):
+        error = source.fails(*command)
+        assert error["code"] == "registry_unreachable"
+        assert f"The registry {address} cannot be reached" in error["message"]
+
+
+def test_a_registry_that_does_not_exist(source: Source) -> None:
+    source.extra["registry"] = "registry.nosuch.example/team"
+    source.configure()
+    error = source.fails("build", "--push")
+    assert error["code"] == "registry_unreachable"
+    assert "no such host" in error["message"]
+
+
+# --- engines that are not there
+
+
+@pytest.mark.parametrize("command", [["build"], ["build", "--push"], ["push"]])
+@pytest.mark.parametrize("host", ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"])
+def test_no_engine(source: Source, command: list[str], host: str) -> None:
+    source.env = source.env | {"DOCKER_HOST": host}
+    error = source.fails(*command)
+    assert error["code"] == "engine_unreachable"
+    assert host in error["message"]
+    assert "DOCKER_HOST" in error["hint"]
+
+
+@pytest.mark.parametrize("command", [["build"], ["push"]])
+def test_no_permission(source: Source, command: list[str], tmp_path: Path) -> None:
+    """The socket is somebody else's, and root's power over files is taken away."""
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o600)
+        os.chown(path, 65534, 65534)
+        done = subprocess.run(
+            [
+                "setpriv",
+                "--bounding-set=-dac_override,-dac_read_search",
+                "--inh-caps=-dac_override,-dac_read_search",
+                *DEPLOYTOOL,
+                *command,
+                "--json",
+            ],
+            cwd=source.folder,
+            env=source.env | {"DOCKER_HOST": f"unix://{path}"},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+    error = Ran(done.returncode, done.stdout, done.stderr).error
+    assert error["code"] == "engine_permission"
+    assert "docker" in error["hint"]
+
+
+def test_no_docker_command(source: Source, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "python3"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    source.env = source.env | {"PATH": str(programs)}
+    assert source.fails("build")["code"] == "docker_missing"
+    assert source.fails("push")["code"] == "docker_missing"
+
+
+# --- what happens in the middle
+
+
+SLOW = f"FROM {BASE}\nRUN echo begin-$((40 + 2)); sleep {{seconds}}\n"
+
+
+def start_slow(source: Source, seconds: str, *arguments: str) -> subprocess.Popen[str]:
+    """A build that is in the middle of a step."""
+    source.dockerfile(SLOW.format(seconds=seconds))
+    process = source.start("build", *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "begin-42" in line:
+            return process
+    raise AssertionError(f"the build ended: {process.communicate()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("buildx", [True, False])
+def test_ctrl_c_leaves_nothing_behind(
+    source: Source, number: signal.Signals, buildx: bool, tmp_path: Path
+) -> None:
+    if not buildx:
+        (tmp_path / "docker").mkdir()
+        source.env = source.env | {"DOCKER_CONFIG": str(tmp_path / "docker")}
+    seconds = f"600.{time.time_ns() % 10**9}"
+    process = start_slow(source, seconds, "--json")
+    assert processes_about(str(source.folder))
+    process.send_signal(number)
+    stdout, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(stdout)["error"]["code"] == "interrupted"
+    assert processes_about(str(source.folder)) == []
+    wait_until_gone(f"sleep\0{seconds}")
+    source.dockerfile(DOCKERFILE)
+    source.ok("build")
+
+
+def test_an_engine_that_dies(source: Source, lab: Lab) -> None:
+    node = lab.nodes[-1]
+    base = lab.load(BASE)
+    source.env = source.env | {"DOCKER_HOST": node.docker_host}
+    seconds = f"600.{time.time_ns() % 10**9}"
+    slow = SLOW.replace(BASE, base)
+    source.dockerfile(slow.format(seconds=seconds))
+    process = source.start("build", "--json")
+    assert process.stderr is not None
+    next(line for line in process.stderr if "begin-42" in line)
+    lab.kill_node(node)
+    try:
+        stdout, _ = process.communicate(timeout=60)
+    finally:
+        lab.start_node(node)
+    assert process.returncode == 1
+    assert json.loads(stdout)["error"]["code"] == "engine_unreachable"
+
+
+def test_secrets_do_not_appear(source: Source) -> None:
+    secret = f"hunter-{time.time_ns()}"
+    source.extra["build"] = {"args": {"API_TOKEN": secret}}
+    source.configure()
+    step = "RUN echo begin-$((40 + 2)) $API_TOKEN; sleep 2; false"
+    source.dockerfile(f"FROM {BASE}\nARG API_TOKEN\n{step}\n")
+    process = source.start("build", "--json")
+    assert process.stderr is not None
+    told = next(line for line in process.stderr if "begin-42" in line)
+    docker = [line for line in processes_about(str(source.folder)) if "docker" in line]
+    assert docker
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert secret not in "".join([told, stdout, stderr, *docker])
+    assert "begin-42 ••••••" in "".join([told, stderr])

@@ -8,7 +8,6 @@ would add nothing: without the cache, layers have other times inside, with it or
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -223,11 +222,16 @@ class _Job:
         return lambda line: log.feed(self.hide_secrets(line))
 
 
+_VARIABLES_OF_DOCKER = re.compile(
+    r"PATH|HOME|USER|TMPDIR|TERM|SHELL|PWD|LANG|NO_COLOR|GODEBUG|.*_PROXY"
+    r"|(DOCKER|BUILDX|BUILDKIT|COMPOSE|OTEL|LD|DYLD|LC|SSH|SSL|XDG)_.*",
+    re.IGNORECASE,
+)
+
+
 def _means_something(name: str) -> bool:
     """Whether a variable of this name would change what docker itself does."""
-    return name in os.environ or bool(
-        re.match(r"(DOCKER|BUILDX|BUILDKIT|COMPOSE|OTEL|LD|SSH|XDG|GO)_|.*_proxy$", name, re.I)
-    )
+    return bool(_VARIABLES_OF_DOCKER.fullmatch(name))
 
 
 def _latest(image: Reference) -> Reference:

@@ -269,9 +269,14 @@ def _needs_buildkit(failure: Failure) -> ImageError | None:
 
 
 def _dockerfile(failure: Failure) -> ImageError | None:
-    if not _says(
-        failure.cause, "dockerfile parse error", "file with no instructions", "target stage"
-    ):
+    wrong = (
+        "dockerfile parse error",
+        "Dockerfile cannot be empty",
+        "file with no instructions",
+        "target stage .* could not be found",
+        "failed to reach build target",
+    )
+    if not _says(failure.cause, *wrong):
         return None
     return ImageError(
         f"The Dockerfile is not right: {_line(failure.cause)}",

@@ -5,6 +5,8 @@ What real engines do is in tests/live/test_image.py.
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -290,7 +292,7 @@ def test_without_git_there_is_no_revision(run: Run, docker: Docker) -> None:
 def test_values_of_build_arguments_are_not_on_the_command_line(
     run: Run, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setenv("API_TOKEN", "another")
     docker.streams.append((SUCCESS + "#11 [4/4] RUN echo hunter22 and more\n", 0))
     args = {
         "API_TOKEN": "hunter22",
@@ -814,6 +816,19 @@ def test_a_dockerfile_that_cannot_be_read(run: Run, docker: Docker, transcript: 
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "ERROR: failed to build: failed to solve: the Dockerfile cannot be empty",
+        "Error response from daemon: failed to parse Dockerfile: file with no instructions",
+        'ERROR: failed to build: failed to solve: target stage "nosuch" could not be found',
+        "Error response from daemon: failed to reach build target nosuch in Dockerfile",
+    ],
+)
+def test_a_dockerfile_without_what_is_to_be_built(run: Run, docker: Docker, text: str) -> None:
+    assert failure(run, docker, text).code == "dockerfile_invalid"
+
+
+@pytest.mark.parametrize(
     "cause",
     [
         "ERROR: failed to build: failed to solve: failed to compute cache key: failed to calculate "
@@ -863,6 +878,13 @@ def test_secrets_are_not_in_errors(run: Run, docker: Docker) -> None:
     with pytest.raises(ImageError) as raised:
         run(BuildSettings(args={"TOKEN": "hunter22"}))
     assert raised.value.details == ("the token is ••••••",)
+
+
+def test_neither_the_sdk_nor_the_console_is_loaded() -> None:
+    """They take longer to import than a build that changes nothing takes."""
+    code = "import sys, deploytool.image.build; print({'docker', 'rich', 'typer'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from deploytool import spec
 from deploytool.errors import ConfigError, Problem, UsageError
 from deploytool.redact import looks_secret, mask
 from deploytool.spec import (
@@ -150,6 +151,13 @@ class LoadedConfig:
         """The app in the chosen environment. Raises ConfigError, and UsageError where the
         FastAPI app has to be found in the source and is not."""
         config = self.config
+        if config.release is not None:
+            # A migration that is asked for and not run would be worse than none.
+            raise UsageError(
+                "The release step is not there yet: release.command would not be run",
+                code="release_step_unavailable",
+                hint="take [tool.deploytool.release] out, and run its command before the deploy",
+            )
         try:
             return AppSpec(
                 name=config.app,
@@ -226,9 +234,22 @@ def schema() -> dict[str, Any]:
     service = described["$defs"]["Service"]
     del service["properties"]["name"]
     service.pop("required", None)
+    _write_defaults(described["$defs"])
     described["title"] = "deploytool"
     described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return described
+
+
+def _write_defaults(definitions: dict[str, Any]) -> None:
+    """Defaults as people write them: "5s" and not 5000."""
+    models = (spec.HealthCheck, spec.Restart, spec.Update, spec.Logging, Service, ReleaseStep)
+    for model in models:
+        properties = definitions[model.__name__]["properties"]
+        empty: Any = model.model_construct
+        dumped = empty().model_dump(mode="json", warnings=False)
+        for name, described in properties.items():
+            if "default" in described:
+                described["default"] = dumped[name]
 
 
 def _read(start: Path) -> tuple[Path, dict[str, Any], str | None]:

@@ -190,7 +190,7 @@ def _swarm(info: Json) -> Check:
             'point [tool.deploytool.swarm] host at a manager, e.g. "ssh://user@manager"',
         )
     managers = swarm.get("Managers", 1)
-    text = f"{swarm.get('Nodes', '?')} nodes, {managers} managers"
+    text = f"{_count(swarm.get('Nodes', 1), 'node')}, {_count(managers, 'manager')}"
     if managers == 2:
         return Check(
             "swarm",
@@ -199,6 +199,10 @@ def _swarm(info: Json) -> Check:
             "promote a third node, or demote one",
         )
     return Check("swarm", State.GOOD, text)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _cluster(client: Client, config: Config) -> list[Check]:

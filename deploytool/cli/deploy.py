@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
+from deploytool.cli.image import build_project, project_source
 from deploytool.errors import DeploytoolError, ExitCode
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int)
     backend = open_backend(session.config.config)
     source: Source | None = None
     if image is None and any(service.image is None for service in spec.services):
-        image, source = _build_and_push(session)
+        built, source = build_project(session, push=True)
+        image = built.reference
     images = resolve_images(backend, spec, image)
     plan = backend.plan(spec, images)
     confirm_plan(session, plan, "Deploy this?")
@@ -97,39 +99,16 @@ def confirm_plan(session: Session, plan: Plan, question: str) -> None:
         raise DeploytoolError("Nothing was changed", code="declined", hint="answer y, or add --yes")
 
 
-def _build_and_push(session: Session) -> tuple[str, Source]:
-    """The reference of the image that was pushed, and what it was built from."""
-    from deploytool.image.build import build, read_source
-
-    config = session.config
-    output = session.output
-    source = read_source(config.project)
-    repository = f"{config.config.registry}/{config.config.app}"
-    output.step(f"Building and pushing {repository}:{source.tag}")
-    built = build(
-        config.project,
-        config.config.build,
-        repository,
-        source=source,
-        version=None,
-        push=True,
-        progress=output.line,
-        warn=output.warn,
-    )
-    return built.reference, source
-
-
 def _known_images(session: Session, backend: Backend, image: str | None) -> Mapping[str, Image]:
     """The images that a plan speaks of when nothing is built: what would be deployed is the
     image of this commit if the registry has it, else what runs now."""
-    from deploytool.image.build import read_source
     from deploytool.rollout import resolve_images
     from deploytool.spec import Image
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
         return resolve_images(backend, spec, image)
-    source = read_source(session.config.project)
+    source = project_source(session)
     tag = f"{spec.image}:{source.tag}"
     try:
         return resolve_images(backend, spec, tag)
@@ -152,7 +131,8 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     """What was done, and where to look at it."""
     app = session.spec.name
     status = backend.status(app)
-    urls = [f"{url}{port_suffix(session, url)}" for s in status.services for url in s.urls]
+    port = session.config.config.proxy.http_port
+    urls = [with_port(url, port) for service in status.services for url in service.urls]
     release = result.release.id if result.release else status.release
     data = {
         "app": app,
@@ -178,7 +158,9 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     session.output.result(data, human)
 
 
-def port_suffix(session: Session, url: str) -> str:
-    """The proxy's port, where it is not the usual one."""
-    port = session.spec.proxy.http_port
-    return "" if port == 80 or "/" in url.removeprefix("http://") else f":{port}"
+def with_port(url: str, port: int) -> str:
+    """The address at which the proxy really listens."""
+    if port == 80:
+        return url
+    host, slash, path = url.removeprefix("http://").partition("/")
+    return f"http://{host}:{port}{slash}{path}"

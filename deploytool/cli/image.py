@@ -29,36 +29,18 @@ def register(app: typer.Typer) -> None:
         push: Annotated[bool, typer.Option("--push", help="Push it to the registry too.")] = False,
     ) -> None:
         """Build the image, tagged with the commit."""
-        from deploytool.image.build import build as build_image
-        from deploytool.image.build import read_source
-
         started = time.monotonic()
-        config = session.config.config
-        source = read_source(session.config.project, Path(config.build.context))
-        repository = f"{config.registry}/{config.app}"
-        doing = "Building and pushing" if push else "Building"
-        session.output.step(f"{doing} {repository}:{source.tag}")
-        with build_progress(session.output) as progress:
-            built = build_image(
-                session.config.project,
-                config.build,
-                repository,
-                source=source,
-                push=push,
-                progress=progress,
-                warn=session.output.warn,
-            )
+        built, source = build_project(session, push=push)
         tell(session, built, source, time.monotonic() - started)
 
     @command(app, "push")
     def push(session: Session) -> None:
         """Push the image that `build` made of this commit, and print its digest."""
         from deploytool.image.build import push as push_image
-        from deploytool.image.build import read_source
 
         started = time.monotonic()
         config = session.config.config
-        source = read_source(session.config.project, Path(config.build.context))
+        source = project_source(session)
         repository = f"{config.registry}/{config.app}"
         session.output.step(f"Pushing {repository}:{source.tag}")
         with build_progress(session.output) as progress:
@@ -83,6 +65,36 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
         console.print(f" [quiet]{'pushed' if image.digest else 'built'} in {seconds:.1f} s[/]")
 
     session.output.result(data, human)
+
+
+def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
+    """Build the project's image, and push it if asked to; the image and what it is made from."""
+    from deploytool.image.build import build
+
+    config = session.config.config
+    source = project_source(session)
+    repository = f"{config.registry}/{config.app}"
+    doing = "Building and pushing" if push else "Building"
+    session.output.step(f"{doing} {repository}:{source.tag}")
+    with build_progress(session.output) as progress:
+        built = build(
+            session.config.project,
+            config.build,
+            repository,
+            source=source,
+            push=push,
+            progress=progress,
+            warn=session.output.warn,
+        )
+    return built, source
+
+
+def project_source(session: Session) -> Source:
+    """What the project's image would be made from now."""
+    from deploytool.image.build import read_source
+
+    context = Path(session.config.config.build.context)
+    return read_source(session.config.project, context)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from deploytool.backends.base import Action, Change, Plan
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.errors import PlanError, UsageError
+from deploytool.errors import PlanError
 from deploytool.spec import AppSpec
 from tests.builders import (
     OTHER_DIGEST,
@@ -195,12 +195,6 @@ def test_somebody_elses_stack_is_left_alone() -> None:
     error = refused(made, app())
     assert error.code == "not_ours"
     assert error.details == ("items_worker",)
-
-
-def test_a_release_step_is_not_left_out_silently() -> None:
-    with pytest.raises(UsageError) as caught:
-        plan(engine(maximal_app()), maximal_app())
-    assert caught.value.code == "release_step_unavailable"
 
 
 def test_missing_secret() -> None:

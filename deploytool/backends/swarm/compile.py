@@ -133,7 +133,7 @@ def _proxy_labels(app: AppSpec, service: Service) -> dict[str, str]:
     if not hosts:
         return {}
     router = f"{app.name}-{service.name}"
-    rule = " || ".join(f"Host(`{host}`)" for host in sorted(hosts))
+    rule = " || ".join(_match(host) for host in sorted(hosts))
     prefix = service.path_prefix.rstrip("/")
     found = {
         "traefik.enable": "true",
@@ -150,6 +150,12 @@ def _proxy_labels(app: AppSpec, service: Service) -> dict[str, str]:
             f"traefik.http.middlewares.{router}.stripprefix.prefixes": prefix,
         }
     return found
+
+
+def _match(host: str) -> str:
+    if not host.startswith("*."):
+        return f"Host(`{host}`)"
+    return f"HostRegexp(`^[a-z0-9-]+{host[1:].replace('.', chr(92) + '.')}$`)"
 
 
 def _container(app: AppSpec, service: Service, image: Image, release: Release | None) -> Json:

@@ -14,7 +14,7 @@ from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
-from deploytool.errors import PlanError, UsageError
+from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image
 
 Json = dict[str, Any]
@@ -115,7 +115,6 @@ def plan_from(
     snapshot: Snapshot, app: AppSpec, images: Mapping[str, Image], *, start_interval: bool = True
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
-    _check_release_step(app)
     live = snapshot.of_app(app.name)
     _check_ownership(app.name, live.values())
     secret_ids = _secret_ids(app, snapshot.secrets)
@@ -195,16 +194,6 @@ def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
     for task in tasks:
         found.setdefault(task.get("ServiceID", ""), []).append(task["ID"])
     return found
-
-
-def _check_release_step(app: AppSpec) -> None:
-    """A migration that is asked for and not run would be worse than none."""
-    if app.release is not None:
-        raise UsageError(
-            "The release step is not there yet: release.command would not be run",
-            code="release_step_unavailable",
-            hint="take [tool.deploytool.release] out, and run its command before the deploy",
-        )
 
 
 def _check_ownership(app: str, live: Iterable[Json]) -> None:

@@ -21,7 +21,7 @@ RUN uv venv && uv pip sync pylock.toml
 
 FROM base AS code
 COPY app app
-RUN python -m compileall -q --invalidation-mode unchecked-hash . && chmod -R u=rwX,go=rX .
+RUN python -m compileall -q --invalidation-mode unchecked-hash /code && chmod -R u=rwX,go=rX /code
 
 FROM base
 ENV HOME=/tmp \

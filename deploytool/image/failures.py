@@ -12,7 +12,10 @@ from deploytool.errors import DeploytoolError, EngineError, ImageError, Registry
 from deploytool.image.progress import Failure
 from deploytool.image.reference import Reference
 
-_ADDRESS = re.compile(r"(?:unix|tcp|ssh|npipe|https?)://[^\s:;,]+(?::\d+)?(?=[\s:;.,]|$)")
+_ADDRESS = re.compile(
+    r"(?P<url>(?:unix|tcp|ssh|npipe)://[^\s:;,]+(?::\d+)?)"
+    r"|dial (?P<kind>unix|tcp) (?P<address>\S+): "
+)
 
 
 def docker_missing() -> EngineError:
@@ -25,8 +28,7 @@ def docker_missing() -> EngineError:
 
 def engine_failure(cause: str) -> EngineError | None:
     """The error when the engine could not be talked to; None when it is about something else."""
-    address = _ADDRESS.search(cause)
-    at = f" at {address[0].rstrip('.')}" if address else ""
+    at = _engine_address(cause)
     if _says(
         cause, r"permission denied while trying to connect", r"docker daemon.*permission denied"
     ):
@@ -58,6 +60,14 @@ def engine_failure(cause: str) -> EngineError | None:
             "`docker context use`",
         )
     return None
+
+
+def _engine_address(cause: str) -> str:
+    found = _ADDRESS.search(cause)
+    if found is None:
+        return ""
+    url = found["url"] or f"{found['kind']}://{found['address']}"
+    return f" at {url.rstrip('.')}"
 
 
 def build_failure(failure: Failure, image: Reference) -> DeploytoolError:
@@ -226,7 +236,7 @@ def _base_image(failure: Failure) -> ImageError | None:
     elif _says(cause, "not found", "manifest unknown"):
         hint = "check its name and tag, and that it exists for the platform"
     else:
-        hint = f"does `docker pull {reference}` work?"
+        hint = f"try `docker pull {reference}`: what the engine has need not be fetched"
     return ImageError(
         f"The base image {reference} cannot be had: {cause}",
         code="base_image_unavailable",

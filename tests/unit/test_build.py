@@ -580,7 +580,7 @@ ENGINES = [
         "failed to dial gRPC: cannot connect to the Docker daemon. Is 'docker daemon' running on "
         "this host?: dial unix /tmp/no.sock: connect: no such file or directory",
         "engine_unreachable",
-        "The Docker engine does not answer",
+        "The Docker engine at unix:///tmp/no.sock does not answer",
     ),
     (
         'ERROR: error during connect: Head "http://docker.example.com/_ping": command [ssh -l '
@@ -608,7 +608,7 @@ ENGINES = [
         "failed to dial gRPC: cannot connect to the Docker daemon. Is 'docker daemon' running on "
         "this host?: dial unix /run/docker.sock: connect: permission denied",
         "engine_permission",
-        "You are not allowed to use the Docker engine",
+        "You are not allowed to use the Docker engine at unix:///run/docker.sock",
     ),
     (
         "ERROR: failed to build: failed to receive status: rpc error: code = Unavailable desc = "
@@ -762,7 +762,7 @@ BASES = [
         'failed to do request: Head "https://registry-1.docker.io/v2/library/python/manifests/'
         '3.13-slim": dial tcp: lookup registry-1.docker.io on 10.255.255.53:53: no such host',
         "failed to resolve source metadata for docker.io/library/python:3.13-slim: ",
-        "does `docker pull python:3.13-slim` work?",
+        "try `docker pull python:3.13-slim`",
     ),
 ]
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from deploytool.errors import DeploytoolError, ExitCode, Interrupted, UsageError
+from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import Output
 
 
@@ -27,6 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     from typer.exceptions import TyperException
 
     from deploytool.cli import app
+    from deploytool.cli.common import interrupted
 
     output = Output(as_json="--json" in arguments, verbose=_wants_more(arguments))
     try:
@@ -37,9 +38,12 @@ def run(arguments: Sequence[str]) -> int:
     except DeploytoolError as error:
         return _fail(output, error)
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            output.progress.print(str(error), markup=False)
+            return ExitCode.USAGE
         return _fail(output, _usage(error))
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(output, Interrupted("Interrupted", code="interrupted"))
+        return _fail(output, interrupted())
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.FAILED

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from deploytool import spec
 from deploytool.errors import ConfigError, Problem, UsageError
-from deploytool.redact import looks_secret, mask
+from deploytool.redact import hide_passwords_in, looks_secret, mask
 from deploytool.spec import (
     AppSpec,
     Backend,
@@ -144,7 +144,7 @@ class LoadedConfig:
         for service in dumped["services"].values():
             del service["name"]
         for path, value in _flatten(dumped):
-            shown = mask(path, value) if isinstance(value, str) else value
+            shown = mask(path, value) if isinstance(value, str) else hide_passwords_in(value)
             yield Setting(path, shown, self.source(path))
 
     def app_spec(self) -> AppSpec:

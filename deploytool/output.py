@@ -101,8 +101,11 @@ class Output:
         else:
             human(self.console)
 
-    def raw(self, text: str) -> None:
-        """Bytes for a file or a pipe: a rendered stack, a schema."""
+    def text(self, data: dict[str, Any], text: str) -> None:
+        """Like `result`, for what goes into a file or a pipe: a rendered stack, a schema."""
+        if self.as_json:
+            self._write_json({"data": data, "warnings": self.warnings})
+            return
         sys.stdout.write(text)
         sys.stdout.flush()
 

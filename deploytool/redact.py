@@ -1,6 +1,8 @@
 """Keeping secrets out of what people see."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _SECRET = re.compile(
     r"(passw(or)?d|passphrase|secret|token|api_?key|private_?key|access_?key|credential|dsn$)",
@@ -23,3 +25,12 @@ def mask(name: str, value: str) -> str:
 def hide_passwords(text: str) -> str:
     """The text without the passwords of the URLs in it."""
     return _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
+
+
+def hide_passwords_in(value: Any) -> Any:
+    """The same for all text in lists and tables."""
+    if isinstance(value, Mapping):
+        return {key: hide_passwords_in(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_passwords_in(item) for item in value]
+    return hide_passwords(value) if isinstance(value, str) else value

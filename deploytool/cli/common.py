@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploytool.errors import Interrupted
 from deploytool.output import Output
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def command(group: typer.Typer, name: str, **settings: Any) -> Callable[..., Cal
         @wraps(function)
         def wrapper(**options: Any) -> None:
             shared = {key: options.pop(key) for key in SHARED}
-            function(Session(**shared), **options)
+            try:
+                function(Session(**shared), **options)
+            except KeyboardInterrupt:
+                raise interrupted() from None
 
         wrapper.__signature__ = _with_shared_options(function)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {
@@ -76,6 +80,13 @@ def command(group: typer.Typer, name: str, **settings: Any) -> Callable[..., Cal
         return wrapper
 
     return register
+
+
+def interrupted() -> Interrupted:
+    """Ctrl-C, where nothing more is known. Typer would end without a word."""
+    return Interrupted(
+        "Interrupted", code="interrupted", hint="running it again goes on where it was"
+    )
 
 
 def _with_shared_options(function: Callable[..., None]) -> inspect.Signature:
@@ -98,4 +109,6 @@ def duration(option: str, text: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"{option}: {error}", code="usage") from None
+        raise UsageError(
+            f"{option}: {error}", code="usage", hint=f"for example {option} 5m"
+        ) from None

@@ -46,6 +46,4 @@ def register(app: typer.Typer) -> None:
         from deploytool.config import schema as config_schema
 
         described = config_schema()
-        session.output.result(
-            described, lambda _: session.output.raw(json.dumps(described, indent=2) + "\n")
-        )
+        session.output.text(described, json.dumps(described, indent=2) + "\n")

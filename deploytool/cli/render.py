@@ -40,10 +40,7 @@ def register(app: typer.Typer) -> None:
         project = session.config.project
         if stdout:
             texts = {str(file.path): file.text for file in files}
-            session.output.result(
-                {"files": texts},
-                lambda _: session.output.raw("".join(texts.values())),
-            )
+            session.output.text({"files": texts}, "".join(texts.values()))
             return
         stale = [(file, lines) for file in files if (lines := diff(project, file))]
         if check and stale:

@@ -31,6 +31,12 @@ def register(app: typer.Typer) -> None:
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_status, status_parts
 
+        if watch and session.output.as_json:
+            raise UsageError(
+                "--watch and --json do not go together",
+                code="usage",
+                hint="run `deploytool status --json` as often as you like",
+            )
         backend = open_backend(session.config.config)
         name = session.config.config.app
         if not watch:
@@ -39,8 +45,6 @@ def register(app: typer.Typer) -> None:
                 found, lambda console: show_status(console, found, everything=everything)
             )
             return
-        if session.output.as_json:
-            raise UsageError("--watch and --json do not go together", code="usage")
         with session.output.live() as redraw:
             while True:
                 found = backend.status(name)
@@ -68,7 +72,11 @@ def register(app: typer.Typer) -> None:
         from deploytool.backends import open_backend
 
         if follow and session.output.as_json:
-            raise UsageError("--follow and --json do not go together", code="usage")
+            raise UsageError(
+                "--follow and --json do not go together",
+                code="usage",
+                hint="`deploytool logs --json --since 1m` gives what there is",
+            )
         seconds = duration("--since", since) // 1000 if since else None
         backend = open_backend(session.config.config)
         lines = backend.logs(

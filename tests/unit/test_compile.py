@@ -26,7 +26,7 @@ def test_every_key(name: str, snapshot: SnapshotAssertion) -> None:
     assert compiled(maximal_app(), name) == snapshot(extension_class=JSONSnapshotExtension)
 
 
-def test_proxy(snapshot: SnapshotAssertion) -> None:
+def test_the_proxy(snapshot: SnapshotAssertion) -> None:
     assert compiled(proxy(), "traefik") == snapshot(extension_class=JSONSnapshotExtension)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from deploytool.backends.base import FieldChange
 from deploytool.backends.swarm import labels
-from deploytool.redact import MASK, hide_passwords, looks_secret
+from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 Json = dict[str, Any]
 DEFAULTS: tuple[tuple[str, Any], ...] = (
@@ -204,12 +204,4 @@ def _shown(path: str, value: Any) -> Any:
         return format_memory(value)
     if name == "NanoCPUs" and isinstance(value, int):
         return value / 10**9
-    return _without_passwords(value)
-
-
-def _without_passwords(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_passwords(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_passwords(item) for item in value]
-    return hide_passwords(value) if isinstance(value, str) else value
+    return hide_passwords_in(value)

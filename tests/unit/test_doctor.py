@@ -1,0 +1,187 @@
+"""Each thing that a deploy needs, there and not there."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploytool import doctor
+from deploytool.config import Config
+from deploytool.doctor import Check, State, examine
+from deploytool.errors import EngineError
+from deploytool.spec import ProxySettings, Service
+from tests.builders import deploy, engine, image, with_proxy
+from tests.builders import proxy as proxy_app
+from tests.fake_engine import FakeEngine, node
+
+
+@pytest.fixture(autouse=True)
+def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor, "_run", lambda *command: "github.com/docker/buildx v0.20\nmore")
+    monkeypatch.setattr(doctor, "answers", lambda address, **_: True)
+    monkeypatch.setattr(doctor, "_registry_answers", lambda host: True)
+
+
+def config(**keys: Any) -> Config:
+    return Config(app="items", services={"web": Service(name="web", command=("x",))}, **keys)
+
+
+def checks(made: FakeEngine | None = None, **keys: Any) -> dict[str, Check]:
+    cluster = made or with_proxy(engine())
+    return {check.name: check for check in examine(config(**keys), lambda: cluster)}
+
+
+def test_all_is_well() -> None:
+    made = with_proxy(engine())
+    made.engine_info["SystemTime"] = datetime.now(UTC).isoformat()
+    found = checks(made)
+    local = ("start on boot", "disk", "kernel")
+    assert {name: c.state for name, c in found.items() if name not in local} == {
+        "buildx": State.GOOD,
+        "engine": State.GOOD,
+        "clock": State.GOOD,
+        "registry": State.GOOD,
+        "swarm": State.GOOD,
+        "nodes": State.GOOD,
+        "proxy": State.GOOD,
+    }
+
+
+def test_every_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "answers", lambda address, **_: False)
+    made = FakeEngine(nodes=[node("n1", availability="drain")])
+    made.engine_info = {
+        "Swarm": {"LocalNodeState": "inactive"},
+        "SystemTime": "2020-01-01T00:00:00Z",
+    }
+    for check in checks(made).values():
+        assert check.hint or check.state is State.GOOD, check
+
+
+def test_no_engine() -> None:
+    def refuse() -> FakeEngine:
+        raise EngineError("does not answer", code="engine_unreachable", hint="start it")
+
+    found = {check.name: check for check in examine(config(), refuse)}
+    assert found["engine"].state is State.BAD
+    assert found["engine"].hint == "start it"
+    assert set(found) == {"buildx", "engine", "registry"}
+
+
+def test_no_docker_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert checks()["docker command"].state is State.BAD
+
+
+def test_no_buildx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_run", lambda *command: None)
+    assert checks()["buildx"].state is State.WARNING
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [
+        ("19.03.15", State.BAD),
+        ("20.10.24+dfsg1", State.GOOD),
+        ("28.2.2", State.GOOD),
+        ("dev", State.BAD),
+    ],
+)
+def test_engine_version(version: str, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+    monkeypatch.setattr(made, "version", lambda: {"Version": version, "ApiVersion": "1.41"})
+    assert checks(made)["engine"].state is state
+
+
+@pytest.mark.parametrize("hours", [0, 2, -5])
+@pytest.mark.parametrize(("skew", "state"), [(0, State.GOOD), (300, State.WARNING)])
+def test_clock_in_any_zone(hours: int, skew: int, state: State) -> None:
+    made = engine()
+    now = datetime.now(timezone(timedelta(hours=hours))) + timedelta(seconds=skew)
+    made.engine_info["SystemTime"] = now.isoformat().replace("+00:00", "Z")
+    assert checks(made)["clock"].state is state
+
+
+@pytest.mark.parametrize(
+    ("swarm", "state"),
+    [
+        ({"LocalNodeState": "inactive"}, State.BAD),
+        ({"LocalNodeState": "locked"}, State.BAD),
+        ({"LocalNodeState": "active", "ControlAvailable": False}, State.BAD),
+        ({"LocalNodeState": "active", "ControlAvailable": True, "Managers": 2}, State.WARNING),
+        ({"LocalNodeState": "active", "ControlAvailable": True, "Managers": 3}, State.GOOD),
+        (None, State.BAD),
+    ],
+)
+def test_swarm(swarm: dict[str, Any] | None, state: State) -> None:
+    made = engine()
+    made.engine_info["Swarm"] = swarm
+    found = checks(made)
+    assert found["swarm"].state is state
+    assert ("nodes" in found) is (state is not State.BAD)
+
+
+def test_nodes_that_take_no_work() -> None:
+    found = checks(
+        engine(nodes=[node("n1"), node("n2", state="down"), node("n3", availability="drain")])
+    )
+    assert found["nodes"].state is State.WARNING
+    assert found["nodes"].message == "not taking work: n2, n3"
+
+
+def test_no_proxy() -> None:
+    assert checks(engine())["proxy"].state is State.WARNING
+
+
+@pytest.mark.parametrize(
+    ("tag", "state"),
+    [
+        ("traefik:v3.7", State.GOOD),
+        ("traefik:v3.6.1", State.GOOD),
+        ("traefik:v3.6", State.GOOD),
+        ("traefik:v3.6.0", State.BAD),
+        ("traefik:v3.5", State.BAD),
+        ("traefik:v2.11", State.BAD),
+        ("traefik:latest", State.GOOD),
+        ("r.example.com:5000/traefik:v3.7", State.GOOD),
+    ],
+)
+def test_proxy_version(tag: str, state: State) -> None:
+    made = engine()
+    deploy(made, proxy_app(), {"traefik": image(tag)})
+    assert checks(made)["proxy"].state is state
+
+
+@pytest.mark.parametrize("registry", ["localhost:5000", "registry.example.com/team"])
+def test_a_registry_that_is_silent(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "answers", lambda address, **_: False)
+    monkeypatch.setattr(doctor, "_registry_answers", lambda host: False)
+    found = checks(registry=registry)["registry"]
+    assert found.state is State.BAD
+    assert registry in found.message
+
+
+def test_an_engine_elsewhere_is_not_judged_by_this_machine() -> None:
+    made = engine()
+    made.address = "ssh://deploy@manager"
+    found = checks(made)
+    assert not {"start on boot", "disk", "kernel"} & set(found)
+
+
+@pytest.mark.parametrize(("free", "state"), [(2**30, State.WARNING), (2**40, State.GOOD)])
+def test_disk(free: int, state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**41, 0, free))
+    made = engine()
+    made.engine_info["DockerRootDir"] = str(tmp_path)
+    assert checks(made)["disk"].state is state
+
+
+def test_settings_are_those_of_the_project() -> None:
+    found = checks(proxy=ProxySettings(http_port=8081))
+    assert found["proxy"].message.endswith("HTTP on port 8081")

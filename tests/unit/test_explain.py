@@ -1,0 +1,107 @@
+"""Why a replica failed, the cause first, without secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploytool.backends.base import Task
+from deploytool.backends.swarm.explain import explain
+from deploytool.errors import EngineError
+from deploytool.redact import MASK
+from tests.builders import task
+from tests.fake_engine import FakeEngine
+
+
+def told(
+    failed: Task, *, state: dict[str, Any] | None = None, output: tuple[str, ...] = ()
+) -> list[str]:
+    engine = FakeEngine()
+    if state is not None:
+        engine.containers["c1"] = {"State": state}
+    engine.output[failed.id] = list(output)
+    return explain(engine, failed, lines=3)
+
+
+def failed(message: str = "", code: int | None = None, **keys: Any) -> Task:
+    given = {"state": "failed", "message": message, "exit_code": code, "container": "c1"}
+    return task(**(given | keys))
+
+
+@pytest.mark.parametrize(
+    ("one", "cause"),
+    [
+        (failed("task: non-zero exit (1)", 1), "its process ended with exit code 1"),
+        (failed("task: non-zero exit (3)", 3), "its process ended with exit code 3"),
+        (failed("task: non-zero exit (137)", 137), "most likely for using more than memory_limit"),
+        (failed("task: non-zero exit (139)", 139), "crashed (SIGSEGV)"),
+        (failed("task: non-zero exit (127)", 127), "the command was not found"),
+        (failed("task: non-zero exit (126)", 126), "the command cannot be run"),
+        (failed("task: non-zero exit (143): dockerexec: unhealthy container", 143), "health check"),
+        (failed("", 0, state="complete"), "it ended with exit code 0"),
+        (failed("No such image: r/a@sha256:00", state="rejected"), "No such image"),
+        (failed("", state="orphaned"), "orphaned"),
+    ],
+)
+def test_cause(one: Task, cause: str) -> None:
+    first = told(one)[0]
+    assert first.startswith("web.1 on node-1: ")
+    assert cause in first
+
+
+def test_out_of_memory_is_known_where_the_container_is() -> None:
+    first = told(failed("task: non-zero exit (137)", 137), state={"OOMKilled": True})[0]
+    assert "out of memory: it used more than memory_limit allows" in first
+
+
+def test_last_words_and_the_health_check() -> None:
+    log = [
+        {"ExitCode": 0, "Output": "fine"},
+        {"ExitCode": 1, "Output": "Traceback\nGET /health: HTTP/1.1 503\n"},
+    ]
+    lines = told(
+        failed("unhealthy container", 137), state={"Health": {"Log": log}}, output=tuple("abcd")
+    )
+    assert lines[1:] == ["health check: GET /health: HTTP/1.1 503", "| b", "| c", "| d"]
+
+
+@pytest.mark.parametrize(
+    ("output", "hint"),
+    [
+        ("OSError: [Errno 30] Read-only file system: 'x'", "read_only = false"),
+        ("ModuleNotFoundError: No module named 'app'", "is missing in the image"),
+        ("exec format error", "for another platform"),
+        ("[Errno 98] address already in use", "has the port"),
+        ("PermissionError: [Errno 13] Permission denied", "without privileges"),
+    ],
+)
+def test_likely(output: str, hint: str) -> None:
+    last = told(failed("task: non-zero exit (1)", 1), output=(output,))[-1]
+    assert last.startswith("likely: ")
+    assert hint in last
+
+
+def test_at_most_one_guess() -> None:
+    lines = told(failed("No such image"), output=("Permission denied", "exec format error"))
+    assert sum(line.startswith("likely: ") for line in lines) == 1
+
+
+def test_a_replica_that_never_started_printed_nothing() -> None:
+    lines = told(failed("No such image: x", container=""), output=("from another time",))
+    assert not [line for line in lines if line.startswith("|")]
+
+
+@pytest.mark.parametrize("method", ["container", "task_output"])
+def test_what_cannot_be_asked_is_left_out(method: str) -> None:
+    engine = FakeEngine()
+    engine.refuses[method] = EngineError("away", code="engine_unreachable")
+    first, *_ = explain(engine, failed("task: non-zero exit (1)", 1), lines=3)
+    assert "exit code 1" in first
+
+
+def test_passwords_in_urls_are_hidden() -> None:
+    url = "cannot connect to postgres://app:hunter2@db/items"
+    lines = told(failed(url, 1), output=(url,))
+    assert "hunter2" not in "\n".join(lines)
+    assert MASK in lines[1]

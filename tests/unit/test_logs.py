@@ -1,0 +1,135 @@
+"""The output of every replica as one stream, and what the engine's stream is made of."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from deploytool.backends.base import LogLine
+from deploytool.backends.swarm import client
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.client import LogEntry
+from deploytool.errors import EngineError, UsageError
+from tests.builders import app, deploy, engine, service, worker
+from tests.fake_engine import FakeEngine
+
+
+def talking() -> FakeEngine:
+    made = engine()
+    deploy(made, app(service(replicas=2), worker()))
+    for name in ("items_web", "items_worker"):
+        for task in made.tasks_of(name):
+            made.output[task["ID"]] = [f"{name} {task['Slot']} says {i}" for i in range(2)]
+    return made
+
+
+def read(made: FakeEngine, *services: str, follow: bool = False, tail: int = 100) -> list[LogLine]:
+    lines = Swarm(made).logs("items", services, follow=follow, tail=tail, since=None)
+    return list(lines)
+
+
+def test_lines_say_who_printed_them() -> None:
+    lines = read(talking())
+    assert {(line.service, line.slot) for line in lines} == {("web", 1), ("web", 2), ("worker", 1)}
+    assert all(line.node.startswith("node-") for line in lines)
+    assert len(lines) == 6
+
+
+def test_past_lines_are_sorted_by_time() -> None:
+    lines = read(talking())
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert all(line.text.endswith("says 0") for line in lines[:3])
+
+
+def test_only_of_a_service() -> None:
+    assert {line.service for line in read(talking(), "worker")} == {"worker"}
+
+
+def test_followed_streams_are_merged() -> None:
+    assert sorted(line.text for line in read(talking(), follow=True)) == sorted(
+        line.text for line in read(talking())
+    )
+
+
+def test_as_many_as_asked_for() -> None:
+    assert len(read(talking(), tail=1)) == 3
+
+
+def test_a_replica_that_is_forgotten_still_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = talking()
+
+    def gone(*_: object, **__: object) -> Iterator[LogEntry]:
+        yield LogEntry("task-of-old", "node-of-old", "2026-01-01T00:00:00Z", "last words")
+
+    monkeypatch.setattr(made, "service_output", gone)
+    (line,) = read(made, "web")
+    assert (line.slot, line.node, line.text) == (0, "node-of-old", "last words")
+
+
+def test_an_engine_that_goes_away_is_told_while_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = talking()
+
+    def breaks(*_: object, **__: object) -> Iterator[LogEntry]:
+        raise EngineError("away", code="engine_unreachable")
+        yield
+
+    monkeypatch.setattr(made, "service_output", breaks)
+    with pytest.raises(EngineError):
+        read(made, follow=True)
+
+
+def test_unknown_service() -> None:
+    with pytest.raises(UsageError) as caught:
+        read(talking(), "wob")
+    assert caught.value.code == "unknown_service"
+    assert caught.value.hint == "there are: web, worker"
+
+
+def test_an_app_that_is_not_there() -> None:
+    with pytest.raises(UsageError) as caught:
+        read(engine())
+    assert caught.value.code == "not_deployed"
+
+
+# The engine's stream
+
+
+def frame(text: bytes, stream: int = 1) -> bytes:
+    return struct.pack(">BxxxI", stream, len(text)) + text
+
+
+class Slow(io.BytesIO):
+    """A connection that gives a byte at a time."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(1, size if size and size > 0 else 1))
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, Slow])
+def test_frames(kind: type[io.BytesIO]) -> None:
+    stream = kind(frame(b"one\n") + frame(b"") + frame("zwö\n".encode(), 2))
+    assert list(client._frames(stream)) == [b"one\n", b"", "zwö\n".encode()]
+
+
+def test_a_frame_that_is_cut_off() -> None:
+    assert (
+        b"".join(client._frames(io.BytesIO(frame(b"whole") + frame(b"cut off")[:-3]))) == b"whole"
+    )
+
+
+def test_log_entry() -> None:
+    line = (
+        "2026-11-22T03:04:05.123456789Z com.docker.swarm.node.id=n1,com.docker.swarm.service.id=s1,"
+        "com.docker.swarm.task.id=t1 GET / a=b, c=d"
+    )
+    assert client._log_entry(line) == LogEntry(
+        task="t1", node="n1", at="2026-11-22T03:04:05.123456789Z", text="GET / a=b, c=d"
+    )
+
+
+@pytest.mark.parametrize("line", ["", "x", "2026 a=b", "2026  text"])
+def test_a_line_of_another_form_is_no_failure(line: str) -> None:
+    assert client._log_entry(line).task == ""

@@ -338,20 +338,26 @@ def test_a_stage_that_is_not_there(source: Source) -> None:
 
 
 @pytest.fixture
-def small_engine(lab: Lab, tmp_path: Path) -> Iterator[Node]:
-    """An engine beside the Swarm whose disk takes 40 MiB."""
-    folder = tmp_path / "engine"
-    data = folder / "data"
-    data.mkdir(parents=True)
+def spare_engine(lab: Lab, worker: str, tmp_path: Path) -> Iterator[Node]:
+    """An engine beside the Swarm, not started yet: whatever happens to it is nobody else's."""
+    index = 40 + int(worker.removeprefix("gw") or 0)
+    node = Node(index, lab.network, lab.engine, tmp_path / "engine", lab.manager.docker_config)
+    (node.folder / "data").mkdir(parents=True)
+    yield node
+    node.remove()
+
+
+@pytest.fixture
+def small_engine(spare_engine: Node) -> Iterator[Node]:
+    """One whose disk takes 40 MiB."""
+    data = spare_engine.folder / "data"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", data], check=True)
-    node = Node(9, lab.network, lab.engine, folder, lab.manager.docker_config)
     try:
-        node.start()
-        yield node
+        spare_engine.start()
+        yield spare_engine
     finally:
-        node.stop()
+        spare_engine.stop()
         subprocess.run(["umount", "--lazy", data], check=True)
-        node.remove()
 
 
 def test_a_full_disk(source: Source, small_engine: Node) -> None:
@@ -541,18 +547,15 @@ def test_ctrl_c_leaves_nothing_behind(
     source.ok("build")
 
 
-def test_an_engine_that_dies(source: Source, lab: Lab) -> None:
-    node = lab.nodes[-1]
+def test_an_engine_that_dies(source: Source, lab: Lab, spare_engine: Node) -> None:
     base = lab.load(BASE)
-    source.env = source.env | {"DOCKER_HOST": node.docker_host}
+    spare_engine.start()
+    source.env = source.env | {"DOCKER_HOST": spare_engine.docker_host}
     # BuildKit in Docker 20.10 does not know that the engine may use this registry without TLS.
     source.docker("pull", base)
     process = start_slow(source, f"600.{time.time_ns() % 10**9}", base)
-    lab.kill_node(node)
-    try:
-        stdout, _ = process.communicate(timeout=60)
-    finally:
-        lab.start_node(node)
+    spare_engine.kill()
+    stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert json.loads(stdout)["error"]["code"] == "engine_unreachable"
 

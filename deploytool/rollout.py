@@ -137,10 +137,12 @@ def roll_out(
         return Result(None, plan, seconds)
     release = backend.begin(release)
     outcome = Outcome.INTERRUPTED
+    serves = False
     try:
         backend.apply(plan, release)
         if wait:
             watch(backend, plan, deadline, report)
+        serves = True
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
     except KeyboardInterrupt:
@@ -157,8 +159,9 @@ def roll_out(
         raise error from None
     except DeploytoolError:
         outcome = Outcome.FAILED
-        with suppress(DeploytoolError):
-            backend.undo(plan)
+        if not serves:
+            with suppress(DeploytoolError):
+                backend.undo(plan)
         raise
     finally:
         _finish(backend, release, outcome, time.monotonic() - started)

@@ -5,10 +5,12 @@ a rendered file can write each of them out. Memory is in bytes, durations in mil
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from ipaddress import IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +32,7 @@ _DOMAIN = re.compile(
 
 
 def _name(value: str) -> str:
-    if not re.match(NAME_PATTERN, value) or len(value) > 40:
+    if not re.fullmatch(NAME_PATTERN, value) or len(value) > 40:
         raise ValueError(
             f"{value!r} cannot name anything on a cluster: use up to 40 lower-case letters, "
             "digits and hyphens, with a letter or digit at both ends"
@@ -39,19 +41,20 @@ def _name(value: str) -> str:
 
 
 def _domain(value: str) -> str:
-    if not _DOMAIN.match(value.lower()) or len(value) > 253:
+    if not _DOMAIN.fullmatch(value.lower()) or len(value) > 253:
         raise ValueError(f"{value!r} is not a domain name: write it bare, like api.example.com")
     return value.lower()
 
 
 def _secret_name(value: str) -> str:
-    if not re.match(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$", value):
-        raise ValueError(f"{value!r} cannot name a secret: use letters, digits and underscores")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}", value):
+        # Not repeated: it may well be the secret itself.
+        raise ValueError("cannot name a secret: use up to 40 letters, digits and underscores")
     return value
 
 
 def _env_name(value: str) -> str:
-    if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", value):
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError(f"{value!r} is not the name of an environment variable")
     return value
 
@@ -381,6 +384,9 @@ class AppSpec(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        published = [(p.protocol, p.port) for s in self.services for p in s.publish]
+        if twice := [port for _, port in published if published.count((_, port)) > 1]:
+            raise ValueError(f"port {twice[0]} is published twice")
         for service in self.services:
             if needs_entrypoint(service) and self.entrypoint is None:
                 raise ValueError(
@@ -395,17 +401,27 @@ class AppSpec(Model):
         return self
 
     def hosts(self, service: Service) -> tuple[str, ...]:
-        """The names at which the proxy serves a service.
+        """The names at which the proxy serves a service."""
+        return service.domains or self.default_hosts.get(service.name, ())
 
-        An app without any domain is reached at APP.localhost, which is enough to try it.
-        """
-        if service.domains:
-            return service.domains
+    @cached_property
+    def default_hosts(self) -> dict[str, tuple[str, ...]]:
+        """Service → its name at the proxy in an app without any domain: APP.localhost, which is
+        enough to try it."""
+        if any(service.domains for service in self.services):
+            return {}
         mains = [s for s in self.services if s.image is None and s.port and not s.publish]
-        if service not in mains or any(other.domains for other in self.services):
-            return ()
-        prefix = "" if len(mains) == 1 or service.name == "web" else f"{service.name}."
-        return (f"{prefix}{self.name}.localhost",)
+        bare = ("web", mains[0].name) if len(mains) == 1 else ("web",)
+        return {
+            s.name: (f"{'' if s.name in bare else f'{s.name}.'}{self.name}.localhost",)
+            for s in mains
+        }
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy that works out anew what is kept with the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("default_hosts", None)
+        return copied
 
     def command(self, service: Service) -> tuple[str, ...]:
         """The process of a replica; empty where it is the image's own."""

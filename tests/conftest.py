@@ -1,10 +1,19 @@
-"""Markers follow from the folders: live/ needs engines, contract/ the docker command line."""
+"""Markers follow from the folders: live/ needs engines, contract/ the docker command line.
+
+In CI, hypothesis tries the same examples every time, so that a result is about the change.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 HERE = Path(__file__).parent
 

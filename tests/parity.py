@@ -39,7 +39,7 @@ def of_engine(spec: Json, app: str) -> Json:
         "environment": dict(item.partition("=")[::2] for item in container["Env"]),
         "user": container.get("User", ""),
         "read_only": container["ReadOnly"],
-        "stop_grace": container["StopGracePeriod"] / 10**6,
+        "stop_grace": round(container["StopGracePeriod"] / 10**6, 3),
         "cap_add": sorted(container["CapabilityAdd"]),
         "cap_drop": sorted(container["CapabilityDrop"]),
         "healthcheck": {
@@ -194,4 +194,4 @@ def _stack_update(config: Json) -> Json:
 
 def _milliseconds(text: str | None) -> float:
     parts = re.findall(r"([0-9.]+)(h|ms|µs|ns|m|s)", text or "")
-    return sum(float(number) * MILLISECONDS[unit] for number, unit in parts)
+    return round(sum(float(number) * MILLISECONDS[unit] for number, unit in parts), 3)

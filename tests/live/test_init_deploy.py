@@ -23,7 +23,12 @@ from fastapi import FastAPI
 def read_root() -> dict[str, str]:
     return {{"project": "{project}"}}
 """
-PLAIN = APP.format(definition="app = FastAPI()", name="app", project="{project}")
+
+
+def plain(project: str) -> str:
+    return APP.format(definition="app = FastAPI()", name="app", project=project)
+
+
 PROJECTS = {
     "uv-src": {
         "pyproject.toml": """\
@@ -66,9 +71,9 @@ fastapi = ">=0.125"
 uvicorn = ">=0.35"
 """,
         "poetry_project/__init__.py": "",
-        "poetry_project/main.py": PLAIN.format(project="poetry"),
+        "poetry_project/main.py": plain("poetry"),
     },
-    "single-file": {"main.py": PLAIN.format(project="single-file")},
+    "single-file": {"main.py": plain("single-file")},
 }
 
 

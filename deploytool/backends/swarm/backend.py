@@ -102,7 +102,7 @@ class Swarm:
         _side_by_side(lambda target: self._undo(target, live.get(target.name)), changed)
 
     def _undo(self, target: Target, live: Json | None) -> None:
-        if live is None:
+        if live is None or not watch.is_ours(target, live):
             return
         if target.live is None:
             self.client.remove_service(live["ID"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
@@ -330,7 +331,7 @@ class Client:
     def service_output(
         self, service_id: str, *, follow: bool, tail: int, since: int | None
     ) -> Iterator[LogEntry]:
-        """Lines of all replicas of a service, with who printed them."""
+        """Lines of all replicas of a service, with who printed them; `since` in seconds ago."""
         params = {
             "stdout": "1",
             "stderr": "1",
@@ -338,7 +339,7 @@ class Client:
             "details": "1",
             "follow": "1" if follow else "0",
             "tail": str(tail) if tail >= 0 else "all",
-            **({"since": str(since)} if since else {}),
+            **({"since": str(int(time.time()) - since)} if since else {}),
         }
         response = self.api.get(
             f"{self.api.base_url}/v{self.api.api_version}/services/{service_id}/logs",
@@ -346,6 +347,7 @@ class Client:
             stream=True,
             timeout=None if follow else TIMEOUT,
         )
+        _raise_for_status(response)
         return _log_entries(response)
 
     def for_engine(self, spec: Json) -> Json:
@@ -370,9 +372,6 @@ class Client:
         )
 
     def _post(self, path: str, data: Json, headers: dict[str, str], **params: Any) -> Json:
-        from docker.errors import create_api_error_from_http_exception
-        from requests.exceptions import HTTPError
-
         response = self.api.post(
             f"{self.api.base_url}/v{self.api.api_version}{path}",
             json=data,
@@ -380,11 +379,18 @@ class Client:
             params=params,
             timeout=TIMEOUT,
         )
-        try:
-            response.raise_for_status()
-        except HTTPError as error:
-            create_api_error_from_http_exception(error)
+        _raise_for_status(response)
         return dict(response.json()) if response.content else {}
+
+
+def _raise_for_status(response: Any) -> None:
+    from docker.errors import create_api_error_from_http_exception
+    from requests.exceptions import HTTPError
+
+    try:
+        response.raise_for_status()
+    except HTTPError as error:
+        create_api_error_from_http_exception(error)
 
 
 def _has_tag(reference: str) -> bool:

@@ -15,6 +15,8 @@ from deploytool.backends.swarm import labels
 from deploytool.spec import AppSpec, HealthCheck, Image, Release, Service
 
 Json = dict[str, Any]
+CHAINED = ".middlewares"
+"""A routing label that lists several: a user's own come after those of the path prefix."""
 NANOSECONDS = 1_000_000
 """per millisecond"""
 
@@ -78,12 +80,12 @@ def networks(app: AppSpec, service: Service) -> list[str]:
 
 def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
     """The labels of a service that do not change from release to release."""
-    return {
-        labels.STACK: app.name,
-        labels.APP: app.name,
-        **_proxy_labels(app, service),
-        **service.labels,
+    routing = _proxy_labels(app, service)
+    own = {
+        name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
+        for name, value in service.labels.items()
     }
+    return {labels.STACK: app.name, labels.APP: app.name} | routing | own
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
@@ -117,7 +119,8 @@ def health_test(app: AppSpec, service: Service, check: HealthCheck) -> list[str]
 
 def capabilities(service: Service) -> list[str]:
     """What a process keeps of what is dropped, as the engine names it."""
-    return sorted({f"CAP_{name.removeprefix('CAP_')}" for name in service.capabilities})
+    names = {name.removeprefix("CAP_") for name in service.capabilities}
+    return sorted("ALL" if name == "ALL" else f"CAP_{name}" for name in names)
 
 
 def logging_options(service: Service) -> dict[str, str]:

@@ -22,7 +22,7 @@ Json = dict[str, Any]
 ATTEMPTS = 3
 """Failed tasks in one slot after which a service that the engine does not watch has failed."""
 PENDING_SECONDS = 10.0
-"""Time after which a replica that finds no node will not find one."""
+"""Time after which a replica that finds no node, and waits for none to be freed, has failed."""
 SETTLE_SECONDS = 3.0
 """Time in which the engine starts to replace replicas, if it is going to."""
 HOPELESS = (
@@ -125,7 +125,7 @@ def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> t
     if target.action is not Action.KEEP:
         if state in ENDED_BADLY:
             return ENDED_BADLY[state], message
-        if not _is_ours(target, service):
+        if not is_ours(target, service):
             return Verdict.FAILED, "somebody else changed the service during the rollout"
     if state != "updating" and (reason := _given_up(target)):
         return Verdict.FAILED, reason
@@ -139,7 +139,9 @@ def _update_state(service: Json) -> tuple[str, str]:
     return status.get("State") or "", status.get("Message") or ""
 
 
-def _is_ours(target: Target, service: Json) -> bool:
+def is_ours(target: Target, service: Json) -> bool:
+    """Whether a service still is what this rollout made of it: nobody, the engine's own rollback
+    included, has changed it since."""
     if target.spec is None:
         return False
     ours = (target.spec.get("Labels") or {}).get(labels.RELEASE)
@@ -163,9 +165,16 @@ def _stuck(target: Target, tasks: Sequence[Task], now: float) -> str:
     """Whether a replica finds no place to run."""
     for task in tasks:
         waits = task.state == "pending" and task.wanted and task.message
-        if waits and now - target.first_seen.setdefault(task.id, now) > PENDING_SECONDS:
+        if waits and now - target.first_seen.setdefault(task.id, now) > _patience(target):
             return task.message
     return ""
+
+
+def _patience(target: Target) -> float:
+    """Seconds that a replica may wait for room: those that leave may take their grace."""
+    template = (target.spec or {}).get("TaskTemplate", {})
+    grace = template.get("ContainerSpec", {}).get("StopGracePeriod") or 0
+    return PENDING_SECONDS + float(grace) / 10**9
 
 
 def _is_done(target: Target, state: str, tasks: Sequence[Task], now: float) -> bool:

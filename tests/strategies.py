@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from deploytool.spec import AppSpec, Service
@@ -141,9 +141,12 @@ _DOMAINS = ["api.example.com", "*.example.com", "example.org"]
 def apps(draw: st.DrawFn) -> AppSpec:
     """Any app of one to three services."""
     called = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    made = tuple(draw(services(st.just(name))) for name in called)
+    published = [(p.protocol, p.port) for service in made for p in service.publish]
+    assume(len(set(published)) == len(published))
     return AppSpec(
         name=draw(names),
         image=f"{REGISTRY}/{draw(names)}",
-        services=tuple(draw(services(st.just(name))) for name in called),
+        services=made,
         environment=draw(st.none() | names),
     )

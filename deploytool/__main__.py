@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ from deploytool.output import Output
 def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -29,7 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     from deploytool.cli import app
     from deploytool.cli.common import interrupted
 
-    output = Output(as_json="--json" in arguments, verbose=_wants_more(arguments))
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    output = Output(as_json="--json" in flags, verbose=_wants_more(flags))
     try:
         code = typer.main.get_command(app).main(
             args=list(arguments), prog_name="deploytool", standalone_mode=False

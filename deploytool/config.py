@@ -4,7 +4,9 @@ Layers, later wins: defaults < file < [environments.NAME] < DEPLOYTOOL_* variabl
 """
 
 import difflib
+import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from deploytool import spec
 from deploytool.errors import ConfigError, Problem, UsageError
-from deploytool.redact import hide_passwords_in, looks_secret, mask
+from deploytool.redact import hide_passwords, hide_passwords_in, looks_secret, mask
 from deploytool.spec import (
     AppSpec,
     Backend,
@@ -197,6 +199,8 @@ def load(
     """
     environ = os.environ if environ is None else environ
     file, table, fastapi_entrypoint = _read(start)
+    if _depth(table) > _DEEPEST:
+        raise ConfigError([Problem("", "tables are nested too deeply")], source=str(_shown(file)))
     layers = _Layers(file.name)
     layers.add(_without(table, "environments"), file.name)
     environments = table.get("environments", {})
@@ -213,8 +217,6 @@ def load(
         config = Config.model_validate(_named(layers.merged) | {"environments": environments})
     except ValidationError as error:
         problems = _problems(error, layers.sources) + problems
-    except RecursionError:
-        problems = [Problem("", "tables are nested too deeply")]
     if problems or config is None:
         raise ConfigError(_unique(problems), source=str(_shown(file)))
     return LoadedConfig(
@@ -277,6 +279,19 @@ def _read(start: Path) -> tuple[Path, dict[str, Any], str | None]:
     )
 
 
+_DEEPEST = 50
+"""Levels of tables and lists. The schema has ten."""
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= _DEEPEST:
+        depth += 1
+        tables = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [v for table in tables for v in table if isinstance(v, dict | list)]
+    return depth
+
+
 def _parse(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -315,7 +330,14 @@ class _Layers:
 
     def add(self, table: Mapping[str, Any], source: str) -> None:
         for path, value in _leaves(table):
-            self.set(path, value, source)
+            if value != {} or not self._has_table(path):
+                self.set(path, value, source)
+
+    def _has_table(self, path: Sequence[str]) -> bool:
+        node: Any = self.merged
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        return isinstance(node, dict)
 
     def set(self, path: Sequence[str], value: Any, source: str) -> None:
         table = self.merged
@@ -323,8 +345,12 @@ class _Layers:
             if not isinstance(table.get(key), dict):
                 table[key] = {}
             table = table[key]
-        table[path[-1]] = value
-        self.sources[".".join(path)] = source
+        written = _join(path)
+        if isinstance(table.get(path[-1]), dict):
+            for inner in [known for known in self.sources if known.startswith(f"{written}.")]:
+                del self.sources[inner]
+        table[path[-1]] = {} if value == {} else value
+        self.sources[written] = source
 
     def add_variables(self, environ: Mapping[str, str]) -> list[str]:
         """DEPLOYTOOL_SERVICES__WEB__REPLICAS=6 sets services.web.replicas."""
@@ -334,32 +360,59 @@ class _Layers:
                 continue
             path = self._variable_path(name)
             if path[0] in Config.model_fields and path[0] != "environments":
-                self.set(path, _variable_value(environ[name]), name)
+                self.set(path, _variable_value(path, environ[name]), name)
             elif close := difflib.get_close_matches(path[0], Config.model_fields, 1, 0.75):
                 warnings.append(f"{name} sets nothing; did you mean DEPLOYTOOL_{close[0].upper()}?")
         return warnings
 
     def _variable_path(self, name: str) -> list[str]:
         path: list[str] = []
-        for segment in name.removeprefix("DEPLOYTOOL_").split("__"):
-            keep = path and path[-1] in FREE_KEYS
-            path.append(segment if keep else segment.lower())
+        rest = name.removeprefix("DEPLOYTOOL_")
+        while rest:
+            if _is_free(path):
+                path.append(rest)
+                break
+            segment, _, rest = rest.partition("__")
+            path.append(segment.lower())
         services = self.merged.get("services")
         if len(path) > 1 and path[0] == "services" and isinstance(services, dict):
             hyphened = path[1].replace("_", "-")
             path[1] = hyphened if hyphened in services else path[1]
-        return [segment or "_" for segment in path]
+        return [segment or "_" for segment in path] or ["_"]
 
 
 _OWN_VARIABLES = {"DEPLOYTOOL_ENV"}
 
 
-def _variable_value(text: str) -> Any:
-    """A number, true, false, a list or a table as TOML writes it; anything else is text."""
+def _is_free(path: Sequence[str]) -> bool:
+    """Whether the keys of the table at a path are the user's own."""
+    return list(path) == ["build", "args"] or (
+        len(path) == 3 and path[0] == "services" and path[2] in FREE_KEYS
+    )
+
+
+def _variable_value(path: Sequence[str], text: str) -> Any:
+    """A number, true, false, a list or a table as TOML writes it; anything else is text, and so
+    is everything where text is meant."""
+    if _is_free(path[:-1]):
+        return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
+    value = table.pop("value")
+    if isinstance(value, str):
+        return value
+    is_deep = _depth([value]) > _DEEPEST
+    return text if table or is_deep or _takes_text(path) else value
+
+
+def _takes_text(path: Sequence[str]) -> bool:
+    """Whether the key at a path is text and nothing else."""
+    described = schema()
+    node = _described(path, described)
+    kinds = {choice.get("type") for choice in node.get("anyOf", [node])} - {"null"}
+    return kinds == {"string"}
 
 
 def _leaves(
@@ -373,10 +426,20 @@ def _leaves(
             yield (*path, key), value
 
 
+def _join(path: Sequence[str]) -> str:
+    """The path as it is written in TOML."""
+    return ".".join(map(_quoted, path))
+
+
+def _quoted(key: object) -> str:
+    text = str(key)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else json.dumps(text)
+
+
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
+            yield from _flatten(inner, f"{path}.{_quoted(key)}" if path else _quoted(key))
     else:
         yield path, value
 
@@ -396,7 +459,9 @@ def _named(table: dict[str, Any]) -> dict[str, Any]:
 def _named_twice(table: Mapping[str, Any]) -> list[Problem]:
     services = table.get("services")
     return [
-        Problem(f"services.{name}.name", "unknown key 'name'", "the table's own name names it")
+        Problem(
+            f"services.{_quoted(name)}.name", "unknown key 'name'", "the table's own name names it"
+        )
         for name, service in (services.items() if isinstance(services, dict) else ())
         if isinstance(service, dict) and "name" in service
     ]
@@ -411,7 +476,7 @@ def _check_environments(environments: object, chosen: str | None, file: str) -> 
         hint = f"add [tool.deploytool.environments.{chosen}] to {file}"
     else:
         hint = f"there are: {', '.join(sorted(environments))}"
-    return [Problem(f"environments.{chosen}", "there is no such environment", hint)]
+    return [Problem(f"environments.{_quoted(chosen)}", "there is no such environment", hint)]
 
 
 def _validate_other_environments(
@@ -420,6 +485,7 @@ def _validate_other_environments(
     """A mistake in an environment is told whichever environment is asked for."""
     if not isinstance(environments, dict):
         return []
+    base = set(_problems_of(_without(table, "environments"), {}))
     problems = []
     for name, changes in environments.items():
         if name == chosen or not isinstance(changes, dict):
@@ -427,17 +493,20 @@ def _validate_other_environments(
         layers = _Layers("")
         layers.add(_without(table, "environments"), "")
         layers.add(changes, name)
-        try:
-            Config.model_validate(_named(layers.merged))
-        except ValidationError as error:
-            problems += [
-                Problem(f"environments.{name}.{problem.path}", problem.message, problem.hint)
-                for problem in _problems(error, layers.sources)
-                if layers.sources.get(problem.path.partition("[")[0]) == name
-            ]
-        except RecursionError:
-            problems.append(Problem(f"environments.{name}", "tables are nested too deeply"))
+        problems += [
+            Problem(f"environments.{_quoted(name)}.{problem.path}", problem.message, problem.hint)
+            for problem in _problems_of(layers.merged, layers.sources)
+            if problem not in base
+        ]
     return problems
+
+
+def _problems_of(table: dict[str, Any], sources: Mapping[str, str]) -> list[Problem]:
+    try:
+        Config.model_validate(_named(table))
+    except ValidationError as error:
+        return _problems(error, sources)
+    return []
 
 
 def _problems(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
@@ -448,6 +517,7 @@ def _problem(item: dict[str, Any], sources: Mapping[str, str]) -> Problem:
     path = _path(item["loc"])
     kind: str = item["type"]
     message, hint = _say(kind, path, item)
+    message = hide_passwords(message)
     source = sources.get(path, "")
     if source.startswith(("DEPLOYTOOL_", "--")):
         message = f"{message} [set by {source}]"
@@ -459,7 +529,7 @@ def _path(location: Sequence[int | str]) -> str:
     for part in location:
         if part == "[key]":
             continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{_quoted(part)}"
     return path
 
 
@@ -472,7 +542,8 @@ def _say(kind: str, path: str, item: dict[str, Any]) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return _unknown_key(item["loc"])
     if kind == "value_error":
-        return str(context["error"]), ""
+        message = str(context["error"])
+        return message.replace(repr(item["input"]), "this") if _is_private(path) else message, ""
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}{given}", ""
     if kind == "string_pattern_mismatch":
@@ -504,6 +575,8 @@ def _is_private(path: str) -> bool:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
@@ -518,8 +591,13 @@ def _unknown_key(location: Sequence[int | str]) -> tuple[str, str]:
 
 def _known_keys(location: Sequence[int | str]) -> list[str]:
     """The keys of the table at a location, read off the models."""
-    node: dict[str, Any] = schema()
-    definitions = node["$defs"]
+    node = _described(location, schema())
+    return [name for name in node.get("properties", ()) if name != "name"]
+
+
+def _described(location: Sequence[int | str], described: dict[str, Any]) -> dict[str, Any]:
+    """What the schema says of a location; empty where it says nothing."""
+    node, definitions = described, described["$defs"]
     for part in location:
         if isinstance(part, int):
             node = node.get("items", {})
@@ -529,7 +607,7 @@ def _known_keys(location: Sequence[int | str]) -> list[str]:
             additional = node.get("additionalProperties")
             node = additional if isinstance(additional, dict) else {}
         node = _resolve(node, definitions)
-    return [name for name in node.get("properties", ()) if name != "name"]
+    return node
 
 
 def _resolve(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

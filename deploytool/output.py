@@ -170,5 +170,10 @@ class Output:
             yield lambda renderable: live.update(renderable)
 
     def _write_json(self, value: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(value, indent=2)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()

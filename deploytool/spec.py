@@ -192,8 +192,8 @@ class Logging(Model):
 class Volume(Model):
     """Something mounted into each replica: a named volume or a path of the node."""
 
-    source: str
-    target: Annotated[str, Field(pattern=r"^/[^:]*$")]
+    source: Annotated[Line, Field(pattern=r"^(/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]*)$")]
+    target: Annotated[Line, Field(pattern=r"^/[^:]*$")]
     read_only: bool = False
 
     @property

@@ -1,6 +1,7 @@
 """Memory and time as people write them: "256MiB", "30s", "1m30s"."""
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -21,10 +22,12 @@ def parse_memory(value: object) -> int:
     not guessed at.
     """
     text = value.strip() if isinstance(value, str) else ""
-    if not re.match(MEMORY_PATTERN, text):
+    if not re.fullmatch(MEMORY_PATTERN, text):
         raise ValueError(f'write memory with a unit, for example "256MiB" or "1GiB", not {value!r}')
     number, unit = re.match(r"([0-9.]+)\s*(\w+)", text).groups()  # type: ignore[union-attr]
-    size = round(float(number) * (BINARY | DECIMAL)[unit])
+    if len(number.partition(".")[0].lstrip("0")) > 19:
+        raise ValueError("that is more memory than any machine has")
+    size = round(Decimal(number) * (BINARY | DECIMAL)[unit])
     if size > 2**62:
         raise ValueError(f"{value!r} is more memory than any machine has")
     return size
@@ -41,7 +44,7 @@ def format_memory(size: int) -> str:
 def parse_duration(value: object) -> int:
     """Milliseconds of "30s", "500ms" or "1m30s". Raises ValueError for anything else."""
     text = value.replace(" ", "") if isinstance(value, str) else ""
-    if not re.match(DURATION_PATTERN, text):
+    if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError(f'write a duration with a unit, for example "30s" or "5m", not {value!r}')
     total = sum(float(number) * MILLISECONDS[unit] for number, unit in _PART.findall(text))
     if total > 365 * MILLISECONDS["d"]:

@@ -18,10 +18,9 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "release": "render takes it; plan and deploy refuse it, as nothing would run it.",
+    "release": "every command that needs the app refuses it, as nothing would run it.",
     "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
     "stop yet.",
-    "swarm.host": "an ssh:// address needs the Python package paramiko beside deploytool.",
     "nomad": "accepted, but no command works with Nomad yet.",
     "proxy.https_port": "accepted, but the proxy serves HTTP only.",
     "proxy.email": "accepted, but the proxy gets no certificates.",

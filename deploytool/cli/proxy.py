@@ -8,6 +8,7 @@ import typer
 
 from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, duration
+from deploytool.cli.render import Check, Stdout, put
 from deploytool.errors import DeploytoolError
 
 
@@ -51,6 +52,16 @@ def register(app: typer.Typer) -> None:
         }
         text = f"[good]✓[/] The proxy runs: HTTP on port {config.proxy.http_port}"
         session.output.result(data, lambda console: console.print(text))
+
+    @command(group, "render")
+    def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
+        """Write the stack file of the proxy, for review."""
+        from deploytool.proxy import app_spec
+        from deploytool.render.files import render_files
+
+        put(
+            session, render_files(app_spec(session.config.config.proxy)), check=check, stdout=stdout
+        )
 
     @command(group, "status")
     def status(session: Session) -> None:

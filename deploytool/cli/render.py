@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from deploytool.render.files import RenderedFile
 
 
+Check = Annotated[bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")]
+Stdout = Annotated[bool, typer.Option("--stdout", help="Print, write no file.")]
+
+
 class StaleFile(DeploytoolError):
     exit_code = ExitCode.FAILED
 
@@ -26,40 +31,40 @@ def register(app: typer.Typer) -> None:
         backend: Annotated[
             Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
         ] = None,
-        check: Annotated[
-            bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")
-        ] = False,
-        stdout: Annotated[bool, typer.Option("--stdout", help="Print, write no file.")] = False,
+        check: Check = False,
+        stdout: Stdout = False,
     ) -> None:
         """Write the stack or job file that a deploy amounts to, for review."""
-        from deploytool.render.files import diff, render_files, write
+        from deploytool.render.files import render_files
 
         if backend is not None:
             session.flags["backend"] = ("--backend", backend)
-        files = render_files(session.spec)
-        project = session.config.project
-        if stdout:
-            texts = {str(file.path): file.text for file in files}
-            session.output.text({"files": texts}, "".join(texts.values()))
-            return
-        stale = [(file, lines) for file in files if (lines := diff(project, file))]
-        if check and stale:
-            raise _stale(stale)
-        if not check:
-            for file, _ in stale:
-                write(project, file)
-        data = {
-            "files": [str(file.path) for file in files],
-            "changed": [str(file.path) for file, _ in stale],
-        }
+        put(session, render_files(session.spec), check=check, stdout=stdout)
 
-        def human(console: Console) -> None:
-            changed = {str(file.path) for file, _ in stale}
-            for file in files:
-                word = "wrote" if str(file.path) in changed else "is up to date:"
-                console.print(f"[good]✓[/] {word} {file.path}")
 
-        session.output.result(data, human)
+def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout: bool) -> None:
+    """Write rendered files into the project, or print them, or say which are stale."""
+    from deploytool.render.files import diff, write
+
+    project = session.config.project
+    if stdout:
+        texts = {str(file.path): file.text for file in files}
+        session.output.text({"files": texts}, "".join(texts.values()))
+        return
+    stale = [(file, lines) for file in files if (lines := diff(project, file))]
+    if check and stale:
+        raise _stale(stale)
+    for file, _ in stale:
+        write(project, file)
+    changed = {str(file.path) for file, _ in stale}
+
+    def human(console: Console) -> None:
+        for file in files:
+            word = "wrote" if str(file.path) in changed else "is up to date:"
+            console.print(f"[good]✓[/] {word} {file.path}")
+
+    data = {"files": [str(file.path) for file in files], "changed": sorted(changed)}
+    session.output.result(data, human)
 
 
 def _stale(stale: list[tuple[RenderedFile, list[str]]]) -> StaleFile:
@@ -67,6 +72,6 @@ def _stale(stale: list[tuple[RenderedFile, list[str]]]) -> StaleFile:
     return StaleFile(
         f"{names} is not what the configuration says",
         code="stale",
-        hint="run `deploytool render` and commit the result",
+        hint="run it without --check and commit the result",
         details=[line for _, lines in stale for line in lines],
     )

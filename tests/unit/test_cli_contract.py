@@ -48,7 +48,7 @@ NO_PROJECT = ("config schema", "doctor", "init", "lint")
 """Commands that say something useful without a project."""
 CLUSTER = ("cluster up", "cluster status", "cluster down", "proxy up", "proxy status", "proxy down")
 """Commands about a cluster, which needs no project."""
-PURE = ("config show", "config schema", "render", "lint")
+PURE = ("config show", "config schema", "render", "proxy render", "lint")
 """Commands that need no engine."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +139,13 @@ def test_nomad_is_not_there_yet() -> None:
     with pytest.raises(UsageError) as caught:
         files.render_files(app(backend="nomad"))
     assert caught.value.code == "backend_unavailable"
+
+
+@pytest.mark.parametrize("command", ["render", "proxy render"])
+def test_this_repository_has_the_stacks_that_are_rendered(command: str) -> None:
+    """What is committed in stacks/ is what the configuration says."""
+    root = Path(__file__).parents[2]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("DEPLOYTOOL_")}
+    arguments = [sys.executable, "-m", "deploytool", *command.split(), "--check"]
+    done = subprocess.run(arguments, cwd=root, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
-WORKERS ?= 3
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: help
@@ -29,7 +29,7 @@ test-unit: setup ## The tests that need no engine
 	$(PYTHON) -m pytest -m "not live" $(ARGS)
 
 .PHONY: test-live
-test-live: setup ## The tests on real clusters, WORKERS=3 side by side (needs root)
+test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
 	@keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
 	$(PYTHON) -m tests.lab up $(NODES); \
 	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) $(ARGS) || code=$$?; \

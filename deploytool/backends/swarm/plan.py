@@ -289,6 +289,7 @@ def _check_capacity(
 ) -> None:
     """The surge has to fit beside what runs; the whole has to fit once the old is gone."""
     by_name = {target.service: target for target in targets}
+    placed = _per_node(tasks)
     surge, whole = [], []
     for service in app.services:
         target, image = by_name[service.name], images[service.name]
@@ -299,7 +300,7 @@ def _check_capacity(
         if target.live and target.replaces:
             extra += min(service.surge, running)
         beside = "replicas that run beside the old ones" if running else "replicas"
-        present = _per_node(target, tasks)
+        present = placed.get(target.live["ID"] if target.live else "", Counter())
         surge.append(Demand(service, image, max(0, extra), beside, present))
         whole.append(Demand(service, image, service.replicas, "replicas"))
     changing = {t.live["ID"] for t in targets if t.live and t.action is not Action.KEEP}
@@ -309,14 +310,13 @@ def _check_capacity(
     capacity.check_fit(nodes, surge)
 
 
-def _per_node(target: Target, tasks: Sequence[Json]) -> Counter[str]:
-    """Where the replicas of a service are now."""
-    return Counter(
-        task["NodeID"]
-        for task in tasks
-        if target.live and task.get("ServiceID") == target.live["ID"] and task.get("NodeID")
-        if task["Status"]["State"] in capacity.LIVE_STATES
-    )
+def _per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:
+    """Service → node → its replicas there now."""
+    found: dict[str, Counter[str]] = {}
+    for task in tasks:
+        if task.get("NodeID") and task["Status"]["State"] in capacity.LIVE_STATES:
+            found.setdefault(task.get("ServiceID", ""), Counter())[task["NodeID"]] += 1
+    return found
 
 
 def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -> list[Node]:

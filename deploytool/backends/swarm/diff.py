@@ -15,10 +15,7 @@ from deploytool.backends.swarm import labels
 from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 Json = dict[str, Any]
-DEFAULTS: tuple[tuple[str, Any], ...] = (
-    ("Isolation", "default"),
-    ("Runtime", "container"),
-)
+DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
 FREE_TEXT = ("Env", "Labels", "Options")
 """Tables of the user's own: an empty value in them is a value, and not left out."""
 COUNTS = ("Replicas",)
@@ -160,7 +157,7 @@ def _variables(env: list[str] | None) -> dict[str, str]:
 
 def _prune(value: Any) -> Any:
     """Without empty values, as the engine's JSON omits them. Lists keep their length."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         pruned = {
             key: dict(item) if key in FREE_TEXT and item else _prune(item)
             for key, item in value.items()
@@ -168,8 +165,7 @@ def _prune(value: Any) -> Any:
         return {
             key: item
             for key, item in pruned.items()
-            if item not in (None, "", 0, False, [], {}) or key in COUNTS
-            if (key, item) not in DEFAULTS
+            if (item or key in COUNTS) and DEFAULTS.get(key) != item
         }
     if isinstance(value, list | tuple):
         return [_prune(item) for item in value]

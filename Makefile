@@ -26,7 +26,7 @@ test: lint test-unit test-live ## Lint, types and all tests, those on real clust
 
 .PHONY: test-unit
 test-unit: setup ## The tests that need no engine
-	$(PYTHON) -m pytest -m "not live" $(ARGS)
+	$(PYTHON) -m pytest -m "not live" -n $(WORKERS) $(ARGS)
 
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)

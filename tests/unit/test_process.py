@@ -66,10 +66,8 @@ def test_a_missing_folder_is_not_taken_for_a_missing_program(tmp_path: Path) -> 
 
 
 def test_a_program_that_takes_too_long_is_stopped() -> None:
-    started = time.monotonic()
     with pytest.raises(TookTooLong, match=r"did not end within 0\.2 s"):
-        capture(["sleep", "60"], timeout=0.2)
-    assert time.monotonic() - started < 5
+        capture(["sleep", "600"], timeout=0.2)
 
 
 def test_stream_hands_over_lines_as_they_come() -> None:
@@ -126,6 +124,12 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
     sys.exit(130)
 """
+PATIENT_PARENT = f"""
+import signal
+from deploytool import process
+process.ENDING = ((signal.SIGINT, 600.0), (signal.SIGKILL, 3.0))
+{PARENT}
+"""
 FAMILY = """
 import os, subprocess, time
 child = subprocess.Popen(["sleep", "60"])
@@ -172,16 +176,15 @@ def test_a_deaf_program_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_interrupt_does_not_wait() -> None:
-    command = [sys.executable, "-c", PARENT, DEAF]
+    """The first would wait ten minutes here."""
+    command = [sys.executable, "-c", PATIENT_PARENT, DEAF]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.send_signal(signal.SIGINT)
         time.sleep(0.5)
-        started = time.monotonic()
         parent.send_signal(signal.SIGINT)
-        parent.wait(10)
-        assert time.monotonic() - started < 2
+        parent.wait(60)
     assert wait_for(lambda: not alive(pid))
 
 

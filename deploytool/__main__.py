@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import signal
 import sys
@@ -12,6 +13,9 @@ from deploytool.output import Output
 
 
 def main() -> None:
+    # A command is short, and most of what it makes, modules first, stays to its end: looking for
+    # garbage in that would be a sixth of the start-up time.
+    gc.set_threshold(100_000)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_interrupt)
     for stream in (sys.stdout, sys.stderr):

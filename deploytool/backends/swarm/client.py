@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from deploytool.errors import (
@@ -48,7 +51,7 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
 
     Raises EngineError where it does not answer.
     """
-    import docker
+    docker = _sdk()
     from docker.errors import DockerException
 
     try:
@@ -60,6 +63,18 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
     except (DockerException, OSError, ValueError) as error:
         raise unreachable(error, host or context or "") from error
     return Client(api, address)
+
+
+def _sdk() -> ModuleType:
+    """The Docker SDK, without Paramiko: importing that takes longer than all the rest of it, and
+    ssh:// is left to the ssh program. The SDK wants to import it all the same."""
+    if "paramiko" in sys.modules:
+        return import_module("docker")
+    sys.modules["paramiko"] = ModuleType("paramiko")
+    try:
+        return import_module("docker")
+    finally:
+        del sys.modules["paramiko"]
 
 
 def _settings(host: str | None, context: str | None) -> dict[str, Any]:

@@ -78,14 +78,12 @@ class Pebble:
         settings = self.folder / "pebble.json"
         settings.write_text(json.dumps({"pebble": self.settings(certificate, key)}))
         off = [f"-{server}=" for server in ("http01", "https01", "tlsalpn01", "doh", "defaultIPv6")]
-        names: list[str | Path] = [
-            *(program("pebble-challtestsrv"), *off, f"-defaultIPv4={self.web}"),
-            *(f"-dnsserver={self.name_server}", f"-management={self.address}:8055"),
-        ]
+        here = [f"-dnsserver={self.name_server}", f"-management={self.address}:8055"]
+        names = [str(program("pebble-challtestsrv")), *off, *here, f"-defaultIPv4={self.web}"]
         process.spawn(names, self.folder / "names.log", self.folder / "names.pid")
         server = [program("pebble"), "-config", settings, "-dnsserver", self.name_server]
         quick = {"PEBBLE_VA_NOSLEEP": "1"}
-        process.spawn(server, self.log, self.folder / "pebble.pid", env=quick)
+        process.spawn([*map(str, server)], self.log, self.folder / "pebble.pid", env=quick)
         wait_until(self.answers, f"Pebble answers at {self.directory}", 20)
 
     def settings(self, certificate: Path, key: Path) -> dict[str, object]:

@@ -178,7 +178,9 @@ PROXY = f"proxy-{number()}"
 
 
 @pytest.fixture(scope="session")
-def running_proxy(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+def running_proxy(
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """The proxy that all share, by HTTP alone, and the project of who looks after it."""
     made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
     with locked(PROXY):

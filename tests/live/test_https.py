@@ -134,17 +134,21 @@ def pebble(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebbl
 
 
 @pytest.fixture(scope="module")
-def operator(running_proxy: Project, pebble: Pebble) -> Iterator[Project]:
+def operator(
+    running_proxy: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """Who looks after the proxy, which is nobody else's until all of these tests are done."""
-    running_proxy.docker(
-        *("secret", "create", "proxy_LAB_CA", str(pebble.authority.certificate)),
-    )
+    password = tmp_path_factory.mktemp("zone") / "password"
+    password.write_text(API_PASSWORD)
+    secrets = {"LAB_CA": pebble.authority.certificate, "HTTPREQ_PASSWORD": password}
+    for name, file in secrets.items():
+        running_proxy.docker("secret", "create", f"proxy_{name}", str(file))
     with locked(PROXY):
         yield running_proxy
         plain(running_proxy)
         running_proxy.ok("proxy", "down", "--yes", "--volumes")
         running_proxy.ok("proxy", "up", "--yes")
-    running_proxy.docker("secret", "rm", "proxy_LAB_CA")
+    running_proxy.docker("secret", "rm", *(f"proxy_{name}" for name in secrets))
 
 
 def plain(project: Project) -> None:
@@ -169,8 +173,8 @@ def settings(project: Project, pebble: Pebble, **changes: Any) -> None:
 
 @pytest.fixture(scope="module")
 def by_http(operator: Project, pebble: Pebble) -> Project:
-    """The proxy that proves names by HTTP."""
-    settings(operator, pebble)
+    """The proxy that proves names by HTTP. Pebble takes a profile at random if none is named."""
+    settings(operator, pebble, acme_profile="default")
     assert operator.ok("proxy", "up", "--yes")["https_port"] == 443
     return operator
 
@@ -356,19 +360,13 @@ def issued_before(
     visitor: Visitor,
     pebble: Pebble,
     zone: type[Zone],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[list[str]]:
+) -> list[str]:
     """The proxy that proves names by DNS, and what was issued when it took over from the other."""
-    value = tmp_path_factory.mktemp("zone") / "password"
-    value.write_text(API_PASSWORD)
-    operator.docker("secret", "create", "proxy_HTTPREQ_PASSWORD", str(value))
     visitor.wait(BLOG)
     before = pebble.issued()
     dns_settings(operator, pebble)
     operator.ok("proxy", "up", "--yes")
-    yield before
-    operator.run("proxy", "down", "--yes")
-    operator.docker("secret", "rm", "proxy_HTTPREQ_PASSWORD")
+    return before
 
 
 @pytest.fixture(scope="module")
@@ -396,12 +394,6 @@ def test_certificates_outlive_the_proxy(
     assert pebble.issued() == issued_before
 
 
-def test_a_balancer_in_front_is_believed(issued_before: list[str], visitor: Visitor) -> None:
-    visitor.wait(SHOP)
-    forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
-    assert visitor.ask(SHOP, "/who", headers=forwarded).json["client"] == "203.0.113.7"
-
-
 def test_wildcard_is_proved_by_dns(wild: Project, visitor: Visitor, zone: type[Zone]) -> None:
     """A name that is written out comes before the wildcard."""
     answers = {name: visitor.wait(f"{name}.apps.example.com") for name in ("one", "two", "three")}
@@ -414,6 +406,14 @@ def test_wildcard_is_proved_by_dns(wild: Project, visitor: Visitor, zone: type[Z
     assert ("/present", record, f"{API_USER}:{API_PASSWORD}") in zone.asked
     inspected = wild.docker("service", "inspect", "proxy_traefik")
     assert API_PASSWORD not in inspected + wild.docker("service", "logs", "proxy_traefik")
+
+
+def test_a_balancer_in_front_is_believed(wild: Project, visitor: Visitor) -> None:
+    visitor.wait(ONE)
+    forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    assert visitor.ask(ONE, "/who", headers=forwarded).json["client"] == "203.0.113.7"
+    other = visitor.ask(SHOP, "/who", headers=forwarded).json["client"]
+    assert other == visitor.ask(SHOP).caller, "an app that was not told does not"
 
 
 def test_certificates_are_renewed(wild: Project, visitor: Visitor) -> None:

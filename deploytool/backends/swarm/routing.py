@@ -130,8 +130,7 @@ def _tls(app: AppSpec, name: str, hosts: Sequence[str]) -> dict[str, str]:
     found[f"{ROUTERS}{name}.tls.certresolver"] = RESOLVER
     if app.proxy.dns_provider and any(map(is_wildcard, hosts)):
         found |= {
-            f"{ROUTERS}{name}.tls.domains[{number}].main": host
-            for number, host in enumerate(hosts)
+            f"{ROUTERS}{name}.tls.domains[{number}].main": host for number, host in enumerate(hosts)
         }
     return found
 
@@ -158,4 +157,3 @@ def urls(own: Mapping[str, str], listening: Ports) -> Iterator[str]:
         prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
         for host in re.findall(r"Host\(`([^`]+)`\)", rule):
             yield f"{scheme}://{host}{shown}{prefix.group(1) if prefix else ''}"
-

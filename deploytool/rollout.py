@@ -131,6 +131,7 @@ def roll_out(
     """
     started = time.monotonic()
     deadline = Deadline.after(timeout)
+    release = release.model_copy(update={"secrets": plan.secrets})
     resumed = _unfinished(backend, release) if plan.is_empty else None
     if plan.is_empty and resumed is None:
         seconds = settle(backend, plan, timeout=timeout, report=report)
@@ -182,8 +183,7 @@ def _unfinished(backend: Backend, release: Release) -> Record | None:
     newest = backend.records(release.spec.name)[-1:]
     for record in newest:
         open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-        same = record.release.spec == release.spec and record.release.images == release.images
-        return record if open_end and same else None
+        return record if open_end and record.release.runs_the_same(release) else None
     return None
 
 

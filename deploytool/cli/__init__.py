@@ -18,6 +18,7 @@ from deploytool.cli import (
     proxy,
     releases,
     render,
+    secrets,
     status,
 )
 
@@ -57,6 +58,7 @@ for module in (
     status,
     releases,
     operate,
+    secrets,
     cluster,
     proxy,
 ):

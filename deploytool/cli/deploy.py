@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
         from deploytool.cli.views import show_plan
 
         backend = open_backend(session.config.config)
-        found = backend.plan(session.spec, _known_images(session, backend, image))
+        images = _known_images(session, backend, image)
+        found = backend.plan(session.spec, images, files=session.config.files)
         warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
@@ -77,7 +78,7 @@ def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int)
         built, source = build_project(session, push=True)
         image = built.reference
     images = resolve_images(backend, spec, image)
-    plan = backend.plan(spec, images)
+    plan = backend.plan(spec, images, files=session.config.files)
     confirm_plan(session, plan, "Deploy this?")
     release = new_release(spec, images, commit=source.revision if source else None)
     with rollout_view(output) as report:

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
     ) -> None:
-        """Go back to a release, whole: its image and its configuration."""
+        """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import rollout_view
         from deploytool.rollout import choose_rollback, new_release, roll_out
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         name = session.config.config.app
         backend = open_backend(session.config.config)
         earlier = choose_rollback(backend.records(name), name, release)
-        plan = backend.plan(earlier.spec, earlier.images)
+        plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
         confirm_plan(session, plan, f"Go back to {earlier.id}?")
         again = new_release(
             earlier.spec,

@@ -27,7 +27,7 @@ CODE = ROOT / "deploytool"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ABSENT = ("secrets", "run", "exec", "capacity", "lock", "audit")
+ABSENT = ("run", "exec", "capacity", "lock", "audit")
 """Commands that the README says are not there yet."""
 BEING_WRITTEN: tuple[str, ...] = ()
 """Pages that are linked to already."""
@@ -206,6 +206,11 @@ def test_configuration_examples_are_valid(text: str, tmp_path: Path) -> None:
     fastapi = {"entrypoint": "app.main:app"}
     whole = {"tool": document["tool"] | {"fastapi": fastapi, "deploytool": table}}
     (tmp_path / "pyproject.toml").write_text(tomlkit.dumps(whole))
+    for layer in (table, *table.get("environments", {}).values()):
+        for service in layer.get("services", {}).values():
+            for path in service.get("files", {}).values():
+                (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / path).write_text("# for this test\n")
     for environment in (None, *table.get("environments", ())):
         load(tmp_path, environment=environment, environ={}).app_spec()
 

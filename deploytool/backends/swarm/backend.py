@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.base import (
@@ -13,12 +14,16 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    Secret,
+    SecretSet,
     ServiceProgress,
     ServiceStatus,
     Status,
     Task,
 )
-from deploytool.backends.swarm import history, labels, routing, watch
+from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import garbage, history, labels, routing, watch
+from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
@@ -26,7 +31,7 @@ from deploytool.backends.swarm.logs import read_logs
 from deploytool.backends.swarm.plan import SwarmPlan, Target, make_plan, replicas
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
-from deploytool.errors import UsageError
+from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release
 
 Json = dict[str, Any]
@@ -53,14 +58,24 @@ class Swarm:
 
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         history.finish(self.client, release, outcome, seconds)
+        with suppress(DeploytoolError):
+            garbage.collect(self.client, release.spec.name)
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
-        return make_plan(self.client, spec, images)
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
+        return make_plan(self.client, spec, images, files=files, secrets=secrets)
 
     def apply(self, plan: Plan, release: Release) -> None:
         swarm: SwarmPlan = plan.payload
         for network in swarm.new_networks:
             self._create_network(network)
+        config_files.create(self.client, swarm.new_configs, swarm.specs)
         changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
         _side_by_side(lambda target: self._apply(target, release), changing)
 
@@ -186,6 +201,15 @@ class Swarm:
             changes=tuple(_in_place(target) for target in targets),
             payload=SwarmPlan(app, targets, [], nodes),
         )
+
+    def secrets(self, app: str) -> list[Secret]:
+        return versioned.overview(self.client, app)
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        return versioned.put(self.client, app, values)
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        return versioned.remove(self.client, app, name)
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         return destroy(self.client, app, volumes=volumes)

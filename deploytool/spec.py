@@ -375,7 +375,7 @@ class ProxySettings(Model):
     """Port of the proxy for HTTPS on its node, opened where there are certificates."""
     email: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     """Address that the certificate authority may write to; with it, `domains` get certificates
-    and HTTPS."""
+    of the authority, and HTTPS."""
     acme_directory: Annotated[Line, Field(pattern=r"^https://")] = (
         "https://acme-v02.api.letsencrypt.org/directory"
     )
@@ -400,6 +400,9 @@ class ProxySettings(Model):
     dns_check: bool = True
     """Whether the zone's own name servers are asked for the record before the authority is;
     turn it off where the proxy cannot reach them."""
+    certificates: tuple[SecretName, ...] = ()
+    """Certificates of your own: secrets of the app `proxy`, each the certificate, those between it
+    and the authority, and the key, in PEM."""
     hsts: Duration | None = None
     """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
     back."""
@@ -429,7 +432,7 @@ class ProxySettings(Model):
     @property
     def https(self) -> bool:
         """Whether the proxy serves HTTPS at all."""
-        return self.email is not None
+        return self.email is not None or bool(self.certificates)
 
 
 def _subnet(value: str) -> IPv4Network:

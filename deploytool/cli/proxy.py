@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         from deploytool.backends.swarm.routing import Ports
         from deploytool.cli.deploy import confirm_plan
         from deploytool.cli.views import rollout_view
-        from deploytool.proxy import app_spec
+        from deploytool.proxy import app_spec, files
         from deploytool.rollout import new_release, resolve_images, roll_out
 
         limit = duration("--timeout", timeout)
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         spec = app_spec(config.proxy)
         backend = open_backend(config)
         images = resolve_images(backend, spec, None)
-        plan = backend.plan(spec, images)
+        plan = backend.plan(spec, images, files=files(config.proxy))
         confirm_plan(session, plan, "Start this proxy?")
         with rollout_view(session.output) as report:
             result = roll_out(
@@ -59,12 +59,14 @@ def register(app: typer.Typer) -> None:
     @command(group, "render")
     def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
         """Write the stack file of the proxy, for review."""
-        from deploytool.proxy import app_spec
-        from deploytool.render.files import render_files
+        from pathlib import Path
 
-        put(
-            session, render_files(app_spec(session.config.config.proxy)), check=check, stdout=stdout
-        )
+        from deploytool.proxy import app_spec, files
+        from deploytool.render.files import RenderedFile, render_files
+
+        settings = session.config.config.proxy
+        beside = [RenderedFile(Path(p), text.decode()) for p, text in files(settings).items()]
+        put(session, [*render_files(app_spec(settings)), *beside], check=check, stdout=stdout)
 
     @command(group, "status")
     def status(session: Session) -> None:
@@ -81,9 +83,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         volumes: Annotated[
             bool,
-            typer.Option(
-                "--volumes", help="Forget the certificates too; authorities limit new ones."
-            ),
+            typer.Option("--volumes", help="Forget its certificates and secrets too."),
         ] = False,
     ) -> None:
         """Remove the proxy. The apps go on, but nobody reaches them."""
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
             "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.destroy(NAME, volumes=volumes)
+        removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
         session.output.result(
             {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
         )

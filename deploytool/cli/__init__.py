@@ -14,10 +14,12 @@ from deploytool.cli import (
     image,
     init,
     lint,
+    lock,
     operate,
     proxy,
     releases,
     render,
+    run,
     status,
 )
 
@@ -57,6 +59,8 @@ for module in (
     status,
     releases,
     operate,
+    run,
+    lock,
     cluster,
     proxy,
 ):

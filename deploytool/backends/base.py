@@ -6,7 +6,7 @@ and reads what it answers; nothing here knows Docker or Nomad.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -179,17 +179,19 @@ class Backend(Protocol):
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         """Remember how it ended, and forget what is too old to go back to."""
 
-    def apply(self, plan: Plan, release: Release) -> None:
-        """Ask the cluster for every change of the plan but the removals."""
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        """Ask the cluster for every change of the plan but the removals; of services, for those
+        of the named ones only."""
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service of the plan is."""
+        """How far each service of the plan is. What it says of one that was not applied yet means
+        nothing."""
 
     def clean_up(self, plan: Plan) -> None:
         """Remove what the plan removes, once everything else is done."""
 
     def undo(self, plan: Plan) -> None:
-        """Ask the cluster for every service of the plan to be as it was before `apply`."""
+        """Ask the cluster for every service that was applied to be as it was before."""
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service is on its way back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -57,11 +57,17 @@ class Swarm:
     def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
         return make_plan(self.client, spec, images)
 
-    def apply(self, plan: Plan, release: Release) -> None:
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         swarm: SwarmPlan = plan.payload
-        for network in swarm.new_networks:
-            self._create_network(network)
-        changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        while swarm.new_networks:
+            self._create_network(swarm.new_networks[0])
+            del swarm.new_networks[0]
+        changing = [
+            target
+            for target in swarm.targets
+            if target.action in (Action.CREATE, Action.UPDATE)
+            and (services is None or target.service in services)
+        ]
         _side_by_side(lambda target: self._apply(target, release), changing)
 
     def _create_network(self, network: Json) -> None:

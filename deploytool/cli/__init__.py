@@ -8,6 +8,7 @@ import typer
 
 from deploytool import __version__
 from deploytool.cli import (
+    capacity,
     cluster,
     config,
     deploy,
@@ -57,6 +58,7 @@ for module in (
     status,
     releases,
     operate,
+    capacity,
     cluster,
     proxy,
 ):

@@ -12,7 +12,9 @@ import pytest
 from deploytool import rollout
 from deploytool.backends.base import (
     Action,
+    Capacity,
     Change,
+    Executed,
     LogLine,
     Outcome,
     Plan,
@@ -35,7 +37,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, Service
 from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
 
 MINUTE = 60_000
@@ -79,10 +81,10 @@ class Scripted:
         self.history = list(history)
         self.raises = dict(raises or {})
         self.calls: list[str] = []
-        self.finished: list[Outcome] = []
-
         self.turns: list[list[str]] = []
         """The services of each `apply`."""
+        self.finished: list[Outcome] = []
+
     def _call(self, name: str) -> None:
         self.calls.append(name)
         if name in self.raises:
@@ -109,9 +111,9 @@ class Scripted:
 
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         assert release.id == "v7"
+        self.turns.append(sorted(services or ()))
         self._call("apply")
 
-        self.turns.append(sorted(services or ()))
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         self._call("observe")
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
@@ -140,6 +142,17 @@ class Scripted:
     def logs(
         self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
     ) -> Iterator[LogLine]:
+        raise NotImplementedError
+
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        raise NotImplementedError
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        raise NotImplementedError
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
         raise NotImplementedError
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
@@ -370,19 +383,6 @@ def test_an_unchanged_app_that_does_not_run(
     assert "undo" not in backend.calls
 
 
-# Errors and interruptions
-
-
-@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
-def test_an_error_is_recorded_as_a_failure(step: str) -> None:
-    backend = Scripted(DONE, raises={step: REFUSED})
-    assert ends(backend, EngineError) is REFUSED
-    assert backend.finished == [Outcome.FAILED]
-
-
-def test_what_was_applied_before_an_error_goes_back() -> None:
-    backend = Scripted(DONE, raises={"apply": REFUSED})
-    ends(backend, EngineError)
 # By turns
 
 
@@ -519,6 +519,19 @@ def test_a_later_turn_that_is_refused_takes_all_back() -> None:
     assert backend.calls[-2:] == ["undo", "finish"]
 
 
+# Errors and interruptions
+
+
+@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+def test_an_error_is_recorded_as_a_failure(step: str) -> None:
+    backend = Scripted(DONE, raises={step: REFUSED})
+    assert ends(backend, EngineError) is REFUSED
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_what_was_applied_before_an_error_goes_back() -> None:
+    backend = Scripted(DONE, raises={"apply": REFUSED})
+    ends(backend, EngineError)
     assert backend.calls == ["begin", "apply", "undo", "finish"]
 
 

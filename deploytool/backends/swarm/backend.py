@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploytool.backends.base import (
     Action,
+    Amount,
     AuditEntry,
+    Capacity,
     Change,
+    Executed,
     Job,
     Lease,
     LogLine,
@@ -21,7 +24,17 @@ from deploytool.backends.base import (
     Status,
     Task,
 )
-from deploytool.backends.swarm import audit, history, jobs, labels, lease, watch
+from deploytool.backends.swarm import (
+    audit,
+    capacity,
+    execute,
+    history,
+    jobs,
+    labels,
+    lease,
+    measure,
+    watch,
+)
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
@@ -31,12 +44,13 @@ from deploytool.backends.swarm.plan import (
     Target,
     complete_job,
     make_plan,
+    per_node,
     replicas,
 )
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
 from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, Service
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -75,10 +89,15 @@ class Swarm:
             self._create_network(swarm.new_networks[0])
             del swarm.new_networks[0]
 
-    def apply(self, plan: Plan, release: Release) -> None:
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         self.prepare(plan)
         swarm: SwarmPlan = plan.payload
-        changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        changing = [
+            target
+            for target in swarm.targets
+            if target.action in (Action.CREATE, Action.UPDATE)
+            and (services is None or target.service in services)
+        ]
         _side_by_side(lambda target: self._apply(target, release), changing)
 
     def _create_network(self, network: Json) -> None:
@@ -159,6 +178,40 @@ class Swarm:
             raise not_deployed(app)
         chosen = {s["ID"]: short for short, s in self._choose(app, live, services).items()}
         return read_logs(self.client, chosen, follow=follow, tail=tail, since=since)
+
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        with ThreadPoolExecutor(max_workers=5) as pool:
+            measuring = pool.submit(measure.measure, self.client)
+            asked = pool.submit(self.client.nodes)
+            tasks = self.client.tasks(**{"desired-state": ["running", "ready"]})
+            live = self._services(app)
+            here = str((self.client.info().get("Swarm") or {}).get("NodeID", ""))
+            uses = measuring.result()
+            nodes = capacity.read_nodes(asked.result(), tasks)
+        placed = per_node(tasks)
+        ids = {name.removeprefix(f"{app}_"): service["ID"] for name, service in live.items()}
+        return capacity.describe(
+            nodes,
+            services,
+            {name: placed.get(service_id, {}) for name, service_id in ids.items()},
+            measure.by_service(uses, app),
+            {here: sum((use for _, use in uses), Amount())},
+        )
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        return execute.execute(self.client, self._one(app, service), service, command)
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        live = self._one(app, service)
+        return execute.attach_command(self.client, live, service, command, terminal=terminal)
+
+    def _one(self, app: str, service: str) -> Json:
+        live = self._services(app)
+        if not live:
+            raise not_deployed(app)
+        return self._choose(app, live, [service])[service]
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         def change(spec: Json, service: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Mapping
+from getpass import GetPassWarning
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -592,6 +594,29 @@ def test_a_terminal_is_asked_without_echo(
     assert VALUE not in "".join(capsys.readouterr())
     assert asked == ["Value of TOKEN, which is not shown: "]
     assert cluster.values == {"items_TOKEN.1": VALUE.encode()}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(EOFError(), "secret_invalid"), (GetPassWarning("echo"), "usage")]
+)
+def test_a_terminal_that_gives_nothing_or_would_show_it(
+    failure: Exception,
+    code: str,
+    cluster: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: str) -> str:
+        if isinstance(failure, GetPassWarning):
+            warnings.warn(failure, stacklevel=1)
+        raise failure
+
+    monkeypatch.setattr("getpass.getpass", fail)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    asked = secrets.request(["TOKEN"], None, None)
+    with pytest.raises(UsageError) as caught:
+        Swarm(cluster).set_secrets("items", secrets.read(asked, can_ask=True))
+    assert caught.value.code == code
+    assert cluster.values == {}
 
 
 def test_a_script_on_a_terminal_is_not_asked(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from deploytool import secrets
 from deploytool.__main__ import run
-from deploytool.backends.base import Action, Outcome, Plan
+from deploytool.backends.base import Action, Job, Outcome, Plan
 from deploytool.backends.swarm import history, labels
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
@@ -257,6 +257,37 @@ def test_going_back_takes_the_old_values() -> None:
     assert mounted(made) == {"TOKEN": "items_TOKEN.1"}
     assert back.secrets == first.secrets
     assert back.number == 3
+
+
+def test_a_release_step_reads_what_its_release_reads() -> None:
+    made = engine()
+    put(made, "TOKEN", "one")
+    files = {"a.yml": b"a: 1"}
+    spec = app(service(secrets=["TOKEN"], files={"/a.yml": "a.yml"}), files=digests(files))
+    swarm = Swarm(made)
+    found = swarm.plan(spec, images(spec), files=files)
+    swarm.prepare(found)
+    put(made, "TOKEN", "two")
+    done = release(spec, 1, secrets=found.secrets)
+    job = Job(name="release-v1", release=done, service="web", command=("true",))
+    swarm.start_job(job)
+    container = made.service("items_release-v1")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    (secret,), (config,) = container["Secrets"], container["Configs"]
+    assert secret["SecretName"] == "items_TOKEN.1"
+    assert {secret["SecretID"], config["ConfigID"]} == {
+        made.secrets()[0]["ID"],
+        made.configs(label=labels.FILE)[0]["ID"],
+    }
+
+
+def test_a_task_of_a_release_whose_secret_is_gone_is_not_started() -> None:
+    made = engine()
+    done = release(using("TOKEN"), 1, secrets={"TOKEN": "items_TOKEN.1"})
+    job = Job(name="run-1", release=done, service="web", command=("true",))
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).start_job(job)
+    assert caught.value.code == "secret_gone"
+    assert made.services() == []
 
 
 def test_going_back_to_what_is_gone_is_told() -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 from deploytool.backends.base import (
     Action,
+    AuditEntry,
     Change,
+    Job,
+    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -21,14 +24,20 @@ from deploytool.backends.base import (
     Status,
     Task,
 )
+from deploytool.backends.swarm import audit, garbage, history, jobs, labels, lease, watch
 from deploytool.backends.swarm import files as config_files
-from deploytool.backends.swarm import garbage, history, labels, watch
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
-from deploytool.backends.swarm.plan import SwarmPlan, Target, make_plan, replicas
+from deploytool.backends.swarm.plan import (
+    SwarmPlan,
+    Target,
+    complete_job,
+    make_plan,
+    replicas,
+)
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
 from deploytool.errors import DeploytoolError, UsageError
@@ -56,6 +65,9 @@ class Swarm:
     def begin(self, release: Release) -> Release:
         return history.begin(self.client, release)
 
+    def stepped(self, release: Release) -> None:
+        history.stepped(self.client, release)
+
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         history.finish(self.client, release, outcome, seconds)
         with suppress(DeploytoolError):
@@ -71,11 +83,17 @@ class Swarm:
     ) -> Plan:
         return make_plan(self.client, spec, images, files=files, secrets=secrets)
 
-    def apply(self, plan: Plan, release: Release) -> None:
+    def prepare(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
-        for network in swarm.new_networks:
-            self._create_network(network)
+        while swarm.new_networks:
+            self._create_network(swarm.new_networks[0])
+            del swarm.new_networks[0]
         config_files.create(self.client, swarm.new_configs, swarm.specs)
+        swarm.new_configs.clear()
+
+    def apply(self, plan: Plan, release: Release) -> None:
+        self.prepare(plan)
+        swarm: SwarmPlan = plan.payload
         changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
         _side_by_side(lambda target: self._apply(target, release), changing)
 
@@ -211,6 +229,39 @@ class Swarm:
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         return destroy(self.client, app, volumes=volumes)
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        return lease.lock(self.client, app, by, purpose)
+
+    def renew(self, lease_: Lease) -> None:
+        lease.renew(self.client, lease_)
+
+    def unlock(self, lease_: Lease) -> None:
+        lease.unlock(self.client, lease_)
+
+    def holder(self, app: str) -> Lease | None:
+        return lease.holder(self.client, app)
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        audit.note(self.client, app, entry)
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        return audit.entries(self.client, app)
+
+    def start_job(self, job: Job) -> None:
+        jobs.start(self.client, complete_job(self.client, job))
+
+    def look_at_job(self, job: Job) -> Task | None:
+        return jobs.look(self.client, job)
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        return jobs.output(self.client, job, follow=follow)
+
+    def remove_job(self, job: Job) -> None:
+        jobs.remove(self.client, job)
+
+    def jobs(self, app: str) -> list[str]:
+        return jobs.names(self.client, app)
 
     def _services(self, app: str) -> dict[str, Json]:
         """The app's own services by full name."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from deploytool.backends.base import Action, Change, FieldChange, Plan, Task
+from deploytool.backends.base import Action, Change, FieldChange, Job, Plan, Task
 from deploytool.backends.swarm import capacity, labels
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
@@ -17,6 +17,7 @@ from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
+from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image
 
@@ -158,8 +159,7 @@ def plan_from(
     live = snapshot.of_app(app.name)
     _check_ownership(app.name, live.values())
     secrets = versioned.choose(app, snapshot.secrets, pins)
-    secret_ids = {secret["Spec"]["Name"]: secret["ID"] for secret in snapshot.secrets}
-    config_ids = {config["Spec"]["Name"]: config["ID"] for config in snapshot.configs}
+    secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
@@ -241,6 +241,23 @@ def _complete(
             config["ConfigID"] = config_ids[config["ConfigName"]]
     if not start_interval and "Healthcheck" in container:
         del container["Healthcheck"]["StartInterval"]
+
+
+def complete_job(client: Client, job: Job) -> Json:
+    """The specification of a job, with what only this cluster knows."""
+    app, pins = job.release.spec, job.release.secrets
+    secrets = client.secrets() if any(service.secrets for service in app.services) else []
+    own = f"{labels.STACK}={app.name}"
+    configs = client.configs(label=[own, labels.FILE]) if app.files else []
+    config_files.missing(app, {}, configs)
+    spec = job_spec(job, versioned.choose(app, secrets, pins))
+    _complete(spec, _ids(secrets), _ids(configs), start_interval=True)
+    return spec
+
+
+def _ids(things: Iterable[Json]) -> dict[str, str]:
+    """Names of secrets or configs → ids."""
+    return {thing["Spec"]["Name"]: thing["ID"] for thing in things}
 
 
 def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:

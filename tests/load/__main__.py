@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.load.generator import Generator
 from tests.load.result import Result
@@ -40,9 +41,10 @@ def mix(text: str) -> dict[str, float]:
 
 
 async def from_shell(given: argparse.Namespace) -> Result:
-    chosen = {"mix": mix(given.mix)} if given.mix else {}
-    names = set(vars(given)) - {"mix", "samples"}
-    generator = Generator(Settings(**{name: getattr(given, name) for name in names}, **chosen))
+    chosen: dict[str, Any] = {k: v for k, v in vars(given).items() if k not in ("mix", "samples")}
+    if given.mix:
+        chosen["mix"] = mix(given.mix)
+    generator = Generator(Settings(**chosen))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, generator.stop)
     return await generator.run()

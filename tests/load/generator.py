@@ -243,4 +243,3 @@ class Generator:
             taken = self.now() - sent
             self.echoes.append((sent, taken * 1000))
             await asyncio.sleep(max(0.0, self.settings.echo - taken))
-

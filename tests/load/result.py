@@ -118,8 +118,9 @@ class Result:
         """All of it, for `read`."""
         return {
             "seconds": self.seconds,
-            "samples": [[round(s.at, 4), s.kind, round(s.milliseconds, 2), s.reason]
-                        for s in self.samples],
+            "samples": [
+                [round(s.at, 4), s.kind, round(s.milliseconds, 2), s.reason] for s in self.samples
+            ],
             "echoes": [[round(at, 3), round(taken, 2)] for at, taken in self.echoes],
             "closes": dict(self.closes),
             "lag": self.lag,

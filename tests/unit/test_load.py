@@ -113,8 +113,8 @@ class Server:
 
 
 async def generate(port: int, **settings: Any) -> Result:
-    given = {"rate": 50, "seconds": 0.2, "websockets": 0, "timeout": 0.3} | settings
-    plain = {"slow_seconds": 0.05, "stream_seconds": 0.05}
+    given: dict[str, Any] = {"rate": 50, "seconds": 0.2, "websockets": 0, "timeout": 0.3} | settings
+    plain: dict[str, Any] = {"slow_seconds": 0.05, "stream_seconds": 0.05}
     return await Generator(Settings(LOCAL, port=port, **(plain | given))).run()
 
 
@@ -193,8 +193,7 @@ async def drop(websocket: ServerConnection) -> None:
 
 
 async def ignore(websocket: ServerConnection) -> None:
-    await websocket.recv()
-    await asyncio.sleep(30)
+    await websocket.wait_closed()
 
 
 async def with_websockets(talk: Talk, *, refuse: bool = False) -> Result:
@@ -209,7 +208,9 @@ async def with_websockets(talk: Talk, *, refuse: bool = False) -> Result:
 
 def websockets_of(talk: Talk, *, refuse: bool = False) -> tuple[Result, set[str]]:
     result = asyncio.run(with_websockets(talk, refuse=refuse))
-    return result, {sample.reason for sample in result.of("websocket")}
+    # A session that the end of the load ends is fine whatever would have come.
+    first = [sample for sample in result.of("websocket") if sample.at < 0.3]
+    return result, {sample.reason for sample in first}
 
 
 def test_websockets_that_work() -> None:
@@ -228,7 +229,8 @@ def test_websockets_closed_by_a_server_that_restarts() -> None:
 def test_websockets_dropped_without_a_word() -> None:
     result, reasons = websockets_of(drop)
     assert reasons == {"dropped"}
-    assert (len(result.of("websocket")) > 3, result.closes) == (True, {})
+    assert len(result.of("websocket")) > 3
+    assert result.closes == {}
 
 
 def test_websockets_refused_and_ignored() -> None:
@@ -332,7 +334,7 @@ def test_it_stops_by_itself() -> None:
 def test_it_ends_when_its_parent_is_killed() -> None:
     code = (
         "import time; from tests.load import Load;"
-        f"load = Load({LOCAL!r}, port={unused_port()}, seconds=600).start();"
+        f"load = Load({LOCAL!r}, port={unused_port()}, seconds=600, websockets=0).start();"
         "print(load._process.pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen(

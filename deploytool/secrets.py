@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +130,20 @@ def _unreadable(source: str, reason: str) -> UsageError:
 def _typed(name: str, can_ask: bool) -> bytes:
     if not sys.stdin.isatty():
         return sys.stdin.buffer.read()
-    if not can_ask:
-        raise UsageError(
-            "The value is read from standard input, and nothing is piped into it",
-            code="usage",
-            hint=PIPE,
-        )
-    from getpass import getpass
+    if can_ask:
+        from getpass import GetPassWarning, getpass
 
-    return getpass(f"Value of {name}, which is not shown: ").encode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            try:
+                typed = getpass(f"Value of {name}, which is not shown: ")
+                return typed.encode("utf-8", "surrogateescape")
+            except EOFError:
+                return b""
+            except GetPassWarning:
+                pass  # it would be shown
+    raise UsageError(
+        "The value is read from standard input, and nothing is piped into it",
+        code="usage",
+        hint=PIPE,
+    )

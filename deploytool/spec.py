@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 
@@ -295,6 +296,8 @@ class Service(Model):
     """Labels of the service on the cluster, for example for the proxy's middlewares."""
     networks: tuple[Line, ...] = ()
     """Further networks of the cluster, which must exist."""
+    depends_on: tuple[Name, ...] = ()
+    """Services of the app that a deploy has to be done with before it changes this one."""
     healthcheck: HealthCheck | None = None
     restart: Restart = Restart()
     update: Update = Update()
@@ -470,9 +473,12 @@ class AppSpec(Model):
     def _check(self) -> Self:
         if unread := {path for s in self.services for path in s.files.values()} - self.files.keys():
             raise ValueError(f"nothing is known of the file {min(unread)}")
+        if self.release is not None:
+            self._check_step(self.release)
         published = [(p.protocol, p.port) for s in self.services for p in s.publish]
         if twice := [port for _, port in published if published.count((_, port)) > 1]:
             raise ValueError(f"port {twice[0]} is published twice")
+        self._check_order()
         for service in self.services:
             if needs_entrypoint(service) and self.entrypoint is None:
                 raise ValueError(
@@ -485,6 +491,31 @@ class AppSpec(Model):
                     "set its command too"
                 )
         return self
+
+    def _check_step(self, step: ReleaseStep) -> None:
+        names = [service.name for service in self.services]
+        if step.service is not None and step.service not in names:
+            raise ValueError(f"release.service names no service: there are {', '.join(names)}")
+        if not self.step_service:
+            raise ValueError("release needs a service of the app's own image: set release.service")
+
+    def _check_order(self) -> None:
+        names = {service.name for service in self.services}
+        for service in self.services:
+            if unknown := sorted(set(service.depends_on) - names):
+                raise ValueError(
+                    f"services.{service.name}.depends_on names {unknown[0]}, which is no service: "
+                    f"there are {', '.join(sorted(names))}"
+                )
+        try:
+            self.order().prepare()
+        except CycleError as error:
+            circle = " → ".join(reversed(error.args[1]))
+            raise ValueError(f"depends_on goes round in a circle: {circle}") from None
+
+    def order(self) -> TopologicalSorter[str]:
+        """The services by `depends_on`: none is ready before those that it depends on are done."""
+        return TopologicalSorter({service.name: service.depends_on for service in self.services})
 
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
@@ -507,6 +538,15 @@ class AppSpec(Model):
             s.name: (f"{'' if s.name in bare else f'{s.name}.'}{self.name}.localhost",)
             for s in mains
         }
+
+    @property
+    def step_service(self) -> str:
+        """The service that a release step borrows from; empty where none is of the app's image."""
+        if self.release is not None and self.release.service:
+            return self.release.service
+        own = [s for s in self.services if s.image is None]
+        with_port = [s.name for s in own if s.port is not None]
+        return next(iter((*with_port, *(s.name for s in own))), "")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy that works out anew what is kept with the original."""

@@ -147,7 +147,7 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
 def maximal_app() -> AppSpec:
     """An app in which every key is set, with a worker and a service of a ready image beside."""
     return app(
-        maximal_service(),
+        maximal_service(depends_on=["worker", "cache"]),
         worker(healthcheck={"command": ["python", "-c", "print('$HOME')"]}, replicas=0),
         Service(name="cache", image="redis:8", command=(), read_only=False),
         environment="production",

@@ -8,16 +8,19 @@ import typer
 
 from deploytool import __version__
 from deploytool.cli import (
+    capacity,
     cluster,
     config,
     deploy,
     image,
     init,
     lint,
+    lock,
     operate,
     proxy,
     releases,
     render,
+    run,
     secrets,
     status,
 )
@@ -58,6 +61,9 @@ for module in (
     status,
     releases,
     operate,
+    run,
+    lock,
+    capacity,
     secrets,
     cluster,
     proxy,

@@ -170,7 +170,8 @@ def example_image(
 ) -> str:
     """The example of this repository, built and pushed by deploytool once."""
     project = make_project(tmp_path_factory.mktemp("example"), "example", lab, lab_env)
-    return str(project.ok("build", "--push")["reference"])
+    with locked("example"):  # two builds at once would give one tag two digests
+        return str(project.ok("build", "--push")["reference"])
 
 
 PROXY = f"proxy-{number()}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Mapping
+from getpass import GetPassWarning
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from deploytool import secrets
 from deploytool.__main__ import run
-from deploytool.backends.base import Action, Outcome, Plan
+from deploytool.backends.base import Action, Job, Outcome, Plan
 from deploytool.backends.swarm import history, labels
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
@@ -255,6 +257,37 @@ def test_going_back_takes_the_old_values() -> None:
     assert mounted(made) == {"TOKEN": "items_TOKEN.1"}
     assert back.secrets == first.secrets
     assert back.number == 3
+
+
+def test_a_release_step_reads_what_its_release_reads() -> None:
+    made = engine()
+    put(made, "TOKEN", "one")
+    files = {"a.yml": b"a: 1"}
+    spec = app(service(secrets=["TOKEN"], files={"/a.yml": "a.yml"}), files=digests(files))
+    swarm = Swarm(made)
+    found = swarm.plan(spec, images(spec), files=files)
+    swarm.prepare(found)
+    put(made, "TOKEN", "two")
+    done = release(spec, 1, secrets=found.secrets)
+    job = Job(name="release-v1", release=done, service="web", command=("true",))
+    swarm.start_job(job)
+    container = made.service("items_release-v1")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    (secret,), (config,) = container["Secrets"], container["Configs"]
+    assert secret["SecretName"] == "items_TOKEN.1"
+    assert {secret["SecretID"], config["ConfigID"]} == {
+        made.secrets()[0]["ID"],
+        made.configs(label=labels.FILE)[0]["ID"],
+    }
+
+
+def test_a_task_of_a_release_whose_secret_is_gone_is_not_started() -> None:
+    made = engine()
+    done = release(using("TOKEN"), 1, secrets={"TOKEN": "items_TOKEN.1"})
+    job = Job(name="run-1", release=done, service="web", command=("true",))
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).start_job(job)
+    assert caught.value.code == "secret_gone"
+    assert made.services() == []
 
 
 def test_going_back_to_what_is_gone_is_told() -> None:
@@ -592,6 +625,29 @@ def test_a_terminal_is_asked_without_echo(
     assert VALUE not in "".join(capsys.readouterr())
     assert asked == ["Value of TOKEN, which is not shown: "]
     assert cluster.values == {"items_TOKEN.1": VALUE.encode()}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(EOFError(), "secret_invalid"), (GetPassWarning("echo"), "usage")]
+)
+def test_a_terminal_that_gives_nothing_or_would_show_it(
+    failure: Exception,
+    code: str,
+    cluster: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: str) -> str:
+        if isinstance(failure, GetPassWarning):
+            warnings.warn(failure, stacklevel=1)
+        raise failure
+
+    monkeypatch.setattr("getpass.getpass", fail)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    asked = secrets.request(["TOKEN"], None, None)
+    with pytest.raises(UsageError) as caught:
+        Swarm(cluster).set_secrets("items", secrets.read(asked, can_ask=True))
+    assert caught.value.code == code
+    assert cluster.values == {}
 
 
 def test_a_script_on_a_terminal_is_not_asked(

@@ -40,14 +40,16 @@ def service_spec(
     secrets: Mapping[str, str] | None = None,
 ) -> Json:
     """The complete specification of one service, every list sorted. `secrets` names the versions
-    of secrets that the cluster has."""
+    that it reads; those of the release where there is one."""
+    if secrets is None:
+        secrets = release.secrets if release else {}
     return {
         "Name": service_name(app.name, service.name),
         "Labels": service_labels(app, service)
         | {labels.IMAGE: image.tag}
         | ({labels.RELEASE: release.id} if release else {}),
         "TaskTemplate": {
-            "ContainerSpec": _container(app, service, image, release, secrets or {}),
+            "ContainerSpec": _container(app, service, image, release, secrets),
             "LogDriver": {
                 "Name": "json-file",
                 "Options": logging_options(service),

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from deploytool.backends.swarm import compile as swarm
 from deploytool.config import load
 from deploytool.render.stack import render
-from deploytool.spec import AppSpec
+from deploytool.spec import AppSpec, ProxySettings
 from tests import parity
 from tests.builders import images, maximal_app, proxy
 from tests.strategies import apps, quick
@@ -78,6 +78,16 @@ def test_every_key_is_read_as_it_is_deployed(tmp_path: Path) -> None:
 
 def test_the_proxy_is_read_as_it_is_deployed(tmp_path: Path) -> None:
     agrees(proxy(), tmp_path)
+    settings = ProxySettings.model_validate(
+        {
+            "email": "ops@example.com",
+            "dns_provider": "cloudflare",
+            "dns_secrets": ["CF_DNS_API_TOKEN"],
+            "certificates": ["example.com"],
+            "trusted_proxies": ["192.0.2.0/24"],
+        }
+    )
+    agrees(proxy(settings), tmp_path)
 
 
 @quick

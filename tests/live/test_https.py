@@ -24,7 +24,7 @@ import pytest
 from tests.lab import Lab
 from tests.lab.acme import SHORT, Pebble
 from tests.lab.cache import locked
-from tests.live.conftest import PROXY, Project, make_project
+from tests.live.conftest import LIMIT, PROXY, Project, make_project
 
 pytestmark = pytest.mark.xdist_group("https")
 """All by one process: they change the proxy that others use, and keep it to themselves."""
@@ -193,11 +193,24 @@ def by_http(operator: Project, pebble: Pebble) -> Project:
 
 
 @pytest.fixture(scope="module")
+def apps(by_http: Project) -> Iterator[list[Project]]:
+    """What is deployed, removed side by side."""
+    made: list[Project] = []
+    yield made
+    for removal in [app.start("destroy", "--yes") for app in made]:
+        removal.communicate(timeout=LIMIT)
+
+
+@pytest.fixture(scope="module")
 def shop(
-    by_http: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Project]:
+    by_http: Project,
+    apps: list[Project],
+    pebble: Pebble,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
     """An app with one service at a domain and another below a path of it."""
     made = make_project(tmp_path_factory.mktemp("shop"), "shop", by_http.lab, by_http.env)
+    apps.append(made)
     source = made.folder / "app" / "main.py"
     source.write_text(source.read_text() + WHO)
     web = made.services["web"] | {"replicas": 1}
@@ -207,14 +220,19 @@ def shop(
     }
     settings(made, pebble)
     made.ok("deploy")
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
 @pytest.fixture(scope="module")
-def blog(shop: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def blog(
+    shop: Project,
+    apps: list[Project],
+    pebble: Pebble,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
     """Another app, at a domain of its own and below a path of the first one's."""
     made = make_project(tmp_path_factory.mktemp("blog"), "blog", shop.lab, shop.env)
+    apps.append(made)
     web = shop.services["web"]
     made.services = {
         "web": web | {"domains": [BLOG]},
@@ -224,8 +242,7 @@ def blog(shop: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
     settings(made, pebble)
     image = shop.ok("status")["services"][0]["image"]
     made.ok("deploy", "--image", image)
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -406,17 +423,18 @@ def before(
 def wild(
     before: Before,
     shop: Project,
+    apps: list[Project],
     pebble: Pebble,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Project]:
+) -> Project:
     """An app at all names below one."""
     made = make_project(tmp_path_factory.mktemp("wild"), "wild", shop.lab, shop.env)
+    apps.append(made)
     web = shop.services["web"]
     made.services = {"web": web | {"domains": [WILD]}, "one": web | {"domains": [ONE]}}
     dns_settings(made, pebble)
     made.ok("deploy", "--image", shop.ok("status")["services"][0]["image"])
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
 def test_certificates_outlive_the_proxy(before: Before, visitor: Visitor, pebble: Pebble) -> None:

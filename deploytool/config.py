@@ -157,13 +157,6 @@ class LoadedConfig:
         """The app in the chosen environment. Raises ConfigError, and UsageError where the
         FastAPI app has to be found in the source and is not."""
         config = self.config
-        if config.release is not None:
-            # A migration that is asked for and not run would be worse than none.
-            raise UsageError(
-                "The release step is not there yet: release.command would not be run",
-                code="release_step_unavailable",
-                hint="take [tool.deploytool.release] out, and run its command before the deploy",
-            )
         try:
             return AppSpec(
                 name=config.app,

@@ -387,6 +387,8 @@ class AppSpec(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.release is not None:
+            self._check_step(self.release)
         published = [(p.protocol, p.port) for s in self.services for p in s.publish]
         if twice := [port for _, port in published if published.count((_, port)) > 1]:
             raise ValueError(f"port {twice[0]} is published twice")
@@ -422,6 +424,13 @@ class AppSpec(Model):
         """The services by `depends_on`: none is ready before those that it depends on are done."""
         return TopologicalSorter({service.name: service.depends_on for service in self.services})
 
+    def _check_step(self, step: ReleaseStep) -> None:
+        names = [service.name for service in self.services]
+        if step.service is not None and step.service not in names:
+            raise ValueError(f"release.service names no service: there are {', '.join(names)}")
+        if not self.step_service:
+            raise ValueError("release needs a service of the app's own image: set release.service")
+
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
         return service.domains or self.default_hosts.get(service.name, ())
@@ -438,6 +447,15 @@ class AppSpec(Model):
             s.name: (f"{'' if s.name in bare else f'{s.name}.'}{self.name}.localhost",)
             for s in mains
         }
+
+    @property
+    def step_service(self) -> str:
+        """The service that a release step borrows from; empty where none is of the app's image."""
+        if self.release is not None and self.release.service:
+            return self.release.service
+        own = [s for s in self.services if s.image is None]
+        with_port = [s.name for s in own if s.port is not None]
+        return next(iter((*with_port, *(s.name for s in own))), "")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy that works out anew what is kept with the original."""

@@ -18,7 +18,6 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "release": "every command that needs the app refuses it, as nothing would run it.",
     "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
     "stop yet.",
     "nomad": "accepted, but no command works with Nomad yet.",

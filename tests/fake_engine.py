@@ -165,7 +165,16 @@ class FakeEngine(Client):
 
     def configs(self, **filters: str | list[str]) -> list[Json]:
         self._meet("configs")
-        return [c for c in self._configs if _has(c["Spec"]["Labels"], filters)]
+        named = filters.get("name", "")
+        return [
+            c
+            for c in self._configs
+            if _has(c["Spec"]["Labels"], filters) and str(named) in c["Spec"]["Name"]
+        ]
+
+    def config(self, config_id: str) -> Json | None:
+        self._meet("config")
+        return next((c for c in self._configs if c["ID"] == config_id), None)
 
     def resolve(self, reference: str) -> Image:
         self._meet("resolve")
@@ -274,17 +283,30 @@ class FakeEngine(Client):
         config_id = self._id("config")
         text = base64.b64encode(data).decode()
         spec = {"Name": name, "Labels": {k: str(v) for k, v in labels.items()}, "Data": text}
-        self._configs.append({"ID": config_id, "Version": {"Index": 1}, "Spec": spec})
+        now = self.engine_info["SystemTime"]
+        times = {"CreatedAt": now, "UpdatedAt": now}
+        self._configs.append({"ID": config_id, "Version": {"Index": 1}, "Spec": spec} | times)
         return config_id
 
     def label_config(self, config: Json, labels: dict[str, str]) -> None:
         self._meet("label_config", config["Spec"]["Name"])
         spec = config["Spec"] | {"Labels": config["Spec"]["Labels"] | labels}
-        labelled = config | {"Spec": spec, "Version": {"Index": config["Version"]["Index"] + 1}}
+        found = self.config(config["ID"])
+        if found is None:
+            raise EngineError(f"config {config['ID']} not found", code="engine_refused")
+        if found["Version"] != config["Version"]:
+            raise PlanError("Somebody else changed it", code="changed_meanwhile")
+        labelled = config | {
+            "Spec": spec,
+            "Version": {"Index": config["Version"]["Index"] + 1},
+            "UpdatedAt": self.engine_info["SystemTime"],
+        }
         self._configs = [labelled if c["ID"] == config["ID"] else c for c in self._configs]
 
     def remove_config(self, config_id: str) -> None:
         self._meet("remove_config", config_id)
+        if self.config(config_id) is None:
+            raise EngineError(f"config {config_id} not found", code="engine_refused")
         self._configs = [c for c in self._configs if c["ID"] != config_id]
 
     # What tests do to it

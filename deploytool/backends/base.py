@@ -172,6 +172,46 @@ class Record(Model):
     release: Release
     outcome: Outcome
     seconds: float | None = None
+    stepped: bool = False
+    """Whether its release step has run to its end."""
+
+
+class Lease(Model):
+    """Who may change an app at the moment."""
+
+    app: str
+    by: str
+    purpose: str
+    """What for: "deploy", "rollback", "scale"."""
+    since: datetime
+    left: float
+    """Seconds until it expires, unless it is renewed; 0 for one that has expired."""
+    handle: str = Field(default="", exclude=True)
+    """The backend's own name for it."""
+
+
+class AuditEntry(Model):
+    """Something that somebody did to an app."""
+
+    at: datetime
+    by: str
+    action: str
+    """"deploy", "scale web=6", "secrets set TOKEN", …"""
+    release: str = ""
+    outcome: str = ""
+    seconds: float | None = None
+    commit: str | None = None
+
+
+class Job(Model):
+    """A command that runs once, beside the replicas, in a container like those of a service."""
+
+    name: str
+    """Names it on the cluster: the same name is the same job."""
+    release: Release
+    service: str
+    """The service whose image, environment, secrets, networks and reservations it gets."""
+    command: tuple[str, ...]
 
 
 class LogLine(Model):
@@ -279,8 +319,14 @@ class Backend(Protocol):
         """Remember that a release is being rolled out; it gets its number here. An unfinished
         release of the same content is taken up again."""
 
+    def stepped(self, release: Release) -> None:
+        """Remember that the release step has run to its end."""
+
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         """Remember how it ended, and forget what is too old to go back to."""
+
+    def prepare(self, plan: Plan) -> None:
+        """Create what services and jobs of the plan need: networks."""
 
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         """Ask the cluster for every change of the plan but the removals; of services, for those
@@ -335,3 +381,37 @@ class Backend(Protocol):
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         """Remove everything of the app; the names of what was removed."""
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        """Become the one who may change an app, in place of a holder whose lease has expired.
+        Raises Locked, with the holder, where somebody else is."""
+
+    def renew(self, lease: Lease) -> None:
+        """Hold on to it. Raises Locked where somebody else has taken it."""
+
+    def unlock(self, lease: Lease) -> None:
+        """Give it back; no failure where it is gone."""
+
+    def holder(self, app: str) -> Lease | None:
+        """Who holds it, expired or not."""
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        """Remember something that was done and is no release."""
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        """What `note` was told, oldest first."""
+
+    def start_job(self, job: Job) -> None:
+        """Start it once; one of the same name that was started before is left as it is."""
+
+    def look_at_job(self, job: Job) -> Task | None:
+        """The job's task; None while the cluster has made none."""
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        """What it printed, from the start, line by line; `follow` goes on while it runs."""
+
+    def remove_job(self, job: Job) -> None:
+        """Remove it, running or not."""
+
+    def jobs(self, app: str) -> list[str]:
+        """Names of the app's jobs that the cluster has, ended ones too."""

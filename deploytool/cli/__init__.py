@@ -15,10 +15,12 @@ from deploytool.cli import (
     image,
     init,
     lint,
+    lock,
     operate,
     proxy,
     releases,
     render,
+    run,
     status,
 )
 
@@ -59,6 +61,8 @@ for module in (
     releases,
     operate,
     capacity,
+    run,
+    lock,
     cluster,
     proxy,
 ):

@@ -25,10 +25,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Start the proxy, or bring it to what the configuration says."""
         from deploytool.backends import open_backend
-        from deploytool.cli.deploy import confirm_plan
-        from deploytool.cli.views import rollout_view
-        from deploytool.proxy import app_spec
-        from deploytool.rollout import new_release, resolve_images, roll_out
+        from deploytool.cli.deploy import confirm_plan, roll_out_shown
+        from deploytool.cli.lock import holding
+        from deploytool.proxy import NAME, app_spec
+        from deploytool.rollout import new_release, resolve_images
 
         limit = duration("--timeout", timeout)
         config = settings(session)
@@ -37,12 +37,11 @@ def register(app: typer.Typer) -> None:
         spec = app_spec(config.proxy)
         backend = open_backend(config)
         images = resolve_images(backend, spec, None)
-        plan = backend.plan(spec, images)
-        confirm_plan(session, plan, "Start this proxy?")
-        with rollout_view(session.output) as report:
-            result = roll_out(
-                backend, plan, new_release(spec, images), timeout=limit, report=report
-            )
+        with holding(session, backend, "proxy up", limit, app=NAME) as guard:
+            plan = backend.plan(spec, images)
+            confirm_plan(session, plan, "Start this proxy?")
+            release = new_release(spec, images)
+            result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
         data = {
             "changed": result.release is not None,
             "image": images["traefik"].reference,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ import pytest
 from deploytool import rollout
 from deploytool.backends.base import (
     Action,
+    AuditEntry,
     Capacity,
     Change,
     Executed,
+    Job,
+    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -74,12 +78,18 @@ class Scripted:
         failures: Sequence[Task] = (),
         history: Sequence[Record] = (),
         raises: Mapping[str, BaseException] | None = None,
+        job: Sequence[Task | None] = (),
+        left_jobs: Sequence[str] = (),
     ) -> None:
         self.looks = list(looks)
         self.back = list(back)
         self.failed = list(failures)
         self.history = list(history)
         self.raises = dict(raises or {})
+        self.job = list(job)
+        self.left_jobs = list(left_jobs)
+        self.printed: list[str] = []
+        self.started: list[Job] = []
         self.calls: list[str] = []
         self.turns: list[list[str]] = []
         """The services of each `apply`."""
@@ -98,11 +108,18 @@ class Scripted:
         return self.history
 
     def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
-        raise NotImplementedError
+        self._call("plan")
+        return a_plan()
 
     def begin(self, release: Release) -> Release:
         self._call("begin")
         return release.model_copy(update={"number": 7})
+
+    def stepped(self, release: Release) -> None:
+        self._call("stepped")
+
+    def prepare(self, plan: Plan) -> None:
+        self._call("prepare")
 
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         assert seconds >= 0
@@ -110,9 +127,8 @@ class Scripted:
         self._call("finish")
 
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        assert release.id == "v7"
         self.turns.append(sorted(services or ()))
-        self._call("apply")
+        self._call("apply" if release.id == "v7" else f"apply {release.id}")
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         self._call("observe")
@@ -164,6 +180,42 @@ class Scripted:
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         raise NotImplementedError
 
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        raise NotImplementedError
+
+    def renew(self, lease: Lease) -> None:
+        raise NotImplementedError
+
+    def unlock(self, lease: Lease) -> None:
+        raise NotImplementedError
+
+    def holder(self, app: str) -> Lease | None:
+        raise NotImplementedError
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        raise NotImplementedError
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        return [AuditEntry(at=datetime(2026, 1, 2, tzinfo=UTC), by="ann@box", action="scale web=6")]
+
+    def start_job(self, job: Job) -> None:
+        self.started.append(job)
+        self._call("start_job")
+
+    def look_at_job(self, job: Job) -> Task | None:
+        if "look_at_job" in self.raises:
+            raise self.raises["look_at_job"]
+        return self.job.pop(0) if len(self.job) > 1 else self.job[0]
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        return iter(self.printed)
+
+    def remove_job(self, job: Job) -> None:
+        self._call(f"remove_job {job.name}" if job not in self.started else "remove_job")
+
+    def jobs(self, app: str) -> list[str]:
+        return self.left_jobs
+
 
 def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
     spec = keys.pop("spec", app())
@@ -186,7 +238,7 @@ def test_done() -> None:
     backend = Scripted(MOVING, MOVING, DONE)
     seen: list[Sequence[ServiceProgress]] = []
     result = run(backend, report=seen.append)
-    assert backend.calls == ["begin", "apply", *["observe"] * 3, "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", *["observe"] * 3, "clean_up", "finish"]
     assert backend.finished == [Outcome.DONE]
     assert result.release is not None
     assert result.release.id == "v7"
@@ -197,7 +249,7 @@ def test_done() -> None:
 def test_not_waited_for() -> None:
     backend = Scripted(MOVING)
     result = run(backend, wait=False)
-    assert backend.calls == ["begin", "apply", "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", "clean_up", "finish"]
     assert backend.finished == [Outcome.STARTED]
     assert not result.waited
 
@@ -532,7 +584,7 @@ def test_an_error_is_recorded_as_a_failure(step: str) -> None:
 def test_what_was_applied_before_an_error_goes_back() -> None:
     backend = Scripted(DONE, raises={"apply": REFUSED})
     ends(backend, EngineError)
-    assert backend.calls == ["begin", "apply", "undo", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", "undo", "finish"]
 
 
 class Away(Scripted):

@@ -9,9 +9,12 @@ from typing import Any
 from deploytool.backends.base import (
     Action,
     Amount,
+    AuditEntry,
     Capacity,
     Change,
     Executed,
+    Job,
+    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -21,12 +24,29 @@ from deploytool.backends.base import (
     Status,
     Task,
 )
-from deploytool.backends.swarm import capacity, execute, history, labels, measure, watch
+from deploytool.backends.swarm import (
+    audit,
+    capacity,
+    execute,
+    history,
+    jobs,
+    labels,
+    lease,
+    measure,
+    watch,
+)
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
-from deploytool.backends.swarm.plan import SwarmPlan, Target, make_plan, per_node, replicas
+from deploytool.backends.swarm.plan import (
+    SwarmPlan,
+    Target,
+    complete_job,
+    make_plan,
+    per_node,
+    replicas,
+)
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
 from deploytool.errors import UsageError
@@ -54,17 +74,24 @@ class Swarm:
     def begin(self, release: Release) -> Release:
         return history.begin(self.client, release)
 
+    def stepped(self, release: Release) -> None:
+        history.stepped(self.client, release)
+
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         history.finish(self.client, release, outcome, seconds)
 
     def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
         return make_plan(self.client, spec, images)
 
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+    def prepare(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
         while swarm.new_networks:
             self._create_network(swarm.new_networks[0])
             del swarm.new_networks[0]
+
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.prepare(plan)
+        swarm: SwarmPlan = plan.payload
         changing = [
             target
             for target in swarm.targets
@@ -230,6 +257,39 @@ class Swarm:
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         return destroy(self.client, app, volumes=volumes)
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        return lease.lock(self.client, app, by, purpose)
+
+    def renew(self, lease_: Lease) -> None:
+        lease.renew(self.client, lease_)
+
+    def unlock(self, lease_: Lease) -> None:
+        lease.unlock(self.client, lease_)
+
+    def holder(self, app: str) -> Lease | None:
+        return lease.holder(self.client, app)
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        audit.note(self.client, app, entry)
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        return audit.entries(self.client, app)
+
+    def start_job(self, job: Job) -> None:
+        jobs.start(self.client, complete_job(self.client, job))
+
+    def look_at_job(self, job: Job) -> Task | None:
+        return jobs.look(self.client, job)
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        return jobs.output(self.client, job, follow=follow)
+
+    def remove_job(self, job: Job) -> None:
+        jobs.remove(self.client, job)
+
+    def jobs(self, app: str) -> list[str]:
+        return jobs.names(self.client, app)
 
     def _services(self, app: str) -> dict[str, Json]:
         """The app's own services by full name."""

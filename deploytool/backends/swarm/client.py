@@ -237,6 +237,15 @@ class Client:
         return list(self.api.configs(filters=filters))
 
     @translated
+    def config(self, config_id: str) -> Json | None:
+        from docker.errors import NotFound
+
+        try:
+            return dict(self.api.inspect_config(config_id))
+        except NotFound:
+            return None
+
+    @translated
     def create_service(self, spec: Json) -> str:
         """The new service's id."""
         response = self._post("/services/create", spec, self._auth(spec))

@@ -7,6 +7,9 @@ RELEASE = "deploytool.release"
 ROLE = "deploytool.role"
 OUTCOME = "deploytool.outcome"
 SECONDS = "deploytool.seconds"
+STEPPED = "deploytool.stepped"
+JOB_OF = "deploytool.job-of"
+AUDIT = "deploytool.audit"
 
 OF_RELEASE = (IMAGE, RELEASE)
 """Labels that say which release, and so are no change of a service."""

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploytool.backends.base import Action, Amount, Change, FieldChange, Need, Plan, Task
+from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
 from deploytool.backends.swarm import capacity, labels
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
+from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -188,6 +189,14 @@ def _complete(spec: Json, secret_ids: Mapping[str, str], *, start_interval: bool
         secret["SecretID"] = secret_ids[secret["SecretName"]]
     if not start_interval and "Healthcheck" in container:
         del container["Healthcheck"]["StartInterval"]
+
+
+def complete_job(client: Client, job: Job) -> Json:
+    """The specification of a job, with what only this cluster knows."""
+    spec = job_spec(job)
+    if spec["TaskTemplate"]["ContainerSpec"]["Secrets"]:
+        _complete(spec, _secret_ids(job.release.spec, client.secrets()), start_interval=True)
+    return spec
 
 
 def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:

@@ -162,8 +162,7 @@ def roll_out(
     started = time.monotonic()
     records = backend.records(release.spec.name)
     resumed = _unfinished(records, release)
-    rerun = step is not None and step.rerun and release.spec.release is not None
-    if plan.is_empty and resumed is None and not rerun:
+    if plan.is_empty and resumed is None and not _has_step_to_run(records, release, step):
         seconds = settle(backend, plan, timeout=timeout, report=report)
         return Result(None, plan, seconds)
     release = backend.begin(release)
@@ -289,6 +288,14 @@ def _unfinished(records: Sequence[Record], release: Release) -> Record | None:
 def is_same(one: Release, other: Release) -> bool:
     """Whether two releases would run the same."""
     return one.spec == other.spec and one.images == other.images
+
+
+def _has_step_to_run(records: Sequence[Record], release: Release, step: Step | None) -> bool:
+    """Whether the release step alone makes a release: it is another one, or was asked for."""
+    if step is None or release.spec.release is None:
+        return False
+    good = [r.release.spec.release for r in records if r.outcome is Outcome.DONE]
+    return step.rerun or not good or good[-1] != release.spec.release
 
 
 def _last_good(records: Sequence[Record], release: Release) -> Release | None:

@@ -143,6 +143,15 @@ def test_asked_with_nothing_else_to_change(told: Told) -> None:
     assert result.release is not None
 
 
+def test_another_step_alone_makes_a_release(told: Told) -> None:
+    backend = Scripted(DONE, history=[record(Outcome.DONE, 3)], job=[ENDED])
+    assert run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step()).release is not None
+    assert len(backend.started) == 1
+    backend = Scripted(DONE, history=[stepped(outcome=Outcome.DONE)])
+    assert run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step()).release is None
+    assert backend.started == []
+
+
 def test_another_release_runs_its_own(told: Told) -> None:
     other = stepped().model_copy(update={"release": release(app(service(replicas=9)), 3)})
     backend = Scripted(DONE, history=[other], job=[ENDED])

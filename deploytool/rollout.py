@@ -6,6 +6,8 @@
                       │                 next deploy takes it up
                       └─ failed ▶ finish; no replica was touched
 
+Where services depend on one another, apply and watch go by turns.
+
 Nothing here knows which cluster it is.
 """
 
@@ -176,7 +178,7 @@ def roll_out(
         deadline = Deadline.after(timeout)
         turns = _Turns(backend, plan, release)
         turns.begin()
-        watch(backend, plan, deadline, report, guard, turns=turns, wait=wait)
+        watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
         serves = True
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
@@ -366,10 +368,10 @@ def watch(
     plan: Plan,
     deadline: Deadline,
     report: Report,
-    guard: Callable[[], None] = lambda: None,
-    *,
     turns: _Turns | None = None,
+    *,
     wait: bool = True,
+    guard: Callable[[], None] = lambda: None,
 ) -> None:
     """Wait until every service is done; without `wait`, until each had its turn. Raises
     _Unsuccessful when one has failed for good and none is still being rolled back by the cluster,
@@ -553,7 +555,7 @@ def settle(
     """
     started = time.monotonic()
     try:
-        watch(backend, plan, Deadline.after(timeout), report, guard)
+        watch(backend, plan, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
         details = _evidence(backend, plan)
         if failure.timed_out:

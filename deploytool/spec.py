@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -355,13 +355,64 @@ class ProxySettings(Model):
     http_port: Port = 80
     """Port of the proxy for HTTP on its node."""
     https_port: Port = 443
-    """Port of the proxy for HTTPS on its node."""
-    email: Line | None = None
-    """Address that the certificate authority may write to; with it, domains get HTTPS."""
-    acme_directory: Line = "https://acme-v02.api.letsencrypt.org/directory"
+    """Port of the proxy for HTTPS on its node, opened where there are certificates."""
+    email: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """Address that the certificate authority may write to; with it, `domains` get certificates
+    and HTTPS."""
+    acme_directory: Annotated[Line, Field(pattern=r"^https://")] = (
+        "https://acme-v02.api.letsencrypt.org/directory"
+    )
     """Directory of the certificate authority."""
+    acme_ca: SecretName | None = None
+    """Secret of the app `proxy` with the certificate, in PEM, of the authority that vouches for
+    the directory itself; for private ones."""
+    acme_profile: Line | None = None
+    """Kind of certificate to ask for where the authority offers several, for example
+    "shortlived"."""
+    certificate_lifetime: Duration = 90 * 86_400_000
+    """How long the authority's certificates are valid, which decides when they are renewed:
+    set it where that is not 90 days."""
+    dns_provider: Annotated[Line, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    """Prove domains by DNS records instead of HTTP: lego's name of whoever serves your zones, for
+    example "cloudflare". Wildcards need it."""
+    dns_secrets: tuple[EnvName, ...] = ()
+    """The provider's credentials: secrets of the app `proxy`, each named as the provider's
+    variable, which becomes NAME_FILE=/run/secrets/NAME."""
+    dns_resolvers: tuple[Annotated[Line, Field(pattern=r"^[^\s,]+:[0-9]+$")], ...] = ()
+    """Name servers, as "address:port", that find your zones; by default the container's."""
+    dns_check: bool = True
+    """Whether the zone's own name servers are asked for the record before the authority is;
+    turn it off where the proxy cannot reach them."""
+    hsts: Duration | None = None
+    """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
+    back."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(lambda v: str(_network(v)))], ...] = ()
+    """Addresses of load balancers in front of the proxy, for example "192.0.2.0/24": the only ones
+    whose forwarded headers the proxy believes."""
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the proxy, for example a DNS provider's settings. Never secrets:
+    those are `dns_secrets`."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.http_port == self.https_port:
+            raise ValueError("http_port and https_port cannot be the same")
+        if self.certificate_lifetime < 3_600_000:
+            raise ValueError("certificate_lifetime has to be at least 1h")
+        for key in ("acme_ca", "acme_profile", "dns_provider"):
+            if getattr(self, key) and self.email is None:
+                raise ValueError(f"{key} means nothing without email, which turns HTTPS on")
+        for key in ("dns_secrets", "dns_resolvers"):
+            if getattr(self, key) and self.dns_provider is None:
+                raise ValueError(f"{key} means nothing without dns_provider")
+        return self
+
+    @property
+    def https(self) -> bool:
+        """Whether the proxy serves HTTPS at all."""
+        return self.email is not None
 
 
 def _subnet(value: str) -> IPv4Network:
@@ -369,6 +420,13 @@ def _subnet(value: str) -> IPv4Network:
         return IPv4Network(value)
     except ValueError:
         raise ValueError(f'{value!r} is not a network: write it like "10.253.0.0/20"') from None
+
+
+def _network(value: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a network: write it like "192.0.2.0/24"') from None
 
 
 class AppSpec(Model):
@@ -406,6 +464,13 @@ class AppSpec(Model):
                 )
         return self
 
+    def _check_step(self, step: ReleaseStep) -> None:
+        names = [service.name for service in self.services]
+        if step.service is not None and step.service not in names:
+            raise ValueError(f"release.service names no service: there are {', '.join(names)}")
+        if not self.step_service:
+            raise ValueError("release needs a service of the app's own image: set release.service")
+
     def _check_order(self) -> None:
         names = {service.name for service in self.services}
         for service in self.services:
@@ -424,16 +489,14 @@ class AppSpec(Model):
         """The services by `depends_on`: none is ready before those that it depends on are done."""
         return TopologicalSorter({service.name: service.depends_on for service in self.services})
 
-    def _check_step(self, step: ReleaseStep) -> None:
-        names = [service.name for service in self.services]
-        if step.service is not None and step.service not in names:
-            raise ValueError(f"release.service names no service: there are {', '.join(names)}")
-        if not self.step_service:
-            raise ValueError("release needs a service of the app's own image: set release.service")
-
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
         return service.domains or self.default_hosts.get(service.name, ())
+
+    def is_https(self, service: Service) -> bool:
+        """Whether the proxy serves a service by HTTPS, and HTTP only leads there. Nobody
+        certifies the names that are there for trying, APP.localhost."""
+        return bool(service.domains) and self.proxy.https
 
     @cached_property
     def default_hosts(self) -> dict[str, tuple[str, ...]]:

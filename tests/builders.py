@@ -139,7 +139,14 @@ def maximal_app() -> AppSpec:
         Service(name="cache", image="redis:8", command=(), read_only=False),
         environment="production",
         release={"command": ["python", "-m", "app.migrate"], "timeout": "5m", "service": "web"},
-        proxy={"network": "public", "subnet": "10.200.0.0/16", "http_port": 8081},
+        proxy={
+            "network": "public",
+            "subnet": "10.200.0.0/16",
+            "http_port": 8081,
+            "email": "ops@example.com",
+            "https_port": 8444,
+            "hsts": "365d",
+        },
     )
 
 

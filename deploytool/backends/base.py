@@ -126,6 +126,8 @@ class ServiceStatus(Model):
     update: str = ""
     """What the cluster is doing to it: "updating", "rollback_completed", …; empty for nothing."""
     urls: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
 
 

@@ -60,9 +60,9 @@ for module in (
     status,
     releases,
     operate,
-    capacity,
     run,
     lock,
+    capacity,
     cluster,
     proxy,
 ):

@@ -320,6 +320,8 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
         yield title
         for url in service.urls:
             yield Text(f"  {url}")
+        for port in service.ports:
+            yield Text(f"  port {port}")
         yield _task_table(service.tasks, everything=everything)
 
 

@@ -33,6 +33,7 @@ from deploytool.backends.swarm import (
     labels,
     lease,
     measure,
+    routing,
     watch,
 )
 from deploytool.backends.swarm.client import Client
@@ -158,12 +159,14 @@ class Swarm:
         if not services:
             raise not_deployed(app)
         label = f"{labels.STACK}={app}"
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
+            proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
+            listening = next(map(routing.ports, proxies.result()), routing.Ports())
         found = tuple(
-            _service_status(app, service, tasks.get(service["ID"], ()), nodes)
+            _service_status(app, service, tasks.get(service["ID"], ()), nodes, listening)
             for _, service in sorted(services.items())
         )
         releases = [service.release for service in found if service.release]
@@ -345,7 +348,11 @@ def _in_place(target: Target) -> Change:
 
 
 def _service_status(
-    app: str, service: Json, tasks: Iterable[Json], nodes: Mapping[str, str]
+    app: str,
+    service: Json,
+    tasks: Iterable[Json],
+    nodes: Mapping[str, str],
+    listening: routing.Ports,
 ) -> ServiceStatus:
     spec = service["Spec"]
     short = spec["Name"].removeprefix(f"{app}_")
@@ -359,24 +366,20 @@ def _service_status(
         replicas=replicas(spec),
         running=sum(task.running for task in found),
         update="" if update == "completed" else update,
-        urls=tuple(_urls(own)),
+        urls=tuple(routing.urls(own, listening)),
+        ports=tuple(_ports(spec)),
         tasks=tuple(sorted(found, key=lambda t: (t.slot, not t.wanted, _newest_first(t)))),
     )
 
 
+def _ports(spec: Json) -> Iterator[str]:
+    for port in (spec.get("EndpointSpec") or {}).get("Ports") or ():
+        if published := port.get("PublishedPort"):
+            yield f"{published} to {port['TargetPort']}/{port.get('Protocol', 'tcp')}"
+
+
 def _newest_first(task: Task) -> float:
     return -task.since.timestamp() if task.since else 0.0
-
-
-def _urls(own: Mapping[str, str]) -> Iterator[str]:
-    """Where the proxy serves it, read from the labels that the proxy reads."""
-    import re
-
-    for key, rule in sorted(own.items()):
-        if key.startswith("traefik.http.routers.") and key.endswith(".rule"):
-            prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
-            for host in re.findall(r"Host\(`([^`]+)`\)", rule):
-                yield f"http://{host}{prefix.group(1) if prefix else ''}"
 
 
 def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:

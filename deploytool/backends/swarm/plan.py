@@ -15,6 +15,7 @@ from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
+from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -137,6 +138,7 @@ def plan_from(
     nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
     new_networks = _missing_networks(app, snapshot.networks)
     _check_ports(app, snapshot)
+    _check_https(app, snapshot)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
     changes += [
         Change(kind="network", name=network["name"], action=Action.CREATE)
@@ -404,13 +406,51 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     routed = [service for service in app.services if app.hosts(service)]
-    names = snapshot.network_names
-    has_proxy = any(
-        names.get(attachment["Target"]) == app.proxy.network
-        and (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
-        for service in snapshot.services
-        for attachment in service["Spec"]["TaskTemplate"].get("Networks") or ()
-    )
-    if routed and not has_proxy:
+    proxy = _proxy(app, snapshot)
+    if routed and proxy is None:
         hosts = ", ".join(host for service in routed for host in app.hosts(service))
         yield f"no proxy runs on this cluster, so {hosts} answers nothing: deploytool proxy up"
+    if proxy is not None:
+        yield from _https_warnings(app, proxy)
+    wildcards = ", ".join(h for s in routed if app.is_https(s) for h in s.domains if is_wildcard(h))
+    if wildcards and app.proxy.dns_provider is None:
+        yield f"{wildcards} gets no certificate: wildcards need proxy.dns_provider"
+
+
+def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
+    """Where the app and the proxy that runs are of different minds."""
+    domains = ", ".join(domain for service in app.services for domain in service.domains)
+    if not domains:
+        return
+    if proxy.https and not app.proxy.https:
+        yield (
+            f"the proxy has HTTPS, but {domains} is served by HTTP: "
+            "set proxy.email as in the proxy's configuration"
+        )
+    if proxy.https and app.proxy.https and proxy.https != app.proxy.https_port:
+        yield (
+            f"the proxy has HTTPS on port {proxy.https}, and {domains} leads to port "
+            f"{app.proxy.https_port}: set proxy.https_port, or deploytool proxy up"
+        )
+
+
+def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
+    """Where the proxy of the app's network listens, if there is one."""
+    names = snapshot.network_names
+    for service in filter(is_proxy, snapshot.services):
+        attached = service["Spec"]["TaskTemplate"].get("Networks") or ()
+        if any(names.get(network["Target"]) == app.proxy.network for network in attached):
+            return ports(service)
+    return None
+
+
+def _check_https(app: AppSpec, snapshot: Snapshot) -> None:
+    """HTTP would lead to a port where nobody listens."""
+    proxy = _proxy(app, snapshot)
+    domains = [d for s in app.services if app.is_https(s) for d in s.domains]
+    if proxy is not None and proxy.https is None and domains:
+        raise PlanError(
+            f"The proxy has no HTTPS yet, so {', '.join(domains)} would answer nothing",
+            code="proxy_without_https",
+            hint="bring the proxy to this configuration first: deploytool proxy up",
+        )

@@ -5,6 +5,7 @@ Layers, later wins: defaults < file < [environments.NAME] < DEPLOYTOOL_* variabl
 
 import ast
 import difflib
+import hashlib
 import inspect
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -153,6 +155,23 @@ class LoadedConfig:
             shown = mask(path, value) if isinstance(value, str) else hide_passwords_in(value)
             yield Setting(path, shown, self.source(path))
 
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """The configuration files of the services: path in the project → content. Raises
+        ConfigError for those that cannot be read, or that no cluster would take."""
+        found: dict[str, bytes] = {}
+        problems = []
+        for service in self.config.services.values():
+            for target, source in service.files.items():
+                try:
+                    found[source] = _read_file(self.project / source)
+                except ValueError as error:
+                    where = _join(("services", service.name, "files", target))
+                    problems.append(Problem(where, f"{source} {error}"))
+        if problems:
+            raise ConfigError(problems, source=self.file.name)
+        return found
+
     def app_spec(self) -> AppSpec:
         """The app in the chosen environment. Raises ConfigError, and UsageError where the
         FastAPI app has to be found in the source and is not."""
@@ -167,6 +186,10 @@ class LoadedConfig:
                 services=tuple(config.services[name] for name in sorted(config.services)),
                 release=config.release,
                 proxy=config.proxy,
+                files={
+                    path: hashlib.sha256(content).hexdigest()
+                    for path, content in sorted(self.files.items())
+                },
             )
         except ValidationError as error:
             raise ConfigError(_problems(error, {}), source=self.file.name) from None
@@ -225,6 +248,25 @@ def load(
         warnings=tuple(warnings),
         fastapi_entrypoint=fastapi_entrypoint,
     )
+
+
+LARGEST_FILE = 500 * 1024
+"""bytes; what every Swarm takes is smaller"""
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a configuration file. Raises ValueError with what is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError("does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not content:
+        raise ValueError("is empty, and a cluster keeps no empty file")
+    if len(content) >= LARGEST_FILE:
+        raise ValueError("is too large: a cluster keeps files of less than 500 KiB")
+    return content
 
 
 def schema() -> dict[str, Any]:

@@ -162,6 +162,7 @@ def roll_out(
     remembers how it ended.
     """
     started = time.monotonic()
+    release = release.model_copy(update={"secrets": plan.secrets})
     records = backend.records(release.spec.name)
     resumed = _unfinished(records, release)
     if plan.is_empty and resumed is None and not _has_step_to_run(records, release, step):
@@ -221,7 +222,7 @@ def run_step(
     wanted = spec.release
     if wanted is None:
         return
-    if not step.rerun and any(r.stepped and is_same(r.release, release) for r in records):
+    if not step.rerun and any(r.stepped and r.release.runs_the_same(release) for r in records):
         step.say(f"The release step has run for this release already: {shlex.join(wanted.command)}")
         return
     what = f"The release step of {release.id}"
@@ -283,13 +284,8 @@ def _unfinished(records: Sequence[Record], release: Release) -> Record | None:
     """The newest release, if nobody finished it and it is this one."""
     for record in records[-1:]:
         open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-        return record if open_end and is_same(record.release, release) else None
+        return record if open_end and record.release.runs_the_same(release) else None
     return None
-
-
-def is_same(one: Release, other: Release) -> bool:
-    """Whether two releases would run the same."""
-    return one.spec == other.spec and one.images == other.images
 
 
 def _has_step_to_run(records: Sequence[Record], release: Release, step: Step | None) -> bool:
@@ -485,7 +481,7 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
 def _return_to(backend: Backend, back: Release, report: Report) -> bool:
     """Roll out an earlier release, as a release that was begun twice cannot be undone by what
     its second half changed."""
-    plan = backend.plan(back.spec, back.images)
+    plan = backend.plan(back.spec, back.images, secrets=back.secrets)
     backend.apply(plan, back)
     try:
         watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report)

@@ -47,10 +47,23 @@ def _domain(value: str) -> str:
     return value.lower()
 
 
-def _secret_name(value: str) -> str:
+def valid_secret_name(value: str) -> str:
+    """The name of a secret as it is. Raises ValueError, which does not repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}", value):
         # Not repeated: it may well be the secret itself.
         raise ValueError("cannot name a secret: use up to 40 letters, digits and underscores")
+    return value
+
+
+def _file_target(value: str) -> str:
+    if not re.fullmatch(r"(/[^/:\x00-\x1f\x7f]+)+", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError(f"{value!r} is no path of a file in the container, like /code/config.yml")
+    return value
+
+
+def _file_source(value: str) -> str:
+    if value.startswith("/") or value.endswith("/"):
+        raise ValueError(f"{value!r} is no file of the project: write its path from there")
     return value
 
 
@@ -83,13 +96,16 @@ def _no_nul(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
-SecretName = Annotated[str, AfterValidator(_secret_name)]
+SecretName = Annotated[str, AfterValidator(valid_secret_name)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
+FileTarget = Annotated[Line, AfterValidator(_file_target)]
+FileSource = Annotated[Line, AfterValidator(_file_source)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Cores = Annotated[float, Field(gt=0, le=1024)]
 
 
@@ -248,6 +264,8 @@ class Service(Model):
     """Environment variables. Never secrets: those are `secrets`."""
     secrets: tuple[SecretName, ...] = ()
     """Secrets of the cluster, each a file /run/secrets/NAME."""
+    files: dict[FileTarget, FileSource] = Field(default_factory=dict)
+    """Configuration files: path in the container = path in the project. Never secrets."""
     memory: Memory | None = None
     """Memory reserved for each replica: what the cluster schedules by."""
     memory_limit: Memory | None = None
@@ -309,6 +327,8 @@ class Service(Model):
         targets = [volume.target for volume in self.volumes]
         if len(set(targets)) != len(targets):
             raise ValueError("two volumes are mounted at the same path")
+        if taken := sorted(self.files.keys() & set(targets)):
+            raise ValueError(f"a file and a volume are mounted at the same path, {taken[0]}")
         holds_port = any(publish.mode == "host" for publish in self.publish)
         if holds_port and self.update.order == "start-first":
             if "order" in self.update.model_fields_set:
@@ -442,9 +462,14 @@ class AppSpec(Model):
     services: tuple[Service, ...]
     release: ReleaseStep | None = None
     proxy: ProxySettings = ProxySettings()
+    files: dict[FileSource, Sha256] = Field(default_factory=dict)
+    """The configuration files of its services: path in the project → SHA-256 of the content, in
+    hexadecimal. The content itself travels beside."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if unread := {path for s in self.services for path in s.files.values()} - self.files.keys():
+            raise ValueError(f"nothing is known of the file {min(unread)}")
         if self.release is not None:
             self._check_step(self.release)
         published = [(p.protocol, p.port) for s in self.services for p in s.publish]
@@ -563,6 +588,8 @@ class Release(Model):
     spec: AppSpec
     images: dict[str, Image]
     """Service name → its image."""
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Secret → the name of the version that the cluster has of it, which its replicas read."""
     commit: str | None = None
     by: str
     at: datetime
@@ -572,3 +599,7 @@ class Release(Model):
     @property
     def id(self) -> str:
         return f"v{self.number}"
+
+    def runs_the_same(self, other: "Release") -> bool:
+        """Whether both are the same thing to run, whoever wanted it and when."""
+        return (self.spec, self.images, self.secrets) == (other.spec, other.images, other.secrets)

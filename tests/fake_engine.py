@@ -112,6 +112,8 @@ class FakeEngine(Client):
         self._networks: list[Json] = []
         self._volumes: list[Json] = []
         self._secrets: list[Json] = []
+        self.values: dict[str, bytes] = {}
+        """Secret → its value, which no engine gives back."""
         self._configs: list[Json] = []
 
     @property
@@ -268,6 +270,18 @@ class FakeEngine(Client):
         self._meet("remove_volume", name)
         self._volumes = [v for v in self._volumes if v["Name"] != name]
 
+    def create_secret(self, name: str, value: bytes, labels: dict[str, str]) -> str:
+        self._meet("create_secret", name)
+        if any(secret["Spec"]["Name"] == name for secret in self._secrets):
+            raise EngineError(
+                f"The engine refused: rpc error: code = AlreadyExists desc = secret {name} "
+                "already exists",
+                code="engine_refused",
+            )
+        self.add_secret(name, labels)
+        self.values[name] = value
+        return str(self._secrets[-1]["ID"])
+
     def remove_secret(self, secret_id: str) -> None:
         self._meet("remove_secret", secret_id)
         self._secrets = [s for s in self._secrets if s["ID"] != secret_id]
@@ -316,7 +330,8 @@ class FakeEngine(Client):
 
     def add_secret(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         spec = {"Name": name, "Labels": dict(labels or {})}
-        self._secrets.append({"ID": self._id("secret"), "Version": {"Index": 1}, "Spec": spec})
+        made = {"ID": self._id("secret"), "Version": {"Index": 1}, "CreatedAt": NOW, "Spec": spec}
+        self._secrets.append(made)
 
     def add_volume(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         self._volumes.append({"Name": name, "Labels": dict(labels or {})})

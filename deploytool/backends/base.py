@@ -73,6 +73,8 @@ class Plan(Model):
 
     app: str
     changes: tuple[Change, ...]
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Secret → the name that the cluster has for the version which the replicas will read."""
     warnings: tuple[str, ...] = ()
     need: Need | None = None
     """The capacity it takes; None where the cluster was not asked."""
@@ -302,6 +304,36 @@ class Executed(Model):
     stderr: str
 
 
+class SecretSet(Model):
+    """What became of a secret that was set."""
+
+    name: str
+    version: int
+    changed: bool
+    """False where the newest version had that value already."""
+
+
+class OlderVersion(Model):
+    """A version of a secret that is not the newest."""
+
+    version: int
+    releases: tuple[str, ...]
+    """Those that can be gone back to and need it."""
+
+
+class Secret(Model):
+    """A secret of an app, without its value, which no cluster gives back."""
+
+    name: str
+    version: int
+    """The newest, which the next deploy takes; 0 for one that was made without deploytool."""
+    at: datetime | None
+    """When that was set."""
+    services: dict[str, int]
+    """The services that read it → the version that they read."""
+    older: tuple[OlderVersion, ...] = ()
+
+
 class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
@@ -313,9 +345,21 @@ class Backend(Protocol):
     def records(self, app: str) -> list[Record]:
         """The history that the cluster keeps, oldest first."""
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
         """What bringing the app to this state would change. Reads the cluster only. Raises
-        PlanError where the cluster cannot take it."""
+        PlanError where the cluster cannot take it.
+
+        `files` is the content of the spec's configuration files, by path; the cluster has to have
+        those that are missing there. `secrets` names the versions to take, as a release remembers
+        them; of a secret that is missing there the newest is taken.
+        """
 
     def begin(self, release: Release) -> Release:
         """Remember that a release is being rolled out; it gets its number here. An unfinished
@@ -380,6 +424,17 @@ class Backend(Protocol):
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
         """Replace every replica by one of the same specification, as an update would."""
+
+    def secrets(self, app: str) -> list[Secret]:
+        """The app's secrets by name."""
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        """Make each value the newest version of its secret; the next deploy brings it to the
+        services. Raises UsageError for one that the cluster does not take."""
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        """Remove a secret with all its versions; the names of what was removed. Raises
+        UsageError while a service reads it."""
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         """Remove everything of the app; the names of what was removed."""

@@ -21,6 +21,7 @@ from deploytool.cli import (
     releases,
     render,
     run,
+    secrets,
     status,
 )
 
@@ -63,6 +64,7 @@ for module in (
     run,
     lock,
     capacity,
+    secrets,
     cluster,
     proxy,
 ):

@@ -40,7 +40,8 @@ def register(app: typer.Typer) -> None:
         from deploytool.cli.views import show_plan
 
         backend = open_backend(session.config.config)
-        found = backend.plan(session.spec, _known_images(session, backend, image))
+        images = _known_images(session, backend, image)
+        found = backend.plan(session.spec, images, files=session.config.files)
         warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
@@ -72,7 +73,7 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend, images, source = _with_images(session, image)
         with holding(session, backend, "deploy", lock_limit) as guard:
-            plan = backend.plan(session.spec, images)
+            plan = backend.plan(session.spec, images, files=session.config.files)
             confirm_plan(session, plan, "Deploy this?")
             release = new_release(session.spec, images, commit=source.revision if source else None)
             result = roll_out_shown(

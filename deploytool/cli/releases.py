@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
-        """Go back to a release, whole: its image and its configuration."""
+        """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
         from deploytool.rollout import choose_rollback, new_release
 
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
             earlier = choose_rollback(backend.records(name), name, release)
-            plan = backend.plan(earlier.spec, earlier.images)
+            plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
             confirm_plan(session, plan, f"Go back to {earlier.id}?")
             again = new_release(
                 earlier.spec,

@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "A variable that is written down is read by everybody who has the image, the repository "
         "or the rights to inspect a service.",
         f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
-        'keep it in the cluster: `docker secret create APP_NAME -` and secrets = ["NAME"]; the app '
+        'keep it in the cluster: `deploytool secrets set NAME` and secrets = ["NAME"]; the app '
         "reads /run/secrets/NAME",
     ),
     Rule(

@@ -66,6 +66,10 @@ COMMANDS = {n: c for n, c in EVERYTHING.items() if not hasattr(c, "commands")}
 every_command = pytest.mark.parametrize("name", COMMANDS)
 
 
+ALTERNATIVES = {"secrets set": ["TOKEN"]}
+"""Arguments of commands that need one thing or another."""
+
+
 def line(name: str) -> list[str]:
     """A whole command line: the command and what it cannot do without."""
     needed = [
@@ -73,7 +77,7 @@ def line(name: str) -> list[str]:
         for parameter in COMMANDS[name].params
         if parameter.param_type_name == "argument" and parameter.required
     ]
-    return [*name.split(), *needed]
+    return [*name.split(), *needed, *ALTERNATIVES.get(name, [])]
 
 
 class Ran(NamedTuple):
@@ -265,7 +269,7 @@ def test_wrong_calls(
     assert (done.error["code"], done.code) == (code, ExitCode.USAGE)
 
 
-@pytest.mark.parametrize("arguments", [(), ("cluster",), ("config",), ("proxy",)])
+@pytest.mark.parametrize("arguments", [(), ("cluster",), ("config",), ("proxy",), ("secrets",)])
 def test_a_call_without_a_command_gets_the_help(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

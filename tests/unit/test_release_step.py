@@ -215,7 +215,7 @@ def test_its_container_is_like_a_replicas_but_gets_no_requests() -> None:
         publish={"port": 8080},
         placement={"max_per_node": 1},
     )
-    spec = job_spec(a_job(app(web)))
+    spec = job_spec(a_job(app(web)), {})
     container = spec["TaskTemplate"]["ContainerSpec"]
     assert "A=b" in container["Env"]
     assert container["Secrets"][0]["File"]["Name"] == "TOKEN"

@@ -23,6 +23,8 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    Secret,
+    SecretSet,
     ServiceProgress,
     Status,
     Task,
@@ -107,7 +109,14 @@ class Scripted:
     def records(self, app: str) -> list[Record]:
         return self.history
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
         self._call("plan")
         return a_plan()
 
@@ -175,6 +184,15 @@ class Scripted:
         raise NotImplementedError
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
+        raise NotImplementedError
+
+    def secrets(self, app: str) -> list[Secret]:
+        raise NotImplementedError
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        raise NotImplementedError
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
         raise NotImplementedError
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:

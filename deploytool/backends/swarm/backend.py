@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.base import (
@@ -19,6 +20,8 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    Secret,
+    SecretSet,
     ServiceProgress,
     ServiceStatus,
     Status,
@@ -28,6 +31,7 @@ from deploytool.backends.swarm import (
     audit,
     capacity,
     execute,
+    garbage,
     history,
     jobs,
     labels,
@@ -36,6 +40,8 @@ from deploytool.backends.swarm import (
     routing,
     watch,
 )
+from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
@@ -50,7 +56,7 @@ from deploytool.backends.swarm.plan import (
 )
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
-from deploytool.errors import UsageError
+from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release, Service
 
 Json = dict[str, Any]
@@ -80,15 +86,26 @@ class Swarm:
 
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         history.finish(self.client, release, outcome, seconds)
+        with suppress(DeploytoolError):
+            garbage.collect(self.client, release.spec.name)
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
-        return make_plan(self.client, spec, images)
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
+        return make_plan(self.client, spec, images, files=files, secrets=secrets)
 
     def prepare(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
         while swarm.new_networks:
             self._create_network(swarm.new_networks[0])
             del swarm.new_networks[0]
+        config_files.create(self.client, swarm.new_configs, swarm.specs)
+        swarm.new_configs.clear()
 
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         self.prepare(plan)
@@ -257,6 +274,15 @@ class Swarm:
             changes=tuple(_in_place(target) for target in targets),
             payload=SwarmPlan(app, targets, [], nodes),
         )
+
+    def secrets(self, app: str) -> list[Secret]:
+        return versioned.overview(self.client, app)
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        return versioned.put(self.client, app, values)
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        return versioned.remove(self.client, app, name)
 
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         return destroy(self.client, app, volumes=volumes)

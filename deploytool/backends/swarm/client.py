@@ -279,6 +279,10 @@ class Client:
         self.api.remove_volume(name)
 
     @translated
+    def create_secret(self, name: str, value: bytes, labels: dict[str, str]) -> str:
+        return str(self.api.create_secret(name, value, labels)["ID"])
+
+    @translated
     def remove_secret(self, secret_id: str) -> None:
         self.api.remove_secret(secret_id)
 

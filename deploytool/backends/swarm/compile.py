@@ -7,8 +7,9 @@ cli/compose/convert is what it is held against, in tests/contract and tests/live
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm import labels
@@ -31,15 +32,24 @@ HEALTH_SCRIPT = (
 )
 
 
-def service_spec(app: AppSpec, service: Service, image: Image, release: Release | None) -> Json:
-    """The complete specification of one service, every list sorted."""
+def service_spec(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str] | None = None,
+) -> Json:
+    """The complete specification of one service, every list sorted. `secrets` names the versions
+    that it reads; those of the release where there is one."""
+    if secrets is None:
+        secrets = release.secrets if release else {}
     return {
         "Name": service_name(app.name, service.name),
         "Labels": service_labels(app, service)
         | {labels.IMAGE: image.tag}
         | ({labels.RELEASE: release.id} if release else {}),
         "TaskTemplate": {
-            "ContainerSpec": _container(app, service, image, release),
+            "ContainerSpec": _container(app, service, image, release, secrets),
             "LogDriver": {
                 "Name": "json-file",
                 "Options": logging_options(service),
@@ -68,7 +78,27 @@ def default_network(app: str) -> str:
 
 
 def secret_name(app: str, secret: str) -> str:
+    """What a secret is called that was made without deploytool."""
     return f"{app}_{secret}"
+
+
+def version_name(app: str, secret: str, version: int) -> str:
+    return f"{secret_name(app, secret)}.{version}"
+
+
+def config_name(app: AppSpec, path: str) -> str:
+    """The Swarm config that holds a file of the project: another content has another name.
+
+    64 characters is what the engine takes.
+    """
+    digest = app.files[path][:12]
+    file = re.sub(r"[^A-Za-z0-9_.-]", "-", path.rpartition("/")[2])
+    return f"{app.name}_{file[: 64 - len(app.name) - len(digest) - 2]}-{digest}"
+
+
+def config_labels(app: AppSpec, path: str) -> dict[str, str]:
+    """The labels of the config that holds a file of the project."""
+    return {labels.STACK: app.name, labels.APP: app.name, labels.FILE: path}
 
 
 def networks(app: AppSpec, service: Service) -> list[str]:
@@ -134,7 +164,13 @@ def logging_options(service: Service) -> dict[str, str]:
     }
 
 
-def _container(app: AppSpec, service: Service, image: Image, release: Release | None) -> Json:
+def _container(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str],
+) -> Json:
     check = service.healthcheck
     spec: Json = {
         "Image": image.reference,
@@ -145,10 +181,19 @@ def _container(app: AppSpec, service: Service, image: Image, release: Release | 
         "StopGracePeriod": service.stop_grace * NANOSECONDS,
         "Secrets": [
             {
-                "SecretName": secret_name(app.name, name),
+                "SecretName": on_cluster,
                 "File": {"Name": name, "UID": "0", "GID": "0", "Mode": 0o444},
             }
-            for name in sorted(service.secrets)
+            for on_cluster, name in sorted(
+                (secrets.get(name, secret_name(app.name, name)), name) for name in service.secrets
+            )
+        ],
+        "Configs": [
+            {
+                "ConfigName": name,
+                "File": {"Name": target, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+            for name, target in mounted_files(app, service)
         ],
         "CapabilityDrop": ["ALL"],
         "CapabilityAdd": capabilities(service),
@@ -166,6 +211,11 @@ def _container(app: AppSpec, service: Service, image: Image, release: Release | 
             "StartInterval": check.start_interval * NANOSECONDS,
         }
     return spec
+
+
+def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
+    """The configs of a service and where each is in the container."""
+    return sorted((config_name(app, path), target) for target, path in service.files.items())
 
 
 def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:

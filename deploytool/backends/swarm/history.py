@@ -61,6 +61,15 @@ def records(client: Client, app: str) -> list[Record]:
     return found
 
 
+def releases(client: Client, app: str) -> list[Release] | None:
+    """Every release that is remembered; None where one cannot be read, so that nobody knows what
+    it needs."""
+    try:
+        return [_record(config).release for config in _configs(client, app)]
+    except ValueError:
+        return None
+
+
 def begin(client: Client, release: Release) -> Release:
     """Remember a release that starts now, under the next free number."""
     configs = _configs(client, release.spec.name)
@@ -99,7 +108,7 @@ def _same_unfinished(config: Json, release: Release) -> Release | None:
     except ValueError:
         return None
     unfinished = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-    same = record.release.spec == release.spec and record.release.images == release.images
+    same = record.release.runs_the_same(release)
     return record.release if unfinished and same else None
 
 

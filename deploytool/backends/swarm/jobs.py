@@ -8,7 +8,7 @@ either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.base import Job, Task
@@ -22,12 +22,13 @@ Json = dict[str, Any]
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
-def job_spec(job: Job) -> Json:
+def job_spec(job: Job, secrets: Mapping[str, str]) -> Json:
     """The specification of a job's service: that of the service it borrows from, but for what
-    routes requests to it, checks it and starts it again. Pure."""
+    routes requests to it, checks it and starts it again. `secrets` names the versions that it
+    reads. Pure."""
     app = job.release.spec
     service = next(s for s in app.services if s.name == job.service)
-    spec = swarm.service_spec(app, service, job.release.images[service.name], None)
+    spec = swarm.service_spec(app, service, job.release.images[service.name], None, secrets)
     own = {labels.JOB_OF: app.name, labels.RELEASE: job.release.id}
     template = spec["TaskTemplate"]
     container = template["ContainerSpec"]

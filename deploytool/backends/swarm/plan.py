@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
 from deploytool.backends.swarm import capacity, labels
 from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
@@ -31,6 +34,8 @@ class Snapshot:
     nodes: Sequence[Json]
     networks: Sequence[Json]
     secrets: Sequence[Json] = ()
+    configs: Sequence[Json] = ()
+    """Those that hold configuration files of the app."""
     past: Sequence[Json] = ()
     """All tasks of the app, those that ended too."""
 
@@ -78,54 +83,90 @@ class SwarmPlan:
     targets: list[Target]
     new_networks: list[Json]
     nodes: dict[str, str]
+    new_configs: list[Json] = field(default_factory=list)
+
+    @property
+    def specs(self) -> list[Json]:
+        """Of the services that shall run."""
+        return [target.spec for target in self.targets if target.spec is not None]
 
 
 def replicas(spec: Json) -> int:
     return int(spec["Mode"].get("Replicated", {}).get("Replicas", 0))
 
 
-def take_snapshot(client: Client, app: str, *, with_secrets: bool = False) -> Snapshot:
+def take_snapshot(
+    client: Client, app: str, *, with_secrets: bool = False, with_files: bool = False
+) -> Snapshot:
     """Everything that planning needs to know, in questions that run side by side."""
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with ThreadPoolExecutor(max_workers=7) as pool:
         services = pool.submit(client.services)
         tasks = pool.submit(lambda: client.tasks(**{"desired-state": ["running", "ready"]}))
         nodes = pool.submit(client.nodes)
         networks = pool.submit(lambda: client.networks(scope="swarm"))
         secrets = pool.submit(client.secrets) if with_secrets else None
-        past = pool.submit(client.tasks, label=f"{labels.STACK}={app}")
+        own = f"{labels.STACK}={app}"
+        configs = pool.submit(client.configs, label=[own, labels.FILE]) if with_files else None
+        past = pool.submit(client.tasks, label=own)
         return Snapshot(
             services=services.result(),
             tasks=tasks.result(),
             nodes=nodes.result(),
             networks=networks.result(),
             secrets=secrets.result() if secrets else (),
+            configs=configs.result() if configs else (),
             past=past.result(),
         )
 
 
-def make_plan(client: Client, app: AppSpec, images: Mapping[str, Image]) -> Plan:
+def make_plan(
+    client: Client,
+    app: AppSpec,
+    images: Mapping[str, Image],
+    *,
+    files: Mapping[str, bytes] | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Plan:
     """The plan that brings an app from what the cluster runs to what it shall run.
 
     Raises PlanError where the cluster cannot take it.
     """
-    with_secrets = any(service.secrets for service in app.services)
-    snapshot = take_snapshot(client, app.name, with_secrets=with_secrets)
-    return plan_from(snapshot, app, images, start_interval=client.has_start_interval)
+    snapshot = take_snapshot(
+        client,
+        app.name,
+        with_secrets=any(service.secrets for service in app.services),
+        with_files=bool(app.files),
+    )
+    return plan_from(
+        snapshot,
+        app,
+        images,
+        files=files or {},
+        pins=secrets or {},
+        start_interval=client.has_start_interval,
+    )
 
 
 def plan_from(
-    snapshot: Snapshot, app: AppSpec, images: Mapping[str, Image], *, start_interval: bool = True
+    snapshot: Snapshot,
+    app: AppSpec,
+    images: Mapping[str, Image],
+    *,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    pins: Mapping[str, str] = MappingProxyType({}),
+    start_interval: bool = True,
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
     live = snapshot.of_app(app.name)
     _check_ownership(app.name, live.values())
-    secret_ids = _secret_ids(app, snapshot.secrets)
+    secrets = versioned.choose(app, snapshot.secrets, pins)
+    secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
     for service in app.services:
-        spec = swarm.service_spec(app, service, images[service.name], None)
-        _complete(spec, secret_ids, start_interval=start_interval)
+        spec = swarm.service_spec(app, service, images[service.name], None, secrets)
+        _complete(spec, secret_ids, config_ids, start_interval=start_interval)
         current = live.pop(spec["Name"], None)
         known = frozenset(past.get(current["ID"], ())) if current else frozenset()
         target, change = _compare(service.name, spec, current, names, known)
@@ -137,16 +178,17 @@ def plan_from(
         changes.append(Change(kind="service", name=short, action=Action.REMOVE))
     nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
     new_networks = _missing_networks(app, snapshot.networks)
+    new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
     _check_https(app, snapshot)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
-    changes += [
-        Change(kind="network", name=network["name"], action=Action.CREATE)
-        for network in new_networks
-    ]
+    new = [("network", n["name"]) for n in new_networks]
+    new += [("config", config["name"]) for config in new_configs]
+    changes += [Change(kind=kind, name=name, action=Action.CREATE) for kind, name in new]
     return Plan(
         app=app.name,
         changes=tuple(changes),
+        secrets=secrets,
         warnings=tuple(_warnings(app, snapshot, images)),
         need=need,
         payload=SwarmPlan(
@@ -154,6 +196,7 @@ def plan_from(
             targets=targets,
             new_networks=new_networks,
             nodes={node.id: node.hostname for node in nodes},
+            new_configs=new_configs,
         ),
     )
 
@@ -184,21 +227,40 @@ def _keep_counter(spec: Json, live: Json) -> None:
     spec["TaskTemplate"]["ForceUpdate"] = counter
 
 
-def _complete(spec: Json, secret_ids: Mapping[str, str], *, start_interval: bool) -> None:
-    """Fill in what only this cluster knows."""
+def _complete(
+    spec: Json,
+    secret_ids: Mapping[str, str],
+    config_ids: Mapping[str, str],
+    *,
+    start_interval: bool,
+) -> None:
+    """Fill in what only this cluster knows. Configs that are new get their ids when they are
+    created."""
     container = spec["TaskTemplate"]["ContainerSpec"]
     for secret in container["Secrets"]:
         secret["SecretID"] = secret_ids[secret["SecretName"]]
+    for config in container["Configs"]:
+        if config["ConfigName"] in config_ids:
+            config["ConfigID"] = config_ids[config["ConfigName"]]
     if not start_interval and "Healthcheck" in container:
         del container["Healthcheck"]["StartInterval"]
 
 
 def complete_job(client: Client, job: Job) -> Json:
     """The specification of a job, with what only this cluster knows."""
-    spec = job_spec(job)
-    if spec["TaskTemplate"]["ContainerSpec"]["Secrets"]:
-        _complete(spec, _secret_ids(job.release.spec, client.secrets()), start_interval=True)
+    app, pins = job.release.spec, job.release.secrets
+    secrets = client.secrets() if any(service.secrets for service in app.services) else []
+    own = f"{labels.STACK}={app.name}"
+    configs = client.configs(label=[own, labels.FILE]) if app.files else []
+    config_files.missing(app, {}, configs)
+    spec = job_spec(job, versioned.choose(app, secrets, pins))
+    _complete(spec, _ids(secrets), _ids(configs), start_interval=True)
     return spec
+
+
+def _ids(things: Iterable[Json]) -> dict[str, str]:
+    """Names of secrets or configs → ids."""
+    return {thing["Spec"]["Name"]: thing["ID"] for thing in things}
 
 
 def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
@@ -221,18 +283,6 @@ def _check_ownership(app: str, live: Iterable[Json]) -> None:
             hint=f'choose another name for the app, or remove it first: docker stack rm "{app}"',
             details=strangers[:5],
         )
-
-
-def _secret_ids(app: AppSpec, secrets: Iterable[Json]) -> dict[str, str]:
-    known = {secret["Spec"]["Name"]: secret["ID"] for secret in secrets}
-    wanted = {swarm.secret_name(app.name, n) for s in app.services for n in s.secrets}
-    if missing := sorted(wanted - known.keys()):
-        raise PlanError(
-            f"The cluster has no secret {', '.join(missing)}",
-            code="secret_missing",
-            hint=f"create it from a file or a pipe: docker secret create {missing[0]} -",
-        )
-    return known
 
 
 def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:

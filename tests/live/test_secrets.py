@@ -104,6 +104,9 @@ def everything_shown(project: Project) -> str:
 
 def test_set_deploy_change_and_back(workers: Project, example_image: str) -> None:
     project = workers
+    step = {"command": ["sha256sum", "/run/secrets/TOKEN"], "service": "reader"}
+    project.extra["release"] = step
+    project.configure()
     missing = project.run("deploy", "--image", example_image)
     assert missing.error["code"] == "secret_missing"
     assert version(project, FIRST) == (1, True)
@@ -122,8 +125,9 @@ def test_set_deploy_change_and_back(workers: Project, example_image: str) -> Non
     assert change["fields"] == [
         {"path": "secrets.TOKEN", "before": "version 1", "after": "version 2"}
     ]
-    changed = project.ok("deploy", "--image", example_image)
-    assert (changed["changed"], changed["release"]) == (True, "v2")
+    changed = project.run("deploy", "--image", example_image)
+    assert (changed.data["changed"], changed.data["release"]) == (True, "v2")
+    assert hashlib.sha256(SECOND.encode()).hexdigest() in changed.stderr, "the release step's"
     assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == SECOND
     assert project.running("reader").isdisjoint(before["reader"])
     assert project.running("other") == before["other"]

@@ -200,7 +200,7 @@ def test_somebody_elses_stack_is_left_alone() -> None:
 def test_missing_secret() -> None:
     error = refused(engine(), app(service(secrets=["DATABASE_URL"])))
     assert error.code == "secret_missing"
-    assert "items_DATABASE_URL" in error.message
+    assert "DATABASE_URL for items" in error.message
 
 
 def test_secrets_get_their_ids_and_no_values() -> None:

@@ -309,7 +309,10 @@ def _documented(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
 
 def _write_defaults(definitions: dict[str, Any]) -> None:
     """Defaults as people write them: "5s" and not 5000."""
-    models = (spec.HealthCheck, spec.Restart, spec.Update, spec.Logging, Service, ReleaseStep)
+    models = (
+        *(spec.HealthCheck, spec.Restart, spec.Update, spec.Logging),
+        *(Service, ReleaseStep, ProxySettings),
+    )
     for model in models:
         properties = definitions[model.__name__]["properties"]
         empty: Any = model.model_construct
@@ -451,7 +454,7 @@ _OWN_VARIABLES = {"DEPLOYTOOL_ENV"}
 
 def _is_free(path: Sequence[str]) -> bool:
     """Whether the keys of the table at a path are the user's own."""
-    return list(path) == ["build", "args"] or (
+    return list(path) in (["build", "args"], ["proxy", "env"]) or (
         len(path) == 3 and path[0] == "services" and path[2] in FREE_KEYS
     )
 
@@ -631,6 +634,10 @@ _PATTERNS = {
     "path": 'start with a slash, for example "/health"',
     "path_prefix": 'start with a slash, for example "/api"',
     "constraints": 'write "attribute == value", for example "node.labels.disk == ssd"',
+    "email": 'write an address, for example "ops@example.com"',
+    "acme_directory": "write an address that begins with https://",
+    "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
+    "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
     "capabilities": 'write the capability in capitals, for example "NET_BIND_SERVICE"',
 }
 

@@ -6,6 +6,8 @@
                       │                 next deploy takes it up
                       └─ failed ▶ finish; no replica was touched
 
+Where services depend on one another, apply and watch go by turns.
+
 Nothing here knows which cluster it is.
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from deploytool.backends.base import (
@@ -57,6 +60,8 @@ STEP_NAME = "release-"
 """What the names of release steps on the cluster begin with; the release follows."""
 UNDO_TIMEOUT = 180.0
 """Seconds that the way back may take before it is given up."""
+DONE = Verdict.DONE
+FAILURES = {Verdict.FAILED, Verdict.ROLLED_BACK}
 
 T = TypeVar("T")
 Report = Callable[[Sequence[ServiceProgress]], None]
@@ -172,9 +177,9 @@ def roll_out(
             run_step(backend, release, records, step, guard)
         guard()
         deadline = Deadline.after(timeout)
-        backend.apply(plan, release)
-        if wait:
-            watch(backend, plan, deadline, report, guard)
+        turns = _Turns(backend, plan, release)
+        turns.begin()
+        watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
         serves = True
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
@@ -305,23 +310,77 @@ class _Unsuccessful(Exception):
         self.timed_out = timed_out
 
 
+class _Turns:
+    """Which services may change when: each as soon as those that it depends on are done, those
+    without an order between them at once."""
+
+    def __init__(self, backend: Backend, plan: Plan, release: Release) -> None:
+        self.apply: Callable[[set[str]], None] = partial(backend.apply, plan, release)
+        changing = [c for c in plan.changes if c.action in (Action.CREATE, Action.UPDATE)]
+        self.waiting = {c.name for c in changing if c.kind == "service"}
+        """Services that change and that the cluster was not told of."""
+        self.open: set[str] = set()
+        """Services whose turn has come and that are not done; unchanged ones too."""
+        self.order = release.spec.order()
+        self.order.prepare()
+        self.depends_on = {s.name: s.depends_on for s in release.spec.services}
+
+    def begin(self) -> None:
+        self.apply(self._next())
+
+    def _next(self) -> set[str]:
+        """The services to tell the cluster of now."""
+        turn = set(self.order.get_ready())
+        self.open |= turn
+        told = self.waiting & turn
+        self.waiting -= told
+        return told
+
+    def go_on(self, seen: Sequence[ServiceProgress]) -> Sequence[ServiceProgress]:
+        """Tell the cluster of those that waited for what is done now, unless something failed.
+        What it had not been told of when it was asked is moving, whatever it looked like."""
+        if not self.waiting:
+            return seen
+        untold = frozenset(self.waiting)
+        verdicts = {p.service: p.verdict for p in seen if p.service not in untold}
+        told: set[str] = set()
+        if not FAILURES & set(verdicts.values()):
+            while done := {s for s in self.open - untold if verdicts.get(s, DONE) is DONE}:
+                self.open -= done
+                self.order.done(*done)
+                told |= self._next()
+        if told:
+            self.apply(told)
+        return [self._moving(p) if p.service in untold else p for p in seen]
+
+    def _moving(self, progress: ServiceProgress) -> ServiceProgress:
+        waits = ", ".join(sorted(self.depends_on[progress.service]))
+        reason = f"waits for {waits}" if progress.service in self.waiting else ""
+        return progress.model_copy(update={"verdict": Verdict.MOVING, "reason": reason})
+
+
 def watch(
     backend: Backend,
     plan: Plan,
     deadline: Deadline,
     report: Report,
+    turns: _Turns | None = None,
+    *,
+    wait: bool = True,
     guard: Callable[[], None] = lambda: None,
 ) -> None:
-    """Wait until every service is done. Raises _Unsuccessful when one has failed for good and
-    none is still being rolled back by the cluster, or when the deadline passes."""
-    while True:
+    """Wait until every service is done; without `wait`, until each had its turn. Raises
+    _Unsuccessful when one has failed for good and none is still being rolled back by the cluster,
+    or when the deadline passes."""
+    while wait or (turns and turns.waiting):
         guard()
-        seen = patiently(lambda: backend.observe(plan))
+        looked = patiently(lambda: backend.observe(plan))
+        seen = turns.go_on(looked) if turns else looked
         report(seen)
         verdicts = {progress.verdict for progress in seen}
-        if verdicts <= {Verdict.DONE}:
+        if verdicts <= {DONE}:
             return
-        if verdicts & {Verdict.FAILED, Verdict.ROLLED_BACK}:
+        if verdicts & FAILURES:
             raise _Unsuccessful(seen)
         if deadline.passed:
             raise _Unsuccessful(seen, timed_out=True)
@@ -422,7 +481,7 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
 def _return_to(backend: Backend, back: Release, report: Report) -> bool:
     """Roll out an earlier release, as a release that was begun twice cannot be undone by what
     its second half changed."""
-    plan = backend.plan(back.spec, back.images)
+    plan = backend.plan(back.spec, back.images, secrets=back.secrets)
     backend.apply(plan, back)
     try:
         watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report)
@@ -450,7 +509,9 @@ def _reason(failure: _Unsuccessful) -> str:
         if progress.verdict in (Verdict.FAILED, Verdict.ROLLED_BACK) and progress.reason:
             return f"{progress.service}: {progress.reason}"
     late = [p for p in failure.seen if p.verdict is Verdict.MOVING]
-    states = ", ".join(f"{p.service} has {p.ready} of {p.wanted} replicas ready" for p in late)
+    states = ", ".join(
+        f"{p.service} {p.reason or f'has {p.ready} of {p.wanted} replicas ready'}" for p in late
+    )
     return states or "the cluster gave no reason"
 
 
@@ -490,7 +551,7 @@ def settle(
     """
     started = time.monotonic()
     try:
-        watch(backend, plan, Deadline.after(timeout), report, guard)
+        watch(backend, plan, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
         details = _evidence(backend, plan)
         if failure.timed_out:

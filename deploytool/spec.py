@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import IPv4Network
+from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -295,6 +296,8 @@ class Service(Model):
     """Labels of the service on the cluster, for example for the proxy's middlewares."""
     networks: tuple[Line, ...] = ()
     """Further networks of the cluster, which must exist."""
+    depends_on: tuple[Name, ...] = ()
+    """Services of the app that a deploy has to be done with before it changes this one."""
     healthcheck: HealthCheck | None = None
     restart: Restart = Restart()
     update: Update = Update()
@@ -372,13 +375,64 @@ class ProxySettings(Model):
     http_port: Port = 80
     """Port of the proxy for HTTP on its node."""
     https_port: Port = 443
-    """Port of the proxy for HTTPS on its node."""
-    email: Line | None = None
-    """Address that the certificate authority may write to; with it, domains get HTTPS."""
-    acme_directory: Line = "https://acme-v02.api.letsencrypt.org/directory"
+    """Port of the proxy for HTTPS on its node, opened where there are certificates."""
+    email: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """Address that the certificate authority may write to; with it, `domains` get certificates
+    and HTTPS."""
+    acme_directory: Annotated[Line, Field(pattern=r"^https://")] = (
+        "https://acme-v02.api.letsencrypt.org/directory"
+    )
     """Directory of the certificate authority."""
+    acme_ca: SecretName | None = None
+    """Secret of the app `proxy` with the certificate, in PEM, of the authority that vouches for
+    the directory itself; for private ones."""
+    acme_profile: Line | None = None
+    """Kind of certificate to ask for where the authority offers several, for example
+    "shortlived"."""
+    certificate_lifetime: Duration = 90 * 86_400_000
+    """How long the authority's certificates are valid, which decides when they are renewed:
+    set it where that is not 90 days."""
+    dns_provider: Annotated[Line, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    """Prove domains by DNS records instead of HTTP: lego's name of whoever serves your zones, for
+    example "cloudflare". Wildcards need it."""
+    dns_secrets: tuple[EnvName, ...] = ()
+    """The provider's credentials: secrets of the app `proxy`, each named as the provider's
+    variable, which becomes NAME_FILE=/run/secrets/NAME."""
+    dns_resolvers: tuple[Annotated[Line, Field(pattern=r"^[^\s,]+:[0-9]+$")], ...] = ()
+    """Name servers, as "address:port", that find your zones; by default the container's."""
+    dns_check: bool = True
+    """Whether the zone's own name servers are asked for the record before the authority is;
+    turn it off where the proxy cannot reach them."""
+    hsts: Duration | None = None
+    """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
+    back."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(lambda v: str(_network(v)))], ...] = ()
+    """Addresses of load balancers in front of the proxy, for example "192.0.2.0/24": the only ones
+    whose forwarded headers the proxy believes."""
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the proxy, for example a DNS provider's settings. Never secrets:
+    those are `dns_secrets`."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.http_port == self.https_port:
+            raise ValueError("http_port and https_port cannot be the same")
+        if self.certificate_lifetime < 3_600_000:
+            raise ValueError("certificate_lifetime has to be at least 1h")
+        for key in ("acme_ca", "acme_profile", "dns_provider"):
+            if getattr(self, key) and self.email is None:
+                raise ValueError(f"{key} means nothing without email, which turns HTTPS on")
+        for key in ("dns_secrets", "dns_resolvers"):
+            if getattr(self, key) and self.dns_provider is None:
+                raise ValueError(f"{key} means nothing without dns_provider")
+        return self
+
+    @property
+    def https(self) -> bool:
+        """Whether the proxy serves HTTPS at all."""
+        return self.email is not None
 
 
 def _subnet(value: str) -> IPv4Network:
@@ -386,6 +440,13 @@ def _subnet(value: str) -> IPv4Network:
         return IPv4Network(value)
     except ValueError:
         raise ValueError(f'{value!r} is not a network: write it like "10.253.0.0/20"') from None
+
+
+def _network(value: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a network: write it like "192.0.2.0/24"') from None
 
 
 class AppSpec(Model):
@@ -414,6 +475,7 @@ class AppSpec(Model):
         published = [(p.protocol, p.port) for s in self.services for p in s.publish]
         if twice := [port for _, port in published if published.count((_, port)) > 1]:
             raise ValueError(f"port {twice[0]} is published twice")
+        self._check_order()
         for service in self.services:
             if needs_entrypoint(service) and self.entrypoint is None:
                 raise ValueError(
@@ -434,9 +496,32 @@ class AppSpec(Model):
         if not self.step_service:
             raise ValueError("release needs a service of the app's own image: set release.service")
 
+    def _check_order(self) -> None:
+        names = {service.name for service in self.services}
+        for service in self.services:
+            if unknown := sorted(set(service.depends_on) - names):
+                raise ValueError(
+                    f"services.{service.name}.depends_on names {unknown[0]}, which is no service: "
+                    f"there are {', '.join(sorted(names))}"
+                )
+        try:
+            self.order().prepare()
+        except CycleError as error:
+            circle = " → ".join(reversed(error.args[1]))
+            raise ValueError(f"depends_on goes round in a circle: {circle}") from None
+
+    def order(self) -> TopologicalSorter[str]:
+        """The services by `depends_on`: none is ready before those that it depends on are done."""
+        return TopologicalSorter({service.name: service.depends_on for service in self.services})
+
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
         return service.domains or self.default_hosts.get(service.name, ())
+
+    def is_https(self, service: Service) -> bool:
+        """Whether the proxy serves a service by HTTPS, and HTTP only leads there. Nobody
+        certifies the names that are there for trying, APP.localhost."""
+        return bool(service.domains) and self.proxy.https
 
     @cached_property
     def default_hosts(self) -> dict[str, tuple[str, ...]]:

@@ -21,9 +21,6 @@ NOT_YET = {
     "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
     "stop yet.",
     "nomad": "accepted, but no command works with Nomad yet.",
-    "proxy.https_port": "accepted, but the proxy serves HTTP only.",
-    "proxy.email": "accepted, but the proxy gets no certificates.",
-    "proxy.acme_directory": "accepted, but the proxy gets no certificates.",
 }
 """Keys that are accepted and have not the effect that they will have."""
 

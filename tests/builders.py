@@ -147,12 +147,19 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
 def maximal_app() -> AppSpec:
     """An app in which every key is set, with a worker and a service of a ready image beside."""
     return app(
-        maximal_service(),
+        maximal_service(depends_on=["worker", "cache"]),
         worker(healthcheck={"command": ["python", "-c", "print('$HOME')"]}, replicas=0),
         Service(name="cache", image="redis:8", command=(), read_only=False),
         environment="production",
         release={"command": ["python", "-m", "app.migrate"], "timeout": "5m", "service": "web"},
-        proxy={"network": "public", "subnet": "10.200.0.0/16", "http_port": 8081},
+        proxy={
+            "network": "public",
+            "subnet": "10.200.0.0/16",
+            "http_port": 8081,
+            "email": "ops@example.com",
+            "https_port": 8444,
+            "hsts": "365d",
+        },
     )
 
 

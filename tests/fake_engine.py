@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deploytool.backends.swarm.client import Client, Json, LogEntry
+from deploytool.backends.swarm.measure import SERVICE
 from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError
 from deploytool.spec import Image
 
@@ -85,10 +86,19 @@ class FakeEngine(Client):
         self.images: dict[str, Image] = {}
         """Reference → what `resolve` answers; any reference is known while this is empty."""
         self.containers: dict[str, Json] = {}
+        self.usage: dict[str, list[Json]] = {}
+        """Container → what it used, look by look; what is gone has none."""
+        self.executed: list[tuple[str, list[str]]] = []
+        """Containers in which commands were run, and the commands."""
         self.output: dict[str, list[str]] = {}
         """Task → the lines that it printed."""
         self.engine_info: Json = {
-            "Swarm": {"LocalNodeState": "active", "ControlAvailable": True, "Managers": 1},
+            "Swarm": {
+                "LocalNodeState": "active",
+                "ControlAvailable": True,
+                "Managers": 1,
+                "NodeID": "id-of-node-1",
+            },
             "SystemTime": NOW,
             "DockerRootDir": "/nowhere",
         }
@@ -180,6 +190,26 @@ class FakeEngine(Client):
     def container(self, container_id: str) -> Json | None:
         self._meet("container")
         return self.containers.get(container_id)
+
+    def running_containers(self) -> list[Json]:
+        self._meet("running_containers")
+        here = self.engine_info["Swarm"]["NodeID"]
+        return [
+            {"Id": f"container-of-{task['ID']}", "Labels": {SERVICE: service["Spec"]["Name"]}}
+            for service in self._services.values()
+            for task in self._tasks[service["ID"]]
+            if task["NodeID"] == here and _is_wanted(task)
+        ]
+
+    def stats(self, container_id: str) -> Json:
+        self._meet("stats")
+        looks = self.usage.get(container_id)
+        return looks.pop(0) if looks else {}
+
+    def execute(self, container_id: str, command: Sequence[str]) -> tuple[int, str, str]:
+        self._meet("execute")
+        self.executed.append((container_id, list(command)))
+        return 3, "out\n", "err\n"
 
     def task_output(self, task_id: str, lines: int) -> list[str]:
         self._meet("task_output")

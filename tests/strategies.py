@@ -144,7 +144,12 @@ _DOMAINS = ["api.example.com", "*.example.com", "example.org"]
 def apps(draw: st.DrawFn) -> AppSpec:
     """Any app of one to three services."""
     called = draw(st.lists(names, min_size=1, max_size=3, unique=True))
-    made = tuple(draw(services(st.just(name))) for name in called)
+    made = tuple(
+        draw(services(st.just(name))).model_copy(
+            update={"depends_on": tuple(draw(_unique(st.sampled_from(called[:i])))) if i else ()}
+        )
+        for i, name in enumerate(called)
+    )
     published = [(p.protocol, p.port) for service in made for p in service.publish]
     assume(len(set(published)) == len(published))
     return AppSpec(

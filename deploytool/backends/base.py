@@ -6,14 +6,14 @@ and reads what it answers; nothing here knows Docker or Nomad.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from pydantic import ConfigDict, Field
 
-from deploytool.spec import AppSpec, Image, Model, Release
+from deploytool.spec import AppSpec, Image, Model, Release, Service
 
 
 class Action(StrEnum):
@@ -43,6 +43,29 @@ class Change(Model):
     """Whether running replicas are replaced; a change of their number alone replaces none."""
 
 
+class Amount(Model):
+    """Memory in bytes, and cores."""
+
+    memory: int = 0
+    cpu: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(memory=self.memory + other.memory, cpu=round(self.cpu + other.cpu, 9))
+
+    def __mul__(self, count: int) -> Amount:
+        return Amount(memory=self.memory * count, cpu=round(self.cpu * count, 9))
+
+
+class Need(Model):
+    """What an app reserves of its cluster: before a deploy, at most on the way, and after it."""
+
+    before: Amount
+    most: Amount
+    after: Amount
+    free: Amount
+    """What the nodes that take replicas have left before it."""
+
+
 class Plan(Model):
     """Everything that a deploy would do. `payload` is the backend's own and is never shown."""
 
@@ -53,6 +76,8 @@ class Plan(Model):
     secrets: dict[str, str] = Field(default_factory=dict)
     """Secret → the name that the cluster has for the version which the replicas will read."""
     warnings: tuple[str, ...] = ()
+    need: Need | None = None
+    """The capacity it takes; None where the cluster was not asked."""
     payload: Any = Field(default=None, exclude=True, repr=False)
 
     @property
@@ -103,6 +128,8 @@ class ServiceStatus(Model):
     update: str = ""
     """What the cluster is doing to it: "updating", "rollback_completed", …; empty for nothing."""
     urls: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
 
 
@@ -199,6 +226,84 @@ class LogLine(Model):
     text: str
 
 
+class Level(StrEnum):
+    """Where a share of a resource is, against the band that is worth aiming for."""
+
+    BELOW = "below"
+    WITHIN = "within"
+    ABOVE = "above"
+
+
+BAND = (0.5, 0.9)
+"""The share of its memory and cores that a machine should be used for: below, money is wasted;
+above, processes are killed and requests wait."""
+
+
+class Share(Model):
+    """One resource of one or all nodes: bytes of memory, or cores."""
+
+    total: int | float
+    reserved: int | float
+    free: int | float
+    """What is not reserved."""
+    used: int | float | None = None
+    """What containers use, measured; None where it cannot be."""
+    level: Level
+    """By what is used; where that is unknown, by what is reserved."""
+
+
+class NodeCapacity(Model):
+    """A node, and what is left on it."""
+
+    node: str
+    state: str
+    """"active", or why it takes no replicas: "drain", "pause", "down", …"""
+    memory: Share
+    cpu: Share
+    level: Level
+    """Above where one of both is, below where both are."""
+    unmeasured: str = ""
+    """Why it is unknown what is used."""
+    fits: dict[str, int | None]
+    """Service → how many more replicas of it the node takes; None is no limit, as it reserves
+    nothing."""
+
+
+class ServiceCapacity(Model):
+    """What each replica of a service reserves and, on average of those measured, uses."""
+
+    service: str
+    reserved: Amount
+    used: Amount | None = None
+    measured: int = 0
+    """Replicas that were measured."""
+    fits: int | None
+    """How many more replicas the cluster takes; None is no limit, as it reserves nothing."""
+
+
+class Capacity(Model):
+    """What the nodes of a cluster have, and what of it is taken."""
+
+    nodes: tuple[NodeCapacity, ...]
+    services: tuple[ServiceCapacity, ...]
+    memory: Share
+    """Of all nodes that take replicas together; use is unknown unless all were measured."""
+    cpu: Share
+    level: Level
+    band: tuple[float, float] = BAND
+
+
+class Executed(Model):
+    """A command that ran in a replica."""
+
+    replica: str
+    """SERVICE.SLOT"""
+    node: str
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
 class SecretSet(Model):
     """What became of a secret that was set."""
 
@@ -269,17 +374,19 @@ class Backend(Protocol):
     def prepare(self, plan: Plan) -> None:
         """Create what services and jobs of the plan need: networks."""
 
-    def apply(self, plan: Plan, release: Release) -> None:
-        """Ask the cluster for every change of the plan but the removals."""
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        """Ask the cluster for every change of the plan but the removals; of services, for those
+        of the named ones only."""
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service of the plan is."""
+        """How far each service of the plan is. What it says of one that was not applied yet means
+        nothing."""
 
     def clean_up(self, plan: Plan) -> None:
         """Remove what the plan removes, once everything else is done."""
 
     def undo(self, plan: Plan) -> None:
-        """Ask the cluster for every service of the plan to be as it was before `apply`."""
+        """Ask the cluster for every service that was applied to be as it was before."""
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service is on its way back."""
@@ -297,6 +404,20 @@ class Backend(Protocol):
         self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
     ) -> Iterator[LogLine]:
         """The output of every replica, as it comes; `since` in seconds before now."""
+
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        """What the nodes have, what of it is taken, and how many more replicas of these services
+        of an app they take."""
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        """Run a command, without input, in a replica. Raises UsageError where there is none, and
+        EngineError where none can be reached from here."""
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        """The program of this machine that runs a command in a replica and connects it to the
+        input and output of whoever starts it. Raises as `execute`."""
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         """Ask for other numbers of replicas; observe the plan to see it done."""

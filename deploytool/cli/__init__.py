@@ -8,6 +8,7 @@ import typer
 
 from deploytool import __version__
 from deploytool.cli import (
+    capacity,
     cluster,
     config,
     deploy,
@@ -62,6 +63,7 @@ for module in (
     operate,
     run,
     lock,
+    capacity,
     secrets,
     cluster,
     proxy,

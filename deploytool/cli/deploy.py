@@ -169,8 +169,7 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     """What was done, and where to look at it."""
     app = session.spec.name
     status = backend.status(app)
-    port = session.config.config.proxy.http_port
-    urls = [with_port(url, port) for service in status.services for url in service.urls]
+    urls = [url for service in status.services for url in service.urls]
     release = result.release.id if result.release else status.release
     data = {
         "app": app,
@@ -194,11 +193,3 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
             console.print(f"  {url}", markup=False)
 
     session.output.result(data, human)
-
-
-def with_port(url: str, port: int) -> str:
-    """The address at which the proxy really listens."""
-    if port == 80:
-        return url
-    host, slash, path = url.removeprefix("http://").partition("/")
-    return f"http://{host}:{port}{slash}{path}"

@@ -1,8 +1,10 @@
-"""The operator's levers: `scale`, `restart` and `destroy`."""
+"""The operator's levers: `scale`, `restart`, `exec` and `destroy`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -74,6 +76,24 @@ def register(app: typer.Typer) -> None:
             seconds,
         )
 
+    @command(app, "exec")
+    def execute(
+        session: Session,
+        service: Annotated[str, typer.Argument()],
+        arguments: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
+    ) -> None:
+        """Run a command in a running replica of a service, and end with its exit code."""
+        from deploytool.backends import open_backend
+
+        backend = open_backend(session.config.config)
+        name = session.config.config.app
+        if session.output.as_json:
+            done = backend.execute(name, service, arguments)
+            session.output.result(done, lambda _: None)
+            raise typer.Exit(done.exit_code)
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        _become(backend.attach_command(name, service, arguments, terminal=terminal))
+
     @command(app, "destroy")
     def destroy(
         session: Session,
@@ -103,6 +123,16 @@ def register(app: typer.Typer) -> None:
             console.print(f"[good]✓[/] {name} is gone: {', '.join(removed)}")
 
         output.result({"app": name, "removed": removed}, human)
+
+
+def _become(program: Sequence[str]) -> NoReturn:
+    from deploytool.image.failures import docker_missing
+    from deploytool.process import ProgramMissing, become
+
+    try:
+        become(program)
+    except ProgramMissing:
+        raise docker_missing() from None
 
 
 def _read_replicas(arguments: list[str]) -> dict[str, int]:

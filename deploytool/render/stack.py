@@ -76,6 +76,7 @@ def _config(app: AppSpec, path: str) -> tuple[str, Json]:
 def _service(app: AppSpec, service: Service) -> Json:
     own = swarm.default_network(app.name)
     described: Json = {
+        "depends_on": sorted(set(service.depends_on)),
         "command": swarm.arguments(app, service),
         "environment": swarm.environment(app, service),
         "cap_add": swarm.capabilities(service),

@@ -69,6 +69,10 @@ def test_engine_defaults_that_hurt_are_never_left_to_it() -> None:
 def test_forwarded_headers_are_believed_from_the_proxy_alone() -> None:
     routed = compiled(app())["TaskTemplate"]["ContainerSpec"]["Env"]
     assert routed == ["FORWARDED_ALLOW_IPS=10.253.0.0/20"]
+    behind = compiled(app(proxy={"trusted_proxies": ["192.0.2.0/24"]}))
+    assert behind["TaskTemplate"]["ContainerSpec"]["Env"] == [
+        "FORWARDED_ALLOW_IPS=10.253.0.0/20,192.0.2.0/24"
+    ]
     unrouted = compiled(app(worker()), "worker")["TaskTemplate"]["ContainerSpec"]["Env"]
     assert unrouted == []
 

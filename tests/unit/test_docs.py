@@ -27,8 +27,6 @@ CODE = ROOT / "deploytool"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ABSENT = ("exec", "capacity")
-"""Commands that the README says are not there yet."""
 BEING_WRITTEN: tuple[str, ...] = ()
 """Pages that are linked to already."""
 
@@ -174,14 +172,6 @@ def test_every_command_is_in_the_readme() -> None:
     root = command_line()
     for name in root.commands:
         assert re.search(rf"`{name}\b", TEXTS["README.md"]), f"{name} is not in the README"
-
-
-def test_what_the_readme_calls_absent_is_absent() -> None:
-    root = command_line()
-    there = [name for name in ABSENT if name in root.commands]
-    assert not there, f"{there}: document them, and take them off the README's list and ABSENT"
-    absent = TEXTS["README.md"].partition("## Not there yet")[2].partition("\n## ")[0]
-    assert all(f"`{name}" in absent for name in ABSENT)
 
 
 def test_hints_name_commands_that_exist() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,9 @@ from deploytool import rollout
 from deploytool.backends.base import (
     Action,
     AuditEntry,
+    Capacity,
     Change,
+    Executed,
     Job,
     Lease,
     LogLine,
@@ -41,7 +43,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, Service
 from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
 
 MINUTE = 60_000
@@ -91,6 +93,8 @@ class Scripted:
         self.printed: list[str] = []
         self.started: list[Job] = []
         self.calls: list[str] = []
+        self.turns: list[list[str]] = []
+        """The services of each `apply`."""
         self.finished: list[Outcome] = []
 
     def _call(self, name: str) -> None:
@@ -131,7 +135,8 @@ class Scripted:
         self.finished.append(outcome)
         self._call("finish")
 
-    def apply(self, plan: Plan, release: Release) -> None:
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.turns.append(sorted(services or ()))
         self._call("apply" if release.id == "v7" else f"apply {release.id}")
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
@@ -162,6 +167,17 @@ class Scripted:
     def logs(
         self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
     ) -> Iterator[LogLine]:
+        raise NotImplementedError
+
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        raise NotImplementedError
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        raise NotImplementedError
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
         raise NotImplementedError
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
@@ -435,6 +451,142 @@ def test_an_unchanged_app_that_does_not_run(
     ends(backend, kind, a_plan(Action.KEEP), timeout=0)
     assert backend.finished == []
     assert "undo" not in backend.calls
+
+
+# By turns
+
+
+class Ordered(Scripted):
+    """A cluster of several services, each of which says in turn what it is told to say; before it
+    was applied a service looks as if it had failed, as nothing of it is there."""
+
+    def __init__(self, stories: Mapping[str, Sequence[Verdict]], **keys: Any) -> None:
+        super().__init__(**keys)
+        self.stories = {name: list(story) for name, story in stories.items()}
+        self.told: set[str] = set()
+
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.told |= set(services or ())
+        super().apply(plan, release, services)
+
+    def observe(self, plan: Plan) -> list[ServiceProgress]:
+        self._call("observe")
+        return [self._look(change) for change in plan.changes if change.action is not Action.REMOVE]
+
+    def _look(self, change: Change) -> ServiceProgress:
+        if change.action is not Action.KEEP and change.name not in self.told:
+            return progress(Verdict.FAILED, "not there", change.name)
+        story = self.stories[change.name]
+        return progress(story.pop(0) if len(story) > 1 else story[0], "", change.name)
+
+
+M, OK, BAD = Verdict.MOVING, Verdict.DONE, Verdict.FAILED
+
+
+def shop(**actions: Action) -> tuple[Plan, AppSpec]:
+    """web ▶ api ▶ db, and mail ▶ queue; everything is updated but what is named otherwise."""
+    spec = app(
+        service("web", depends_on=["api"]),
+        worker("api", depends_on=["db"]),
+        worker("db"),
+        worker("mail", depends_on=["queue"]),
+        worker("queue"),
+    )
+    changes = tuple(
+        Change(kind="service", name=s.name, action=actions.get(s.name, Action.UPDATE))
+        for s in spec.services
+    )
+    return Plan(app="items", changes=changes), spec
+
+
+def stories(**different: list[Verdict]) -> dict[str, list[Verdict]]:
+    return {name: [OK] for name in ("web", "api", "db", "mail", "queue")} | different
+
+
+def turns(backend: Scripted, **actions: Action) -> list[list[str]]:
+    plan, spec = shop(**actions)
+    run(backend, plan, spec=spec)
+    return backend.turns
+
+
+def test_what_depends_on_nothing_goes_at_once() -> None:
+    plan = a_plan(Action.UPDATE, Change(kind="service", name="worker", action=Action.CREATE))
+    backend = Ordered({"web": [M, OK], "worker": [M, OK]})
+    run(backend, plan, spec=app(service(), worker()))
+    assert backend.turns == [["web", "worker"]]
+
+
+def test_each_waits_for_its_own_and_for_no_other() -> None:
+    backend = Ordered(stories(db=[M, M, M, OK], queue=[OK]))
+    assert turns(backend) == [["db", "queue"], ["mail"], ["api"], ["web"]]
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_what_waits_is_moving_and_says_for_what() -> None:
+    plan, spec = shop()
+    seen: list[dict[str, ServiceProgress]] = []
+    backend = Ordered(stories(db=[M, OK]))
+    run(backend, plan, spec=spec, report=lambda look: seen.append({p.service: p for p in look}))
+    assert (seen[0]["web"].verdict, seen[0]["web"].reason) == (M, "waits for api")
+    assert (seen[0]["mail"].verdict, seen[0]["mail"].reason) == (M, "")
+    assert seen[-1]["web"].verdict is OK
+
+
+def test_what_does_not_change_counts_as_done() -> None:
+    keep = {"db": Action.KEEP, "api": Action.KEEP}
+    assert turns(Ordered(stories()), **keep) == [["queue"], ["mail", "web"]]
+
+
+def test_order_goes_through_what_does_not_change() -> None:
+    backend = Ordered(stories(db=[M, M, OK]))
+    told = turns(backend, api=Action.KEEP, mail=Action.KEEP, queue=Action.KEEP)
+    assert told == [["db"], ["web"]]
+
+
+def test_what_is_still_coming_up_since_an_interruption_is_waited_for() -> None:
+    keep = dict.fromkeys(("db", "mail", "queue"), Action.KEEP)
+    backend = Ordered(stories(db=[M, M, OK]))
+    assert turns(backend, **keep) == [[], ["api"], ["web"]]
+    assert backend.calls.count("observe") == 5
+
+
+def test_after_a_failure_nobody_else_is_touched() -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[BAD], queue=[OK]), back=[DONE])
+    ends(backend, RolledBack, plan, spec=spec)
+    assert backend.turns == [["db", "queue"]]
+    assert "undo" in backend.calls
+
+
+def test_a_deadline_says_what_was_waited_for() -> None:
+    plan, spec = shop()
+    error = ends(Ordered(stories(db=[M])), RolloutTimedOut, plan, spec=spec, timeout=0)
+    assert "db has 1 of 2 replicas ready" in error.message
+    assert "web waits for api" in error.message
+
+
+def test_without_waiting_those_that_others_depend_on_are_waited_for() -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[M, OK], web=[M], mail=[M]))
+    result = run(backend, plan, spec=spec, wait=False)
+    assert backend.turns == [["db", "queue"], ["mail"], ["api"], ["web"]]
+    assert backend.finished == [Outcome.STARTED]
+    assert not result.waited
+
+
+def test_a_later_turn_that_is_refused_takes_all_back() -> None:
+    class Refusing(Ordered):
+        def apply(
+            self, plan: Plan, release: Release, services: Collection[str] | None = None
+        ) -> None:
+            super().apply(plan, release, services)
+            if "api" in self.told:
+                raise REFUSED
+
+    plan, spec = shop()
+    backend = Refusing(stories())
+    assert ends(backend, EngineError, plan, spec=spec) is REFUSED
+    assert backend.calls[-2:] == ["undo", "finish"]
 
 
 # Errors and interruptions

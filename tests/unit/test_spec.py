@@ -37,6 +37,7 @@ RIGHT: dict[str, list[Any]] = {
     "update": [{"order": "stop-first", "max_failure_ratio": 1}],
     "placement": [{"constraints": ["node.labels.disk == ssd", "a!=b"]}],
     "labels": [{"traefik.http.x": "y"}],
+    "depends_on": [[], ["worker"]],
 }
 WRONG: dict[str, list[Any]] = {
     "name": ["", "Web", "-a", "a-", "a_b", "a.b", "x" * 41, "web\n", "é"],
@@ -66,6 +67,7 @@ WRONG: dict[str, list[Any]] = {
     "update": [{"parallelism": 0}, {"order": "both"}, {"max_failure_ratio": 1.1}],
     "placement": [{"constraints": ["disk"]}, {"constraints": ["a=b"]}, {"max_per_node": -1}],
     "labels": [{"": "x"}, {"a\nb": "x"}, {"a": 1}],
+    "depends_on": ["worker", ["Worker"], [1]],
     "unheard_of": [1],
 }
 
@@ -139,6 +141,37 @@ def test_an_app_without_anything_to_run() -> None:
 )
 def test_who_needs_an_entrypoint(changes: dict[str, Any], needs: bool) -> None:
     assert needs_entrypoint(one(**changes)) is needs
+
+
+def web(name: str, *depends_on: str) -> Service:
+    return one(name=name, command=["x"], depends_on=depends_on)
+
+
+@pytest.mark.parametrize(
+    ("services", "message"),
+    [
+        ([web("web", "nope"), web("db")], "services.web.depends_on names nope, .* db, web"),
+        ([web("web", "web")], "in a circle: web → web"),
+        ([web("a", "b"), web("b", "c"), web("c", "a")], "in a circle: . → . → . → ."),
+    ],
+)
+def test_orders_that_cannot_be(services: list[Service], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        app(*services)
+
+
+def test_a_circle_is_told_as_it_is_written() -> None:
+    """Each depends on the one that it points to."""
+    with pytest.raises(ValidationError) as caught:
+        app(web("a", "b"), web("b", "c"), web("c", "a"))
+    told = str(caught.value).partition("circle: ")[2].partition(" [")[0].split(" → ")
+    follows = {"a": "b", "b": "c", "c": "a"}
+    assert [follows[name] for name in told[:-1]] == told[1:]
+
+
+def test_the_order_of_services() -> None:
+    order = app(web("web", "api"), web("api", "db", "db"), web("db")).order()
+    assert list(order.static_order()) == ["db", "api", "web"]
 
 
 def test_models_cannot_be_changed() -> None:

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.routing import routing_labels
 from deploytool.spec import AppSpec, HealthCheck, Image, Release, Service
 
 Json = dict[str, Any]
 CHAINED = ".middlewares"
-"""A routing label that lists several: a user's own come after those of the path prefix."""
+"""A routing label that lists several: a user's own come after those that are made here."""
 NANOSECONDS = 1_000_000
 """per millisecond"""
 
@@ -110,7 +111,7 @@ def networks(app: AppSpec, service: Service) -> list[str]:
 
 def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
     """The labels of a service that do not change from release to release."""
-    routing = _proxy_labels(app, service)
+    routing = routing_labels(app, service)
     own = {
         name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
         for name, value in service.labels.items()
@@ -119,9 +120,12 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
-    """Variables of the process. Forwarded headers are believed from the proxy's network only."""
-    proxied = {"FORWARDED_ALLOW_IPS": app.proxy.subnet} if app.hosts(service) else {}
-    return proxied | service.env
+    """Variables of the process. Forwarded headers are believed from the proxy's network only, and
+    from the load balancers that the proxy believes."""
+    if not app.hosts(service):
+        return service.env
+    trusted = ",".join((app.proxy.subnet, *app.proxy.trusted_proxies))
+    return {"FORWARDED_ALLOW_IPS": trusted} | service.env
 
 
 def arguments(app: AppSpec, service: Service) -> list[str]:
@@ -158,37 +162,6 @@ def logging_options(service: Service) -> dict[str, str]:
         "max-file": str(service.logging.max_files),
         "max-size": str(service.logging.max_size),
     }
-
-
-def _proxy_labels(app: AppSpec, service: Service) -> dict[str, str]:
-    """Routing, as Traefik's Swarm provider reads it."""
-    hosts = app.hosts(service)
-    if not hosts:
-        return {}
-    router = f"{app.name}-{service.name}"
-    rule = " || ".join(_match(host) for host in sorted(hosts))
-    prefix = service.path_prefix.rstrip("/")
-    found = {
-        "traefik.enable": "true",
-        "traefik.swarm.network": app.proxy.network,
-        f"traefik.http.routers.{router}.entrypoints": "http",
-        f"traefik.http.routers.{router}.rule": rule,
-        f"traefik.http.routers.{router}.service": router,
-        f"traefik.http.services.{router}.loadbalancer.server.port": str(service.port),
-    }
-    if prefix:
-        found |= {
-            f"traefik.http.routers.{router}.rule": f"({rule}) && PathPrefix(`{prefix}`)",
-            f"traefik.http.routers.{router}.middlewares": router,
-            f"traefik.http.middlewares.{router}.stripprefix.prefixes": prefix,
-        }
-    return found
-
-
-def _match(host: str) -> str:
-    if not host.startswith("*."):
-        return f"Host(`{host}`)"
-    return f"HostRegexp(`^[a-z0-9-]+{host[1:].replace('.', chr(92) + '.')}$`)"
 
 
 def _container(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, duration
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def register(app: typer.Typer) -> None:
                     "`printf %s` writes none"
                 )
         done = backend.set_secrets(config.app, values)
+        if news := [secret.name for secret in done if secret.changed]:
+            note(session, backend, f"secrets set {' '.join(news)}")
         users = {s.name: _users(session, s.name) for s in done}
         for secret, services in users.items():
             if not services:
@@ -83,10 +86,15 @@ def register(app: typer.Typer) -> None:
         session.output.result(data, lambda console: _show_list(console, found, missing))
 
     @command(group, "remove")
-    def remove(session: Session, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    def remove(
+        session: Session,
+        name: Annotated[str, typer.Argument(metavar="NAME")],
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
+    ) -> None:
         """Remove a secret that no service uses, with all its versions."""
         from deploytool.backends import open_backend
 
+        lock_limit = duration("--lock-timeout", lock_timeout)
         app_name = session.config.config.app
         backend = open_backend(session.config.config)
         older = [s.older for s in backend.secrets(app_name) if s.name == name]
@@ -98,7 +106,10 @@ def register(app: typer.Typer) -> None:
             f"Remove the secret {name}{cost}?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.remove_secret(app_name, name)
+        what = f"secrets remove {name}"
+        with holding(session, backend, what, lock_limit):
+            removed = backend.remove_secret(app_name, name)
+            note(session, backend, what)
         session.output.result(
             {"app": app_name, "removed": removed},
             lambda console: console.print(f"[good]✓[/] Removed {', '.join(removed)}"),

@@ -18,8 +18,9 @@ PATIENCE = 60.0
 """Seconds that the engine gets to stop the replicas and to let go of networks."""
 
 
-def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
-    """Remove everything that carries the app's label; the names of what was removed."""
+def destroy(client: Client, app: str, *, volumes: bool, secrets: bool) -> list[str]:
+    """Remove everything that carries the app's label, volumes and secrets where that is asked for;
+    the names of what was removed."""
     label = f"{labels.STACK}={app}"
     services = client.services(label=f"{labels.APP}={app}")
     services += client.services(label=f"{labels.JOB_OF}={app}")
@@ -32,7 +33,7 @@ def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
         removed.append(f"network {network['Name']}")
     for config in client.configs(label=label):
         client.remove_config(config["ID"])
-    for secret in client.secrets(label=label):
+    for secret in client.secrets(label=label) if secrets else ():
         client.remove_secret(secret["ID"])
         removed.append(f"secret {secret['Spec']['Name']}")
     if volumes:

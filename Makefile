@@ -32,7 +32,7 @@ test-unit: setup ## The tests that need no engine
 test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
 	@keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
 	$(PYTHON) -m tests.lab up $(NODES); \
-	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) $(ARGS) || code=$$?; \
+	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) --dist loadgroup $(ARGS) || code=$$?; \
 	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
 	exit $$code
 

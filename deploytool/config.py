@@ -5,6 +5,7 @@ Layers, later wins: defaults < file < [environments.NAME] < DEPLOYTOOL_* variabl
 
 import ast
 import difflib
+import hashlib
 import inspect
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -153,17 +155,27 @@ class LoadedConfig:
             shown = mask(path, value) if isinstance(value, str) else hide_passwords_in(value)
             yield Setting(path, shown, self.source(path))
 
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """The configuration files of the services: path in the project → content. Raises
+        ConfigError for those that cannot be read, or that no cluster would take."""
+        found: dict[str, bytes] = {}
+        problems = []
+        for service in self.config.services.values():
+            for target, source in service.files.items():
+                try:
+                    found[source] = _read_file(self.project / source)
+                except ValueError as error:
+                    where = _join(("services", service.name, "files", target))
+                    problems.append(Problem(where, f"{source} {error}"))
+        if problems:
+            raise ConfigError(problems, source=self.file.name)
+        return found
+
     def app_spec(self) -> AppSpec:
         """The app in the chosen environment. Raises ConfigError, and UsageError where the
         FastAPI app has to be found in the source and is not."""
         config = self.config
-        if config.release is not None:
-            # A migration that is asked for and not run would be worse than none.
-            raise UsageError(
-                "The release step is not there yet: release.command would not be run",
-                code="release_step_unavailable",
-                hint="take [tool.deploytool.release] out, and run its command before the deploy",
-            )
         try:
             return AppSpec(
                 name=config.app,
@@ -174,6 +186,10 @@ class LoadedConfig:
                 services=tuple(config.services[name] for name in sorted(config.services)),
                 release=config.release,
                 proxy=config.proxy,
+                files={
+                    path: hashlib.sha256(content).hexdigest()
+                    for path, content in sorted(self.files.items())
+                },
             )
         except ValidationError as error:
             raise ConfigError(_problems(error, {}), source=self.file.name) from None
@@ -234,6 +250,25 @@ def load(
     )
 
 
+LARGEST_FILE = 500 * 1024
+"""bytes; what every Swarm takes is smaller"""
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a configuration file. Raises ValueError with what is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError("does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not content:
+        raise ValueError("is empty, and a cluster keeps no empty file")
+    if len(content) >= LARGEST_FILE:
+        raise ValueError("is too large: a cluster keeps files of less than 500 KiB")
+    return content
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema of [tool.deploytool], for editors."""
     described = Config.model_json_schema()
@@ -274,7 +309,10 @@ def _documented(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
 
 def _write_defaults(definitions: dict[str, Any]) -> None:
     """Defaults as people write them: "5s" and not 5000."""
-    models = (spec.HealthCheck, spec.Restart, spec.Update, spec.Logging, Service, ReleaseStep)
+    models = (
+        *(spec.HealthCheck, spec.Restart, spec.Update, spec.Logging),
+        *(Service, ReleaseStep, ProxySettings),
+    )
     for model in models:
         properties = definitions[model.__name__]["properties"]
         empty: Any = model.model_construct
@@ -416,7 +454,7 @@ _OWN_VARIABLES = {"DEPLOYTOOL_ENV"}
 
 def _is_free(path: Sequence[str]) -> bool:
     """Whether the keys of the table at a path are the user's own."""
-    return list(path) == ["build", "args"] or (
+    return list(path) in (["build", "args"], ["proxy", "env"]) or (
         len(path) == 3 and path[0] == "services" and path[2] in FREE_KEYS
     )
 
@@ -596,6 +634,10 @@ _PATTERNS = {
     "path": 'start with a slash, for example "/health"',
     "path_prefix": 'start with a slash, for example "/api"',
     "constraints": 'write "attribute == value", for example "node.labels.disk == ssd"',
+    "email": 'write an address, for example "ops@example.com"',
+    "acme_directory": "write an address that begins with https://",
+    "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
+    "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
     "capabilities": 'write the capability in capitals, for example "NET_BIND_SERVICE"',
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.routing import ports
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.cluster import LOCAL_HOSTS, LOOPBACK, answers, split_registry
 from deploytool.errors import DeploytoolError
@@ -231,7 +232,15 @@ def _proxy(client: Client, config: Config) -> Check:
             f"{image} does not work with current engines",
             "3.6.1 is the oldest that does: deploytool proxy up",
         )
-    return Check("proxy", State.GOOD, f"{image}, HTTP on port {config.proxy.http_port}")
+    listening = ports(found[0])
+    if config.proxy.https and listening.https is None:
+        return Check(
+            "proxy",
+            State.WARNING,
+            f"{image}, {listening}: without the HTTPS that the configuration asks for",
+            "deploytool proxy up",
+        )
+    return Check("proxy", State.GOOD, f"{image}, {listening}")
 
 
 def _ipvs(client: Client) -> Check | None:

@@ -7,6 +7,9 @@
     ├── RegistryError          1  the registry cannot be reached or refuses
     ├── ImageError             1  an image cannot be built, found or run
     ├── PlanError              1  the cluster cannot take what was asked for; nothing was changed
+    ├── Locked                 1  somebody else is changing the app; nothing was changed
+    ├── JobFailed              1  a release step or a one-off command failed; no replica was changed
+    ├── JobTimedOut            4  … or took longer than it may
     ├── RolloutFailed          1  the new release does not run
     ├── RolledBack             3  the new release does not run, the previous one serves
     ├── RolloutTimedOut        4  the deadline passed
@@ -93,6 +96,18 @@ class ImageError(DeploytoolError):
 
 class PlanError(DeploytoolError):
     pass
+
+
+class Locked(DeploytoolError):
+    pass
+
+
+class JobFailed(DeploytoolError):
+    pass
+
+
+class JobTimedOut(DeploytoolError):
+    exit_code = ExitCode.TIMED_OUT
 
 
 class RolloutFailed(DeploytoolError):

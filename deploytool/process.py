@@ -10,12 +10,14 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 ENDING = ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
 """How a program is asked to end, and for how long before the next, less polite request."""
@@ -91,6 +93,21 @@ def stream(
         for line in process.stdout:
             on_line(plain_text(line))
         return process.wait()
+
+
+def become(command: Sequence[str]) -> NoReturn:
+    """Be another program from now on: the terminal, signals and the exit code are its own.
+
+    Raises ProgramMissing.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores it, and a program inherits that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], list(command))
+    except (FileNotFoundError, PermissionError):
+        raise ProgramMissing(command[0]) from None
 
 
 def plain_text(line: bytes) -> str:

@@ -2,20 +2,26 @@
 
 It runs on a manager, where the Swarm can be asked, listens on the node's own ports so that it
 sees the callers' addresses, and sends to the addresses of the replicas, which works on kernels
-without IPVS too. It looks at the Swarm every second: the engine waits two seconds between taking a
-replica off the network and stopping it, and a proxy that looks less often sends into the void.
+without IPVS too. It looks at the Swarm every second: what is replaced goes on serving for `drain`,
+and a proxy that looks less often sends into the void.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from deploytool.backends.swarm import labels
-from deploytool.spec import AppSpec, Line, ProxySettings, Service
+from deploytool.backends.swarm.routing import HTTP, HTTPS, RESOLVER
+from deploytool.spec import AppSpec, ProxySettings, Service
 
 NAME = "proxy"
-HTTP = 8080
-"""Port in the container: above 1024, as the process has no privileges."""
 PING = 8082
+IDLE = "3s"
+"""When the proxy closes a connection to a replica that nobody uses. Before the replica does, which
+for Uvicorn is after 5 s: a POST on a connection that is being closed cannot be sent again."""
 ENGINE_SOCKET = "/var/run/docker.sock"
+CERTIFICATES = "/certificates"
+"""Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
 
 
 def app_spec(settings: ProxySettings) -> AppSpec:
@@ -30,13 +36,22 @@ def app_spec(settings: ProxySettings) -> AppSpec:
 
 def _traefik(settings: ProxySettings) -> Service:
     ping = f"--entrypoints.ping.address=127.0.0.1:{PING}"
+    ports = {settings.http_port: HTTP} | ({settings.https_port: HTTPS} if settings.https else {})
+    credentials = {name: f"/run/secrets/{name}" for name in settings.dns_secrets}
     return Service.model_validate(
         {
             "name": "traefik",
             "image": settings.image,
             "command": (*_arguments(settings), ping),
-            "publish": {"port": settings.http_port, "target": HTTP, "mode": "host"},
-            "volumes": (f"{ENGINE_SOCKET}:{ENGINE_SOCKET}:ro",),
+            "env": settings.env | {f"{name}_FILE": path for name, path in credentials.items()},
+            "secrets": (*settings.dns_secrets, *filter(None, [settings.acme_ca])),
+            "publish": tuple(
+                {"port": port, "target": target, "mode": "host"} for port, target in ports.items()
+            ),
+            "volumes": (
+                f"{ENGINE_SOCKET}:{ENGINE_SOCKET}:ro",
+                *((f"certificates:{CERTIFICATES}",) if settings.email else ()),
+            ),
             "user": "0:0",
             "memory": "64MiB",
             "memory_limit": "256MiB",
@@ -51,16 +66,48 @@ def _traefik(settings: ProxySettings) -> Service:
     )
 
 
-def _arguments(settings: ProxySettings) -> tuple[Line, ...]:
+def _arguments(settings: ProxySettings) -> tuple[str, ...]:
     return (
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
-        f"--entrypoints.http.address=:{HTTP}",
+        *_entrypoint("http", HTTP, settings),
+        *(_entrypoint("https", HTTPS, settings) if settings.https else ()),
+        *(_resolver(settings) if settings.email else ()),
         "--providers.swarm=true",
         "--providers.swarm.exposedbydefault=false",
         f"--providers.swarm.network={settings.network}",
         "--providers.swarm.refreshseconds=1",
         "--providers.providersthrottleduration=100ms",
+        f"--serverstransport.forwardingtimeouts.idleconntimeout={IDLE}",
         "--ping=true",
         "--ping.entrypoint=ping",
     )
+
+
+def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
+    yield f"--entrypoints.{name}.address=:{port}"
+    if settings.trusted_proxies:
+        trusted = ",".join(settings.trusted_proxies)
+        yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
+
+
+def _resolver(settings: ProxySettings) -> Iterator[str]:
+    """What gets certificates from the authority and renews them."""
+    acme = f"--certificatesresolvers.{RESOLVER}.acme"
+    yield f"{acme}.email={settings.email}"
+    yield f"{acme}.caserver={settings.acme_directory}"
+    if settings.acme_ca:
+        yield f"{acme}.cacertificates=/run/secrets/{settings.acme_ca}"
+    if settings.acme_profile:
+        yield f"{acme}.profile={settings.acme_profile}"
+    yield f"{acme}.certificatesduration={settings.certificate_lifetime // 3_600_000}"
+    yield f"{acme}.keytype=EC256"
+    yield f"{acme}.storage={CERTIFICATES}/acme.json"
+    if settings.dns_provider is None:
+        yield f"{acme}.httpchallenge.entrypoint=http"
+        return
+    yield f"{acme}.dnschallenge.provider={settings.dns_provider}"
+    if settings.dns_resolvers:
+        yield f"{acme}.dnschallenge.resolvers={','.join(settings.dns_resolvers)}"
+    if not settings.dns_check:
+        yield f"{acme}.dnschallenge.propagation.disableanschecks=true"

@@ -1,8 +1,12 @@
 """The order of a deployment, and what happens when a step fails.
 
-    begin ▶ apply ▶ watch ▶ clean up ▶ finish
-              │        └─ failed, timed out ▶ undo ▶ watch ▶ finish, and say why
-              └─ interrupted ▶ finish; the cluster goes on by itself, the next deploy takes it up
+    begin ▶ prepare ▶ release step ▶ apply ▶ watch ▶ clean up ▶ finish
+                      │              │        └─ failed, timed out ▶ undo ▶ watch ▶ finish, say why
+                      │              └─ interrupted ▶ finish; the cluster goes on by itself, the
+                      │                 next deploy takes it up
+                      └─ failed ▶ finish; no replica was touched
+
+Where services depend on one another, apply and watch go by turns.
 
 Nothing here knows which cluster it is.
 """
@@ -10,17 +14,22 @@ Nothing here knows which cluster it is.
 from __future__ import annotations
 
 import getpass
+import secrets
+import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from deploytool.backends.base import (
     Action,
+    AuditEntry,
     Backend,
+    Job,
     Outcome,
     Plan,
     Record,
@@ -31,11 +40,14 @@ from deploytool.errors import (
     DeploytoolError,
     EngineError,
     Interrupted,
+    JobFailed,
+    JobTimedOut,
     RolledBack,
     RolloutFailed,
     RolloutTimedOut,
     UsageError,
 )
+from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.spec import AppSpec, Image, Release
 from deploytool.units import format_duration
 
@@ -44,8 +56,12 @@ POLL = 0.25
 PATIENCE = 60.0
 """Seconds that the cluster's manager may be away during a rollout."""
 AWAY = ("engine_unreachable", "no_quorum")
+STEP_NAME = "release-"
+"""What the names of release steps on the cluster begin with; the release follows."""
 UNDO_TIMEOUT = 180.0
 """Seconds that the way back may take before it is given up."""
+DONE = Verdict.DONE
+FAILURES = {Verdict.FAILED, Verdict.ROLLED_BACK}
 
 T = TypeVar("T")
 Report = Callable[[Sequence[ServiceProgress]], None]
@@ -65,6 +81,18 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return time.monotonic() > self.at
+
+
+@dataclass(frozen=True)
+class Step:
+    """Whether and how the release step runs."""
+
+    emit: Callable[[str], None] = lambda _: None
+    """Is given its output, line by line."""
+    say: Callable[[str], None] = lambda _: None
+    """Is told what is being done."""
+    rerun: bool = False
+    """Run it although it has run for this release."""
 
 
 @dataclass(frozen=True)
@@ -123,25 +151,35 @@ def roll_out(
     timeout: int,
     wait: bool = True,
     report: Report = lambda _: None,
+    step: Step | None = None,
+    guard: Callable[[], None] = lambda: None,
 ) -> Result:
     """Bring the cluster to a release and stay until every replica of it runs.
 
-    `timeout` in milliseconds. Raises RolledBack, RolloutFailed, RolloutTimedOut, Interrupted;
-    whatever is raised, the cluster remembers how it ended.
+    `timeout` in milliseconds, the release step apart, which has its own. `step` is None where
+    none is to run, `guard` raises when the lock is lost. Raises RolledBack, RolloutFailed,
+    RolloutTimedOut, JobFailed, JobTimedOut, Interrupted; whatever is raised, the cluster
+    remembers how it ended.
     """
     started = time.monotonic()
-    deadline = Deadline.after(timeout)
-    resumed = _unfinished(backend, release) if plan.is_empty else None
-    if plan.is_empty and resumed is None:
+    release = release.model_copy(update={"secrets": plan.secrets})
+    records = backend.records(release.spec.name)
+    resumed = _unfinished(records, release)
+    if plan.is_empty and resumed is None and not _has_step_to_run(records, release, step):
         seconds = settle(backend, plan, timeout=timeout, report=report)
         return Result(None, plan, seconds)
     release = backend.begin(release)
     outcome = Outcome.INTERRUPTED
     serves = False
     try:
-        backend.apply(plan, release)
-        if wait:
-            watch(backend, plan, deadline, report)
+        backend.prepare(plan)
+        if step is not None:
+            run_step(backend, release, records, step, guard)
+        guard()
+        deadline = Deadline.after(timeout)
+        turns = _Turns(backend, plan, release)
+        turns.begin()
+        watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
         serves = True
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
@@ -149,7 +187,8 @@ def roll_out(
         raise interrupted(release) from None
     except _Unsuccessful as failure:
         try:
-            error = _fail(backend, plan, release, failure, report)
+            back = _last_good(records, release) if resumed else None
+            error = _fail(backend, plan, release, failure, report, back)
         except KeyboardInterrupt:
             raise interrupted(release) from None
         except DeploytoolError:
@@ -157,15 +196,79 @@ def roll_out(
             raise
         outcome = _outcome(error)
         raise error from None
-    except DeploytoolError:
-        outcome = Outcome.FAILED
-        if not serves:
+    except DeploytoolError as error:
+        outcome = _outcome(error)
+        if not serves and error.code != "lock_lost":
             with suppress(DeploytoolError):
                 backend.undo(plan)
         raise
     finally:
         _finish(backend, release, outcome, time.monotonic() - started)
     return Result(release, plan, time.monotonic() - started, wait)
+
+
+def run_step(
+    backend: Backend,
+    release: Release,
+    records: Sequence[Record],
+    step: Step,
+    guard: Callable[[], None],
+) -> None:
+    """Run the release step, unless it has run for a release of the same content.
+
+    Raises JobFailed or JobTimedOut; no replica has been touched then.
+    """
+    spec = release.spec
+    wanted = spec.release
+    if wanted is None:
+        return
+    if not step.rerun and any(r.stepped and r.release.runs_the_same(release) for r in records):
+        step.say(f"The release step has run for this release already: {shlex.join(wanted.command)}")
+        return
+    what = f"The release step of {release.id}"
+    job = Job(
+        name=f"{STEP_NAME}{release.id}",
+        release=release,
+        service=spec.step_service,
+        command=wanted.command,
+    )
+    _await_other_steps(backend, job, wanted.timeout, step, guard)
+    step.say(f"Release step: {shlex.join(wanted.command)}")
+
+    def remember(ended: Ended) -> None:
+        if ended.exit_code == 0:
+            backend.stepped(release)
+
+    ended = run_job(
+        backend,
+        job,
+        timeout=wanted.timeout,
+        emit=step.emit,
+        what=what,
+        guard=guard,
+        keep=True,
+        ended=remember,
+    )
+    if ended.exit_code != 0:
+        raise JobFailed(
+            f"{what} ended with exit code {ended.exit_code}; no replica was touched",
+            code="release_step_failed",
+            hint="mend it and deploy again: it runs again, as it did not succeed",
+            details=ended.lines[-KEPT:],
+        )
+
+
+def _await_other_steps(
+    backend: Backend, job: Job, timeout: int, step: Step, guard: Callable[[], None]
+) -> None:
+    """Two migrations at once are one too many: a deploy that was killed may have left one."""
+    for name in backend.jobs(job.release.spec.name):
+        if name == job.name or not name.startswith(STEP_NAME):
+            continue
+        other = job.model_copy(update={"name": name})
+        what = f"The release step of {name.removeprefix(STEP_NAME)}, left by an earlier deploy,"
+        step.say(f"Waiting for the release step of {name.removeprefix(STEP_NAME)}, still there")
+        follow_job(backend, other, timeout=timeout, emit=step.emit, what=what, guard=guard)
 
 
 def _finish(backend: Backend, release: Release, outcome: Outcome, seconds: float) -> None:
@@ -177,14 +280,25 @@ def _finish(backend: Backend, release: Release, outcome: Outcome, seconds: float
             raise
 
 
-def _unfinished(backend: Backend, release: Release) -> Record | None:
-    """The newest release, if nobody finished it and this is the same."""
-    newest = backend.records(release.spec.name)[-1:]
-    for record in newest:
+def _unfinished(records: Sequence[Record], release: Release) -> Record | None:
+    """The newest release, if nobody finished it and it is this one."""
+    for record in records[-1:]:
         open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-        same = record.release.spec == release.spec and record.release.images == release.images
-        return record if open_end and same else None
+        return record if open_end and record.release.runs_the_same(release) else None
     return None
+
+
+def _has_step_to_run(records: Sequence[Record], release: Release, step: Step | None) -> bool:
+    """Whether the release step alone makes a release: it is another one, or was asked for."""
+    if step is None or release.spec.release is None:
+        return False
+    good = [r.release.spec.release for r in records if r.outcome is Outcome.DONE]
+    return step.rerun or not good or good[-1] != release.spec.release
+
+
+def _last_good(records: Sequence[Record], release: Release) -> Release | None:
+    good = [r.release for r in records if r.outcome is Outcome.DONE]
+    return next((r for r in reversed(good) if r.number < release.number), None)
 
 
 class _Unsuccessful(Exception):
@@ -196,16 +310,77 @@ class _Unsuccessful(Exception):
         self.timed_out = timed_out
 
 
-def watch(backend: Backend, plan: Plan, deadline: Deadline, report: Report) -> None:
-    """Wait until every service is done. Raises _Unsuccessful when one has failed for good and
-    none is still being rolled back by the cluster, or when the deadline passes."""
-    while True:
-        seen = patiently(lambda: backend.observe(plan))
+class _Turns:
+    """Which services may change when: each as soon as those that it depends on are done, those
+    without an order between them at once."""
+
+    def __init__(self, backend: Backend, plan: Plan, release: Release) -> None:
+        self.apply: Callable[[set[str]], None] = partial(backend.apply, plan, release)
+        changing = [c for c in plan.changes if c.action in (Action.CREATE, Action.UPDATE)]
+        self.waiting = {c.name for c in changing if c.kind == "service"}
+        """Services that change and that the cluster was not told of."""
+        self.open: set[str] = set()
+        """Services whose turn has come and that are not done; unchanged ones too."""
+        self.order = release.spec.order()
+        self.order.prepare()
+        self.depends_on = {s.name: s.depends_on for s in release.spec.services}
+
+    def begin(self) -> None:
+        self.apply(self._next())
+
+    def _next(self) -> set[str]:
+        """The services to tell the cluster of now."""
+        turn = set(self.order.get_ready())
+        self.open |= turn
+        told = self.waiting & turn
+        self.waiting -= told
+        return told
+
+    def go_on(self, seen: Sequence[ServiceProgress]) -> Sequence[ServiceProgress]:
+        """Tell the cluster of those that waited for what is done now, unless something failed.
+        What it had not been told of when it was asked is moving, whatever it looked like."""
+        if not self.waiting:
+            return seen
+        untold = frozenset(self.waiting)
+        verdicts = {p.service: p.verdict for p in seen if p.service not in untold}
+        told: set[str] = set()
+        if not FAILURES & set(verdicts.values()):
+            while done := {s for s in self.open - untold if verdicts.get(s, DONE) is DONE}:
+                self.open -= done
+                self.order.done(*done)
+                told |= self._next()
+        if told:
+            self.apply(told)
+        return [self._moving(p) if p.service in untold else p for p in seen]
+
+    def _moving(self, progress: ServiceProgress) -> ServiceProgress:
+        waits = ", ".join(sorted(self.depends_on[progress.service]))
+        reason = f"waits for {waits}" if progress.service in self.waiting else ""
+        return progress.model_copy(update={"verdict": Verdict.MOVING, "reason": reason})
+
+
+def watch(
+    backend: Backend,
+    plan: Plan,
+    deadline: Deadline,
+    report: Report,
+    turns: _Turns | None = None,
+    *,
+    wait: bool = True,
+    guard: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until every service is done; without `wait`, until each had its turn. Raises
+    _Unsuccessful when one has failed for good and none is still being rolled back by the cluster,
+    or when the deadline passes."""
+    while wait or (turns and turns.waiting):
+        guard()
+        looked = patiently(lambda: backend.observe(plan))
+        seen = turns.go_on(looked) if turns else looked
         report(seen)
         verdicts = {progress.verdict for progress in seen}
-        if verdicts <= {Verdict.DONE}:
+        if verdicts <= {DONE}:
             return
-        if verdicts & {Verdict.FAILED, Verdict.ROLLED_BACK}:
+        if verdicts & FAILURES:
             raise _Unsuccessful(seen)
         if deadline.passed:
             raise _Unsuccessful(seen, timed_out=True)
@@ -226,9 +401,18 @@ def patiently(ask: Callable[[], T]) -> T:
 
 
 def _fail(
-    backend: Backend, plan: Plan, release: Release, failure: _Unsuccessful, report: Report
+    backend: Backend,
+    plan: Plan,
+    release: Release,
+    failure: _Unsuccessful,
+    report: Report,
+    back: Release | None,
 ) -> DeploytoolError:
-    """Go back, unless the configuration wants to look at it first, and say what happened."""
+    """Go back, unless the configuration wants to look at it first, and say what happened.
+
+    `back` is the release to go back to where `plan` does not know all that was changed, as an
+    earlier deploy of the same release began the work.
+    """
     reason, *evidence = _evidence(backend, plan) or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
@@ -238,15 +422,16 @@ def _fail(
             "`deploytool rollback`",
             details=evidence,
         )
-    if plan.is_empty:
+    if plan.is_empty and back is None:
         return _nothing_to_undo(plan, release, failure, reason, evidence)
     try:
-        backend.undo(plan)
-        is_back = _wait_for_undo(backend, plan, report)
+        is_back = _return_to(backend, back, report) if back else _undo(backend, plan, report)
     except DeploytoolError as error:
         is_back = False
         evidence.append(f"going back: {error.message}")
-    had_before = any(c.kind == "service" and c.action is not Action.CREATE for c in plan.changes)
+    had_before = back is not None or any(
+        c.kind == "service" and c.action is not Action.CREATE for c in plan.changes
+    )
     state = _state_after(had_before=had_before, is_back=is_back)
     message = f"{release.id} of {plan.app} {_what(failure)}; {state}: {reason}"
     if failure.timed_out:
@@ -293,7 +478,21 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
     return any(s.name in failed and s.update.on_failure == "pause" for s in spec.services)
 
 
-def _wait_for_undo(backend: Backend, plan: Plan, report: Report) -> bool:
+def _return_to(backend: Backend, back: Release, report: Report) -> bool:
+    """Roll out an earlier release, as a release that was begun twice cannot be undone by what
+    its second half changed."""
+    plan = backend.plan(back.spec, back.images, secrets=back.secrets)
+    backend.apply(plan, back)
+    try:
+        watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report)
+    except _Unsuccessful:
+        return False
+    backend.clean_up(plan)
+    return True
+
+
+def _undo(backend: Backend, plan: Plan, report: Report) -> bool:
+    backend.undo(plan)
     deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
     while not deadline.passed:
         seen = patiently(lambda: backend.observe_undo(plan))
@@ -310,7 +509,9 @@ def _reason(failure: _Unsuccessful) -> str:
         if progress.verdict in (Verdict.FAILED, Verdict.ROLLED_BACK) and progress.reason:
             return f"{progress.service}: {progress.reason}"
     late = [p for p in failure.seen if p.verdict is Verdict.MOVING]
-    states = ", ".join(f"{p.service} has {p.ready} of {p.wanted} replicas ready" for p in late)
+    states = ", ".join(
+        f"{p.service} {p.reason or f'has {p.ready} of {p.wanted} replicas ready'}" for p in late
+    )
     return states or "the cluster gave no reason"
 
 
@@ -323,7 +524,8 @@ def _evidence(backend: Backend, plan: Plan) -> list[str]:
 def _outcome(error: DeploytoolError) -> Outcome:
     if isinstance(error, RolledBack):
         return Outcome.ROLLED_BACK
-    return Outcome.TIMED_OUT if isinstance(error, RolloutTimedOut) else Outcome.FAILED
+    late = isinstance(error, RolloutTimedOut | JobTimedOut)
+    return Outcome.TIMED_OUT if late else Outcome.FAILED
 
 
 def interrupted(release: Release) -> Interrupted:
@@ -335,14 +537,21 @@ def interrupted(release: Release) -> Interrupted:
     )
 
 
-def settle(backend: Backend, plan: Plan, *, timeout: int, report: Report) -> float:
+def settle(
+    backend: Backend,
+    plan: Plan,
+    *,
+    timeout: int,
+    report: Report,
+    guard: Callable[[], None] = lambda: None,
+) -> float:
     """Wait for a change that is no release: a scale, a restart. Seconds it took.
 
     Raises RolloutFailed or RolloutTimedOut; the change stays, as the operator asked for it.
     """
     started = time.monotonic()
     try:
-        watch(backend, plan, Deadline.after(timeout), report)
+        watch(backend, plan, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
         details = _evidence(backend, plan)
         if failure.timed_out:
@@ -393,3 +602,63 @@ def _current(records: Sequence[Record]) -> int:
         if record.outcome in (Outcome.DONE, Outcome.STARTED, Outcome.INTERRUPTED):
             return record.release.number
     return 0
+
+
+def one_off(
+    backend: Backend,
+    app: str,
+    command: tuple[str, ...],
+    *,
+    service: str | None,
+    timeout: int,
+    emit: Callable[[str], None],
+) -> Ended:
+    """Run a command once in a container of the current release; `timeout` in milliseconds.
+
+    Raises UsageError where the app or the service does not exist, JobFailed, JobTimedOut.
+    """
+    release = current_release(backend.records(app), app)
+    names = [s.name for s in release.spec.services]
+    if service is not None and service not in names:
+        raise UsageError(
+            f"{app} has no service {service}",
+            code="unknown_service",
+            hint=f"there are: {', '.join(names)}",
+        )
+    job = Job(
+        name=f"run-{secrets.token_hex(4)}",
+        release=release,
+        service=service or release.spec.step_service or names[0],
+        command=command,
+    )
+    return run_job(backend, job, timeout=timeout, emit=emit, what=shlex.join(command[:1]))
+
+
+def current_release(records: Sequence[Record], app: str) -> Release:
+    """The last release that was rolled out to its end. Raises UsageError where there is none."""
+    good = [record.release for record in records if record.outcome is Outcome.DONE]
+    if not good:
+        raise UsageError(
+            f"{app} has no release that runs",
+            code="not_deployed",
+            hint="deploytool deploy; or does --env or the docker context name another cluster?",
+        )
+    return good[-1]
+
+
+def history(backend: Backend, app: str) -> list[AuditEntry]:
+    """Everything that was done to an app, the newest first."""
+    released = [
+        AuditEntry(
+            at=record.release.at,
+            by=record.release.by,
+            action=record.release.note or "deploy",
+            release=record.release.id,
+            outcome=record.outcome,
+            seconds=record.seconds,
+            commit=record.release.commit,
+        )
+        for record in backend.records(app)
+    ]
+    found = [*released, *backend.notes(app)]
+    return sorted(found, key=lambda entry: entry.at, reverse=True)

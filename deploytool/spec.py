@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import IPv4Network
+from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -46,10 +47,23 @@ def _domain(value: str) -> str:
     return value.lower()
 
 
-def _secret_name(value: str) -> str:
+def valid_secret_name(value: str) -> str:
+    """The name of a secret as it is. Raises ValueError, which does not repeat it."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}", value):
         # Not repeated: it may well be the secret itself.
         raise ValueError("cannot name a secret: use up to 40 letters, digits and underscores")
+    return value
+
+
+def _file_target(value: str) -> str:
+    if not re.fullmatch(r"(/[^/:\x00-\x1f\x7f]+)+", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError(f"{value!r} is no path of a file in the container, like /code/config.yml")
+    return value
+
+
+def _file_source(value: str) -> str:
+    if value.startswith("/") or value.endswith("/"):
+        raise ValueError(f"{value!r} is no file of the project: write its path from there")
     return value
 
 
@@ -82,13 +96,16 @@ def _no_nul(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
-SecretName = Annotated[str, AfterValidator(_secret_name)]
+SecretName = Annotated[str, AfterValidator(valid_secret_name)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
+FileTarget = Annotated[Line, AfterValidator(_file_target)]
+FileSource = Annotated[Line, AfterValidator(_file_source)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Cores = Annotated[float, Field(gt=0, le=1024)]
 
 
@@ -247,6 +264,8 @@ class Service(Model):
     """Environment variables. Never secrets: those are `secrets`."""
     secrets: tuple[SecretName, ...] = ()
     """Secrets of the cluster, each a file /run/secrets/NAME."""
+    files: dict[FileTarget, FileSource] = Field(default_factory=dict)
+    """Configuration files: path in the container = path in the project. Never secrets."""
     memory: Memory | None = None
     """Memory reserved for each replica: what the cluster schedules by."""
     memory_limit: Memory | None = None
@@ -262,7 +281,8 @@ class Service(Model):
     publish: Annotated[tuple[Publish, ...], BeforeValidator(_read_publish)] = ()
     """Ports of the nodes, instead of or beside the proxy."""
     drain: Duration = 5_000
-    """Keep serving this long after the proxy was told to stop sending."""
+    """Keep serving this long after the proxy was told to stop sending. Where the command is the
+    image's own, it is the engine's own 2 s."""
     stop_grace: Duration = 30_000
     """Time from the request to stop until the process is killed."""
     volumes: tuple[VolumeText, ...] = ()
@@ -277,6 +297,8 @@ class Service(Model):
     """Labels of the service on the cluster, for example for the proxy's middlewares."""
     networks: tuple[Line, ...] = ()
     """Further networks of the cluster, which must exist."""
+    depends_on: tuple[Name, ...] = ()
+    """Services of the app that a deploy has to be done with before it changes this one."""
     healthcheck: HealthCheck | None = None
     restart: Restart = Restart()
     update: Update = Update()
@@ -306,6 +328,8 @@ class Service(Model):
         targets = [volume.target for volume in self.volumes]
         if len(set(targets)) != len(targets):
             raise ValueError("two volumes are mounted at the same path")
+        if taken := sorted(self.files.keys() & set(targets)):
+            raise ValueError(f"a file and a volume are mounted at the same path, {taken[0]}")
         holds_port = any(publish.mode == "host" for publish in self.publish)
         if holds_port and self.update.order == "start-first":
             if "order" in self.update.model_fields_set:
@@ -352,13 +376,64 @@ class ProxySettings(Model):
     http_port: Port = 80
     """Port of the proxy for HTTP on its node."""
     https_port: Port = 443
-    """Port of the proxy for HTTPS on its node."""
-    email: Line | None = None
-    """Address that the certificate authority may write to; with it, domains get HTTPS."""
-    acme_directory: Line = "https://acme-v02.api.letsencrypt.org/directory"
+    """Port of the proxy for HTTPS on its node, opened where there are certificates."""
+    email: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """Address that the certificate authority may write to; with it, `domains` get certificates
+    and HTTPS."""
+    acme_directory: Annotated[Line, Field(pattern=r"^https://")] = (
+        "https://acme-v02.api.letsencrypt.org/directory"
+    )
     """Directory of the certificate authority."""
+    acme_ca: SecretName | None = None
+    """Secret of the app `proxy` with the certificate, in PEM, of the authority that vouches for
+    the directory itself; for private ones."""
+    acme_profile: Line | None = None
+    """Kind of certificate to ask for where the authority offers several, for example
+    "shortlived"."""
+    certificate_lifetime: Duration = 90 * 86_400_000
+    """How long the authority's certificates are valid, which decides when they are renewed:
+    set it where that is not 90 days."""
+    dns_provider: Annotated[Line, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    """Prove domains by DNS records instead of HTTP: lego's name of whoever serves your zones, for
+    example "cloudflare". Wildcards need it."""
+    dns_secrets: tuple[EnvName, ...] = ()
+    """The provider's credentials: secrets of the app `proxy`, each named as the provider's
+    variable, which becomes NAME_FILE=/run/secrets/NAME."""
+    dns_resolvers: tuple[Annotated[Line, Field(pattern=r"^[^\s,]+:[0-9]+$")], ...] = ()
+    """Name servers, as "address:port", that find your zones; by default the container's."""
+    dns_check: bool = True
+    """Whether the zone's own name servers are asked for the record before the authority is;
+    turn it off where the proxy cannot reach them."""
+    hsts: Duration | None = None
+    """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
+    back."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(lambda v: str(_network(v)))], ...] = ()
+    """Addresses of load balancers in front of the proxy, for example "192.0.2.0/24": the only ones
+    whose forwarded headers the proxy believes."""
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the proxy, for example a DNS provider's settings. Never secrets:
+    those are `dns_secrets`."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.http_port == self.https_port:
+            raise ValueError("http_port and https_port cannot be the same")
+        if self.certificate_lifetime < 3_600_000:
+            raise ValueError("certificate_lifetime has to be at least 1h")
+        for key in ("acme_ca", "acme_profile", "dns_provider"):
+            if getattr(self, key) and self.email is None:
+                raise ValueError(f"{key} means nothing without email, which turns HTTPS on")
+        for key in ("dns_secrets", "dns_resolvers"):
+            if getattr(self, key) and self.dns_provider is None:
+                raise ValueError(f"{key} means nothing without dns_provider")
+        return self
+
+    @property
+    def https(self) -> bool:
+        """Whether the proxy serves HTTPS at all."""
+        return self.email is not None
 
 
 def _subnet(value: str) -> IPv4Network:
@@ -366,6 +441,13 @@ def _subnet(value: str) -> IPv4Network:
         return IPv4Network(value)
     except ValueError:
         raise ValueError(f'{value!r} is not a network: write it like "10.253.0.0/20"') from None
+
+
+def _network(value: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a network: write it like "192.0.2.0/24"') from None
 
 
 class AppSpec(Model):
@@ -381,12 +463,20 @@ class AppSpec(Model):
     services: tuple[Service, ...]
     release: ReleaseStep | None = None
     proxy: ProxySettings = ProxySettings()
+    files: dict[FileSource, Sha256] = Field(default_factory=dict)
+    """The configuration files of its services: path in the project → SHA-256 of the content, in
+    hexadecimal. The content itself travels beside."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if unread := {path for s in self.services for path in s.files.values()} - self.files.keys():
+            raise ValueError(f"nothing is known of the file {min(unread)}")
+        if self.release is not None:
+            self._check_step(self.release)
         published = [(p.protocol, p.port) for s in self.services for p in s.publish]
         if twice := [port for _, port in published if published.count((_, port)) > 1]:
             raise ValueError(f"port {twice[0]} is published twice")
+        self._check_order()
         for service in self.services:
             if needs_entrypoint(service) and self.entrypoint is None:
                 raise ValueError(
@@ -400,9 +490,39 @@ class AppSpec(Model):
                 )
         return self
 
+    def _check_step(self, step: ReleaseStep) -> None:
+        names = [service.name for service in self.services]
+        if step.service is not None and step.service not in names:
+            raise ValueError(f"release.service names no service: there are {', '.join(names)}")
+        if not self.step_service:
+            raise ValueError("release needs a service of the app's own image: set release.service")
+
+    def _check_order(self) -> None:
+        names = {service.name for service in self.services}
+        for service in self.services:
+            if unknown := sorted(set(service.depends_on) - names):
+                raise ValueError(
+                    f"services.{service.name}.depends_on names {unknown[0]}, which is no service: "
+                    f"there are {', '.join(sorted(names))}"
+                )
+        try:
+            self.order().prepare()
+        except CycleError as error:
+            circle = " → ".join(reversed(error.args[1]))
+            raise ValueError(f"depends_on goes round in a circle: {circle}") from None
+
+    def order(self) -> TopologicalSorter[str]:
+        """The services by `depends_on`: none is ready before those that it depends on are done."""
+        return TopologicalSorter({service.name: service.depends_on for service in self.services})
+
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
         return service.domains or self.default_hosts.get(service.name, ())
+
+    def is_https(self, service: Service) -> bool:
+        """Whether the proxy serves a service by HTTPS, and HTTP only leads there. Nobody
+        certifies the names that are there for trying, APP.localhost."""
+        return bool(service.domains) and self.proxy.https
 
     @cached_property
     def default_hosts(self) -> dict[str, tuple[str, ...]]:
@@ -416,6 +536,15 @@ class AppSpec(Model):
             s.name: (f"{'' if s.name in bare else f'{s.name}.'}{self.name}.localhost",)
             for s in mains
         }
+
+    @property
+    def step_service(self) -> str:
+        """The service that a release step borrows from; empty where none is of the app's image."""
+        if self.release is not None and self.release.service:
+            return self.release.service
+        own = [s for s in self.services if s.image is None]
+        with_port = [s.name for s in own if s.port is not None]
+        return next(iter((*with_port, *(s.name for s in own))), "")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy that works out anew what is kept with the original."""
@@ -460,6 +589,8 @@ class Release(Model):
     spec: AppSpec
     images: dict[str, Image]
     """Service name → its image."""
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Secret → the name of the version that the cluster has of it, which its replicas read."""
     commit: str | None = None
     by: str
     at: datetime
@@ -469,3 +600,7 @@ class Release(Model):
     @property
     def id(self) -> str:
         return f"v{self.number}"
+
+    def runs_the_same(self, other: "Release") -> bool:
+        """Whether both are the same thing to run, whoever wanted it and when."""
+        return (self.spec, self.images, self.secrets) == (other.spec, other.images, other.secrets)

@@ -18,13 +18,7 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "release": "every command that needs the app refuses it, as nothing would run it.",
-    "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
-    "stop yet.",
     "nomad": "accepted, but no command works with Nomad yet.",
-    "proxy.https_port": "accepted, but the proxy serves HTTP only.",
-    "proxy.email": "accepted, but the proxy gets no certificates.",
-    "proxy.acme_directory": "accepted, but the proxy gets no certificates.",
 }
 """Keys that are accepted and have not the effect that they will have."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from deploytool.backends.base import Task
@@ -32,12 +33,23 @@ def worker(name: str = "worker", **keys: Any) -> Service:
 
 def app(*services: Service, **keys: Any) -> AppSpec:
     """An app of these services; of one HTTP service when none is given."""
+    chosen = services or (service(),)
     given: dict[str, Any] = {
         "name": "items",
         "image": f"{REGISTRY}/items",
         "entrypoint": "app.main:app",
+        "files": digests(contents(*chosen)),
     }
-    return AppSpec(services=services or (service(),), **(given | keys))
+    return AppSpec(services=chosen, **(given | keys))
+
+
+def contents(*services: Service) -> dict[str, bytes]:
+    """The configuration files of services, with something in each."""
+    return {path: f"# {path}\n".encode() for s in services for path in s.files.values()}
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: sha256(content).hexdigest() for path, content in files.items()}
 
 
 def image(tag: str = f"{REGISTRY}/items:1a2b3c4", *, digest: str = DIGEST, **keys: Any) -> Image:
@@ -80,6 +92,7 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
                 "COMMIT": "1e3",
             },
             "secrets": ["DATABASE_URL", "API_KEY"],
+            "files": {"/code/web.yml": "config/web.yml", "/etc/$x.ini": "config/odd $name.ini"},
             "memory": "128MiB",
             "memory_limit": "256MiB",
             "cpu": 0.25,
@@ -134,12 +147,19 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
 def maximal_app() -> AppSpec:
     """An app in which every key is set, with a worker and a service of a ready image beside."""
     return app(
-        maximal_service(),
+        maximal_service(depends_on=["worker", "cache"]),
         worker(healthcheck={"command": ["python", "-c", "print('$HOME')"]}, replicas=0),
         Service(name="cache", image="redis:8", command=(), read_only=False),
         environment="production",
         release={"command": ["python", "-m", "app.migrate"], "timeout": "5m", "service": "web"},
-        proxy={"network": "public", "subnet": "10.200.0.0/16", "http_port": 8081},
+        proxy={
+            "network": "public",
+            "subnet": "10.200.0.0/16",
+            "http_port": 8081,
+            "email": "ops@example.com",
+            "https_port": 8444,
+            "hsts": "365d",
+        },
     )
 
 
@@ -172,5 +192,5 @@ def deploy(
     swarm = Swarm(made)
     found = chosen or images(spec)
     done = release(spec, number, images=dict(found))
-    swarm.apply(swarm.plan(spec, found), done)
+    swarm.apply(swarm.plan(spec, found, files=contents(*spec.services)), done)
     return done

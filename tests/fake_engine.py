@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deploytool.backends.swarm.client import Client, Json, LogEntry
+from deploytool.backends.swarm.measure import SERVICE
 from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError
 from deploytool.spec import Image
 
@@ -85,10 +86,19 @@ class FakeEngine(Client):
         self.images: dict[str, Image] = {}
         """Reference → what `resolve` answers; any reference is known while this is empty."""
         self.containers: dict[str, Json] = {}
+        self.usage: dict[str, list[Json]] = {}
+        """Container → what it used, look by look; what is gone has none."""
+        self.executed: list[tuple[str, list[str]]] = []
+        """Containers in which commands were run, and the commands."""
         self.output: dict[str, list[str]] = {}
         """Task → the lines that it printed."""
         self.engine_info: Json = {
-            "Swarm": {"LocalNodeState": "active", "ControlAvailable": True, "Managers": 1},
+            "Swarm": {
+                "LocalNodeState": "active",
+                "ControlAvailable": True,
+                "Managers": 1,
+                "NodeID": "id-of-node-1",
+            },
             "SystemTime": NOW,
             "DockerRootDir": "/nowhere",
         }
@@ -102,6 +112,8 @@ class FakeEngine(Client):
         self._networks: list[Json] = []
         self._volumes: list[Json] = []
         self._secrets: list[Json] = []
+        self.values: dict[str, bytes] = {}
+        """Secret → its value, which no engine gives back."""
         self._configs: list[Json] = []
 
     @property
@@ -155,7 +167,16 @@ class FakeEngine(Client):
 
     def configs(self, **filters: str | list[str]) -> list[Json]:
         self._meet("configs")
-        return [c for c in self._configs if _has(c["Spec"]["Labels"], filters)]
+        named = filters.get("name", "")
+        return [
+            c
+            for c in self._configs
+            if _has(c["Spec"]["Labels"], filters) and str(named) in c["Spec"]["Name"]
+        ]
+
+    def config(self, config_id: str) -> Json | None:
+        self._meet("config")
+        return next((c for c in self._configs if c["ID"] == config_id), None)
 
     def resolve(self, reference: str) -> Image:
         self._meet("resolve")
@@ -169,6 +190,26 @@ class FakeEngine(Client):
     def container(self, container_id: str) -> Json | None:
         self._meet("container")
         return self.containers.get(container_id)
+
+    def running_containers(self) -> list[Json]:
+        self._meet("running_containers")
+        here = self.engine_info["Swarm"]["NodeID"]
+        return [
+            {"Id": f"container-of-{task['ID']}", "Labels": {SERVICE: service["Spec"]["Name"]}}
+            for service in self._services.values()
+            for task in self._tasks[service["ID"]]
+            if task["NodeID"] == here and _is_wanted(task)
+        ]
+
+    def stats(self, container_id: str) -> Json:
+        self._meet("stats")
+        looks = self.usage.get(container_id)
+        return looks.pop(0) if looks else {}
+
+    def execute(self, container_id: str, command: Sequence[str]) -> tuple[int, str, str]:
+        self._meet("execute")
+        self.executed.append((container_id, list(command)))
+        return 3, "out\n", "err\n"
 
     def task_output(self, task_id: str, lines: int) -> list[str]:
         self._meet("task_output")
@@ -229,6 +270,18 @@ class FakeEngine(Client):
         self._meet("remove_volume", name)
         self._volumes = [v for v in self._volumes if v["Name"] != name]
 
+    def create_secret(self, name: str, value: bytes, labels: dict[str, str]) -> str:
+        self._meet("create_secret", name)
+        if any(secret["Spec"]["Name"] == name for secret in self._secrets):
+            raise EngineError(
+                f"The engine refused: rpc error: code = AlreadyExists desc = secret {name} "
+                "already exists",
+                code="engine_refused",
+            )
+        self.add_secret(name, labels)
+        self.values[name] = value
+        return str(self._secrets[-1]["ID"])
+
     def remove_secret(self, secret_id: str) -> None:
         self._meet("remove_secret", secret_id)
         self._secrets = [s for s in self._secrets if s["ID"] != secret_id]
@@ -244,17 +297,30 @@ class FakeEngine(Client):
         config_id = self._id("config")
         text = base64.b64encode(data).decode()
         spec = {"Name": name, "Labels": {k: str(v) for k, v in labels.items()}, "Data": text}
-        self._configs.append({"ID": config_id, "Version": {"Index": 1}, "Spec": spec})
+        now = self.engine_info["SystemTime"]
+        times = {"CreatedAt": now, "UpdatedAt": now}
+        self._configs.append({"ID": config_id, "Version": {"Index": 1}, "Spec": spec} | times)
         return config_id
 
     def label_config(self, config: Json, labels: dict[str, str]) -> None:
         self._meet("label_config", config["Spec"]["Name"])
         spec = config["Spec"] | {"Labels": config["Spec"]["Labels"] | labels}
-        labelled = config | {"Spec": spec, "Version": {"Index": config["Version"]["Index"] + 1}}
+        found = self.config(config["ID"])
+        if found is None:
+            raise EngineError(f"config {config['ID']} not found", code="engine_refused")
+        if found["Version"] != config["Version"]:
+            raise PlanError("Somebody else changed it", code="changed_meanwhile")
+        labelled = config | {
+            "Spec": spec,
+            "Version": {"Index": config["Version"]["Index"] + 1},
+            "UpdatedAt": self.engine_info["SystemTime"],
+        }
         self._configs = [labelled if c["ID"] == config["ID"] else c for c in self._configs]
 
     def remove_config(self, config_id: str) -> None:
         self._meet("remove_config", config_id)
+        if self.config(config_id) is None:
+            raise EngineError(f"config {config_id} not found", code="engine_refused")
         self._configs = [c for c in self._configs if c["ID"] != config_id]
 
     # What tests do to it
@@ -264,7 +330,8 @@ class FakeEngine(Client):
 
     def add_secret(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         spec = {"Name": name, "Labels": dict(labels or {})}
-        self._secrets.append({"ID": self._id("secret"), "Version": {"Index": 1}, "Spec": spec})
+        made = {"ID": self._id("secret"), "Version": {"Index": 1}, "CreatedAt": NOW, "Spec": spec}
+        self._secrets.append(made)
 
     def add_volume(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         self._volumes.append({"Name": name, "Labels": dict(labels or {})})

@@ -55,6 +55,10 @@ def of_engine(spec: Json, app: str) -> Json:
             (s["SecretName"], s["File"]["Name"], s["File"]["UID"], s["File"]["Mode"])
             for s in container["Secrets"]
         ),
+        "files": sorted(
+            (c["ConfigName"], c["File"]["Name"], c["File"]["UID"], c["File"]["Mode"])
+            for c in container["Configs"]
+        ),
         "volumes": sorted(
             (m["Type"], m.get("Source", ""), m["Target"], m.get("ReadOnly", False))
             for m in container["Mounts"]
@@ -99,6 +103,7 @@ def of_stack(document: Json, service: str, app: str) -> Json:
     resources = deploy.get("resources") or {}
     restart = deploy["restart_policy"]
     external = document.get("secrets") or {}
+    configs = document.get("configs") or {}
     return {
         "command": found.get("command", []),
         "environment": found.get("environment", {}),
@@ -119,6 +124,10 @@ def of_stack(document: Json, service: str, app: str) -> Json:
         "secrets": sorted(
             (external[s["source"]]["name"], s["target"], s["uid"], s["mode"])
             for s in found.get("secrets", [])
+        ),
+        "files": sorted(
+            (configs[c["source"]]["name"], c["target"], c["uid"], c["mode"])
+            for c in found.get("configs", [])
         ),
         "volumes": sorted(
             (
@@ -153,12 +162,19 @@ def of_stack(document: Json, service: str, app: str) -> Json:
 
 
 def unescaped(value: Any) -> Any:
-    """What interpolation makes of a stack file's text in which nothing is interpolated."""
+    """What interpolation makes of a stack file's text where no variable is set."""
     if isinstance(value, dict):
         return {key: unescaped(item) for key, item in value.items()}
     if isinstance(value, list):
         return [unescaped(item) for item in value]
-    return value.replace("$$", "$") if isinstance(value, str) else value
+    return re.sub(DOLLARS, _interpolated, value) if isinstance(value, str) else value
+
+
+DOLLARS = r"\$\$|\$\{\w+:-([^}]*)\}"
+
+
+def _interpolated(found: re.Match[str]) -> str:
+    return "$" if found[0] == "$$" else found[1]
 
 
 def _amounts(resources: Json) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration, format_memory
-from tests.builders import REGISTRY
+from tests.builders import REGISTRY, contents, digests
 
 quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 """A machine that runs many tests is slow now and then; that is no failure."""
@@ -74,6 +74,8 @@ _placements = st.fixed_dictionaries(
         "max_per_node": st.integers(0, 100),
     },
 )
+_targets = st.from_regex(r"/code/config/[a-z0-9$_.-]{0,6}x", fullmatch=True)
+_sources = st.from_regex(r"(\.\./)?config/[A-Za-z0-9$ _.é-]{0,30}x", fullmatch=True)
 _publishes = st.fixed_dictionaries(
     {"port": ports, "target": ports},
     optional={
@@ -106,6 +108,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "prestart": st.lists(texts, max_size=3),
                 "env": st.dictionaries(variables, texts, max_size=4),
                 "secrets": _unique(variables),
+                "files": st.dictionaries(_targets, _sources, max_size=3),
                 "path_prefix": st.sampled_from(["/", "/v1", "/api/v2/"]),
                 "drain": st.just("0s"),
                 "stop_grace": durations,
@@ -141,12 +144,18 @@ _DOMAINS = ["api.example.com", "*.example.com", "example.org"]
 def apps(draw: st.DrawFn) -> AppSpec:
     """Any app of one to three services."""
     called = draw(st.lists(names, min_size=1, max_size=3, unique=True))
-    made = tuple(draw(services(st.just(name))) for name in called)
+    made = tuple(
+        draw(services(st.just(name))).model_copy(
+            update={"depends_on": tuple(draw(_unique(st.sampled_from(called[:i])))) if i else ()}
+        )
+        for i, name in enumerate(called)
+    )
     published = [(p.protocol, p.port) for service in made for p in service.publish]
     assume(len(set(published)) == len(published))
     return AppSpec(
         name=draw(names),
         image=f"{REGISTRY}/{draw(names)}",
         services=made,
+        files=digests(contents(*made)),
         environment=draw(st.none() | names),
     )

@@ -6,14 +6,14 @@ and reads what it answers; nothing here knows Docker or Nomad.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from pydantic import ConfigDict, Field
 
-from deploytool.spec import AppSpec, Image, Model, Release
+from deploytool.spec import AppSpec, Image, Model, Release, Service
 
 
 class Action(StrEnum):
@@ -43,6 +43,29 @@ class Change(Model):
     """Whether running replicas are replaced; a change of their number alone replaces none."""
 
 
+class Amount(Model):
+    """Memory in bytes, and cores."""
+
+    memory: int = 0
+    cpu: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(memory=self.memory + other.memory, cpu=round(self.cpu + other.cpu, 9))
+
+    def __mul__(self, count: int) -> Amount:
+        return Amount(memory=self.memory * count, cpu=round(self.cpu * count, 9))
+
+
+class Need(Model):
+    """What an app reserves of its cluster: before a deploy, at most on the way, and after it."""
+
+    before: Amount
+    most: Amount
+    after: Amount
+    free: Amount
+    """What the nodes that take replicas have left before it."""
+
+
 class Plan(Model):
     """Everything that a deploy would do. `payload` is the backend's own and is never shown."""
 
@@ -50,7 +73,11 @@ class Plan(Model):
 
     app: str
     changes: tuple[Change, ...]
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Secret → the name that the cluster has for the version which the replicas will read."""
     warnings: tuple[str, ...] = ()
+    need: Need | None = None
+    """The capacity it takes; None where the cluster was not asked."""
     payload: Any = Field(default=None, exclude=True, repr=False)
 
     @property
@@ -101,6 +128,8 @@ class ServiceStatus(Model):
     update: str = ""
     """What the cluster is doing to it: "updating", "rollback_completed", …; empty for nothing."""
     urls: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
 
 
@@ -147,6 +176,46 @@ class Record(Model):
     release: Release
     outcome: Outcome
     seconds: float | None = None
+    stepped: bool = False
+    """Whether its release step has run to its end."""
+
+
+class Lease(Model):
+    """Who may change an app at the moment."""
+
+    app: str
+    by: str
+    purpose: str
+    """What for: "deploy", "rollback", "scale"."""
+    since: datetime
+    left: float
+    """Seconds until it expires, unless it is renewed; 0 for one that has expired."""
+    handle: str = Field(default="", exclude=True)
+    """The backend's own name for it."""
+
+
+class AuditEntry(Model):
+    """Something that somebody did to an app."""
+
+    at: datetime
+    by: str
+    action: str
+    """"deploy", "scale web=6", "secrets set TOKEN", …"""
+    release: str = ""
+    outcome: str = ""
+    seconds: float | None = None
+    commit: str | None = None
+
+
+class Job(Model):
+    """A command that runs once, beside the replicas, in a container like those of a service."""
+
+    name: str
+    """Names it on the cluster: the same name is the same job."""
+    release: Release
+    service: str
+    """The service whose image, environment, secrets, networks and reservations it gets."""
+    command: tuple[str, ...]
 
 
 class LogLine(Model):
@@ -155,6 +224,114 @@ class LogLine(Model):
     slot: int
     node: str
     text: str
+
+
+class Level(StrEnum):
+    """Where a share of a resource is, against the band that is worth aiming for."""
+
+    BELOW = "below"
+    WITHIN = "within"
+    ABOVE = "above"
+
+
+BAND = (0.5, 0.9)
+"""The share of its memory and cores that a machine should be used for: below, money is wasted;
+above, processes are killed and requests wait."""
+
+
+class Share(Model):
+    """One resource of one or all nodes: bytes of memory, or cores."""
+
+    total: int | float
+    reserved: int | float
+    free: int | float
+    """What is not reserved."""
+    used: int | float | None = None
+    """What containers use, measured; None where it cannot be."""
+    level: Level
+    """By what is used; where that is unknown, by what is reserved."""
+
+
+class NodeCapacity(Model):
+    """A node, and what is left on it."""
+
+    node: str
+    state: str
+    """"active", or why it takes no replicas: "drain", "pause", "down", …"""
+    memory: Share
+    cpu: Share
+    level: Level
+    """Above where one of both is, below where both are."""
+    unmeasured: str = ""
+    """Why it is unknown what is used."""
+    fits: dict[str, int | None]
+    """Service → how many more replicas of it the node takes; None is no limit, as it reserves
+    nothing."""
+
+
+class ServiceCapacity(Model):
+    """What each replica of a service reserves and, on average of those measured, uses."""
+
+    service: str
+    reserved: Amount
+    used: Amount | None = None
+    measured: int = 0
+    """Replicas that were measured."""
+    fits: int | None
+    """How many more replicas the cluster takes; None is no limit, as it reserves nothing."""
+
+
+class Capacity(Model):
+    """What the nodes of a cluster have, and what of it is taken."""
+
+    nodes: tuple[NodeCapacity, ...]
+    services: tuple[ServiceCapacity, ...]
+    memory: Share
+    """Of all nodes that take replicas together; use is unknown unless all were measured."""
+    cpu: Share
+    level: Level
+    band: tuple[float, float] = BAND
+
+
+class Executed(Model):
+    """A command that ran in a replica."""
+
+    replica: str
+    """SERVICE.SLOT"""
+    node: str
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class SecretSet(Model):
+    """What became of a secret that was set."""
+
+    name: str
+    version: int
+    changed: bool
+    """False where the newest version had that value already."""
+
+
+class OlderVersion(Model):
+    """A version of a secret that is not the newest."""
+
+    version: int
+    releases: tuple[str, ...]
+    """Those that can be gone back to and need it."""
+
+
+class Secret(Model):
+    """A secret of an app, without its value, which no cluster gives back."""
+
+    name: str
+    version: int
+    """The newest, which the next deploy takes; 0 for one that was made without deploytool."""
+    at: datetime | None
+    """When that was set."""
+    services: dict[str, int]
+    """The services that read it → the version that they read."""
+    older: tuple[OlderVersion, ...] = ()
 
 
 class Backend(Protocol):
@@ -168,28 +345,48 @@ class Backend(Protocol):
     def records(self, app: str) -> list[Record]:
         """The history that the cluster keeps, oldest first."""
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
         """What bringing the app to this state would change. Reads the cluster only. Raises
-        PlanError where the cluster cannot take it."""
+        PlanError where the cluster cannot take it.
+
+        `files` is the content of the spec's configuration files, by path; the cluster has to have
+        those that are missing there. `secrets` names the versions to take, as a release remembers
+        them; of a secret that is missing there the newest is taken.
+        """
 
     def begin(self, release: Release) -> Release:
         """Remember that a release is being rolled out; it gets its number here. An unfinished
         release of the same content is taken up again."""
 
+    def stepped(self, release: Release) -> None:
+        """Remember that the release step has run to its end."""
+
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         """Remember how it ended, and forget what is too old to go back to."""
 
-    def apply(self, plan: Plan, release: Release) -> None:
-        """Ask the cluster for every change of the plan but the removals."""
+    def prepare(self, plan: Plan) -> None:
+        """Create what services and jobs of the plan need: networks."""
+
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        """Ask the cluster for every change of the plan but the removals; of services, for those
+        of the named ones only."""
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service of the plan is."""
+        """How far each service of the plan is. What it says of one that was not applied yet means
+        nothing."""
 
     def clean_up(self, plan: Plan) -> None:
         """Remove what the plan removes, once everything else is done."""
 
     def undo(self, plan: Plan) -> None:
-        """Ask the cluster for every service of the plan to be as it was before `apply`."""
+        """Ask the cluster for every service that was applied to be as it was before."""
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service is on its way back."""
@@ -208,11 +405,70 @@ class Backend(Protocol):
     ) -> Iterator[LogLine]:
         """The output of every replica, as it comes; `since` in seconds before now."""
 
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        """What the nodes have, what of it is taken, and how many more replicas of these services
+        of an app they take."""
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        """Run a command, without input, in a replica. Raises UsageError where there is none, and
+        EngineError where none can be reached from here."""
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        """The program of this machine that runs a command in a replica and connects it to the
+        input and output of whoever starts it. Raises as `execute`."""
+
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         """Ask for other numbers of replicas; observe the plan to see it done."""
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
         """Replace every replica by one of the same specification, as an update would."""
 
+    def secrets(self, app: str) -> list[Secret]:
+        """The app's secrets by name."""
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        """Make each value the newest version of its secret; the next deploy brings it to the
+        services. Raises UsageError for one that the cluster does not take."""
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        """Remove a secret with all its versions; the names of what was removed. Raises
+        UsageError while a service reads it."""
+
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         """Remove everything of the app; the names of what was removed."""
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        """Become the one who may change an app, in place of a holder whose lease has expired.
+        Raises Locked, with the holder, where somebody else is."""
+
+    def renew(self, lease: Lease) -> None:
+        """Hold on to it. Raises Locked where somebody else has taken it."""
+
+    def unlock(self, lease: Lease) -> None:
+        """Give it back; no failure where it is gone."""
+
+    def holder(self, app: str) -> Lease | None:
+        """Who holds it, expired or not."""
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        """Remember something that was done and is no release."""
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        """What `note` was told, oldest first."""
+
+    def start_job(self, job: Job) -> None:
+        """Start it once; one of the same name that was started before is left as it is."""
+
+    def look_at_job(self, job: Job) -> Task | None:
+        """The job's task; None while the cluster has made none."""
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        """What it printed, from the start, line by line; `follow` goes on while it runs."""
+
+    def remove_job(self, job: Job) -> None:
+        """Remove it, running or not."""
+
+    def jobs(self, app: str) -> list[str]:
+        """Names of the app's jobs that the cluster has, ended ones too."""

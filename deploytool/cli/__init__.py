@@ -8,16 +8,20 @@ import typer
 
 from deploytool import __version__
 from deploytool.cli import (
+    capacity,
     cluster,
     config,
     deploy,
     image,
     init,
     lint,
+    lock,
     operate,
     proxy,
     releases,
     render,
+    run,
+    secrets,
     status,
 )
 
@@ -57,6 +61,10 @@ for module in (
     status,
     releases,
     operate,
+    run,
+    lock,
+    capacity,
+    secrets,
     cluster,
     proxy,
 ):

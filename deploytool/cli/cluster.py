@@ -102,12 +102,18 @@ def settings(session: Session) -> Config:
     from deploytool.config import Config
     from deploytool.spec import Service
 
+    defaults = {"none": Service(name="none")}
+    return project_settings(session) or Config(app="none", services=defaults)
+
+
+def project_settings(session: Session) -> Config | None:
+    """The project's configuration; None where there is no project."""
     try:
         return session.config.config
     except DeploytoolError as error:
         if error.code != "no_config":
             raise
-    return Config(app="none", services={"none": Service(name="none")})
+    return None
 
 
 def _client(config: Config) -> Client:

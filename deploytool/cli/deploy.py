@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.image import build_project, project_source
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 from deploytool.errors import DeploytoolError, ExitCode
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from deploytool.backends.base import Backend, Plan
     from deploytool.image.build import Source
-    from deploytool.rollout import Result
-    from deploytool.spec import Image
+    from deploytool.rollout import Result, Step
+    from deploytool.spec import Image, Release
 
 ImageOption = Annotated[
     str | None,
@@ -39,7 +40,8 @@ def register(app: typer.Typer) -> None:
         from deploytool.cli.views import show_plan
 
         backend = open_backend(session.config.config)
-        found = backend.plan(session.spec, _known_images(session, backend, image))
+        images = _known_images(session, backend, image)
+        found = backend.plan(session.spec, images, files=session.config.files)
         warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
@@ -58,31 +60,67 @@ def register(app: typer.Typer) -> None:
         timeout: Annotated[
             str, typer.Option(help="Give up, and go back, after this long.")
         ] = "10m",
+        rerun: Annotated[
+            bool,
+            typer.Option("--rerun-release-step", help="Run the release step although it has run."),
+        ] = False,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Build, push, plan, confirm, roll out, and stay until every replica runs."""
+        from deploytool.rollout import new_release
+
         limit = duration("--timeout", timeout)
-        run_deploy(session, image=image, wait=not no_wait, timeout=limit)
+        lock_limit = duration("--lock-timeout", lock_timeout)
+        backend, images, source = _with_images(session, image)
+        with holding(session, backend, "deploy", lock_limit) as guard:
+            plan = backend.plan(session.spec, images, files=session.config.files)
+            confirm_plan(session, plan, "Deploy this?")
+            release = new_release(session.spec, images, commit=source.revision if source else None)
+            result = roll_out_shown(
+                session,
+                backend,
+                plan,
+                release,
+                timeout=limit,
+                wait=not no_wait,
+                step=_step(session, rerun=rerun),
+                guard=guard,
+            )
+        tell(session, backend, images, result)
 
 
-def run_deploy(session: Session, *, image: str | None, wait: bool, timeout: int) -> None:
+def _with_images(
+    session: Session, image: str | None
+) -> tuple[Backend, dict[str, Image], Source | None]:
+    """The cluster, and the images that it is to run: built and pushed where none is given."""
     from deploytool.backends import open_backend
-    from deploytool.cli.views import rollout_view
-    from deploytool.rollout import new_release, resolve_images, roll_out
+    from deploytool.rollout import resolve_images
 
-    output = session.output
     spec = session.spec
     backend = open_backend(session.config.config)
     source: Source | None = None
     if image is None and any(service.image is None for service in spec.services):
         built, source = build_project(session, push=True)
         image = built.reference
-    images = resolve_images(backend, spec, image)
-    plan = backend.plan(spec, images)
-    confirm_plan(session, plan, "Deploy this?")
-    release = new_release(spec, images, commit=source.revision if source else None)
-    with rollout_view(output) as report:
-        result = roll_out(backend, plan, release, timeout=timeout, wait=wait, report=report)
-    tell(session, backend, images, result)
+    return backend, resolve_images(backend, spec, image), source
+
+
+def _step(session: Session, *, rerun: bool) -> Step:
+    from deploytool.rollout import Step
+
+    output = session.output
+    return Step(emit=output.line, say=output.step, rerun=rerun)
+
+
+def roll_out_shown(
+    session: Session, backend: Backend, plan: Plan, release: Release, **settings: Any
+) -> Result:
+    """Roll out, and show how it goes."""
+    from deploytool.cli.views import rollout_view
+    from deploytool.rollout import roll_out
+
+    with rollout_view(session.output) as report:
+        return roll_out(backend, plan, release, report=report, **settings)
 
 
 def confirm_plan(session: Session, plan: Plan, question: str) -> None:
@@ -131,8 +169,7 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     """What was done, and where to look at it."""
     app = session.spec.name
     status = backend.status(app)
-    port = session.config.config.proxy.http_port
-    urls = [with_port(url, port) for service in status.services for url in service.urls]
+    urls = [url for service in status.services for url in service.urls]
     release = result.release.id if result.release else status.release
     data = {
         "app": app,
@@ -156,11 +193,3 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
             console.print(f"  {url}", markup=False)
 
     session.output.result(data, human)
-
-
-def with_port(url: str, port: int) -> str:
-    """The address at which the proxy really listens."""
-    if port == 80:
-        return url
-    host, slash, path = url.removeprefix("http://").partition("/")
-    return f"http://{host}:{port}{slash}{path}"

@@ -1,18 +1,22 @@
-"""The operator's levers: `scale`, `restart` and `destroy`."""
+"""The operator's levers: `scale`, `restart`, `exec` and `destroy`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from deploytool.cli.common import Session, command, duration
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Plan
+    from deploytool.lock import Guard
 
 Timeout = Annotated[str, typer.Option(help="Give up waiting after this long.")]
 
@@ -23,15 +27,20 @@ def register(app: typer.Typer) -> None:
         session: Session,
         replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=N...")],
         timeout: Timeout = "10m",
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Change the number of replicas, until the next deploy."""
         from deploytool.backends import open_backend
 
         wanted = _read_replicas(replicas)
         limit = duration("--timeout", timeout)
+        lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
-        plan = backend.scale(session.config.config.app, wanted)
-        seconds = _wait(session, backend, plan, limit)
+        told = ", ".join(f"{name}={count}" for name, count in wanted.items())
+        with holding(session, backend, f"scale {told}", lock_limit) as guard:
+            plan = backend.scale(session.config.config.app, wanted)
+            seconds = _wait(session, backend, plan, limit, guard)
+            note(session, backend, f"scale {told}", seconds)
         configured = {name: s.replicas for name, s in session.config.config.services.items()}
         for name, count in wanted.items():
             if name in configured and configured[name] != count:
@@ -39,7 +48,6 @@ def register(app: typer.Typer) -> None:
                     f"the next deploy sets {name} back to {configured[name]}, unless the "
                     f"configuration says replicas = {count}"
                 )
-        told = ", ".join(f"{name}={count}" for name, count in wanted.items())
         _tell(session, {"replicas": wanted, "seconds": seconds}, f"Scaled {told}", seconds)
 
     @command(app, "restart")
@@ -47,14 +55,19 @@ def register(app: typer.Typer) -> None:
         session: Session,
         service: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...")] = None,
         timeout: Timeout = "10m",
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Replace every replica by a new one of the same release, as an update would."""
         from deploytool.backends import open_backend
 
         limit = duration("--timeout", timeout)
+        lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
-        plan = backend.restart(session.config.config.app, service or ())
-        seconds = _wait(session, backend, plan, limit)
+        what = " ".join(("restart", *(service or ())))
+        with holding(session, backend, what, lock_limit) as guard:
+            plan = backend.restart(session.config.config.app, service or ())
+            seconds = _wait(session, backend, plan, limit, guard)
+            note(session, backend, what, seconds)
         names = [change.name for change in plan.changes]
         _tell(
             session,
@@ -63,16 +76,36 @@ def register(app: typer.Typer) -> None:
             seconds,
         )
 
+    @command(app, "exec")
+    def execute(
+        session: Session,
+        service: Annotated[str, typer.Argument()],
+        arguments: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
+    ) -> None:
+        """Run a command in a running replica of a service, and end with its exit code."""
+        from deploytool.backends import open_backend
+
+        backend = open_backend(session.config.config)
+        name = session.config.config.app
+        if session.output.as_json:
+            done = backend.execute(name, service, arguments)
+            session.output.result(done, lambda _: None)
+            raise typer.Exit(done.exit_code)
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        _become(backend.attach_command(name, service, arguments, terminal=terminal))
+
     @command(app, "destroy")
     def destroy(
         session: Session,
         volumes: Annotated[
             bool, typer.Option("--volumes", help="Remove its volumes and their data too.")
         ] = False,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Remove the app from the cluster, all of it."""
         from deploytool.backends import open_backend
 
+        lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         output = session.output
         backend = open_backend(session.config.config)
@@ -82,13 +115,24 @@ def register(app: typer.Typer) -> None:
             f"Remove {name}{what} from the cluster?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        output.step(f"Removing {name}")
-        removed = backend.destroy(name, volumes=volumes)
+        with holding(session, backend, "destroy", lock_limit):
+            output.step(f"Removing {name}")
+            removed = backend.destroy(name, volumes=volumes)
 
         def human(console: Console) -> None:
             console.print(f"[good]✓[/] {name} is gone: {', '.join(removed)}")
 
         output.result({"app": name, "removed": removed}, human)
+
+
+def _become(program: Sequence[str]) -> NoReturn:
+    from deploytool.image.failures import docker_missing
+    from deploytool.process import ProgramMissing, become
+
+    try:
+        become(program)
+    except ProgramMissing:
+        raise docker_missing() from None
 
 
 def _read_replicas(arguments: list[str]) -> dict[str, int]:
@@ -105,12 +149,12 @@ def _read_replicas(arguments: list[str]) -> dict[str, int]:
     return wanted
 
 
-def _wait(session: Session, backend: Any, plan: Plan, timeout: int) -> float:
+def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard) -> float:
     from deploytool.cli.views import rollout_view
     from deploytool.rollout import settle
 
     with rollout_view(session.output) as report:
-        return round(settle(backend, plan, timeout=timeout, report=report), 1)
+        return round(settle(backend, plan, timeout=timeout, report=report, guard=guard), 1)
 
 
 def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:

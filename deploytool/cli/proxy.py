@@ -25,32 +25,34 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Start the proxy, or bring it to what the configuration says."""
         from deploytool.backends import open_backend
-        from deploytool.cli.deploy import confirm_plan
-        from deploytool.cli.views import rollout_view
-        from deploytool.proxy import app_spec
-        from deploytool.rollout import new_release, resolve_images, roll_out
+        from deploytool.backends.swarm.routing import Ports
+        from deploytool.cli.deploy import confirm_plan, roll_out_shown
+        from deploytool.cli.lock import holding
+        from deploytool.proxy import NAME, app_spec
+        from deploytool.rollout import new_release, resolve_images
 
         limit = duration("--timeout", timeout)
         config = settings(session)
-        if config.proxy.email:
-            session.output.warn("proxy.email does nothing yet: the proxy speaks HTTP only")
         spec = app_spec(config.proxy)
         backend = open_backend(config)
         images = resolve_images(backend, spec, None)
-        plan = backend.plan(spec, images)
-        confirm_plan(session, plan, "Start this proxy?")
-        with rollout_view(session.output) as report:
-            result = roll_out(
-                backend, plan, new_release(spec, images), timeout=limit, report=report
-            )
+        with holding(session, backend, "proxy up", limit, app=NAME) as guard:
+            plan = backend.plan(spec, images)
+            confirm_plan(session, plan, "Start this proxy?")
+            release = new_release(spec, images)
+            result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
+        listening = Ports(
+            config.proxy.http_port, config.proxy.https_port if config.proxy.https else None
+        )
         data = {
             "changed": result.release is not None,
             "image": images["traefik"].reference,
-            "http_port": config.proxy.http_port,
+            "http_port": listening.http,
+            "https_port": listening.https,
             "network": config.proxy.network,
             "seconds": round(result.seconds, 1),
         }
-        text = f"[good]✓[/] The proxy runs: HTTP on port {config.proxy.http_port}"
+        text = f"[good]✓[/] The proxy runs: {listening}"
         session.output.result(data, lambda console: console.print(text))
 
     @command(group, "render")
@@ -74,7 +76,15 @@ def register(app: typer.Typer) -> None:
         session.output.result(found, lambda console: show_status(console, found, everything=False))
 
     @command(group, "down")
-    def down(session: Session) -> None:
+    def down(
+        session: Session,
+        volumes: Annotated[
+            bool,
+            typer.Option(
+                "--volumes", help="Forget the certificates too; authorities limit new ones."
+            ),
+        ] = False,
+    ) -> None:
         """Remove the proxy. The apps go on, but nobody reaches them."""
         from deploytool.backends import open_backend
         from deploytool.proxy import NAME
@@ -85,7 +95,7 @@ def register(app: typer.Typer) -> None:
             "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.destroy(NAME, volumes=False)
+        removed = backend.destroy(NAME, volumes=volumes)
         session.output.result(
             {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
         )

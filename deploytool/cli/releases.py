@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import confirm_plan, tell
+from deploytool.cli.deploy import confirm_plan, roll_out_shown, tell
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 
 def register(app: typer.Typer) -> None:
@@ -44,25 +45,25 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Argument(help="A release, for example v3; else the previous.")
         ] = None,
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
-        """Go back to a release, whole: its image and its configuration."""
+        """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
-        from deploytool.cli.views import rollout_view
-        from deploytool.rollout import choose_rollback, new_release, roll_out
+        from deploytool.rollout import choose_rollback, new_release
 
         limit = duration("--timeout", timeout)
-        output = session.output
+        lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         backend = open_backend(session.config.config)
-        earlier = choose_rollback(backend.records(name), name, release)
-        plan = backend.plan(earlier.spec, earlier.images)
-        confirm_plan(session, plan, f"Go back to {earlier.id}?")
-        again = new_release(
-            earlier.spec,
-            earlier.images,
-            commit=earlier.commit,
-            note=f"rollback to {earlier.id}",
-        )
-        with rollout_view(output) as report:
-            result = roll_out(backend, plan, again, timeout=limit, report=report)
+        with holding(session, backend, "rollback", lock_limit) as guard:
+            earlier = choose_rollback(backend.records(name), name, release)
+            plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
+            confirm_plan(session, plan, f"Go back to {earlier.id}?")
+            again = new_release(
+                earlier.spec,
+                earlier.images,
+                commit=earlier.commit,
+                note=f"rollback to {earlier.id}",
+            )
+            result = roll_out_shown(session, backend, plan, again, timeout=limit, guard=guard)
         tell(session, backend, earlier.images, result)

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from deploytool.backends.base import (
     Action,
+    Amount,
+    Capacity,
     Change,
     FieldChange,
+    Level,
+    Need,
+    NodeCapacity,
     Plan,
     Record,
+    ServiceCapacity,
     ServiceProgress,
+    Share,
     Status,
     Task,
     Verdict,
@@ -59,6 +66,8 @@ def show_plan(console: Console, plan: Plan, *, verbose: bool) -> None:
                 line.append(before, "removed")
                 line.append(" → ")
             console.print(line.append(after or "none", "added"))
+    if plan.need and not plan.is_empty:
+        console.print(Text(f"  capacity  {need_text(plan.need)}", "quiet"))
     console.print(counts(plan), style="name")
 
 
@@ -74,6 +83,122 @@ def counts(plan: Plan) -> str:
     words = ((Action.CREATE, "to create"), (Action.UPDATE, "to change"))
     parts = [f"{plan.count(action)} {word}" for action, word in words]
     return ", ".join([*parts, f"{plan.count(Action.REMOVE)} to remove"])
+
+
+def need_text(need: Need) -> str:
+    """What a deploy reserves and what there is, in a line."""
+    same = need.before == need.after
+    text = f"reserves {'' if same else f'{amount(need.before)} → '}{amount(need.after)}"
+    if need.most not in (need.before, need.after):
+        text += f", at most {amount(need.most)} on the way"
+    return f"{text}; {amount(need.free)} free now"
+
+
+def amount(value: Amount) -> str:
+    """Memory and cores; "nothing" where it is neither."""
+    parts = (memory(value.memory) if value.memory else "", cores(value.cpu) if value.cpu else "")
+    return " and ".join(part for part in parts if part) or "nothing"
+
+
+def memory(size: float) -> str:
+    """Bytes, as exact as one looks at them: 7.8GiB, 512MiB."""
+    if size >= 2**30:
+        return f"{size / 2**30:.1f}".removesuffix(".0") + "GiB"
+    return f"{size / 2**20:.1f}".removesuffix(".0") + "MiB"
+
+
+def cores(count: float) -> str:
+    number = f"{count:.2f}".rstrip("0").rstrip(".")
+    return f"{number} core{'' if number == '1' else 's'}"
+
+
+LEVELS = {Level.BELOW: "busy", Level.WITHIN: "good", Level.ABOVE: "bad"}
+ADVICE = {
+    Level.BELOW: "fewer or smaller nodes would do, or more replicas fit",
+    Level.WITHIN: "well used",
+    Level.ABOVE: "add a node, or run less: what is full kills processes and lets requests wait",
+}
+
+
+def show_capacity(console: Console, found: Capacity) -> None:
+    """Two lines per node, what more fits, and what to make of it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    low, high = (f"{share:.0%}" for share in found.band)
+    table = Table(box=None, pad_edge=False, header_style="quiet")
+    for title in ("node", "", "has", "reserved", "free", "used", f"{low} to {high}"):
+        table.add_column(title)
+    for node in found.nodes:
+        state = "" if node.state == "active" else f" ({node.state})"
+        table.add_row(Text(f"{node.node}{state}", "name"), *_share_row("memory", node.memory))
+        table.add_row("", *_share_row("cores", node.cpu))
+    console.print(table)
+    if found.services:
+        console.print(_fits_table(found))
+    if reasons := sorted({node.unmeasured for node in found.nodes if node.unmeasured}):
+        console.print(Text(f"? {', '.join(reasons)}: docker --host ssh://NODE stats", "quiet"))
+    together = f"memory {_taken(found.memory)}, cores {_taken(found.cpu)}"
+    console.print(Text("All nodes together are ", "name"), end="")
+    console.print(Text(f"{found.level} {low} to {high}", LEVELS[found.level]), end="")
+    console.print(Text(f" ({together}): {ADVICE[found.level]}"))
+
+
+def _taken(share: Share) -> str:
+    if share.used is not None:
+        return f"{_percent(share.used, share.total)} used"
+    return f"{_percent(share.reserved, share.total)} reserved"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else "0%"
+
+
+def _share_row(name: str, share: Share) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    say = memory if name == "memory" else _bare
+    yield name
+    yield say(share.total)
+    yield f"{say(share.reserved)}  {_percent(share.reserved, share.total)}"
+    yield say(share.free)
+    yield "?" if share.used is None else f"{say(share.used)}  {_percent(share.used, share.total)}"
+    by = " by what is reserved" if share.used is None else ""
+    yield Text(str(share.level), LEVELS[share.level]) + Text(by, "quiet")
+
+
+def _bare(count: float) -> str:
+    return cores(count).partition(" ")[0]
+
+
+def _fits_table(found: Capacity) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="quiet")
+    for title in ("service", "reserves", "uses on average", "more replicas that fit"):
+        table.add_column(title)
+    for service in found.services:
+        table.add_row(
+            Text(service.service, "name"),
+            amount(service.reserved),
+            _use(service),
+            _more(service, found.nodes),
+        )
+    return table
+
+
+def _use(service: ServiceCapacity) -> str:
+    if service.used is None:
+        return "?"
+    return f"{amount(service.used)} (measured: {service.measured})"
+
+
+def _more(service: ServiceCapacity, nodes: Sequence[NodeCapacity]) -> str:
+    if service.fits is None:
+        return "no limit is known, as it reserves nothing"
+    each = ", ".join(f"{node.node} {node.fits[service.service]}" for node in nodes)
+    return f"{service.fits} ({each})"
 
 
 def _texts(field: FieldChange) -> tuple[str, str]:
@@ -195,6 +320,8 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
         yield title
         for url in service.urls:
             yield Text(f"  {url}")
+        for port in service.ports:
+            yield Text(f"  port {port}")
         yield _task_table(service.tasks, everything=everything)
 
 

@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "A variable that is written down is read by everybody who has the image, the repository "
         "or the rights to inspect a service.",
         f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
-        'keep it in the cluster: `docker secret create APP_NAME -` and secrets = ["NAME"]; the app '
+        'keep it in the cluster: `deploytool secrets set NAME` and secrets = ["NAME"]; the app '
         "reads /run/secrets/NAME",
     ),
     Rule(
@@ -258,6 +258,14 @@ RULES: tuple[Rule, ...] = (
         "new ones; when stop_grace is over it is killed.",
         f"{_DOCS}/docker/#use-cmd-exec-form",
         "make stop_grace at least 10s longer than drain",
+    ),
+    Rule(
+        "drain-without-effect",
+        _WARNING,
+        "A command that is the image's own gets the stop signal 2 s after the proxy was told, "
+        "however long drain is: on a busy cluster requests still arrive then.",
+        f"{_DOCKER}/reference/cli/docker/service/create/#options",
+        "write the service's command out, which can be delayed",
     ),
     Rule(
         "update-interrupts",

@@ -5,6 +5,8 @@ Version 3.13 of the format is needed for `start_interval`: docker command lines 
 
 from __future__ import annotations
 
+import posixpath
+import re
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
@@ -37,6 +39,7 @@ def document(app: AppSpec) -> Json:
     """The stack file as data."""
     used = {name for service in app.services for name in swarm.networks(app, service)}
     secrets = sorted({name for service in app.services for name in service.secrets})
+    files = sorted({path for service in app.services for path in service.files.values()})
     volumes = {v.source for s in app.services for v in s.volumes if not v.is_bind}
     own = swarm.default_network(app.name)
     return {
@@ -49,16 +52,31 @@ def document(app: AppSpec) -> Json:
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
         **({"secrets": {name: _secret(app, name) for name in secrets}} if secrets else {}),
+        **({"configs": dict(_config(app, path) for path in files)} if files else {}),
     }
 
 
 def _secret(app: AppSpec, name: str) -> Json:
-    return {"external": True, "name": swarm.secret_name(app.name, name)}
+    """A secret of the cluster; a variable names a version of it, where one can be called so."""
+    made_by_hand = swarm.secret_name(app.name, name)
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        return {"external": True, "name": made_by_hand}
+    return {"external": True, "name": f"${{SECRET_{name}:-{made_by_hand}}}"}
+
+
+def _config(app: AppSpec, path: str) -> tuple[str, Json]:
+    name = swarm.config_name(app, path)
+    own_labels = swarm.config_labels(app, path)
+    del own_labels[labels.STACK]
+    # The file's path is relative to the stack file, which is one folder below the project.
+    file = posixpath.normpath(f"../{path}")
+    return name, _literal({"file": file, "labels": own_labels, "name": name})
 
 
 def _service(app: AppSpec, service: Service) -> Json:
     own = swarm.default_network(app.name)
     described: Json = {
+        "depends_on": sorted(set(service.depends_on)),
         "command": swarm.arguments(app, service),
         "environment": swarm.environment(app, service),
         "cap_add": swarm.capabilities(service),
@@ -73,6 +91,10 @@ def _service(app: AppSpec, service: Service) -> Json:
         "secrets": [
             {"source": name, "target": name, "uid": "0", "gid": "0", "mode": 0o444}
             for name in sorted(service.secrets)
+        ],
+        "configs": [
+            {"source": name, "target": target, "uid": "0", "gid": "0", "mode": 0o444}
+            for name, target in swarm.mounted_files(app, service)
         ],
         "volumes": _volumes(service),
         "deploy": _deploy(app, service),

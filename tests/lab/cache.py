@@ -15,10 +15,11 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def locked(what: str) -> Iterator[None]:
-    """One change of it at a time, however many processes share the machine."""
+def locked(what: str, *, shared: bool = False) -> Iterator[None]:
+    """One change of it at a time, however many processes share the machine; while others share
+    it, none."""
     path = cache_folder() / "locks" / what
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -17,6 +17,7 @@ TOOLS = {
     "nsenter": "util-linux",
     "runc": "runc",
     "debootstrap": "debootstrap",
+    "openssl": "openssl",
 }
 
 
@@ -98,6 +99,13 @@ def unpack_programs(
         if dest.exists():
             shutil.rmtree(dest)
         programs.rename(dest)
+
+
+def unpack_files(suite: str, packages: Sequence[str], dest: Path) -> None:
+    """All files of some packages of a suite below `dest`, complete or not at all."""
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as temporary:
+        Suite(suite, Path(temporary)).unpack(packages).rename(dest)
 
 
 def is_program(path: Path) -> bool:

@@ -22,6 +22,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.cache import locked
+from tests.lab.lab import number
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYTOOL = (sys.executable, "-m", "deploytool")
@@ -169,14 +170,30 @@ def example_image(
 ) -> str:
     """The example of this repository, built and pushed by deploytool once."""
     project = make_project(tmp_path_factory.mktemp("example"), "example", lab, lab_env)
-    return str(project.ok("build", "--push")["reference"])
+    with locked("example"):  # two builds at once would give one tag two digests
+        return str(project.ok("build", "--push")["reference"])
+
+
+PROXY = f"proxy-{number()}"
+"""Lock of the lab's proxy: whoever needs it as it is shares it."""
 
 
 @pytest.fixture(scope="session")
-def proxy(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    project = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
-    with locked("proxy"):
-        project.ok("proxy", "up", "--yes")
+def running_proxy(
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """The proxy that all share, by HTTP alone, and the project of who looks after it."""
+    made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
+    with locked(PROXY):
+        made.ok("proxy", "up", "--yes")
+    return made
+
+
+@pytest.fixture
+def proxy(running_proxy: Project) -> Iterator[None]:
+    """The proxy, left alone by all others while the test runs."""
+    with locked(PROXY, shared=True):
+        yield
 
 
 @pytest.fixture(scope="session")

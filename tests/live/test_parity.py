@@ -26,6 +26,7 @@ EVERYTHING: Json = {
     "cpu_limit": 1.5,
     "env": {"PRICE": "5$ ${HOME} $$", "SLOT": "{{.Task.Slot}}", "EMPTY": ""},
     "secrets": ["TOKEN", "ANOTHER"],
+    "files": {"/code/b.yml": "config/$b.yml", "/code/a.yml": "config/a.yml", "/z": "config/a.yml"},
     "domains": ["b.example.com", "a.example.com"],
     "path_prefix": "/api",
     "publish": [
@@ -61,10 +62,13 @@ def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: st
         "other": {"image": example_image.partition("@")[0], "command": ["sleep", "1000"]},
     }
     project.configure()
+    for name in ("a.yml", "$b.yml"):
+        (project.folder / "config").mkdir(exist_ok=True)
+        (project.folder / "config" / name).write_text(f"# {name}\n")
     project.ok("deploy", "--image", example_image, "--no-wait")
     ours = specs(project)
-    stack = project.folder / "stack.yml"
-    stack.write_text("".join(project.ok("render", "--stdout")["files"].values()))
+    (rendered,) = project.ok("render")["files"]
+    stack = project.folder / rendered
     tag = example_image.partition("@")[0]
     remove_services(project)
     subprocess.run(

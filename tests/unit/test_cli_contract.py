@@ -46,7 +46,10 @@ NEEDED = {"replicas": "web=2", "assignments": "web=2"}
 """Arguments that a command cannot do without, by name; any other gets "web"."""
 NO_PROJECT = ("config schema", "doctor", "init", "lint")
 """Commands that say something useful without a project."""
-CLUSTER = ("cluster up", "cluster status", "cluster down", "proxy up", "proxy status", "proxy down")
+CLUSTER = (
+    *("capacity", "cluster up", "cluster status", "cluster down"),
+    *("proxy up", "proxy status", "proxy down"),
+)
 """Commands about a cluster, which needs no project."""
 PURE = ("config show", "config schema", "render", "proxy render", "lint")
 """Commands that need no engine."""
@@ -63,6 +66,10 @@ COMMANDS = {n: c for n, c in EVERYTHING.items() if not hasattr(c, "commands")}
 every_command = pytest.mark.parametrize("name", COMMANDS)
 
 
+ALTERNATIVES = {"secrets set": ["TOKEN"]}
+"""Arguments of commands that need one thing or another."""
+
+
 def line(name: str) -> list[str]:
     """A whole command line: the command and what it cannot do without."""
     needed = [
@@ -70,7 +77,7 @@ def line(name: str) -> list[str]:
         for parameter in COMMANDS[name].params
         if parameter.param_type_name == "argument" and parameter.required
     ]
-    return [*name.split(), *needed]
+    return [*name.split(), *needed, *ALTERNATIVES.get(name, [])]
 
 
 class Ran(NamedTuple):
@@ -247,6 +254,7 @@ def test_problems_of_the_configuration_come_all_together(
         (("deploy", "--timeout", "soon"), "usage"),
         (("rollback", "--timeout", "10"), "usage"),
         (("status", "--watch"), "usage"),
+        (("exec", "web"), "usage"),
         (("logs", "--follow"), "usage"),
         (("logs", "--since", "yesterday"), "usage"),
         (("logs", "--tail", "-1"), "usage"),
@@ -261,7 +269,7 @@ def test_wrong_calls(
     assert (done.error["code"], done.code) == (code, ExitCode.USAGE)
 
 
-@pytest.mark.parametrize("arguments", [(), ("cluster",), ("config",), ("proxy",)])
+@pytest.mark.parametrize("arguments", [(), ("cluster",), ("config",), ("proxy",), ("secrets",)])
 def test_a_call_without_a_command_gets_the_help(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,6 +364,77 @@ def test_plan_with_exit_code(
     assert done.code == 5
     assert done.body["data"]["changed"] is True
     assert ran(capsys, "plan", "--json", "--image", "r/items:1").code == ExitCode.DONE
+
+
+def test_exec_ends_as_the_command_does(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploytool.backends.swarm.backend import Swarm
+    from deploytool.config import load
+    from tests.builders import deploy, engine, images
+
+    made = engine(nodes=1)
+    spec = load(project).app_spec()
+    deploy(made, spec, images(spec))
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
+    done = ran(capsys, "exec", "web", "--json", "--", "ls", "--json")
+    assert done.code == 3
+    assert made.executed[0][1] == ["ls", "--json"]
+    assert done.body["data"] == {
+        "replica": "web.1",
+        "node": "node-1",
+        "exit_code": 3,
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
+    became: list[list[str]] = []
+    monkeypatch.setattr("deploytool.process.become", became.append)
+    assert ran(capsys, "exec", "web", "ls").code == 0
+    assert became[0][:3] == ["docker", "exec", "--interactive"]
+
+
+def test_capacity_needs_no_project(
+    empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploytool.backends.swarm import measure
+    from deploytool.backends.swarm.backend import Swarm
+    from tests.builders import engine
+
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(engine()))
+    done = ran(capsys, "capacity", "--json")
+    assert [node["node"] for node in done.body["data"]["nodes"]] == ["node-1", "node-2", "node-3"]
+    assert done.body["data"]["services"] == []
+
+
+def test_capacity_and_plan_for_people(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploytool.backends.swarm import measure
+    from deploytool.backends.swarm.backend import Swarm
+    from tests.builders import engine
+    from tests.fake_engine import node
+
+    nodes = [node("node-1"), node("node-2", cpu=1, availability="drain")]
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    monkeypatch.setattr(
+        "deploytool.backends.open_backend", lambda config: Swarm(engine(nodes=nodes))
+    )
+    shown = ran(capsys, "capacity").out
+    for line in (
+        r"node +has +reserved +free +used +50% to 90%",
+        r"node-1 +memory +8GiB +0MiB  0% +8GiB +0MiB  0% +below",
+        r" +cores +4 +0  0% +4 +0  0% +below",
+        r"node-2 \(drain\) +memory .* \? +below by what is reserved",
+        r"web +96MiB and 0\.1 cores +\? +40 \(node-1 40, node-2 0\)",
+        r"\? only a node's own engine .*: docker --host ssh://NODE stats",
+        r"All nodes together are below 50% to 90% \(memory 0% used, cores 0% used\): fewer",
+    ):
+        assert re.search(line, shown), f"{line}\n{shown}"
+    shown = ran(capsys, "plan", "--image", "r/items:1").out
+    assert re.search(
+        r"capacity  reserves nothing → \d+MiB and 0\.4 cores; 8GiB and 4 cores free now", shown
+    ), shown
 
 
 @pytest.mark.parametrize("name", ["destroy", "cluster down", "proxy down"])

@@ -69,6 +69,10 @@ def test_engine_defaults_that_hurt_are_never_left_to_it() -> None:
 def test_forwarded_headers_are_believed_from_the_proxy_alone() -> None:
     routed = compiled(app())["TaskTemplate"]["ContainerSpec"]["Env"]
     assert routed == ["FORWARDED_ALLOW_IPS=10.253.0.0/20"]
+    behind = compiled(app(proxy={"trusted_proxies": ["192.0.2.0/24"]}))
+    assert behind["TaskTemplate"]["ContainerSpec"]["Env"] == [
+        "FORWARDED_ALLOW_IPS=10.253.0.0/20,192.0.2.0/24"
+    ]
     unrouted = compiled(app(worker()), "worker")["TaskTemplate"]["ContainerSpec"]["Env"]
     assert unrouted == []
 
@@ -85,7 +89,8 @@ def test_worker_is_on_no_proxy_network_and_has_no_routes() -> None:
 
 
 def test_prestart_runs_before_the_process_and_gives_way_to_it() -> None:
-    args = swarm.arguments(app(), service(prestart=["python", "-m", "a b"], command=["run", "it"]))
+    given = service(prestart=["python", "-m", "a b"], command=["run", "it"], drain="2s")
+    args = swarm.arguments(app(), given)
     assert args == ["/bin/sh", "-c", 'python -m \'a b\' && exec "$0" "$@"', "run", "it"]
 
 

@@ -182,6 +182,15 @@ def test_disk(free: int, state: State, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert checks(made)["disk"].state is state
 
 
-def test_settings_are_those_of_the_project() -> None:
-    found = checks(proxy=ProxySettings(http_port=8081))
-    assert found["proxy"].message.endswith("HTTP on port 8081")
+def test_ports_are_those_of_the_proxy_that_runs() -> None:
+    made = with_proxy(engine(), ProxySettings(http_port=8081))
+    assert checks(made)["proxy"].message.endswith("HTTP on port 8081")
+
+
+def test_https_that_the_proxy_has_not() -> None:
+    settings = ProxySettings(email="ops@example.com")
+    found = checks(proxy=settings)["proxy"]
+    assert (found.state, found.hint) == (State.WARNING, "deploytool proxy up")
+    found = checks(with_proxy(engine(), settings), proxy=settings)["proxy"]
+    assert found.state is State.GOOD
+    assert found.message.endswith("HTTPS on port 443")

@@ -13,7 +13,7 @@ from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import PlanError
-from deploytool.spec import AppSpec
+from deploytool.spec import AppSpec, ProxySettings
 from tests.builders import (
     OTHER_DIGEST,
     app,
@@ -200,7 +200,7 @@ def test_somebody_elses_stack_is_left_alone() -> None:
 def test_missing_secret() -> None:
     error = refused(engine(), app(service(secrets=["DATABASE_URL"])))
     assert error.code == "secret_missing"
-    assert "items_DATABASE_URL" in error.message
+    assert "DATABASE_URL for items" in error.message
 
 
 def test_secrets_get_their_ids_and_no_values() -> None:
@@ -273,6 +273,38 @@ def test_no_proxy_is_worth_a_warning() -> None:
     assert "api.example.com answers nothing: deploytool proxy up" in warning
     assert plan(with_proxy(engine()), app()).warnings == ()
     assert plan(engine(), app(worker())).warnings == ()
+
+
+HTTPS = ProxySettings(email="ops@example.com")
+
+
+def routed(settings: ProxySettings, *domains: str) -> AppSpec:
+    return app(service(domains=list(domains or ["api.example.com"])), proxy=settings)
+
+
+def test_https_that_the_proxy_has_not_would_take_the_app_off_the_air() -> None:
+    error = refused(with_proxy(engine()), routed(HTTPS))
+    assert error.code == "proxy_without_https"
+    assert plan(with_proxy(engine(), HTTPS), routed(HTTPS)).warnings == ()
+    assert plan(with_proxy(engine()), app(proxy=HTTPS)).warnings == ()
+
+
+def test_an_app_and_a_proxy_of_different_minds() -> None:
+    made = with_proxy(engine(), HTTPS)
+    (warning,) = plan(made, routed(ProxySettings())).warnings
+    assert "api.example.com is served by HTTP" in warning
+    moved = HTTPS.model_copy(update={"https_port": 8443})
+    (warning,) = plan(made, routed(moved)).warnings
+    assert "443" in warning
+    assert "8443" in warning
+
+
+def test_a_wildcard_without_dns_is_worth_a_warning() -> None:
+    made = with_proxy(engine(), HTTPS)
+    (warning,) = plan(made, routed(HTTPS, "*.example.com", "example.com")).warnings
+    assert warning.startswith("*.example.com gets no certificate")
+    dns = HTTPS.model_copy(update={"dns_provider": "cloudflare"})
+    assert plan(made, routed(dns, "*.example.com")).warnings == ()
 
 
 def test_the_proxy_itself_is_an_app() -> None:

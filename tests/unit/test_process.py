@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from deploytool import process
-from deploytool.process import ProgramMissing, TookTooLong, capture, plain_text, stream
+from deploytool.process import (
+    ProgramMissing,
+    TookTooLong,
+    become,
+    capture,
+    plain_text,
+    stream,
+)
 
 
 def python(code: str) -> list[str]:
@@ -191,6 +198,37 @@ def test_signal_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     capture(["true"])
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+BECOME = """
+import sys
+from deploytool.process import become
+become(sys.argv[1:])
+"""
+
+
+def test_becoming_another_program() -> None:
+    shell = ["sh", "-c", "cat; printf %s $$ >&2; exit 7"]
+    command = [sys.executable, "-c", BECOME, *shell]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.communicate("said\n", timeout=30) == ("said\n", str(parent.pid))
+        assert parent.returncode == 7
+
+
+def test_a_program_that_one_becomes_ends_when_nobody_reads_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", BECOME, "yes"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.read(10)
+        parent.stdout.close()
+        assert parent.wait(30) == -signal.SIGPIPE
+
+
+def test_a_program_that_is_not_there_cannot_be_become(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(ProgramMissing):
+        become(["no-such-program-anywhere"])
 
 
 def test_programs_can_be_run_from_other_threads() -> None:

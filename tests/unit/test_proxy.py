@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from deploytool.backends.base import Action
 from deploytool.backends.swarm import compile as swarm
@@ -52,6 +53,98 @@ def test_it_has_no_privileges() -> None:
 def test_what_it_is_told(argument: str) -> None:
     spec = compiled(ProxySettings(network="public"))
     assert argument in spec["TaskTemplate"]["ContainerSpec"]["Args"]
+
+
+def told(**settings: object) -> list[str]:
+    spec = compiled(ProxySettings.model_validate({"email": "ops@example.com", **settings}))
+    return list(spec["TaskTemplate"]["ContainerSpec"]["Args"])
+
+
+def test_without_an_address_to_write_to_there_is_no_https() -> None:
+    arguments = " ".join(compiled()["TaskTemplate"]["ContainerSpec"]["Args"])
+    assert "certificatesresolvers" not in arguments
+    assert "entrypoints.https" not in arguments
+
+
+def test_certificates_are_asked_for_and_kept() -> None:
+    spec = compiled(ProxySettings(email="ops@example.com", https_port=8443))
+    published = [(p["PublishedPort"], p["TargetPort"]) for p in spec["EndpointSpec"]["Ports"]]
+    assert published == [(80, 8080), (8443, 8443)]
+    volumes = [
+        (mount["Source"], mount["Target"])
+        for mount in spec["TaskTemplate"]["ContainerSpec"]["Mounts"]
+        if mount["Type"] == "volume"
+    ]
+    assert volumes == [("proxy_certificates", "/certificates")]
+    acme = "--certificatesresolvers.acme.acme"
+    assert {
+        f"{acme}.email=ops@example.com",
+        f"{acme}.storage=/certificates/acme.json",
+        f"{acme}.httpchallenge.entrypoint=http",
+        f"{acme}.certificatesduration=2160",
+    } <= set(told())
+
+
+def test_names_proved_by_dns() -> None:
+    settings = {
+        "dns_provider": "httpreq",
+        "dns_secrets": ["HTTPREQ_PASSWORD"],
+        "dns_resolvers": ["192.0.2.1:53", "192.0.2.2:53"],
+        "dns_check": False,
+        "env": {"HTTPREQ_ENDPOINT": "http://dns.example.com"},
+    }
+    dns = "--certificatesresolvers.acme.acme.dnschallenge"
+    assert {
+        f"{dns}.provider=httpreq",
+        f"{dns}.resolvers=192.0.2.1:53,192.0.2.2:53",
+        f"{dns}.propagation.disableanschecks=true",
+    } <= set(told(**settings))
+    assert not [argument for argument in told(**settings) if "httpchallenge" in argument]
+    spec = compiled(ProxySettings.model_validate({"email": "a@example.com", **settings}))
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    assert container["Env"] == [
+        "HTTPREQ_ENDPOINT=http://dns.example.com",
+        "HTTPREQ_PASSWORD_FILE=/run/secrets/HTTPREQ_PASSWORD",
+    ]
+    assert [s["SecretName"] for s in container["Secrets"]] == ["proxy_HTTPREQ_PASSWORD"]
+
+
+def test_an_authority_of_ones_own() -> None:
+    found = told(acme_ca="COMPANY_CA", acme_profile="shortlived", certificate_lifetime="1d")
+    acme = "--certificatesresolvers.acme.acme"
+    assert {
+        f"{acme}.cacertificates=/run/secrets/COMPANY_CA",
+        f"{acme}.profile=shortlived",
+        f"{acme}.certificatesduration=24",
+    } <= set(found)
+
+
+def test_nobody_is_believed_unless_named() -> None:
+    assert not [argument for argument in told() if "forwardedheaders" in argument]
+    found = told(trusted_proxies=["192.0.2.7", "2001:db8::/32"])
+    for entrypoint in ("http", "https"):
+        trusted = f"--entrypoints.{entrypoint}.forwardedheaders.trustedips"
+        assert f"{trusted}=192.0.2.7/32,2001:db8::/32" in found
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dns_provider": "cloudflare"},
+        {"acme_ca": "CA"},
+        {"email": "a@example.com", "dns_secrets": ["CF_DNS_API_TOKEN"]},
+        {"email": "a@example.com", "dns_provider": "Cloudflare"},
+        {"email": "a@example.com", "certificate_lifetime": "59m"},
+        {"email": "nobody"},
+        {"acme_directory": "http://ca.example.com"},
+        {"http_port": 443},
+        {"trusted_proxies": ["10.0.0.1/8"]},
+        {"trusted_proxies": ["everybody"]},
+    ],
+)
+def test_settings_that_mean_nothing(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ProxySettings.model_validate(wrong)
 
 
 def test_its_dashboard_is_not_open() -> None:

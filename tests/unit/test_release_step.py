@@ -1,24 +1,284 @@
-"""A release step is refused everywhere until there is one: never left out silently."""
+"""What runs once per release, before any replica changes."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
-from deploytool.config import load
-from deploytool.errors import UsageError
+from deploytool import job as job_module
+from deploytool.backends.base import Action, Job, Outcome, Record, Task
+from deploytool.backends.swarm.jobs import job_spec
+from deploytool.errors import EngineError, JobFailed, JobTimedOut, UsageError
+from deploytool.rollout import Step, history, one_off
+from deploytool.spec import AppSpec, ReleaseStep
+from tests.builders import app, proxy, release, service, task, worker
+from tests.unit.test_rollout import DONE, FAILED, MOVING, Scripted, a_plan, ends, record, run
 
-TEXT = """
-app = "items"
-entrypoint = "app.main:app"
-[services.web]
-port = 8000
-[release]
-command = ["alembic", "upgrade", "head"]
-"""
+SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")))
+RUNS = task("t1", 1, "running", service="release-v7")
+ENDED = task("t1", 1, "complete", service="release-v7", exit_code=0)
+BROKEN = task("t1", 1, "failed", service="release-v7", exit_code=3, message="non-zero exit (3)")
 
 
-def test_a_release_step_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "deploytool.toml").write_text(TEXT)
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "POLL", 0.0)
+
+
+class Told:
+    """What a person was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, **settings: Any) -> Step:
+        return Step(emit=self.lines.append, say=self.lines.append, **settings)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def stepped(number: int = 3, outcome: Outcome = Outcome.ROLLED_BACK) -> Record:
+    return record(outcome, number, spec=SPEC).model_copy(update={"stepped": True})
+
+
+def test_it_runs_before_any_replica_changes(told: Told) -> None:
+    backend = Scripted(DONE, job=[None, RUNS, ENDED])
+    backend.printed = ["Running upgrade a -> b"]
+    run(backend, spec=SPEC, step=told.step())
+    assert backend.calls[:6] == [
+        *("begin", "prepare", "start_job", "stepped", "remove_job", "apply"),
+    ]
+    assert told.lines == ["Release step: alembic upgrade head", "Running upgrade a -> b"]
+    (job,) = backend.started
+    assert (job.name, job.service, job.command) == (
+        "release-v7",
+        "web",
+        ("alembic", "upgrade", "head"),
+    )
+
+
+def test_without_one_nothing_runs(told: Told) -> None:
+    backend = Scripted(DONE)
+    run(backend, step=told.step())
+    assert backend.started == []
+
+
+def test_going_back_runs_none() -> None:
+    backend = Scripted(DONE)
+    run(backend, spec=SPEC, step=None)
+    assert backend.started == []
+
+
+def test_its_exit_code_decides(told: Told) -> None:
+    backend = Scripted(DONE, job=[BROKEN])
+    backend.printed = ["no such table"]
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step())
+    assert (error.code, int(error.exit_code)) == ("release_step_failed", 1)
+    assert "exit code 3; no replica was touched" in error.message
+    assert error.details == ("no such table",)
+    assert "apply" not in backend.calls
+    assert "stepped" not in backend.calls
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_too_long(told: Told) -> None:
+    spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
+    backend = Scripted(DONE, job=[RUNS])
+    error = ends(backend, JobTimedOut, spec=spec, step=told.step())
+    assert (error.code, int(error.exit_code)) == ("job_timed_out", 4)
+    assert "remove_job" in backend.calls
+    assert "apply" not in backend.calls
+    assert backend.finished == [Outcome.TIMED_OUT]
+
+
+def lost(state: str, message: str) -> Task:
+    return task("t1", 1, state, service="release-v7", message=message)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        (lost("rejected", "No such image: x"), "job_not_started"),
+        (lost("orphaned", "its node box is down"), "job_lost"),
+        (lost("shutdown", ""), "job_not_started"),
+    ],
+)
+def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> None:
+    backend = Scripted(DONE, job=[seen])
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step())
+    assert error.code == code
+    assert seen.message in error.message
+    assert "apply" not in backend.calls
+
+
+def test_no_room_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "PLACING", 0.0)
+    waits = task("t1", 1, "pending", service="release-v7", message="insufficient resources")
+    error = ends(Scripted(DONE, job=[waits]), JobFailed, spec=SPEC, step=told.step())
+    assert error.code == "job_not_placed"
+    assert "insufficient resources" in error.message
+
+
+def test_what_has_run_is_not_run_again(told: Told) -> None:
+    backend = Scripted(DONE, history=[stepped()])
+    run(backend, spec=SPEC, step=told.step())
+    assert backend.started == []
+    assert "has run for this release already" in told.lines[0]
+
+
+def test_unless_asked(told: Told) -> None:
+    backend = Scripted(DONE, history=[stepped()], job=[ENDED])
+    run(backend, spec=SPEC, step=told.step(rerun=True))
+    assert len(backend.started) == 1
+
+
+def test_asked_with_nothing_else_to_change(told: Told) -> None:
+    backend = Scripted(DONE, history=[stepped(outcome=Outcome.DONE)], job=[ENDED])
+    result = run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step(rerun=True))
+    assert len(backend.started) == 1
+    assert result.release is not None
+
+
+def test_another_step_alone_makes_a_release(told: Told) -> None:
+    backend = Scripted(DONE, history=[record(Outcome.DONE, 3)], job=[ENDED])
+    assert run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step()).release is not None
+    assert len(backend.started) == 1
+    backend = Scripted(DONE, history=[stepped(outcome=Outcome.DONE)])
+    assert run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step()).release is None
+    assert backend.started == []
+
+
+def test_another_release_runs_its_own(told: Told) -> None:
+    other = stepped().model_copy(update={"release": release(app(service(replicas=9)), 3)})
+    backend = Scripted(DONE, history=[other], job=[ENDED])
+    run(backend, spec=SPEC, step=told.step())
+    assert len(backend.started) == 1
+
+
+def test_one_that_an_earlier_deploy_left_ends_first(told: Told) -> None:
+    backend = Scripted(DONE, left_jobs=["release-v6", "run-1"], job=[RUNS, ENDED, ENDED])
+    run(backend, spec=SPEC, step=told.step())
+    assert "remove_job release-v6" in backend.calls
+    assert backend.calls.index("remove_job release-v6") < backend.calls.index("start_job")
+    assert not any("run-1" in call for call in backend.calls)
+    assert "Waiting for the release step of v6" in told.lines[0]
+
+
+def test_a_manager_that_restarts_meanwhile(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = EngineError("nobody answers", code="engine_unreachable")
+    backend = Scripted(DONE, job=[ENDED], raises={"look_at_job": away})
+
+    def back(_: float) -> None:
+        backend.raises.clear()
+
+    monkeypatch.setattr("deploytool.job.time.sleep", back)
+    run(backend, spec=SPEC, step=told.step())
+    assert "apply" in backend.calls
+
+
+def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
+    before = record(Outcome.DONE, 3, spec=app(service(replicas=9)))
+    backend = Scripted(FAILED, history=[before, record(Outcome.INTERRUPTED, 7)])
+    backend.looks = [FAILED, MOVING, DONE]
+    error = ends(backend, Exception, a_plan(Action.KEEP))  # type: ignore[arg-type]
+    assert error.code == "rolled_back"
+    assert "apply v3" in backend.calls
+    assert "undo" not in backend.calls
+
+
+def test_the_service_it_borrows_from() -> None:
+    step = ReleaseStep(command=("true",))
+    assert app(worker(), service(), release=step).step_service == "web"
+    assert app(worker(), release=step).step_service == "worker"
+    named = ReleaseStep(command=("true",), service="worker")
+    assert app(worker(), service(), release=named).step_service == "worker"
+    with pytest.raises(ValueError, match="names no service"):
+        app(service(), release=ReleaseStep(command=("true",), service="nope"))
+    redis = service(image="redis:8", command=None)
+    with pytest.raises(ValueError, match=r"set release\.service"):
+        app(redis, release=step)
+
+
+def a_job(spec: AppSpec) -> Job:
+    return Job(name="release-v7", release=release(spec, 7), service="web", command=("true",))
+
+
+def test_its_container_is_like_a_replicas_but_gets_no_requests() -> None:
+    web = service(
+        env={"A": "b"},
+        secrets=("TOKEN",),
+        memory="64MiB",
+        publish={"port": 8080},
+        placement={"max_per_node": 1},
+    )
+    spec = job_spec(a_job(app(web)), {})
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    assert "A=b" in container["Env"]
+    assert container["Secrets"][0]["File"]["Name"] == "TOKEN"
+    assert container["Args"] == ["true"]
+    assert container["Healthcheck"] == {"Test": ["NONE"]}
+    assert container["ReadOnly"] is True
+    assert spec["TaskTemplate"]["RestartPolicy"]["Condition"] == "none"
+    assert spec["TaskTemplate"]["Resources"]["Reservations"]["MemoryBytes"] == 64 * 2**20
+    assert spec["TaskTemplate"]["Networks"] == [{"Target": "items_default"}]
+    assert "MaxReplicas" not in spec["TaskTemplate"]["Placement"]
+    assert spec["EndpointSpec"] == {"Mode": "dnsrr"}
+    assert not any("traefik" in label for label in spec["Labels"])
+    assert "deploytool.app" not in spec["Labels"]
+    assert spec["Name"] == "items_release-v7"
+
+
+def test_a_one_off_is_of_the_current_release() -> None:
+    backend = Scripted(
+        DONE, history=[record(Outcome.DONE, 3), record(Outcome.FAILED, 4)], job=[BROKEN]
+    )
+    backend.printed = ["hello"]
+    lines: list[str] = []
+    ended = one_off(
+        backend, "items", ("echo", "hello"), service=None, timeout=1000, emit=lines.append
+    )
+    assert (ended.exit_code, lines) == (3, ["hello"])
+    (job,) = backend.started
+    assert job.release.id == "v3"
+    assert backend.calls[-1] == "remove_job"
+
+
+@pytest.mark.parametrize(
+    ("records", "wanted", "code"),
+    [([], None, "not_deployed"), ([record(Outcome.DONE)], "nope", "unknown_service")],
+)
+def test_a_one_off_that_cannot_be(records: list[Record], wanted: str | None, code: str) -> None:
     with pytest.raises(UsageError) as caught:
-        load(tmp_path, environ={}).app_spec()
-    assert caught.value.code == "release_step_unavailable"
+        one_off(
+            Scripted(DONE, history=records),
+            "items",
+            ("true",),
+            service=wanted,
+            timeout=1,
+            emit=print,
+        )
+    assert caught.value.code == code
+
+
+def test_a_one_off_that_is_interrupted_is_stopped() -> None:
+    backend = Scripted(
+        DONE, history=[record(Outcome.DONE)], raises={"look_at_job": KeyboardInterrupt()}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        one_off(backend, "items", ("true",), service=None, timeout=1000, emit=print)
+    assert backend.calls[-1] == "remove_job"
+
+
+def test_everything_that_was_done() -> None:
+    backend = Scripted(DONE, history=[record(Outcome.DONE, 3), record(Outcome.FAILED, 4)])
+    found = history(backend, "items")
+    assert {entry.action for entry in found} == {"deploy", "scale web=6"}
+    assert found == sorted(found, key=lambda entry: entry.at, reverse=True)
+
+
+def test_the_proxy_has_none() -> None:
+    assert proxy().release is None

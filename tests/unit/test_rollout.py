@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,11 +13,18 @@ import pytest
 from deploytool import rollout
 from deploytool.backends.base import (
     Action,
+    AuditEntry,
+    Capacity,
     Change,
+    Executed,
+    Job,
+    Lease,
     LogLine,
     Outcome,
     Plan,
     Record,
+    Secret,
+    SecretSet,
     ServiceProgress,
     Status,
     Task,
@@ -35,7 +43,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, Service
 from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
 
 MINUTE = 60_000
@@ -72,13 +80,21 @@ class Scripted:
         failures: Sequence[Task] = (),
         history: Sequence[Record] = (),
         raises: Mapping[str, BaseException] | None = None,
+        job: Sequence[Task | None] = (),
+        left_jobs: Sequence[str] = (),
     ) -> None:
         self.looks = list(looks)
         self.back = list(back)
         self.failed = list(failures)
         self.history = list(history)
         self.raises = dict(raises or {})
+        self.job = list(job)
+        self.left_jobs = list(left_jobs)
+        self.printed: list[str] = []
+        self.started: list[Job] = []
         self.calls: list[str] = []
+        self.turns: list[list[str]] = []
+        """The services of each `apply`."""
         self.finished: list[Outcome] = []
 
     def _call(self, name: str) -> None:
@@ -93,21 +109,35 @@ class Scripted:
     def records(self, app: str) -> list[Record]:
         return self.history
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
-        raise NotImplementedError
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
+        self._call("plan")
+        return a_plan()
 
     def begin(self, release: Release) -> Release:
         self._call("begin")
         return release.model_copy(update={"number": 7})
+
+    def stepped(self, release: Release) -> None:
+        self._call("stepped")
+
+    def prepare(self, plan: Plan) -> None:
+        self._call("prepare")
 
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         assert seconds >= 0
         self.finished.append(outcome)
         self._call("finish")
 
-    def apply(self, plan: Plan, release: Release) -> None:
-        assert release.id == "v7"
-        self._call("apply")
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.turns.append(sorted(services or ()))
+        self._call("apply" if release.id == "v7" else f"apply {release.id}")
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         self._call("observe")
@@ -139,14 +169,70 @@ class Scripted:
     ) -> Iterator[LogLine]:
         raise NotImplementedError
 
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        raise NotImplementedError
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        raise NotImplementedError
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        raise NotImplementedError
+
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         raise NotImplementedError
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
         raise NotImplementedError
 
+    def secrets(self, app: str) -> list[Secret]:
+        raise NotImplementedError
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        raise NotImplementedError
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        raise NotImplementedError
+
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         raise NotImplementedError
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        raise NotImplementedError
+
+    def renew(self, lease: Lease) -> None:
+        raise NotImplementedError
+
+    def unlock(self, lease: Lease) -> None:
+        raise NotImplementedError
+
+    def holder(self, app: str) -> Lease | None:
+        raise NotImplementedError
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        raise NotImplementedError
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        return [AuditEntry(at=datetime(2026, 1, 2, tzinfo=UTC), by="ann@box", action="scale web=6")]
+
+    def start_job(self, job: Job) -> None:
+        self.started.append(job)
+        self._call("start_job")
+
+    def look_at_job(self, job: Job) -> Task | None:
+        if "look_at_job" in self.raises:
+            raise self.raises["look_at_job"]
+        return self.job.pop(0) if len(self.job) > 1 else self.job[0]
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        return iter(self.printed)
+
+    def remove_job(self, job: Job) -> None:
+        self._call(f"remove_job {job.name}" if job not in self.started else "remove_job")
+
+    def jobs(self, app: str) -> list[str]:
+        return self.left_jobs
 
 
 def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
@@ -170,7 +256,7 @@ def test_done() -> None:
     backend = Scripted(MOVING, MOVING, DONE)
     seen: list[Sequence[ServiceProgress]] = []
     result = run(backend, report=seen.append)
-    assert backend.calls == ["begin", "apply", *["observe"] * 3, "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", *["observe"] * 3, "clean_up", "finish"]
     assert backend.finished == [Outcome.DONE]
     assert result.release is not None
     assert result.release.id == "v7"
@@ -181,7 +267,7 @@ def test_done() -> None:
 def test_not_waited_for() -> None:
     backend = Scripted(MOVING)
     result = run(backend, wait=False)
-    assert backend.calls == ["begin", "apply", "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", "clean_up", "finish"]
     assert backend.finished == [Outcome.STARTED]
     assert not result.waited
 
@@ -367,6 +453,142 @@ def test_an_unchanged_app_that_does_not_run(
     assert "undo" not in backend.calls
 
 
+# By turns
+
+
+class Ordered(Scripted):
+    """A cluster of several services, each of which says in turn what it is told to say; before it
+    was applied a service looks as if it had failed, as nothing of it is there."""
+
+    def __init__(self, stories: Mapping[str, Sequence[Verdict]], **keys: Any) -> None:
+        super().__init__(**keys)
+        self.stories = {name: list(story) for name, story in stories.items()}
+        self.told: set[str] = set()
+
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.told |= set(services or ())
+        super().apply(plan, release, services)
+
+    def observe(self, plan: Plan) -> list[ServiceProgress]:
+        self._call("observe")
+        return [self._look(change) for change in plan.changes if change.action is not Action.REMOVE]
+
+    def _look(self, change: Change) -> ServiceProgress:
+        if change.action is not Action.KEEP and change.name not in self.told:
+            return progress(Verdict.FAILED, "not there", change.name)
+        story = self.stories[change.name]
+        return progress(story.pop(0) if len(story) > 1 else story[0], "", change.name)
+
+
+M, OK, BAD = Verdict.MOVING, Verdict.DONE, Verdict.FAILED
+
+
+def shop(**actions: Action) -> tuple[Plan, AppSpec]:
+    """web ▶ api ▶ db, and mail ▶ queue; everything is updated but what is named otherwise."""
+    spec = app(
+        service("web", depends_on=["api"]),
+        worker("api", depends_on=["db"]),
+        worker("db"),
+        worker("mail", depends_on=["queue"]),
+        worker("queue"),
+    )
+    changes = tuple(
+        Change(kind="service", name=s.name, action=actions.get(s.name, Action.UPDATE))
+        for s in spec.services
+    )
+    return Plan(app="items", changes=changes), spec
+
+
+def stories(**different: list[Verdict]) -> dict[str, list[Verdict]]:
+    return {name: [OK] for name in ("web", "api", "db", "mail", "queue")} | different
+
+
+def turns(backend: Scripted, **actions: Action) -> list[list[str]]:
+    plan, spec = shop(**actions)
+    run(backend, plan, spec=spec)
+    return backend.turns
+
+
+def test_what_depends_on_nothing_goes_at_once() -> None:
+    plan = a_plan(Action.UPDATE, Change(kind="service", name="worker", action=Action.CREATE))
+    backend = Ordered({"web": [M, OK], "worker": [M, OK]})
+    run(backend, plan, spec=app(service(), worker()))
+    assert backend.turns == [["web", "worker"]]
+
+
+def test_each_waits_for_its_own_and_for_no_other() -> None:
+    backend = Ordered(stories(db=[M, M, M, OK], queue=[OK]))
+    assert turns(backend) == [["db", "queue"], ["mail"], ["api"], ["web"]]
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_what_waits_is_moving_and_says_for_what() -> None:
+    plan, spec = shop()
+    seen: list[dict[str, ServiceProgress]] = []
+    backend = Ordered(stories(db=[M, OK]))
+    run(backend, plan, spec=spec, report=lambda look: seen.append({p.service: p for p in look}))
+    assert (seen[0]["web"].verdict, seen[0]["web"].reason) == (M, "waits for api")
+    assert (seen[0]["mail"].verdict, seen[0]["mail"].reason) == (M, "")
+    assert seen[-1]["web"].verdict is OK
+
+
+def test_what_does_not_change_counts_as_done() -> None:
+    keep = {"db": Action.KEEP, "api": Action.KEEP}
+    assert turns(Ordered(stories()), **keep) == [["queue"], ["mail", "web"]]
+
+
+def test_order_goes_through_what_does_not_change() -> None:
+    backend = Ordered(stories(db=[M, M, OK]))
+    told = turns(backend, api=Action.KEEP, mail=Action.KEEP, queue=Action.KEEP)
+    assert told == [["db"], ["web"]]
+
+
+def test_what_is_still_coming_up_since_an_interruption_is_waited_for() -> None:
+    keep = dict.fromkeys(("db", "mail", "queue"), Action.KEEP)
+    backend = Ordered(stories(db=[M, M, OK]))
+    assert turns(backend, **keep) == [[], ["api"], ["web"]]
+    assert backend.calls.count("observe") == 5
+
+
+def test_after_a_failure_nobody_else_is_touched() -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[BAD], queue=[OK]), back=[DONE])
+    ends(backend, RolledBack, plan, spec=spec)
+    assert backend.turns == [["db", "queue"]]
+    assert "undo" in backend.calls
+
+
+def test_a_deadline_says_what_was_waited_for() -> None:
+    plan, spec = shop()
+    error = ends(Ordered(stories(db=[M])), RolloutTimedOut, plan, spec=spec, timeout=0)
+    assert "db has 1 of 2 replicas ready" in error.message
+    assert "web waits for api" in error.message
+
+
+def test_without_waiting_those_that_others_depend_on_are_waited_for() -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[M, OK], web=[M], mail=[M]))
+    result = run(backend, plan, spec=spec, wait=False)
+    assert backend.turns == [["db", "queue"], ["mail"], ["api"], ["web"]]
+    assert backend.finished == [Outcome.STARTED]
+    assert not result.waited
+
+
+def test_a_later_turn_that_is_refused_takes_all_back() -> None:
+    class Refusing(Ordered):
+        def apply(
+            self, plan: Plan, release: Release, services: Collection[str] | None = None
+        ) -> None:
+            super().apply(plan, release, services)
+            if "api" in self.told:
+                raise REFUSED
+
+    plan, spec = shop()
+    backend = Refusing(stories())
+    assert ends(backend, EngineError, plan, spec=spec) is REFUSED
+    assert backend.calls[-2:] == ["undo", "finish"]
+
+
 # Errors and interruptions
 
 
@@ -380,7 +602,7 @@ def test_an_error_is_recorded_as_a_failure(step: str) -> None:
 def test_what_was_applied_before_an_error_goes_back() -> None:
     backend = Scripted(DONE, raises={"apply": REFUSED})
     ends(backend, EngineError)
-    assert backend.calls == ["begin", "apply", "undo", "finish"]
+    assert backend.calls == ["begin", "prepare", "apply", "undo", "finish"]
 
 
 class Away(Scripted):

@@ -21,6 +21,7 @@ RIGHT: dict[str, list[Any]] = {
     "command": [["python", "-m", "app"], []],
     "env": [{"A": "1"}, {"_a1": ""}, {"A": 1}, {"A": 1.5}, {"A": True}],
     "secrets": [["DATABASE_URL"], ["a.b-c"]],
+    "files": [{}, {"/a": "a"}, {"/code/.env.d/x y": "../config/é.yml"}],
     "memory": ["64MiB"],
     "cpu": [0.01, 1, 1024],
     "domains": [["api.example.com"], ["*.example.com"], ["localhost"]],
@@ -36,6 +37,7 @@ RIGHT: dict[str, list[Any]] = {
     "update": [{"order": "stop-first", "max_failure_ratio": 1}],
     "placement": [{"constraints": ["node.labels.disk == ssd", "a!=b"]}],
     "labels": [{"traefik.http.x": "y"}],
+    "depends_on": [[], ["worker"]],
 }
 WRONG: dict[str, list[Any]] = {
     "name": ["", "Web", "-a", "a-", "a_b", "a.b", "x" * 41, "web\n", "é"],
@@ -45,6 +47,11 @@ WRONG: dict[str, list[Any]] = {
     "command": ["python", ["a\0b"], [1]],
     "env": [{"A B": "1"}, {"1A": "1"}, {"": "1"}, {"A\n": "1"}, {"A": "\0"}, {"A": []}, []],
     "secrets": [["a b"], [""], ["A\n"], ["x" * 41], ["a/b"]],
+    "files": [
+        *({path: "a"} for path in ("", "/", "a", "/a/", "/a:b", "//a", "/a/../b", "/.", "/a\n")),
+        *({"/a": path} for path in ("", "/etc/passwd", "config/", "a\nb", 5, None)),
+        ["a:/a"],
+    ],
     "memory": ["64", 64, "-1MiB"],
     "cpu": [0, -1, 1025, float("nan"), float("inf"), "many"],
     "domains": [["https://a.example.com"], ["a..b"], ["-a.b"], [""], ["a.b\n"], ["a" * 254]],
@@ -60,6 +67,7 @@ WRONG: dict[str, list[Any]] = {
     "update": [{"parallelism": 0}, {"order": "both"}, {"max_failure_ratio": 1.1}],
     "placement": [{"constraints": ["disk"]}, {"constraints": ["a=b"]}, {"max_per_node": -1}],
     "labels": [{"": "x"}, {"a\nb": "x"}, {"a": 1}],
+    "depends_on": ["worker", ["Worker"], [1]],
     "unheard_of": [1],
 }
 
@@ -133,6 +141,37 @@ def test_an_app_without_anything_to_run() -> None:
 )
 def test_who_needs_an_entrypoint(changes: dict[str, Any], needs: bool) -> None:
     assert needs_entrypoint(one(**changes)) is needs
+
+
+def web(name: str, *depends_on: str) -> Service:
+    return one(name=name, command=["x"], depends_on=depends_on)
+
+
+@pytest.mark.parametrize(
+    ("services", "message"),
+    [
+        ([web("web", "nope"), web("db")], "services.web.depends_on names nope, .* db, web"),
+        ([web("web", "web")], "in a circle: web → web"),
+        ([web("a", "b"), web("b", "c"), web("c", "a")], "in a circle: . → . → . → ."),
+    ],
+)
+def test_orders_that_cannot_be(services: list[Service], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        app(*services)
+
+
+def test_a_circle_is_told_as_it_is_written() -> None:
+    """Each depends on the one that it points to."""
+    with pytest.raises(ValidationError) as caught:
+        app(web("a", "b"), web("b", "c"), web("c", "a"))
+    told = str(caught.value).partition("circle: ")[2].partition(" [")[0].split(" → ")
+    follows = {"a": "b", "b": "c", "c": "a"}
+    assert [follows[name] for name in told[:-1]] == told[1:]
+
+
+def test_the_order_of_services() -> None:
+    order = app(web("web", "api"), web("api", "db", "db"), web("db")).order()
+    assert list(order.static_order()) == ["db", "api", "web"]
 
 
 def test_models_cannot_be_changed() -> None:

@@ -114,7 +114,7 @@ def test_line_breaks_stay_on_one_line() -> None:
 
 def test_secret_values_are_not_in_it() -> None:
     text = stack.render(app(service(secrets=["DATABASE_URL"])))
-    assert "name: items_DATABASE_URL" in text
+    assert "name: ${SECRET_DATABASE_URL:-items_DATABASE_URL}" in text
     assert "external: true" in text
 
 

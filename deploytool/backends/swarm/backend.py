@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.base import (
     Action,
+    Amount,
+    AuditEntry,
+    Capacity,
     Change,
+    Executed,
+    Job,
+    Lease,
     LogLine,
     Outcome,
     Plan,
     Record,
+    Secret,
+    SecretSet,
     ServiceProgress,
     ServiceStatus,
     Status,
     Task,
 )
-from deploytool.backends.swarm import history, labels, watch
+from deploytool.backends.swarm import (
+    audit,
+    capacity,
+    execute,
+    garbage,
+    history,
+    jobs,
+    labels,
+    lease,
+    measure,
+    routing,
+    watch,
+)
+from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
-from deploytool.backends.swarm.plan import SwarmPlan, Target, make_plan, replicas
+from deploytool.backends.swarm.plan import (
+    SwarmPlan,
+    Target,
+    complete_job,
+    make_plan,
+    per_node,
+    replicas,
+)
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task
-from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.errors import DeploytoolError, UsageError
+from deploytool.spec import AppSpec, Image, Release, Service
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -51,17 +81,41 @@ class Swarm:
     def begin(self, release: Release) -> Release:
         return history.begin(self.client, release)
 
+    def stepped(self, release: Release) -> None:
+        history.stepped(self.client, release)
+
     def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
         history.finish(self.client, release, outcome, seconds)
+        with suppress(DeploytoolError):
+            garbage.collect(self.client, release.spec.name)
 
-    def plan(self, spec: AppSpec, images: Mapping[str, Image]) -> Plan:
-        return make_plan(self.client, spec, images)
+    def plan(
+        self,
+        spec: AppSpec,
+        images: Mapping[str, Image],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Plan:
+        return make_plan(self.client, spec, images, files=files, secrets=secrets)
 
-    def apply(self, plan: Plan, release: Release) -> None:
+    def prepare(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
-        for network in swarm.new_networks:
-            self._create_network(network)
-        changing = [t for t in swarm.targets if t.action in (Action.CREATE, Action.UPDATE)]
+        while swarm.new_networks:
+            self._create_network(swarm.new_networks[0])
+            del swarm.new_networks[0]
+        config_files.create(self.client, swarm.new_configs, swarm.specs)
+        swarm.new_configs.clear()
+
+    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+        self.prepare(plan)
+        swarm: SwarmPlan = plan.payload
+        changing = [
+            target
+            for target in swarm.targets
+            if target.action in (Action.CREATE, Action.UPDATE)
+            and (services is None or target.service in services)
+        ]
         _side_by_side(lambda target: self._apply(target, release), changing)
 
     def _create_network(self, network: Json) -> None:
@@ -122,12 +176,14 @@ class Swarm:
         if not services:
             raise not_deployed(app)
         label = f"{labels.STACK}={app}"
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
+            proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
+            listening = next(map(routing.ports, proxies.result()), routing.Ports())
         found = tuple(
-            _service_status(app, service, tasks.get(service["ID"], ()), nodes)
+            _service_status(app, service, tasks.get(service["ID"], ()), nodes, listening)
             for _, service in sorted(services.items())
         )
         releases = [service.release for service in found if service.release]
@@ -142,6 +198,40 @@ class Swarm:
             raise not_deployed(app)
         chosen = {s["ID"]: short for short, s in self._choose(app, live, services).items()}
         return read_logs(self.client, chosen, follow=follow, tail=tail, since=since)
+
+    def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
+        with ThreadPoolExecutor(max_workers=5) as pool:
+            measuring = pool.submit(measure.measure, self.client)
+            asked = pool.submit(self.client.nodes)
+            tasks = self.client.tasks(**{"desired-state": ["running", "ready"]})
+            live = self._services(app)
+            here = str((self.client.info().get("Swarm") or {}).get("NodeID", ""))
+            uses = measuring.result()
+            nodes = capacity.read_nodes(asked.result(), tasks)
+        placed = per_node(tasks)
+        ids = {name.removeprefix(f"{app}_"): service["ID"] for name, service in live.items()}
+        return capacity.describe(
+            nodes,
+            services,
+            {name: placed.get(service_id, {}) for name, service_id in ids.items()},
+            measure.by_service(uses, app),
+            {here: sum((use for _, use in uses), Amount())},
+        )
+
+    def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
+        return execute.execute(self.client, self._one(app, service), service, command)
+
+    def attach_command(
+        self, app: str, service: str, command: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        live = self._one(app, service)
+        return execute.attach_command(self.client, live, service, command, terminal=terminal)
+
+    def _one(self, app: str, service: str) -> Json:
+        live = self._services(app)
+        if not live:
+            raise not_deployed(app)
+        return self._choose(app, live, [service])[service]
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         def change(spec: Json, service: str) -> None:
@@ -185,8 +275,50 @@ class Swarm:
             payload=SwarmPlan(app, targets, [], nodes),
         )
 
+    def secrets(self, app: str) -> list[Secret]:
+        return versioned.overview(self.client, app)
+
+    def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
+        return versioned.put(self.client, app, values)
+
+    def remove_secret(self, app: str, name: str) -> list[str]:
+        return versioned.remove(self.client, app, name)
+
     def destroy(self, app: str, *, volumes: bool) -> list[str]:
         return destroy(self.client, app, volumes=volumes)
+
+    def lock(self, app: str, by: str, purpose: str) -> Lease:
+        return lease.lock(self.client, app, by, purpose)
+
+    def renew(self, lease_: Lease) -> None:
+        lease.renew(self.client, lease_)
+
+    def unlock(self, lease_: Lease) -> None:
+        lease.unlock(self.client, lease_)
+
+    def holder(self, app: str) -> Lease | None:
+        return lease.holder(self.client, app)
+
+    def note(self, app: str, entry: AuditEntry) -> None:
+        audit.note(self.client, app, entry)
+
+    def notes(self, app: str) -> list[AuditEntry]:
+        return audit.entries(self.client, app)
+
+    def start_job(self, job: Job) -> None:
+        jobs.start(self.client, complete_job(self.client, job))
+
+    def look_at_job(self, job: Job) -> Task | None:
+        return jobs.look(self.client, job)
+
+    def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
+        return jobs.output(self.client, job, follow=follow)
+
+    def remove_job(self, job: Job) -> None:
+        jobs.remove(self.client, job)
+
+    def jobs(self, app: str) -> list[str]:
+        return jobs.names(self.client, app)
 
     def _services(self, app: str) -> dict[str, Json]:
         """The app's own services by full name."""
@@ -242,7 +374,11 @@ def _in_place(target: Target) -> Change:
 
 
 def _service_status(
-    app: str, service: Json, tasks: Iterable[Json], nodes: Mapping[str, str]
+    app: str,
+    service: Json,
+    tasks: Iterable[Json],
+    nodes: Mapping[str, str],
+    listening: routing.Ports,
 ) -> ServiceStatus:
     spec = service["Spec"]
     short = spec["Name"].removeprefix(f"{app}_")
@@ -256,24 +392,20 @@ def _service_status(
         replicas=replicas(spec),
         running=sum(task.running for task in found),
         update="" if update == "completed" else update,
-        urls=tuple(_urls(own)),
+        urls=tuple(routing.urls(own, listening)),
+        ports=tuple(_ports(spec)),
         tasks=tuple(sorted(found, key=lambda t: (t.slot, not t.wanted, _newest_first(t)))),
     )
 
 
+def _ports(spec: Json) -> Iterator[str]:
+    for port in (spec.get("EndpointSpec") or {}).get("Ports") or ():
+        if published := port.get("PublishedPort"):
+            yield f"{published} to {port['TargetPort']}/{port.get('Protocol', 'tcp')}"
+
+
 def _newest_first(task: Task) -> float:
     return -task.since.timestamp() if task.since else 0.0
-
-
-def _urls(own: Mapping[str, str]) -> Iterator[str]:
-    """Where the proxy serves it, read from the labels that the proxy reads."""
-    import re
-
-    for key, rule in sorted(own.items()):
-        if key.startswith("traefik.http.routers.") and key.endswith(".rule"):
-            prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
-            for host in re.findall(r"Host\(`([^`]+)`\)", rule):
-                yield f"http://{host}{prefix.group(1) if prefix else ''}"
 
 
 def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:

@@ -7,6 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deploytool.backends.base import (
+    BAND,
+    Amount,
+    Capacity,
+    Level,
+    NodeCapacity,
+    ServiceCapacity,
+    Share,
+)
 from deploytool.errors import PlanError
 from deploytool.spec import Image, Service
 from deploytool.units import format_memory
@@ -46,15 +55,26 @@ class Node:
         return max(0, min(by_cpu, by_memory))
 
 
+def reserved(template: Json) -> Amount:
+    """What each replica of a TaskTemplate reserves."""
+    found = (template.get("Resources") or {}).get("Reservations") or {}
+    return Amount(memory=found.get("MemoryBytes", 0), cpu=found.get("NanoCPUs", 0) / 10**9)
+
+
+def size(service: Service) -> Amount:
+    """What each replica of a service is to reserve."""
+    return Amount(memory=service.memory or 0, cpu=service.cpu or 0.0)
+
+
 def read_nodes(nodes: Iterable[Json], tasks: Iterable[Json]) -> list[Node]:
     """The nodes with what the tasks on them leave of what they have, sorted by name."""
     cpu: defaultdict[str, float] = defaultdict(float)
     memory: defaultdict[str, int] = defaultdict(int)
     for task in tasks:
         if task["Status"]["State"] in LIVE_STATES and task.get("NodeID"):
-            reserved = task["Spec"].get("Resources", {}).get("Reservations") or {}
-            cpu[task["NodeID"]] += reserved.get("NanoCPUs", 0) / 10**9
-            memory[task["NodeID"]] += reserved.get("MemoryBytes", 0)
+            amount = reserved(task["Spec"])
+            cpu[task["NodeID"]] += amount.cpu
+            memory[task["NodeID"]] += amount.memory
     found = [_node(node, cpu[node["ID"]], memory[node["ID"]]) for node in nodes]
     return sorted(found, key=lambda node: node.hostname)
 
@@ -95,7 +115,7 @@ def eligible(nodes: Sequence[Node], service: Service, image: Image) -> list[Node
     """The nodes on which a replica may run. Raises PlanError when there are none."""
     reasons = {node.hostname: _why_not(node, service, image) for node in nodes}
     found = [node for node in nodes if not reasons[node.hostname]]
-    if not found and service.replicas:
+    if not found:
         raise PlanError(
             f"No node can run {service.name}",
             code="no_suitable_node",
@@ -144,6 +164,8 @@ class Demand:
     what: str
     present: Mapping[str, int] = field(default_factory=dict)
     """Node → replicas of the service that stay on it meanwhile."""
+    beside: bool = False
+    """Whether stopping the old ones first would do without."""
 
     def room(self, node: Node) -> int:
         """How many of them a node can take."""
@@ -158,6 +180,8 @@ def check_fit(nodes: Sequence[Node], demands: Sequence[Demand]) -> None:
     free = {node.id: node for node in nodes}
     for demand in sorted(demands, key=lambda d: -(d.service.memory or 0)):
         service = demand.service
+        if not demand.count:
+            continue
         cpu, memory = service.cpu or 0.0, service.memory or 0
         candidates = eligible(list(free.values()), service, demand.image)
         left = demand.count
@@ -182,7 +206,7 @@ def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> Plan
     )
     per_node = service.placement.max_per_node
     limit = f", at most {per_node} on a node" if per_node else ""
-    way_out = 'set update.order = "stop-first", ' if demand.present else ""
+    way_out = 'set update.order = "stop-first", ' if demand.beside else ""
     return PlanError(
         f"{left} of {demand.count} {demand.what} of {service.name} do not fit: each reserves "
         f"{size or 'nothing'}{limit}",
@@ -198,3 +222,116 @@ def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> Plan
 
 def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.0f}MiB"
+
+
+def describe(
+    nodes: Sequence[Node],
+    services: Sequence[Service],
+    placed: Mapping[str, Mapping[str, int]],
+    used: Mapping[str, Sequence[Amount]],
+    measured: Mapping[str, Amount],
+) -> Capacity:
+    """What the nodes have and how much more they take.
+
+    `placed` is service → node → its replicas there; `used` is service → what each measured
+    replica uses; `measured` is node → what its containers use, for the nodes that were measured.
+    """
+    described = tuple(_describe(node, services, placed, measured.get(node.id)) for node in nodes)
+    takes = [node for node in nodes if node.usable]
+    known = [measured[node.id] for node in takes if node.id in measured]
+    total = sum(known, Amount()) if len(known) == len(takes) else None
+    memory, cpu = _shares(takes, total)
+    return Capacity(
+        nodes=described,
+        services=tuple(
+            _describe_service(service, described, used.get(service.name, ()))
+            for service in services
+        ),
+        memory=memory,
+        cpu=cpu,
+        level=_worse(memory.level, cpu.level),
+    )
+
+
+def _describe(
+    node: Node,
+    services: Sequence[Service],
+    placed: Mapping[str, Mapping[str, int]],
+    use: Amount | None,
+) -> NodeCapacity:
+    memory, cpu = _shares([node], use)
+    return NodeCapacity(
+        node=node.hostname,
+        state="active" if node.usable else node.why_not,
+        memory=memory,
+        cpu=cpu,
+        level=_worse(memory.level, cpu.level),
+        unmeasured="" if use else "only a node's own engine measures its containers",
+        fits={s.name: _more(node, s, placed.get(s.name, {})) for s in services},
+    )
+
+
+def _shares(nodes: Sequence[Node], use: Amount | None) -> tuple[Share, Share]:
+    memory = _share(
+        sum(node.memory for node in nodes),
+        sum(node.free_memory for node in nodes),
+        use.memory if use else None,
+    )
+    cpu = _share(
+        sum(node.cpu for node in nodes),
+        round(sum(node.free_cpu for node in nodes), 9),
+        round(use.cpu, 3) if use else None,
+    )
+    return memory, cpu
+
+
+def _share(total: float, free: float, used: float | None) -> Share:
+    taken = total - free
+    return Share(
+        total=total,
+        reserved=round(taken, 9),
+        free=free,
+        used=used,
+        level=level((taken if used is None else used) / total if total else 0.0),
+    )
+
+
+def level(share: float) -> Level:
+    """Where a share from 0 to 1 is, against the band."""
+    low, high = BAND
+    return Level.BELOW if share < low else Level.ABOVE if share > high else Level.WITHIN
+
+
+def _worse(memory: Level, cpu: Level) -> Level:
+    both = {memory, cpu}
+    if Level.ABOVE in both:
+        return Level.ABOVE
+    return Level.BELOW if both == {Level.BELOW} else Level.WITHIN
+
+
+ANY_PLATFORM = Image(reference="", tag="")
+
+
+def _more(node: Node, service: Service, present: Mapping[str, int]) -> int | None:
+    """How many more replicas of a service a node takes; None is no limit."""
+    if _why_not(node, service, ANY_PLATFORM):
+        return 0
+    if not (service.cpu or service.memory or service.placement.max_per_node):
+        return None
+    return Demand(service, ANY_PLATFORM, 0, "replicas", present).room(node)
+
+
+def _describe_service(
+    service: Service, nodes: Sequence[NodeCapacity], used: Sequence[Amount]
+) -> ServiceCapacity:
+    fits = [node.fits[service.name] for node in nodes]
+    total = sum(used, Amount())
+    return ServiceCapacity(
+        service=service.name,
+        reserved=size(service),
+        used=Amount(memory=total.memory // len(used), cpu=round(total.cpu / len(used), 3))
+        if used
+        else None,
+        measured=len(used),
+        fits=None if None in fits else sum(count or 0 for count in fits),
+    )

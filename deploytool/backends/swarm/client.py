@@ -62,7 +62,14 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
         api = docker.APIClient(version="auto", timeout=TIMEOUT, **settings)
     except (DockerException, OSError, ValueError) as error:
         raise unreachable(error, host or context or "") from error
-    return Client(api, address)
+    return Client(api, address, _cli_options(host, context))
+
+
+def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
+    """What makes the docker command line talk to the same engine."""
+    if host:
+        return ("--host", host)
+    return ("--context", context) if context else ()
 
 
 def _sdk() -> ModuleType:
@@ -177,9 +184,13 @@ def translate(error: APIError) -> DeploytoolError:
 class Client:
     """The part of the API that deploytool uses, as plain JSON."""
 
-    def __init__(self, api: APIClient, address: str) -> None:
+    cli_options: tuple[str, ...] = ()
+    """What the docker command line needs to be told to reach the same engine."""
+
+    def __init__(self, api: APIClient, address: str, cli_options: tuple[str, ...] = ()) -> None:
         self.api: Any = api
         self.address = address
+        self.cli_options = cli_options
 
     @cached_property
     def api_version(self) -> tuple[int, ...]:
@@ -226,6 +237,15 @@ class Client:
         return list(self.api.configs(filters=filters))
 
     @translated
+    def config(self, config_id: str) -> Json | None:
+        from docker.errors import NotFound
+
+        try:
+            return dict(self.api.inspect_config(config_id))
+        except NotFound:
+            return None
+
+    @translated
     def create_service(self, spec: Json) -> str:
         """The new service's id."""
         response = self._post("/services/create", spec, self._auth(spec))
@@ -257,6 +277,10 @@ class Client:
     @translated
     def remove_volume(self, name: str) -> None:
         self.api.remove_volume(name)
+
+    @translated
+    def create_secret(self, name: str, value: bytes, labels: dict[str, str]) -> str:
+        return str(self.api.create_secret(name, value, labels)["ID"])
 
     @translated
     def remove_secret(self, secret_id: str) -> None:
@@ -326,6 +350,32 @@ class Client:
             return dict(self.api.inspect_container(container_id))
         except NotFound:
             return None
+
+    @translated
+    def running_containers(self) -> list[Json]:
+        return list(self.api.containers())
+
+    @translated
+    def stats(self, container_id: str) -> Json:
+        """What a container of this engine used until now; empty where it is gone."""
+        from docker.errors import NotFound
+
+        try:
+            return dict(self.api.stats(container_id, stream=False, one_shot=True))
+        except NotFound:
+            return {}
+
+    @translated
+    def execute(self, container_id: str, command: Sequence[str]) -> tuple[int, str, str]:
+        """Run a command in a container of this engine; its exit code, output and error output."""
+        created = self.api.exec_create(container_id, list(command))
+        stdout, stderr = self.api.exec_start(created["Id"], demux=True)
+        code = int(self.api.exec_inspect(created["Id"])["ExitCode"])
+        return (
+            code,
+            (stdout or b"").decode(errors="replace"),
+            (stderr or b"").decode(errors="replace"),
+        )
 
     @translated
     def task_output(self, task_id: str, lines: int) -> list[str]:

@@ -7,16 +7,18 @@ cli/compose/convert is what it is held against, in tests/contract and tests/live
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.routing import routing_labels
 from deploytool.spec import AppSpec, HealthCheck, Image, Release, Service
 
 Json = dict[str, Any]
 CHAINED = ".middlewares"
-"""A routing label that lists several: a user's own come after those of the path prefix."""
+"""A routing label that lists several: a user's own come after those that are made here."""
 NANOSECONDS = 1_000_000
 """per millisecond"""
 
@@ -45,15 +47,24 @@ at once when it is asked again, or by INT. The shell ends when the process does,
 """
 
 
-def service_spec(app: AppSpec, service: Service, image: Image, release: Release | None) -> Json:
-    """The complete specification of one service, every list sorted."""
+def service_spec(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str] | None = None,
+) -> Json:
+    """The complete specification of one service, every list sorted. `secrets` names the versions
+    that it reads; those of the release where there is one."""
+    if secrets is None:
+        secrets = release.secrets if release else {}
     return {
         "Name": service_name(app.name, service.name),
         "Labels": service_labels(app, service)
         | {labels.IMAGE: image.tag}
         | ({labels.RELEASE: release.id} if release else {}),
         "TaskTemplate": {
-            "ContainerSpec": _container(app, service, image, release),
+            "ContainerSpec": _container(app, service, image, release, secrets),
             "LogDriver": {
                 "Name": "json-file",
                 "Options": logging_options(service),
@@ -82,7 +93,27 @@ def default_network(app: str) -> str:
 
 
 def secret_name(app: str, secret: str) -> str:
+    """What a secret is called that was made without deploytool."""
     return f"{app}_{secret}"
+
+
+def version_name(app: str, secret: str, version: int) -> str:
+    return f"{secret_name(app, secret)}.{version}"
+
+
+def config_name(app: AppSpec, path: str) -> str:
+    """The Swarm config that holds a file of the project: another content has another name.
+
+    64 characters is what the engine takes.
+    """
+    digest = app.files[path][:12]
+    file = re.sub(r"[^A-Za-z0-9_.-]", "-", path.rpartition("/")[2])
+    return f"{app.name}_{file[: 64 - len(app.name) - len(digest) - 2]}-{digest}"
+
+
+def config_labels(app: AppSpec, path: str) -> dict[str, str]:
+    """The labels of the config that holds a file of the project."""
+    return {labels.STACK: app.name, labels.APP: app.name, labels.FILE: path}
 
 
 def networks(app: AppSpec, service: Service) -> list[str]:
@@ -95,7 +126,7 @@ def networks(app: AppSpec, service: Service) -> list[str]:
 
 def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
     """The labels of a service that do not change from release to release."""
-    routing = _proxy_labels(app, service)
+    routing = routing_labels(app, service)
     own = {
         name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
         for name, value in service.labels.items()
@@ -104,9 +135,12 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
-    """Variables of the process. Forwarded headers are believed from the proxy's network only."""
-    proxied = {"FORWARDED_ALLOW_IPS": app.proxy.subnet} if app.hosts(service) else {}
-    return proxied | service.env
+    """Variables of the process. Forwarded headers are believed from the proxy's network only, and
+    from the load balancers that the proxy believes."""
+    if not app.hosts(service):
+        return service.env
+    trusted = ",".join((app.proxy.subnet, *app.proxy.trusted_proxies))
+    return {"FORWARDED_ALLOW_IPS": trusted} | service.env
 
 
 def arguments(app: AppSpec, service: Service) -> list[str]:
@@ -115,16 +149,16 @@ def arguments(app: AppSpec, service: Service) -> list[str]:
     delay = stop_delay(app, service)
     if not (delay or service.prestart):
         return command
-    run = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}") if delay else 'exec "$0" "$@"'
-    step = f"{shlex.join(service.prestart)} && " if service.prestart else ""
-    return ["/bin/sh", "-c", f"{step}{{ {run}; }}" if delay and step else f"{step}{run}", *command]
+    script = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}") if delay else 'exec "$0" "$@"'
+    if service.prestart:
+        script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
+    return ["/bin/sh", "-c", script, *command]
 
 
 def stop_delay(app: AppSpec, service: Service) -> int:
     """Milliseconds that a replica which shall stop goes on serving, beyond the engine's own pause.
 
-    Only what is behind the proxy gets any, and only where its command is known here: an image's
-    own cannot be wrapped.
+    Only what is behind the proxy needs any, and only a command that is known here can be wrapped.
     """
     if not app.hosts(service) or not app.command(service):
         return 0
@@ -158,38 +192,13 @@ def logging_options(service: Service) -> dict[str, str]:
     }
 
 
-def _proxy_labels(app: AppSpec, service: Service) -> dict[str, str]:
-    """Routing, as Traefik's Swarm provider reads it."""
-    hosts = app.hosts(service)
-    if not hosts:
-        return {}
-    router = f"{app.name}-{service.name}"
-    rule = " || ".join(_match(host) for host in sorted(hosts))
-    prefix = service.path_prefix.rstrip("/")
-    found = {
-        "traefik.enable": "true",
-        "traefik.swarm.network": app.proxy.network,
-        f"traefik.http.routers.{router}.entrypoints": "http",
-        f"traefik.http.routers.{router}.rule": rule,
-        f"traefik.http.routers.{router}.service": router,
-        f"traefik.http.services.{router}.loadbalancer.server.port": str(service.port),
-    }
-    if prefix:
-        found |= {
-            f"traefik.http.routers.{router}.rule": f"({rule}) && PathPrefix(`{prefix}`)",
-            f"traefik.http.routers.{router}.middlewares": router,
-            f"traefik.http.middlewares.{router}.stripprefix.prefixes": prefix,
-        }
-    return found
-
-
-def _match(host: str) -> str:
-    if not host.startswith("*."):
-        return f"Host(`{host}`)"
-    return f"HostRegexp(`^[a-z0-9-]+{host[1:].replace('.', chr(92) + '.')}$`)"
-
-
-def _container(app: AppSpec, service: Service, image: Image, release: Release | None) -> Json:
+def _container(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str],
+) -> Json:
     check = service.healthcheck
     spec: Json = {
         "Image": image.reference,
@@ -200,10 +209,19 @@ def _container(app: AppSpec, service: Service, image: Image, release: Release | 
         "StopGracePeriod": service.stop_grace * NANOSECONDS,
         "Secrets": [
             {
-                "SecretName": secret_name(app.name, name),
+                "SecretName": on_cluster,
                 "File": {"Name": name, "UID": "0", "GID": "0", "Mode": 0o444},
             }
-            for name in sorted(service.secrets)
+            for on_cluster, name in sorted(
+                (secrets.get(name, secret_name(app.name, name)), name) for name in service.secrets
+            )
+        ],
+        "Configs": [
+            {
+                "ConfigName": name,
+                "File": {"Name": target, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+            for name, target in mounted_files(app, service)
         ],
         "CapabilityDrop": ["ALL"],
         "CapabilityAdd": capabilities(service),
@@ -221,6 +239,11 @@ def _container(app: AppSpec, service: Service, image: Image, release: Release | 
             "StartInterval": check.start_interval * NANOSECONDS,
         }
     return spec
+
+
+def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
+    """The configs of a service and where each is in the container."""
+    return sorted((config_name(app, path), target) for target, path in service.files.items())
 
 
 def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:

@@ -16,7 +16,7 @@ from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 Json = dict[str, Any]
 DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
-FREE_TEXT = ("Env", "Labels", "Options")
+FREE_TEXT = ("Env", "Labels", "Options", "Secrets", "Configs")
 """Tables of the user's own: an empty value in them is a value, and not left out."""
 COUNTS = ("Replicas",)
 """Numbers of which the engine keeps a zero too."""
@@ -43,7 +43,8 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     container["Labels"] = _without_release(container.get("Labels"))
     container["Image"] = without_tag(str(container.get("Image", "")))
     container["Env"] = _variables(container.get("Env"))
-    container["Secrets"] = [_without_id(s) for s in container.get("Secrets") or ()]
+    container["Secrets"] = _mounted(container.get("Secrets"), "SecretName")
+    container["Configs"] = _mounted(container.get("Configs"), "ConfigName")
     template["ContainerSpec"] = container
     placement = dict(template.get("Placement") or {})
     placement["Platforms"] = sorted(
@@ -78,6 +79,9 @@ KEYS = (
     ("TaskTemplate.ContainerSpec.CapabilityAdd", "capabilities"),
     ("TaskTemplate.ContainerSpec.CapabilityDrop", "dropped capabilities"),
     ("TaskTemplate.ContainerSpec.Labels.", "container labels."),
+    ("TaskTemplate.ContainerSpec.Env.", "env."),
+    ("TaskTemplate.ContainerSpec.Secrets.", "secrets."),
+    ("TaskTemplate.ContainerSpec.Configs.", "files."),
     ("TaskTemplate.ContainerSpec.", ""),
     ("TaskTemplate.Resources.Limits.MemoryBytes", "memory_limit"),
     ("TaskTemplate.Resources.Limits.NanoCPUs", "cpu_limit"),
@@ -108,16 +112,16 @@ KEYS = (
 """The engine's fields and the configuration's keys that they come from."""
 
 
+OWN_NAMES = ("Labels.", "Env.", "Secrets.", "Configs.")
+"""Fields under which names are the user's own."""
+
+
 def key_of(path: str) -> str:
     """The configuration's word for a field of the engine, which is what a reader knows."""
     for prefix, key in KEYS:
         if path.startswith(prefix):
             rest = path.removeprefix(prefix)
-            kept = path.startswith("TaskTemplate.ContainerSpec.Env.") or "Labels." in prefix
-            head, dot, tail = rest.partition(".")
-            return key + (
-                f"{head.lower()}{dot}{tail}" if kept and not key else rest if kept else rest.lower()
-            )
+            return key + (rest if prefix.endswith(OWN_NAMES) else rest.lower())
     return path
 
 
@@ -147,8 +151,17 @@ def _without_release(found: Mapping[str, str] | None) -> dict[str, str]:
     return {k: v for k, v in (found or {}).items() if k not in labels.OF_RELEASE}
 
 
-def _without_id(secret: Json) -> Json:
-    return {key: value for key, value in secret.items() if key != "SecretID"}
+def _mounted(references: list[Json] | None, name: str) -> dict[str, str]:
+    """Where secrets or configs are in the container → which; with the owner and the permissions
+    where those are not what deploytool writes."""
+    found = {}
+    for reference in references or ():
+        file = reference.get("File") or {}
+        owner = f"{file.get('UID', '')}:{file.get('GID', '')}"
+        rights = f"{owner} {file.get('Mode', 0):o}"
+        usual = rights == "0:0 444"
+        found[file.get("Name", "")] = reference[name] + ("" if usual else f" {rights}")
+    return found
 
 
 def _variables(env: list[str] | None) -> dict[str, str]:
@@ -184,10 +197,22 @@ def _walk(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
         yield path, before, after
 
 
+_SECRETS = "TaskTemplate.ContainerSpec.Secrets."
+
+
+def _version(secret: str, name: str) -> str:
+    """The version that a secret's name on the cluster tells; the name itself where it was made
+    without deploytool."""
+    found = re.search(rf"_{re.escape(secret)}\.(\d+)$", name)
+    return f"version {found[1]}" if found else name
+
+
 def _shown(path: str, value: Any) -> Any:
     name = path.rpartition(".")[2]
     if value is None:
         return None
+    if path.startswith(_SECRETS):
+        return _version(path.removeprefix(_SECRETS), str(value))
     if ".Env." in path and looks_secret(name):
         return MASK
     if name in NANOSECOND_FIELDS and isinstance(value, int):

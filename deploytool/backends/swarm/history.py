@@ -45,6 +45,7 @@ def _record(config: Json) -> Record:
         release=Release.model_validate(data),
         outcome=Outcome(found.get(labels.OUTCOME, Outcome.STARTED)),
         seconds=float(seconds) if seconds else None,
+        stepped=labels.STEPPED in found,
     )
 
 
@@ -58,6 +59,15 @@ def records(client: Client, app: str) -> list[Record]:
         except ValueError:
             continue
     return found
+
+
+def releases(client: Client, app: str) -> list[Release] | None:
+    """Every release that is remembered; None where one cannot be read, so that nobody knows what
+    it needs."""
+    try:
+        return [_record(config).release for config in _configs(client, app)]
+    except ValueError:
+        return None
 
 
 def begin(client: Client, release: Release) -> Release:
@@ -98,16 +108,27 @@ def _same_unfinished(config: Json, release: Release) -> Release | None:
     except ValueError:
         return None
     unfinished = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-    same = record.release.spec == release.spec and record.release.images == release.images
+    same = record.release.runs_the_same(release)
     return record.release if unfinished and same else None
+
+
+def stepped(client: Client, release: Release) -> None:
+    """Remember that the release step has run to its end."""
+    _label(client, release, {labels.STEPPED: "yes"})
+
+
+def _label(client: Client, release: Release, found: dict[str, str]) -> list[Json]:
+    """Set labels of a release's config; all configs of the app's releases."""
+    configs = _configs(client, release.spec.name)
+    for config in configs:
+        if _number(config) == release.number:
+            client.label_config(config, found)
+    return configs
 
 
 def finish(client: Client, release: Release, outcome: Outcome, seconds: float) -> None:
     """Remember how a release ended, and forget the oldest ones beyond `KEPT`."""
-    configs = _configs(client, release.spec.name)
-    for config in configs:
-        if _number(config) == release.number:
-            found = {labels.OUTCOME: str(outcome), labels.SECONDS: f"{seconds:.1f}"}
-            client.label_config(config, found)
+    found = {labels.OUTCOME: str(outcome), labels.SECONDS: f"{seconds:.1f}"}
+    configs = _label(client, release, found)
     for config in configs[:-KEPT]:
         client.remove_config(config["ID"])

@@ -7,6 +7,13 @@ RELEASE = "deploytool.release"
 ROLE = "deploytool.role"
 OUTCOME = "deploytool.outcome"
 SECONDS = "deploytool.seconds"
+STEPPED = "deploytool.stepped"
+JOB_OF = "deploytool.job-of"
+AUDIT = "deploytool.audit"
+FILE = "deploytool.file"
+SECRET = "deploytool.secret"
+VERSION = "deploytool.version"
+HASH = "deploytool.hash"
 
 OF_RELEASE = (IMAGE, RELEASE)
 """Labels that say which release, and so are no change of a service."""

@@ -6,16 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from deploytool.backends.base import Action, Change, FieldChange, Plan, Task
+from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
 from deploytool.backends.swarm import capacity, labels
 from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
+from deploytool.backends.swarm.jobs import job_spec
+from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports
 from deploytool.errors import PlanError
-from deploytool.spec import AppSpec, Image
+from deploytool.spec import AppSpec, Image, Service
 
 Json = dict[str, Any]
 
@@ -29,6 +34,8 @@ class Snapshot:
     nodes: Sequence[Json]
     networks: Sequence[Json]
     secrets: Sequence[Json] = ()
+    configs: Sequence[Json] = ()
+    """Those that hold configuration files of the app."""
     past: Sequence[Json] = ()
     """All tasks of the app, those that ended too."""
 
@@ -76,54 +83,90 @@ class SwarmPlan:
     targets: list[Target]
     new_networks: list[Json]
     nodes: dict[str, str]
+    new_configs: list[Json] = field(default_factory=list)
+
+    @property
+    def specs(self) -> list[Json]:
+        """Of the services that shall run."""
+        return [target.spec for target in self.targets if target.spec is not None]
 
 
 def replicas(spec: Json) -> int:
     return int(spec["Mode"].get("Replicated", {}).get("Replicas", 0))
 
 
-def take_snapshot(client: Client, app: str, *, with_secrets: bool = False) -> Snapshot:
+def take_snapshot(
+    client: Client, app: str, *, with_secrets: bool = False, with_files: bool = False
+) -> Snapshot:
     """Everything that planning needs to know, in questions that run side by side."""
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with ThreadPoolExecutor(max_workers=7) as pool:
         services = pool.submit(client.services)
         tasks = pool.submit(lambda: client.tasks(**{"desired-state": ["running", "ready"]}))
         nodes = pool.submit(client.nodes)
         networks = pool.submit(lambda: client.networks(scope="swarm"))
         secrets = pool.submit(client.secrets) if with_secrets else None
-        past = pool.submit(client.tasks, label=f"{labels.STACK}={app}")
+        own = f"{labels.STACK}={app}"
+        configs = pool.submit(client.configs, label=[own, labels.FILE]) if with_files else None
+        past = pool.submit(client.tasks, label=own)
         return Snapshot(
             services=services.result(),
             tasks=tasks.result(),
             nodes=nodes.result(),
             networks=networks.result(),
             secrets=secrets.result() if secrets else (),
+            configs=configs.result() if configs else (),
             past=past.result(),
         )
 
 
-def make_plan(client: Client, app: AppSpec, images: Mapping[str, Image]) -> Plan:
+def make_plan(
+    client: Client,
+    app: AppSpec,
+    images: Mapping[str, Image],
+    *,
+    files: Mapping[str, bytes] | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Plan:
     """The plan that brings an app from what the cluster runs to what it shall run.
 
     Raises PlanError where the cluster cannot take it.
     """
-    with_secrets = any(service.secrets for service in app.services)
-    snapshot = take_snapshot(client, app.name, with_secrets=with_secrets)
-    return plan_from(snapshot, app, images, start_interval=client.has_start_interval)
+    snapshot = take_snapshot(
+        client,
+        app.name,
+        with_secrets=any(service.secrets for service in app.services),
+        with_files=bool(app.files),
+    )
+    return plan_from(
+        snapshot,
+        app,
+        images,
+        files=files or {},
+        pins=secrets or {},
+        start_interval=client.has_start_interval,
+    )
 
 
 def plan_from(
-    snapshot: Snapshot, app: AppSpec, images: Mapping[str, Image], *, start_interval: bool = True
+    snapshot: Snapshot,
+    app: AppSpec,
+    images: Mapping[str, Image],
+    *,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    pins: Mapping[str, str] = MappingProxyType({}),
+    start_interval: bool = True,
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
     live = snapshot.of_app(app.name)
     _check_ownership(app.name, live.values())
-    secret_ids = _secret_ids(app, snapshot.secrets)
+    secrets = versioned.choose(app, snapshot.secrets, pins)
+    secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
     for service in app.services:
-        spec = swarm.service_spec(app, service, images[service.name], None)
-        _complete(spec, secret_ids, start_interval=start_interval)
+        spec = swarm.service_spec(app, service, images[service.name], None, secrets)
+        _complete(spec, secret_ids, config_ids, start_interval=start_interval)
         current = live.pop(spec["Name"], None)
         known = frozenset(past.get(current["ID"], ())) if current else frozenset()
         target, change = _compare(service.name, spec, current, names, known)
@@ -135,21 +178,25 @@ def plan_from(
         changes.append(Change(kind="service", name=short, action=Action.REMOVE))
     nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
     new_networks = _missing_networks(app, snapshot.networks)
+    new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
-    _check_capacity(app, images, nodes, targets, snapshot.tasks)
-    changes += [
-        Change(kind="network", name=network["name"], action=Action.CREATE)
-        for network in new_networks
-    ]
+    _check_https(app, snapshot)
+    need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
+    new = [("network", n["name"]) for n in new_networks]
+    new += [("config", config["name"]) for config in new_configs]
+    changes += [Change(kind=kind, name=name, action=Action.CREATE) for kind, name in new]
     return Plan(
         app=app.name,
         changes=tuple(changes),
+        secrets=secrets,
         warnings=tuple(_warnings(app, snapshot, images)),
+        need=need,
         payload=SwarmPlan(
             app=app.name,
             targets=targets,
             new_networks=new_networks,
             nodes={node.id: node.hostname for node in nodes},
+            new_configs=new_configs,
         ),
     )
 
@@ -180,13 +227,40 @@ def _keep_counter(spec: Json, live: Json) -> None:
     spec["TaskTemplate"]["ForceUpdate"] = counter
 
 
-def _complete(spec: Json, secret_ids: Mapping[str, str], *, start_interval: bool) -> None:
-    """Fill in what only this cluster knows."""
+def _complete(
+    spec: Json,
+    secret_ids: Mapping[str, str],
+    config_ids: Mapping[str, str],
+    *,
+    start_interval: bool,
+) -> None:
+    """Fill in what only this cluster knows. Configs that are new get their ids when they are
+    created."""
     container = spec["TaskTemplate"]["ContainerSpec"]
     for secret in container["Secrets"]:
         secret["SecretID"] = secret_ids[secret["SecretName"]]
+    for config in container["Configs"]:
+        if config["ConfigName"] in config_ids:
+            config["ConfigID"] = config_ids[config["ConfigName"]]
     if not start_interval and "Healthcheck" in container:
         del container["Healthcheck"]["StartInterval"]
+
+
+def complete_job(client: Client, job: Job) -> Json:
+    """The specification of a job, with what only this cluster knows."""
+    app, pins = job.release.spec, job.release.secrets
+    secrets = client.secrets() if any(service.secrets for service in app.services) else []
+    own = f"{labels.STACK}={app.name}"
+    configs = client.configs(label=[own, labels.FILE]) if app.files else []
+    config_files.missing(app, {}, configs)
+    spec = job_spec(job, versioned.choose(app, secrets, pins))
+    _complete(spec, _ids(secrets), _ids(configs), start_interval=True)
+    return spec
+
+
+def _ids(things: Iterable[Json]) -> dict[str, str]:
+    """Names of secrets or configs → ids."""
+    return {thing["Spec"]["Name"]: thing["ID"] for thing in things}
 
 
 def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
@@ -209,18 +283,6 @@ def _check_ownership(app: str, live: Iterable[Json]) -> None:
             hint=f'choose another name for the app, or remove it first: docker stack rm "{app}"',
             details=strangers[:5],
         )
-
-
-def _secret_ids(app: AppSpec, secrets: Iterable[Json]) -> dict[str, str]:
-    known = {secret["Spec"]["Name"]: secret["ID"] for secret in secrets}
-    wanted = {swarm.secret_name(app.name, n) for s in app.services for n in s.secrets}
-    if missing := sorted(wanted - known.keys()):
-        raise PlanError(
-            f"The cluster has no secret {', '.join(missing)}",
-            code="secret_missing",
-            hint=f"create it from a file or a pipe: docker secret create {missing[0]} -",
-        )
-    return known
 
 
 def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:
@@ -286,31 +348,88 @@ def _check_capacity(
     nodes: Sequence[Node],
     targets: Sequence[Target],
     tasks: Sequence[Json],
-) -> None:
-    """The surge has to fit beside what runs; the whole has to fit once the old is gone."""
+) -> Need:
+    """When it begins, what starts has to fit beside what runs; when it ends, all that is new
+    beside the last of the old. Returns what that comes to. Raises PlanError."""
     by_name = {target.service: target for target in targets}
-    placed = _per_node(tasks)
-    surge, whole = [], []
+    placed = per_node(tasks)
+    first: list[Demand] = []
+    last: list[Demand] = []
+    leaving = Amount()
     for service in app.services:
         target, image = by_name[service.name], images[service.name]
         if target.action is Action.KEEP:
             continue
         running = replicas(target.live["Spec"]) if target.live else 0
-        extra = service.replicas - running
-        if target.live and target.replaces:
-            extra += min(service.surge, running)
-        beside = "replicas that run beside the old ones" if running else "replicas"
         present = placed.get(target.live["ID"] if target.live else "", Counter())
-        surge.append(Demand(service, image, max(0, extra), beside, present))
-        whole.append(Demand(service, image, service.replicas, "replicas"))
-    changing = {t.live["ID"] for t in targets if t.live and t.action is not Action.KEEP}
-    kept = [task for task in tasks if task.get("ServiceID") not in changing]
-    freed = {task["ID"] for task in tasks} - {task["ID"] for task in kept}
-    capacity.check_fit(_with_tasks(nodes, tasks, freed), whole)
-    capacity.check_fit(nodes, surge)
+        overlap = min(service.surge, running) if target.replaces else 0
+        count = max(0, service.replicas - running + overlap)
+        what = _words(running, overlap)
+        first.append(Demand(service, image, count, what, present, beside=overlap > 0))
+        if target.replaces:
+            last.append(Demand(service, image, service.replicas, "replicas"))
+            last += _last_to_go(service, image, target, overlap)
+            leaving += _size(target.live) * overlap
+        else:
+            last.append(first[-1])
+    moving = {t.live["ID"] for t in targets if t.live and (t.replaces or not t.spec)}
+    freed = {task["ID"] for task in tasks if task.get("ServiceID") in moving}
+    capacity.check_fit(_with_tasks(nodes, tasks, freed), last)
+    capacity.check_fit(nodes, first)
+    return _need(app, nodes, targets, first, leaving)
 
 
-def _per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:
+def _words(running: int, overlap: int) -> str:
+    if overlap:
+        return "replicas that run beside the old ones"
+    return "more replicas" if running else "replicas"
+
+
+def _last_to_go(service: Service, image: Image, target: Target, overlap: int) -> list[Demand]:
+    """The old replicas that end only when all new ones run. Where they are no smaller than the
+    new, there is room for them if there was any for the first new ones."""
+    if not overlap or target.live is None:
+        return []
+    old = _size(target.live)
+    if (service.memory or 0) <= old.memory and (service.cpu or 0.0) <= old.cpu:
+        return []
+    sizes = {"memory": old.memory or None, "cpu": old.cpu or None}
+    what = "old replicas that run beside all the new ones"
+    return [Demand(service.model_copy(update=sizes), image, overlap, what, beside=True)]
+
+
+def _need(
+    app: AppSpec,
+    nodes: Sequence[Node],
+    targets: Sequence[Target],
+    first: Sequence[Demand],
+    leaving: Amount,
+) -> Need:
+    """`leaving` is what the old replicas reserve that end last."""
+    before = sum((_reserved(target.live) for target in targets), Amount())
+    after = sum((capacity.size(service) * service.replicas for service in app.services), Amount())
+    removed = [target.live for target in targets if target.action is Action.REMOVE]
+    begins = sum((capacity.size(demand.service) * demand.count for demand in first), before)
+    ends = sum(map(_reserved, removed), after + leaving)
+    free = (Amount(memory=node.free_memory, cpu=node.free_cpu) for node in nodes if node.usable)
+    return Need(
+        before=before,
+        most=Amount(memory=max(begins.memory, ends.memory), cpu=max(begins.cpu, ends.cpu)),
+        after=after,
+        free=sum(free, Amount()),
+    )
+
+
+def _size(live: Json | None) -> Amount:
+    """What each replica of a live service reserves."""
+    return capacity.reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
+
+
+def _reserved(live: Json | None) -> Amount:
+    return _size(live) * replicas(live["Spec"]) if live else Amount()
+
+
+def per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:
     """Service → node → its replicas there now."""
     found: dict[str, Counter[str]] = {}
     for task in tasks:
@@ -326,11 +445,9 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
         if task["ID"] in freed and task.get("NodeID") in left:
             if task["Status"]["State"] not in capacity.LIVE_STATES:
                 continue
-            reserved = task["Spec"].get("Resources", {}).get("Reservations") or {}
+            amount = capacity.reserved(task["Spec"])
             node = left[task["NodeID"]]
-            left[node.id] = node.take(
-                reserved.get("NanoCPUs", 0) / 10**9, reserved.get("MemoryBytes", 0), -1
-            )
+            left[node.id] = node.take(amount.cpu, amount.memory, -1)
     return list(left.values())
 
 
@@ -339,13 +456,51 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     routed = [service for service in app.services if app.hosts(service)]
-    names = snapshot.network_names
-    has_proxy = any(
-        names.get(attachment["Target"]) == app.proxy.network
-        and (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
-        for service in snapshot.services
-        for attachment in service["Spec"]["TaskTemplate"].get("Networks") or ()
-    )
-    if routed and not has_proxy:
+    proxy = _proxy(app, snapshot)
+    if routed and proxy is None:
         hosts = ", ".join(host for service in routed for host in app.hosts(service))
         yield f"no proxy runs on this cluster, so {hosts} answers nothing: deploytool proxy up"
+    if proxy is not None:
+        yield from _https_warnings(app, proxy)
+    wildcards = ", ".join(h for s in routed if app.is_https(s) for h in s.domains if is_wildcard(h))
+    if wildcards and app.proxy.dns_provider is None:
+        yield f"{wildcards} gets no certificate: wildcards need proxy.dns_provider"
+
+
+def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
+    """Where the app and the proxy that runs are of different minds."""
+    domains = ", ".join(domain for service in app.services for domain in service.domains)
+    if not domains:
+        return
+    if proxy.https and not app.proxy.https:
+        yield (
+            f"the proxy has HTTPS, but {domains} is served by HTTP: "
+            "set proxy.email as in the proxy's configuration"
+        )
+    if proxy.https and app.proxy.https and proxy.https != app.proxy.https_port:
+        yield (
+            f"the proxy has HTTPS on port {proxy.https}, and {domains} leads to port "
+            f"{app.proxy.https_port}: set proxy.https_port, or deploytool proxy up"
+        )
+
+
+def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
+    """Where the proxy of the app's network listens, if there is one."""
+    names = snapshot.network_names
+    for service in filter(is_proxy, snapshot.services):
+        attached = service["Spec"]["TaskTemplate"].get("Networks") or ()
+        if any(names.get(network["Target"]) == app.proxy.network for network in attached):
+            return ports(service)
+    return None
+
+
+def _check_https(app: AppSpec, snapshot: Snapshot) -> None:
+    """HTTP would lead to a port where nobody listens."""
+    proxy = _proxy(app, snapshot)
+    domains = [d for s in app.services if app.is_https(s) for d in s.domains]
+    if proxy is not None and proxy.https is None and domains:
+        raise PlanError(
+            f"The proxy has no HTTPS yet, so {', '.join(domains)} would answer nothing",
+            code="proxy_without_https",
+            hint="bring the proxy to this configuration first: deploytool proxy up",
+        )

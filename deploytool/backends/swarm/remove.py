@@ -20,6 +20,7 @@ def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
     """Remove everything that carries the app's label; the names of what was removed."""
     label = f"{labels.STACK}={app}"
     services = client.services(label=f"{labels.APP}={app}")
+    services += client.services(label=f"{labels.JOB_OF}={app}")
     for service in services:
         client.remove_service(service["ID"])
     _until(lambda: not client.tasks(label=label), "its replicas do not stop")

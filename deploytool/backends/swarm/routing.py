@@ -1,0 +1,159 @@
+"""The proxy as the engine knows it: the labels that Traefik's Swarm provider reads, written and
+read back, and the ports on which the proxy that runs listens. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploytool.backends.swarm import labels
+from deploytool.spec import AppSpec, Service
+
+Json = dict[str, Any]
+HTTP = 8080
+"""Entry point and port in the proxy's container: above 1024, as it has no privileges."""
+HTTPS = 8443
+RESOLVER = "acme"
+"""Traefik's name for what gets certificates from the authority."""
+REDIRECT = "_redirect"
+"""Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
+EXACT = 1000
+"""Lead of a router whose names are all written out over one with a wildcard."""
+ROUTERS = "traefik.http.routers."
+MIDDLEWARES = "traefik.http.middlewares."
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the proxy that runs listens on its node; `https` is None where it speaks HTTP only."""
+
+    http: int = 80
+    https: int | None = None
+
+    def __str__(self) -> str:
+        more = f", HTTPS on port {self.https}" if self.https else ""
+        return f"HTTP on port {self.http}{more}"
+
+
+def is_proxy(service: Json) -> bool:
+    return (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
+
+
+def ports(proxy: Json) -> Ports:
+    """The ports that a proxy on the cluster publishes."""
+    published = (proxy["Spec"].get("EndpointSpec") or {}).get("Ports") or ()
+    found = {port.get("TargetPort"): port.get("PublishedPort") for port in published}
+    return Ports(http=found.get(HTTP) or Ports.http, https=found.get(HTTPS))
+
+
+def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
+    """How the proxy reaches a service; empty where it does not. With HTTPS there are two routers,
+    of which the one for HTTP only redirects."""
+    hosts = sorted(app.hosts(service))
+    if not hosts:
+        return {}
+    name = f"{app.name}-{service.name}"
+    prefix = service.path_prefix.rstrip("/")
+    route = _Route(hosts, prefix)
+    is_https = app.is_https(service)
+    found = {
+        "traefik.enable": "true",
+        "traefik.swarm.network": app.proxy.network,
+        f"traefik.http.services.{name}.loadbalancer.server.port": str(service.port),
+    }
+    chain = []
+    if is_https:
+        found |= _redirect(app, name, route) | _tls(app, name, hosts)
+        if app.proxy.hsts is not None:
+            chain.append(f"{name}_hsts")
+            header = f"{MIDDLEWARES}{name}_hsts.headers.customresponseheaders."
+            found[f"{header}Strict-Transport-Security"] = f"max-age={app.proxy.hsts // 1000}"
+    if prefix:
+        chain.append(name)
+        found[f"{MIDDLEWARES}{name}.stripprefix.prefixes"] = prefix
+    return found | _router(name, "https" if is_https else "http", route, name, chain)
+
+
+@dataclass(frozen=True)
+class _Route:
+    """Which requests are a service's."""
+
+    hosts: Sequence[str]
+    prefix: str
+
+    @property
+    def rule(self) -> str:
+        names = " || ".join(map(_match, self.hosts))
+        return f"({names}) && PathPrefix(`{self.prefix}`)" if self.prefix else names
+
+    @property
+    def priority(self) -> int:
+        """A name comes before a wildcard, a longer prefix before a shorter one. Traefik itself
+        would go by the length of the rule, in which a wildcard is longer than a name."""
+        is_exact = not any(map(is_wildcard, self.hosts))
+        return 1 + len(self.prefix) + (EXACT if is_exact else 0)
+
+
+def _router(
+    name: str, entrypoint: str, route: _Route, service: str, chain: Sequence[str]
+) -> dict[str, str]:
+    return {
+        f"{ROUTERS}{name}.entrypoints": entrypoint,
+        f"{ROUTERS}{name}.priority": str(route.priority),
+        f"{ROUTERS}{name}.rule": route.rule,
+        f"{ROUTERS}{name}.service": service,
+        **({f"{ROUTERS}{name}.middlewares": ",".join(chain)} if chain else {}),
+    }
+
+
+def _redirect(app: AppSpec, name: str, route: _Route) -> dict[str, str]:
+    """Per service, not for all of port 80: other apps may serve HTTP."""
+    own = f"{name}{REDIRECT}"
+    scheme = f"{MIDDLEWARES}{own}.redirectscheme"
+    port = app.proxy.https_port
+    return {
+        f"{scheme}.scheme": "https",
+        f"{scheme}.permanent": "true",
+        **({f"{scheme}.port": str(port)} if port != 443 else {}),
+        **_router(own, "http", route, name, [own]),
+    }
+
+
+def _tls(app: AppSpec, name: str, hosts: Sequence[str]) -> dict[str, str]:
+    """Traefik reads which certificates to get from the rule, where wildcards are patterns: with
+    one of them the names are told it one by one."""
+    found = {f"{ROUTERS}{name}.tls": "true"}
+    if app.proxy.email is None:
+        return found
+    found[f"{ROUTERS}{name}.tls.certresolver"] = RESOLVER
+    if app.proxy.dns_provider and any(map(is_wildcard, hosts)):
+        found |= {
+            f"{ROUTERS}{name}.tls.domains[{number}].main": host for number, host in enumerate(hosts)
+        }
+    return found
+
+
+def is_wildcard(host: str) -> bool:
+    return host.startswith("*.")
+
+
+def _match(host: str) -> str:
+    if not is_wildcard(host):
+        return f"Host(`{host}`)"
+    return f"HostRegexp(`^[a-z0-9-]+{host[1:].replace('.', chr(92) + '.')}$`)"
+
+
+def urls(own: Mapping[str, str], listening: Ports) -> Iterator[str]:
+    """Where the proxy serves a service, read from its labels."""
+    for key, rule in sorted(own.items()):
+        router = key.removeprefix(ROUTERS).removesuffix(".rule")
+        if f"{ROUTERS}{router}.rule" != key or router.endswith(REDIRECT):
+            continue
+        is_tls = own.get(f"{ROUTERS}{router}.tls") == "true"
+        scheme, port = ("https", listening.https or 443) if is_tls else ("http", listening.http)
+        shown = "" if port == (443 if is_tls else 80) else f":{port}"
+        prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
+        for host in re.findall(r"Host\(`([^`]+)`\)", rule):
+            yield f"{scheme}://{host}{shown}{prefix.group(1) if prefix else ''}"

@@ -1,0 +1,139 @@
+"""`lock status/release` and `audit`: who changes an app, and who did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploytool.cli.common import Session, command
+from deploytool.errors import DeploytoolError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploytool.backends.base import AuditEntry, Backend, Lease
+    from deploytool.lock import Guard
+
+LOCK_TIMEOUT = "1m"
+LockTimeout = Annotated[
+    str,
+    typer.Option(
+        "--lock-timeout", help="Wait this long for somebody else who is changing the app."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Who may change the app at the moment.", no_args_is_help=True)
+    app.add_typer(group, name="lock")
+
+    @command(group, "status")
+    def status(session: Session) -> None:
+        """Show who is changing the app."""
+        from deploytool.backends import open_backend
+
+        name = session.config.config.app
+        lease = open_backend(session.config.config).holder(name)
+        data = {"app": name, "lease": lease.model_dump(mode="json") if lease else None}
+        session.output.result(data, lambda console: _show_lease(console, name, lease))
+
+    @command(group, "release")
+    def release(session: Session) -> None:
+        """Take the lock away from whoever has it: a process that is dead, you are sure."""
+        from deploytool.backends import open_backend
+
+        name = session.config.config.app
+        backend = open_backend(session.config.config)
+        lease = backend.holder(name)
+        if lease is not None:
+            if not session.output.require_confirmation(
+                f"Take the lock away from {lease.by} ({lease.purpose})?", assume_yes=session.yes
+            ):
+                raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
+            backend.unlock(lease)
+            note(session, backend, f"lock release, of {lease.by}")
+        text = f"[good]✓[/] {name} is not locked" + (" any more" if lease else "")
+        data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
+        session.output.result(data, lambda console: console.print(text))
+
+    @command(app, "audit")
+    def audit(session: Session) -> None:
+        """Show who did what to the app, the newest first."""
+        from deploytool.backends import open_backend
+        from deploytool.rollout import history
+
+        name = session.config.config.app
+        found = history(open_backend(session.config.config), name)
+        data = {"app": name, "entries": [entry.model_dump(mode="json") for entry in found]}
+        session.output.result(data, lambda console: _show_entries(console, found))
+
+
+@contextmanager
+def holding(
+    session: Session, backend: Backend, purpose: str, timeout: int, *, app: str | None = None
+) -> Iterator[Guard]:
+    """Hold the lock of the app, and say for whom one waits. `timeout` in milliseconds."""
+    from deploytool.lock import locked
+    from deploytool.rollout import whoami
+
+    def waiting(lease: Lease) -> None:
+        session.output.step(f"Waiting for {lease.by}, who is changing {lease.app}: {lease.purpose}")
+
+    with locked(
+        backend,
+        app or session.config.config.app,
+        by=whoami(),
+        purpose=purpose,
+        timeout=timeout,
+        waiting=waiting,
+    ) as guard:
+        yield guard
+
+
+def note(session: Session, backend: Backend, action: str, seconds: float | None = None) -> None:
+    """Remember what was done. That it cannot be is no failure of what was done."""
+    from datetime import UTC, datetime
+
+    from deploytool.backends.base import AuditEntry
+    from deploytool.rollout import whoami
+
+    entry = AuditEntry(at=datetime.now(UTC), by=whoami(), action=action, seconds=seconds)
+    try:
+        backend.note(session.config.config.app, entry)
+    except DeploytoolError as error:
+        session.output.warn(f"not in the audit log: {error.message}")
+
+
+def _show_lease(console: Console, app: str, lease: Lease | None) -> None:
+    if lease is None:
+        console.print(f"Nobody is changing {app}")
+        return
+    console.print(
+        f"{lease.by} is changing {app}: {lease.purpose}, since "
+        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}",
+        markup=False,
+    )
+    expires = f"expires in {lease.left:.0f} s" if lease.left else "has expired"
+    console.print(f"[quiet]The lease {expires} unless it is renewed[/]")
+
+
+def _show_entries(console: Console, entries: list[AuditEntry]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="quiet")
+    for heading in ("when", "who", "what", "release", "outcome", "took", "commit"):
+        table.add_column(heading)
+    for entry in entries:
+        table.add_row(
+            f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
+            entry.by,
+            entry.action,
+            entry.release,
+            entry.outcome,
+            f"{entry.seconds:.1f} s" if entry.seconds is not None else "",
+            (entry.commit or "")[:12],
+        )
+    console.print(table)

@@ -1,0 +1,206 @@
+"""A command that runs once on the cluster: the release step, and one-off tasks.
+
+    start ▶ (placed?) ▶ stream its output ▶ ended ▶ read the rest ▶ remove it
+
+The cluster never starts it again: whether a migration that died half-way may run a second time is
+for people to say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from deploytool.backends.base import Backend, Job, Task
+from deploytool.errors import DeploytoolError, EngineError, JobFailed, JobTimedOut
+from deploytool.units import format_duration
+
+POLL = 0.25
+PLACING = 20.0
+"""Seconds in which the cluster has to find a node for it."""
+AWAY = ("engine_unreachable", "no_quorum")
+PATIENCE = 60.0
+"""Seconds that the cluster's manager may be away meanwhile."""
+KEPT = 15
+"""Lines of output that a failure repeats."""
+WAITING = ("new", "pending")
+
+
+@dataclass
+class Run:
+    """A job on its way, and what it has printed so far."""
+
+    backend: Backend
+    job: Job
+    emit: Callable[[str], None]
+    lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    ended: bool = False
+
+    def follow(self) -> None:
+        """Print what it prints, from another thread: the engine's stream never says its end."""
+        if self.reader is None:
+            self.reader = threading.Thread(target=self._read, daemon=True)
+            self.reader.start()
+
+    def _read(self) -> None:
+        with suppress(DeploytoolError, OSError, ValueError):
+            for line in self.backend.job_output(self.job, follow=True):
+                with self.turn:
+                    if self.ended:
+                        return
+                    self._say(line)
+
+    def finish(self) -> None:
+        """What the stream has not brought yet."""
+        with self.turn:
+            self.ended = True
+        with suppress(DeploytoolError):
+            whole = list(self.backend.job_output(self.job, follow=False))
+            for line in whole[len(self.lines) :]:
+                self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.lines.append(line)
+        self.emit(line)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that ran to its end, whatever its exit code."""
+
+    exit_code: int
+    lines: tuple[str, ...]
+    seconds: float
+
+
+def run_job(
+    backend: Backend,
+    job: Job,
+    *,
+    timeout: int,
+    emit: Callable[[str], None],
+    what: str,
+    guard: Callable[[], None] = lambda: None,
+    keep: bool = False,
+    ended: Callable[[Ended], None] = lambda _: None,
+) -> Ended:
+    """Run a job to its end, tell `ended`, and remove it. One that was started before is taken up.
+
+    `timeout` in milliseconds; `what` names it in errors. On Ctrl-C it is removed, unless `keep`.
+    Raises JobFailed where it did not run to an end of its own, JobTimedOut.
+    """
+    started = time.monotonic()
+    run = Run(backend, job, emit)
+    try:
+        backend.start_job(job)
+        task = _wait(run, started, timeout, what, guard)
+    except KeyboardInterrupt:
+        if not keep:
+            _remove(backend, job)
+        raise
+    except DeploytoolError:
+        run.finish()
+        _remove(backend, job)
+        raise
+    run.finish()
+    code = task.exit_code if task.exit_code is not None else (0 if task.state == "complete" else 1)
+    result = Ended(code, tuple(run.lines), time.monotonic() - started)
+    ended(result)
+    _remove(backend, job)
+    return result
+
+
+def follow_job(
+    backend: Backend,
+    job: Job,
+    *,
+    timeout: int,
+    emit: Callable[[str], None],
+    what: str,
+    guard: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until a job that somebody else started has ended, however it did, and remove it.
+
+    Raises JobTimedOut, and leaves it as it is then.
+    """
+    run = Run(backend, job, emit)
+    with suppress(JobFailed):
+        _wait(run, time.monotonic(), timeout, what, guard)
+    run.finish()
+    _remove(backend, job)
+
+
+def _remove(backend: Backend, job: Job) -> None:
+    with suppress(DeploytoolError):
+        backend.remove_job(job)
+
+
+def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[], None]) -> Task:
+    """The task, once it has ended by itself."""
+    unplaced = started
+    while True:
+        guard()
+        task = _look(run)
+        now = time.monotonic()
+        if task is not None and task.state not in WAITING:
+            unplaced = now
+            if task.state == "running":
+                run.follow()
+        if task is not None and task.dead:
+            if task.state in ("complete", "failed") and task.exit_code is not None:
+                return task
+            if task.state == "complete":
+                return task
+            raise _died(run, task, what)
+        if now - unplaced > PLACING:
+            raise _unplaced(task, what)
+        if now - started > timeout / 1000:
+            raise JobTimedOut(
+                f"{what} was not done after {format_duration(timeout)}",
+                code="job_timed_out",
+                hint="give it a longer timeout, or find out what it waits for",
+                details=run.lines[-KEPT:],
+            )
+        time.sleep(POLL)
+
+
+def _look(run: Run) -> Task | None:
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return run.backend.look_at_job(run.job)
+        except EngineError as error:
+            if error.code not in AWAY or time.monotonic() > give_up:
+                raise
+        time.sleep(1)
+
+
+def _died(run: Run, task: Task, what: str) -> JobFailed:
+    if task.state == "orphaned":
+        return JobFailed(
+            f"{what} was lost with its node: {task.message or task.node}",
+            code="job_lost",
+            hint="nobody knows how far it came: look at what it changes, then deploy again",
+            details=run.lines[-KEPT:],
+        )
+    return JobFailed(
+        f"{what} could not start: {task.message or task.state}",
+        code="job_not_started",
+        hint="mend the cause and run it again",
+        details=run.lines[-KEPT:],
+    )
+
+
+def _unplaced(task: Task | None, what: str) -> JobFailed:
+    reason = task.message if task is not None and task.message else "no node was found for it"
+    return JobFailed(
+        f"{what} found no place to run: {reason}",
+        code="job_not_placed",
+        hint="make room, or change the service's memory, cpu or placement; `deploytool capacity` "
+        "shows what is free",
+    )

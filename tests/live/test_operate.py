@@ -1,0 +1,180 @@
+"""Services that depend on one another, commands in replicas, and what the nodes take."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+from tests.live.conftest import DEPLOYTOOL, Json, Project, make_project
+
+SLOW = "import pathlib,time; time.sleep(2); pathlib.Path('/tmp/up').touch(); time.sleep(1000)"
+QUICK: Json = {
+    "stop_grace": "1s",
+    "drain": "0s",
+    "restart": {"delay": "0s"},
+    "update": {"monitor": "1s"},
+}
+
+
+@pytest.fixture(scope="module")
+def shop(
+    lab: Lab,
+    lab_env: dict[str, str],
+    example_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    worker: str,
+) -> Iterator[Project]:
+    """db, which takes two seconds to come up, on the manager; cache on the other nodes; and web,
+    which depends on db."""
+    made = make_project(tmp_path_factory.mktemp("shop"), f"shop{worker}", lab, lab_env)
+    healthy = {"command": ["test", "-f", "/tmp/up"], "interval": "500ms"}
+    made.services = {
+        "db": QUICK
+        | {
+            "command": ["python", "-c", SLOW],
+            "healthcheck": healthy,
+            "memory": "16MiB",
+            "placement": {"constraints": ["node.role == manager"]},
+        },
+        "cache": QUICK
+        | {
+            "command": ["sleep", "1000"],
+            "replicas": 2,
+            "placement": {"constraints": ["node.role == worker"]},
+        },
+        "web": QUICK | {"command": ["sleep", "1000"], "cpu": 0.01, "depends_on": ["db"]},
+    }
+    made.configure()
+    made.ok("deploy", "--image", example_image)
+    yield made
+    made.run("destroy", "--yes", "--volumes")
+
+
+def tasks(shop: Project, service: str) -> list[Json]:
+    """The tasks of a service as the engine tells of them."""
+    ids = shop.docker("service", "ps", f"{shop.app}_{service}", "-q", "--no-trunc").split()
+    found: list[Json] = json.loads(shop.docker("inspect", *ids))
+    return found
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_each_starts_in_its_turn(shop: Project) -> None:
+    (db,) = tasks(shop, "db")
+    (web,) = tasks(shop, "web")
+    assert db["Status"]["State"] == web["Status"]["State"] == "running"
+    up = moment(db["Status"]["Timestamp"])
+    assert moment(web["CreatedAt"]) > up
+    assert all(moment(cache["CreatedAt"]) < up for cache in tasks(shop, "cache"))
+
+
+def test_what_waits_for_a_failure_is_never_touched(shop: Project, example_image: str) -> None:
+    good = dict(shop.services["db"])
+    before = {name: shop.live(name)["Version"] for name in ("web", "cache")}
+    shop.services["db"] = good | {"command": ["python", "-c", "raise SystemExit(3)"]}
+    shop.services["web"]["env"] = {"ROUND": "2"}
+    shop.configure()
+    ran = shop.run("deploy", "--image", example_image)
+    shop.services["db"] = good
+    assert (ran.code, ran.error["code"]) == (3, "rolled_back"), ran.stdout + ran.stderr
+    assert "waits for db" in ran.stderr or "db.1" in ran.error["message"]
+    assert {name: shop.live(name)["Version"] for name in ("web", "cache")} == before
+
+
+def test_without_waiting_the_order_holds(shop: Project, example_image: str) -> None:
+    for name in ("db", "web"):
+        shop.services[name]["env"] = {"ROUND": "3"}
+    shop.configure()
+    done = shop.ok("deploy", "--image", example_image, "--no-wait")
+    assert done["waited"] is False
+    new = [task for task in tasks(shop, "db") if task["DesiredState"] == "running"]
+    newest = max(moment(task["CreatedAt"]) for task in tasks(shop, "web"))
+    assert newest > moment(new[0]["Status"]["Timestamp"])
+    shop.ok("deploy", "--image", example_image)
+
+
+def test_a_command_in_a_replica(shop: Project) -> None:
+    script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
+    ran = shop.run("exec", "db", "--json", "--", "python", "-c", script, json_output=False)
+    assert ran.code == 7, ran.stdout + ran.stderr
+    assert ran.data == {
+        "replica": "db.1",
+        "node": shop.lab.manager.name,
+        "exit_code": 7,
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
+    ran = shop.run("exec", "db", "--", "python", "-c", script, json_output=False)
+    assert (ran.code, ran.stdout, ran.stderr) == (7, "out\n", "err\n")
+
+
+def test_what_is_piped_in_is_the_commands_input(shop: Project) -> None:
+    done = subprocess.run(
+        [*DEPLOYTOOL, "exec", "db", "--", "cat"],
+        input=b"a\0b\n",
+        cwd=shop.folder,
+        env=shop.env,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"a\0b\n", b"")
+
+
+def test_on_a_terminal_the_command_has_it(shop: Project) -> None:
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*DEPLOYTOOL, "exec", "db", "--", "sh", "-c", "test -t 0 && test -t 1; exit $((40 + $?))"],
+        cwd=shop.folder,
+        env=shop.env,
+        stdin=terminal,
+        stdout=terminal,
+    )
+    os.close(terminal)
+    try:
+        assert process.wait(60) == 40
+    finally:
+        os.close(controller)
+
+
+def test_a_replica_that_this_engine_does_not_reach(shop: Project) -> None:
+    error = shop.run("exec", "cache", "--json", "--", "ls", json_output=False).error
+    assert error["code"] == "replica_elsewhere"
+    node, container = error["hint"].split("ssh://")[1].split()[0], error["hint"].split()[-2]
+    there = next(one for one in shop.lab.nodes if one.name == node)
+    assert there.docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true"
+
+
+def test_capacity_of_the_nodes(shop: Project) -> None:
+    found = shop.ok("capacity")
+    nodes = {node["node"]: node for node in found["nodes"]}
+    assert nodes.keys() == {node.name for node in shop.lab.nodes}
+    manager = nodes.pop(shop.lab.manager.name)
+    assert manager["memory"]["reserved"] >= 16 * 2**20
+    assert manager["memory"]["used"] > 2**20
+    assert manager["cpu"]["used"] is not None
+    assert all(node["memory"]["used"] is None and node["unmeasured"] for node in nodes.values())
+    services: dict[str, Any] = {service["service"]: service for service in found["services"]}
+    assert services["db"]["measured"] == 1
+    assert 2**20 < services["db"]["used"]["memory"] <= manager["memory"]["used"]
+    assert manager["fits"]["db"] == manager["memory"]["free"] // (16 * 2**20)
+    assert services["cache"]["fits"] is None
+
+
+def test_use_of_the_cores_is_seen(shop: Project) -> None:
+    burn = ["exec", "db", "--", "timeout", "8", "python", "-c", "while True: pass"]
+    with shop.start(*burn) as process:
+        used = max(shop.ok("capacity")["services"][1]["used"]["cpu"] for _ in range(2))
+        process.terminate()
+        process.communicate(timeout=30)
+    assert used > 0.1

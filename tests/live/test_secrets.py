@@ -1,0 +1,344 @@
+"""Secrets and configuration files on a real Swarm: set, read by replicas, changed, gone back to,
+thrown away, and shown nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploytool.backends.swarm import connect, history, labels
+from tests.live.conftest import DEPLOYTOOL, Project, Ran
+
+FIRST, SECOND, THIRD = (f"s3cret-{word}-{os.getpid()}" for word in ("one", "two", "three"))
+REPORT = """
+import hashlib, pathlib, time
+for path in sorted(pathlib.Path("/run/secrets").glob("*")):
+    print("secret", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def workers(project: Project) -> Iterator[Project]:
+    """Two services without a port: one that says which secrets it has, and one that has none."""
+    reader = {
+        "command": ["python", "-c", REPORT],
+        "secrets": ["TOKEN"],
+        "update": {"monitor": "1s"},
+        "stop_grace": "1s",
+        "drain": "0s",
+        "healthcheck": {
+            "command": ["test", "-s", "/run/secrets/TOKEN"],
+            "interval": "1s",
+            "timeout": "10s",
+            "start_period": "30s",
+        },
+    }
+    other = {key: reader[key] for key in ("update", "stop_grace", "drain")}
+    project.services = {"reader": reader, "other": other | {"command": ["sleep", "3600"]}}
+    project.configure()
+    yield project
+    for secret in project.ok("secrets", "list")["secrets"]:
+        project.run("secrets", "remove", secret["name"], "--yes")
+
+
+def put(project: Project, value: str, *arguments: str) -> Ran:
+    """`secrets set` with a value on standard input; the value is in nothing that it prints."""
+    done = subprocess.run(
+        [*DEPLOYTOOL, "secrets", "set", *arguments, "--json", "--verbose"],
+        cwd=project.folder,
+        env=project.env,
+        input=value,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert value not in done.stdout + done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def version(project: Project, value: str) -> tuple[int, bool]:
+    (done,) = put(project, value, "TOKEN").data["secrets"]
+    return done["version"], done["changed"]
+
+
+def container(project: Project, service: str) -> tuple[dict[str, str], str]:
+    """The environment for docker on the node of a service's one replica, and its container."""
+    (task,) = json.loads(project.docker("inspect", "--type", "task", *project.running(service)))
+    nodes = json.loads(project.docker("node", "inspect", task["NodeID"]))
+    name = nodes[0]["Description"]["Hostname"]
+    (node,) = [node for node in project.lab.nodes if node.name == name]
+    return project.env | node.env, task["Status"]["ContainerStatus"]["ContainerID"]
+
+
+def inside(project: Project, service: str, *command: str) -> str:
+    """What a command prints in a service's one replica."""
+    env, name = container(project, service)
+    done = subprocess.run(
+        ["docker", "exec", name, *command], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def everything_shown(project: Project) -> str:
+    """All that the cluster and deploytool show of an app."""
+    shown = [project.docker("service", "inspect", f"{project.app}_{n}") for n in project.services]
+    for kind in ("secret", "config"):
+        names = project.docker(kind, "ls", "-q", "-f", f"label={labels.APP}={project.app}").split()
+        shown += [project.docker(kind, "inspect", *names)] if names else []
+    for call in (["secrets", "list"], ["releases"], ["status", "--all"], ["config", "show"]):
+        for more in (["--json"], ["--verbose"]):
+            ran = project.run(*call, *more, json_output=False)
+            shown.append(ran.stdout + ran.stderr)
+    return "".join(shown)
+
+
+def test_set_deploy_change_and_back(workers: Project, example_image: str) -> None:
+    project = workers
+    missing = project.run("deploy", "--image", example_image)
+    assert missing.error["code"] == "secret_missing"
+    assert version(project, FIRST) == (1, True)
+    project.ok("deploy", "--image", example_image)
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+    before = {name: project.running(name) for name in project.services}
+
+    assert version(project, FIRST) == (1, False)
+    again = project.ok("deploy", "--image", example_image)
+    assert (again["changed"], again["release"]) == (False, "v1")
+
+    assert version(project, SECOND) == (2, True)
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+    planned = project.ok("plan", "--image", example_image)
+    (change,) = [change for change in planned["changes"] if change["action"] != "keep"]
+    assert change["fields"] == [
+        {"path": "secrets.TOKEN", "before": "version 1", "after": "version 2"}
+    ]
+    changed = project.ok("deploy", "--image", example_image)
+    assert (changed["changed"], changed["release"]) == (True, "v2")
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == SECOND
+    assert project.running("reader").isdisjoint(before["reader"])
+    assert project.running("other") == before["other"]
+
+    (token,) = project.ok("secrets", "list")["secrets"]
+    assert (token["version"], token["services"]) == (2, {"reader": 2})
+    assert token["older"] == [{"version": 1, "releases": ["v1"]}]
+
+    project.ok("rollback")
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+    shown = everything_shown(project)
+    for value in (FIRST, SECOND):
+        assert value not in shown
+        assert hashlib.sha256(value.encode()).hexdigest() not in shown
+
+
+def test_remove_is_refused_while_it_is_read(workers: Project, example_image: str) -> None:
+    project = workers
+    version(project, FIRST)
+    project.ok("deploy", "--image", example_image)
+    refused = project.run("secrets", "remove", "TOKEN", "--yes")
+    assert (refused.code, refused.error["code"]) == (2, "secret_in_use")
+    version(project, SECOND)
+    project.services["reader"] |= {"secrets": None, "healthcheck": None}
+    project.configure()
+    project.ok("deploy", "--image", example_image)
+    unsure = project.run("secrets", "remove", "TOKEN")
+    assert unsure.error["code"] == "confirmation_required"
+    removed = project.ok("secrets", "remove", "TOKEN", "--yes")["removed"]
+    assert removed == [f"{project.app}_TOKEN.1", f"{project.app}_TOKEN.2"]
+    assert project.run("secrets", "remove", "TOKEN", "--yes").error["code"] == "unknown_secret"
+    back = project.run("rollback")
+    assert (back.code, back.error["code"]) == (1, "secret_gone")
+    assert version(project, THIRD) == (2, True), "no release ran with the version 2 of before"
+
+
+def test_many_from_an_env_file(workers: Project, example_image: str) -> None:
+    project = workers
+    file = project.folder / ".env.production"
+    file.write_text(f"TOKEN={FIRST}\n# remark\nOTHER='{SECOND} # ${{HOME}}\n{THIRD}'\n")
+    done = project.run("secrets", "set", "--env-file", str(file), "--verbose")
+    assert [s["name"] for s in done.data["secrets"]] == ["OTHER", "TOKEN"]
+    assert not [v for v in (FIRST, SECOND, THIRD) if v in done.stdout + done.stderr]
+    project.services["reader"]["secrets"] = ["TOKEN", "OTHER"]
+    project.configure()
+    project.ok("deploy", "--image", example_image)
+    other = inside(project, "reader", "cat", "/run/secrets/OTHER")
+    assert other == f"{SECOND} # ${{HOME}}\n{THIRD}"
+    file.write_text(f"TOKEN={FIRST}\n{SECOND}\n")
+    wrong = project.run("secrets", "set", "--env-file", str(file), "--verbose")
+    assert wrong.error["code"] == "env_file_invalid"
+    assert SECOND not in wrong.stdout + wrong.stderr
+
+
+def test_a_value_is_no_argument(workers: Project) -> None:
+    for call in (("TOKEN", FIRST), (f"TOKEN={FIRST}",)):
+        ran = workers.run("secrets", "set", *call, "--verbose")
+        assert (ran.code, ran.error["code"]) == (2, "secret_in_arguments")
+        assert FIRST not in ran.stdout + ran.stderr
+    assert workers.ok("secrets", "list")["secrets"] == []
+
+
+def test_a_terminal_is_asked_and_shows_nothing(workers: Project) -> None:
+    """The prompt is on the terminal of the command, which echoes nothing while it asks."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(workers.folder)
+        os.execve(DEPLOYTOOL[0], [*DEPLOYTOOL, "secrets", "set", "TOKEN"], workers.env)
+    shown = b""
+    while b"not shown" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, f"{FIRST}\n".encode())
+    try:
+        while part := os.read(terminal, 1000):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert "is now version 1" in shown.decode()
+    assert FIRST not in shown.decode()
+    assert version(workers, FIRST) == (1, False)
+
+
+def test_what_was_made_by_hand_gives_way(workers: Project, example_image: str) -> None:
+    project = workers
+    value = project.folder / "value"
+    value.write_text(FIRST)
+    name = f"{project.app}_TOKEN"
+    project.docker("secret", "create", name, str(value))
+    project.ok("deploy", "--image", example_image)
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+    version(project, SECOND)
+    project.ok("deploy", "--image", example_image)
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == SECOND
+    project.ok("rollback")
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+    project.ok("destroy", "--yes")
+    assert project.docker("secret", "ls", "-q", "-f", f"name={name}.") == ""
+    project.docker("secret", "rm", name)
+
+
+def test_failed_deploy_leaves_the_old_value(workers: Project, example_image: str) -> None:
+    project = workers
+    version(project, FIRST)
+    project.services["reader"]["healthcheck"]["command"] = [
+        "grep",
+        "-q",
+        "one",
+        "/run/secrets/TOKEN",
+    ]
+    project.services["reader"]["healthcheck"] |= {"start_period": "1s", "retries": 2}
+    project.configure()
+    project.ok("deploy", "--image", example_image)
+    version(project, SECOND)
+    failed = project.run("deploy", "--image", example_image)
+    assert (failed.code, failed.error["code"]) == (3, "rolled_back")
+    assert SECOND not in failed.stdout + failed.stderr
+    assert inside(project, "reader", "cat", "/run/secrets/TOKEN") == FIRST
+
+
+def configured(project: Project, content: str, name: str = "web.yml") -> Path:
+    file = project.folder / "config" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    targets = {"/etc/app/settings.yml": "config/web.yml", "/tmp/also.yml": "config/web.yml"}
+    project.services["reader"] |= {"files": targets, "secrets": None, "healthcheck": None}
+    project.configure()
+    return file
+
+
+def test_configuration_files(workers: Project, example_image: str) -> None:
+    project = workers
+    configured(project, "a: 1\n")
+    project.ok("deploy", "--image", example_image)
+    for path in ("/etc/app/settings.yml", "/tmp/also.yml"):
+        assert inside(project, "reader", "cat", path) == "a: 1\n"
+        assert inside(project, "reader", "stat", "-c", "%a", path) == "444\n"
+    before = {name: project.running(name) for name in project.services}
+    assert project.run("plan", "--image", example_image, "--exit-code").code == 0
+
+    configured(project, "a: 2\n")
+    planned = project.ok("plan", "--image", example_image)
+    (change,) = [c for c in planned["changes"] if c["action"] == "update"]
+    assert [field["path"] for field in change["fields"]] == [
+        "files./etc/app/settings.yml",
+        "files./tmp/also.yml",
+    ]
+    project.ok("deploy", "--image", example_image)
+    assert inside(project, "reader", "cat", "/etc/app/settings.yml") == "a: 2\n"
+    assert project.running("reader").isdisjoint(before["reader"])
+    assert project.running("other") == before["other"]
+
+    project.ok("rollback")
+    assert inside(project, "reader", "cat", "/etc/app/settings.yml") == "a: 1\n"
+    assert "a: 1" not in everything_shown(project).replace("\\n", "\n")
+
+    (project.folder / "config" / "web.yml").unlink()
+    missing = project.run("deploy", "--image", example_image)
+    assert (missing.code, missing.error["code"]) == (2, "config_invalid")
+    project.ok("destroy", "--yes")
+    assert project.docker("config", "ls", "-q", "-f", f"label={labels.APP}={project.app}") == ""
+
+
+def test_what_no_release_needs_is_thrown_away(
+    workers: Project, example_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two releases kept instead of twenty."""
+    from deploytool.config import load
+    from deploytool.rollout import new_release, resolve_images, roll_out
+
+    project = workers
+    monkeypatch.setattr(history, "KEPT", 2)
+    swarm = connect(host=project.env["DOCKER_HOST"])
+    project.services = {"reader": project.services["reader"]}
+    for number, value in enumerate((FIRST, SECOND, THIRD)):
+        configured(project, f"a: {number}\n")
+        project.services["reader"]["secrets"] = ["TOKEN"]
+        project.configure()
+        version(project, value)
+        loaded = load(project.folder, environ={})
+        spec = loaded.app_spec()
+        images = resolve_images(swarm, spec, example_image)
+        plan = swarm.plan(spec, images, files=loaded.files)
+        roll_out(swarm, plan, new_release(spec, images), timeout=120_000)
+    own = ["-f", f"label={labels.APP}={project.app}", "--format", "{{.Name}}"]
+    assert sorted(project.docker("secret", "ls", *own).split()) == [
+        f"{project.app}_TOKEN.2",
+        f"{project.app}_TOKEN.3",
+    ]
+    files = [n for n in project.docker("config", "ls", *own).split() if ".release." not in n]
+    assert len(files) == 2
+    digests = [hashlib.sha256(f"a: {n}\n".encode()).hexdigest()[:12] for n in (1, 2)]
+    assert sorted(files) == sorted(f"{project.app}_web.yml-{digest}" for digest in digests)
+
+
+def test_it_is_not_in_the_process_list(workers: Project) -> None:
+    """While a value is read, no process of the machine shows it."""
+    process = subprocess.Popen(
+        [*DEPLOYTOOL, "secrets", "set", "TOKEN", "--json"],
+        cwd=workers.folder,
+        env=workers.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.5)
+    assert process.stdin is not None
+    process.stdin.write(FIRST)
+    process.stdin.flush()
+    seen = "".join(
+        path.read_bytes().decode(errors="replace")
+        for path in (Path("/proc") / str(process.pid)).iterdir()
+        if path.name in ("cmdline", "environ")
+    )
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert FIRST not in seen + stdout + stderr

@@ -1,0 +1,154 @@
+"""One at a time: leases that are taken, renewed, given back, lost and outlived."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from deploytool import lock as lock_module
+from deploytool.backends.base import AuditEntry, Lease
+from deploytool.backends.swarm import audit, lease
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.errors import EngineError, Locked
+from deploytool.lock import locked
+from tests.fake_engine import NOW, FakeEngine
+
+LATER = "2026-11-22T03:05:05.123456789Z"
+"""A minute after what the fake engine calls now."""
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def names(engine: FakeEngine) -> list[str]:
+    return [config["Spec"]["Name"] for config in engine.configs()]
+
+
+def test_the_second_is_told_who_is_first(engine: FakeEngine) -> None:
+    lease.lock(engine, "items", "ann@box", "deploy")
+    with pytest.raises(Locked) as caught:
+        lease.lock(engine, "items", "bob@box", "deploy")
+    assert caught.value.code == "locked"
+    assert "ann@box (deploy" in caught.value.message
+    assert "30 s" in caught.value.hint
+    lease.lock(engine, "other", "bob@box", "deploy")
+
+
+def test_an_expired_lease_is_anybodys(engine: FakeEngine) -> None:
+    first = lease.lock(engine, "items", "ann@box", "deploy")
+    engine.engine_info["SystemTime"] = LATER
+    second = lease.lock(engine, "items", "bob@box", "deploy")
+    assert second.by == "bob@box"
+    with pytest.raises(Locked) as caught:
+        lease.renew(engine, first)
+    assert caught.value.code == "lock_lost"
+    lease.unlock(engine, first)
+    assert lease.holder(engine, "items") == second
+
+
+def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
+    mine = lease.lock(engine, "items", "ann@box", "deploy")
+    engine.engine_info["SystemTime"] = LATER
+    lease.renew(engine, mine)
+    with pytest.raises(Locked):
+        lease.lock(engine, "items", "bob@box", "deploy")
+
+
+def test_holder(engine: FakeEngine) -> None:
+    assert lease.holder(engine, "items") is None
+    lease.lock(engine, "items", "ann@box", "deploy")
+    found = lease.holder(engine, "items")
+    assert found is not None
+    assert (found.by, found.purpose, found.left) == ("ann@box", "deploy", 30.0)
+    engine.engine_info["SystemTime"] = LATER
+    expired = lease.holder(engine, "items")
+    assert expired is not None
+    assert expired.left == 0
+
+
+def test_what_the_engine_refuses_is_no_lock(engine: FakeEngine) -> None:
+    engine.refuses["create_config"] = EngineError("The engine refused", code="engine_refused")
+    with pytest.raises(EngineError) as caught:
+        lease.lock(engine, "items", "ann@box", "deploy")
+    assert caught.value.code == "engine_refused"
+
+
+@pytest.mark.parametrize("failure", [None, KeyboardInterrupt(), ValueError()])
+def test_it_is_given_back_on_every_way_out(
+    engine: FakeEngine, failure: BaseException | None
+) -> None:
+    def work() -> None:
+        with locked(Swarm(engine), "items", by="ann@box", purpose="deploy", timeout=0) as guard:
+            guard()
+            assert names(engine) == ["items.lock"]
+            if failure:
+                raise failure
+
+    if failure is None:
+        work()
+    else:
+        with pytest.raises(type(failure)):
+            work()
+    assert names(engine) == []
+
+
+def test_waiting_is_told_once_and_ends(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "POLL", 0.01)
+    lease.lock(engine, "items", "ann@box", "deploy")
+    told: list[Lease] = []
+    with (
+        pytest.raises(Locked),
+        locked(Swarm(engine), "items", by="bob", purpose="deploy", timeout=50, waiting=told.append),
+    ):
+        pass
+    assert [found.by for found in told] == ["ann@box"]
+
+
+def test_somebody_who_waits_gets_it(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "POLL", 0.01)
+    first = lease.lock(engine, "items", "ann@box", "deploy")
+
+    def leave(_: Lease) -> None:
+        lease.unlock(engine, first)
+
+    with locked(Swarm(engine), "items", by="bob", purpose="deploy", timeout=5000, waiting=leave):
+        found = lease.holder(engine, "items")
+        assert found is not None
+        assert found.by == "bob"
+
+
+def test_a_lost_lock_stops_the_work(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "RENEW_EVERY", 0.01)
+    with locked(Swarm(engine), "items", by="ann", purpose="deploy", timeout=0) as guard:
+        guard()
+        found = lease.holder(engine, "items")
+        assert found is not None
+        lease.unlock(engine, found)
+        until = time.monotonic() + 5
+        while guard.lost is None and time.monotonic() < until:
+            time.sleep(0.01)
+        with pytest.raises(Locked):
+            guard()
+
+
+def entry(action: str) -> AuditEntry:
+    return AuditEntry(at=NOW, by="ann@box", action=action)
+
+
+def test_the_audit_log_is_bounded(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "KEPT", 3)
+    assert audit.entries(engine, "items") == []
+    for number in range(5):
+        audit.note(engine, "items", entry(f"scale web={number}"))
+    assert audit.entries(engine, "items") == [entry(f"scale web={n}") for n in (2, 3, 4)]
+    assert names(engine) == ["items.audit"]
+
+
+def test_a_busy_audit_log_is_given_up(engine: FakeEngine) -> None:
+    engine.refuses["create_config"] = EngineError("it already exists", code="engine_refused")
+    with pytest.raises(EngineError) as caught:
+        audit.note(engine, "items", entry("restart"))
+    assert caught.value.code == "audit_busy"

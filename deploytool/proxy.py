@@ -22,6 +22,9 @@ PING = 8082
 IDLE = "3s"
 """When the proxy closes a connection to a replica that nobody uses. Before the replica does, which
 for Uvicorn is after 5 s: a POST on a connection that is being closed cannot be sent again."""
+DIAL = "2s"
+"""How long a replica may take to accept a connection. One whose node has died never does, until the
+cluster has noticed; the request then goes to another."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
@@ -129,6 +132,7 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
         "--providers.swarm.refreshseconds=1",
         "--providers.providersthrottleduration=100ms",
         f"--serverstransport.forwardingtimeouts.idleconntimeout={IDLE}",
+        f"--serverstransport.forwardingtimeouts.dialtimeout={DIAL}",
         "--ping=true",
         "--ping.entrypoint=ping",
     )

@@ -9,6 +9,15 @@ NODES ?= 3
 WORKERS ?= 2
 ARGS ?=
 
+# A command in a lab that stays up if it was up before.
+define in_lab
+keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
+	$(PYTHON) -m tests.lab up $(NODES); \
+	code=0; $(1) || code=$$?; \
+	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
+	exit $$code
+endef
+
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -2,8 +2,8 @@
 
 It runs on a manager, where the Swarm can be asked, listens on the node's own ports so that it
 sees the callers' addresses, and sends to the addresses of the replicas, which works on kernels
-without IPVS too. It looks at the Swarm every second: the engine waits two seconds between taking a
-replica off the network and stopping it, and a proxy that looks less often sends into the void.
+without IPVS too. It looks at the Swarm every second: what is replaced goes on serving for `drain`,
+and a proxy that looks less often sends into the void.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from deploytool.spec import AppSpec, ProxySettings, Service
 
 NAME = "proxy"
 PING = 8082
+IDLE = "3s"
+"""When the proxy closes a connection to a replica that nobody uses. Before the replica does, which
+for Uvicorn is after 5 s: a POST on a connection that is being closed cannot be sent again."""
+DIAL = "2s"
+"""How long a replica may take to accept a connection. One whose node has died never does, until the
+cluster has noticed; the request then goes to another."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
@@ -125,6 +131,8 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
         f"--providers.swarm.network={settings.network}",
         "--providers.swarm.refreshseconds=1",
         "--providers.providersthrottleduration=100ms",
+        f"--serverstransport.forwardingtimeouts.idleconntimeout={IDLE}",
+        f"--serverstransport.forwardingtimeouts.dialtimeout={DIAL}",
         "--ping=true",
         "--ping.entrypoint=ping",
     )

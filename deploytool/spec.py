@@ -281,7 +281,8 @@ class Service(Model):
     publish: Annotated[tuple[Publish, ...], BeforeValidator(_read_publish)] = ()
     """Ports of the nodes, instead of or beside the proxy."""
     drain: Duration = 5_000
-    """Keep serving this long after the proxy was told to stop sending."""
+    """Keep serving this long after the proxy was told to stop sending. Where the command is the
+    image's own, it is the engine's own 2 s."""
     stop_grace: Duration = 30_000
     """Time from the request to stop until the process is killed."""
     volumes: tuple[VolumeText, ...] = ()

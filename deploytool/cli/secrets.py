@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, duration
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def register(app: typer.Typer) -> None:
                     "`printf %s` writes none"
                 )
         done = backend.set_secrets(owner.app, values)
+        if news := [secret.name for secret in done if secret.changed]:
+            note(session, backend, f"secrets set {' '.join(news)}", app=owner.app)
         users = {s.name: owner.users(s.name) for s in done}
         for secret, services in users.items():
             if not services:
@@ -97,10 +100,12 @@ def register(app: typer.Typer) -> None:
         session: Session,
         name: Annotated[str, typer.Argument(metavar="NAME")],
         proxy: OfProxy = False,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Remove a secret that no service uses, with all its versions."""
         from deploytool.backends import open_backend
 
+        lock_limit = duration("--lock-timeout", lock_timeout)
         owner = Owner.of(session, proxy=proxy)
         backend = open_backend(owner.config)
         older = [s.older for s in backend.secrets(owner.app) if s.name == name]
@@ -112,7 +117,10 @@ def register(app: typer.Typer) -> None:
             f"Remove the secret {name}{cost}?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.remove_secret(owner.app, name)
+        what = f"secrets remove {name}"
+        with holding(session, backend, what, lock_limit, app=owner.app):
+            removed = backend.remove_secret(owner.app, name)
+            note(session, backend, what, app=owner.app)
         session.output.result(
             {"app": owner.app, "removed": removed},
             lambda console: console.print(f"[good]✓[/] Removed {', '.join(removed)}"),

@@ -102,6 +102,13 @@ def test_another_image_can_be_named(tmp_path: Path) -> None:
     assert document["services"]["web"]["image"] == "elsewhere/items:7"
 
 
+def test_a_version_of_a_secret_can_be_named(tmp_path: Path) -> None:
+    text = render(maximal_app())
+    document = parsed(text, tmp_path, SECRET_DATABASE_URL="items_DATABASE_URL.7")
+    names = {name: found["name"] for name, found in document["secrets"].items()}
+    assert names == {"API_KEY": "items_API_KEY", "DATABASE_URL": "items_DATABASE_URL.7"}
+
+
 def test_external_things_keep_their_names(tmp_path: Path) -> None:
     document = parsed(render(maximal_app()), tmp_path)
     assert document["networks"]["backbone"] == {"external": True, "name": "backbone"}

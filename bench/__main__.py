@@ -1,4 +1,4 @@
-"""python -m bench startup | rollout | plan [--json] [--rounds N]"""
+"""python -m bench startup | rollout | load | plan [--json] [--rounds N]"""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import argparse
 import json
 import sys
 
-from bench import plan, rollout, startup
+from bench import load, plan, rollout, startup
 from bench.report import Report
 
-BENCHMARKS = {"startup": startup.run, "plan": plan.run, "rollout": rollout.run}
+BENCHMARKS = {
+    "startup": startup.run,
+    "plan": plan.run,
+    "rollout": rollout.run,
+    "load": load.run,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="startup|plan|rollout", help="default: all")
+    names = "|".join(BENCHMARKS)
+    parser.add_argument("names", nargs="*", metavar=names, help="default: all")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--rounds", type=int, help="pairs of runs, instead of the usual number")
     given = parser.parse_args()

@@ -25,6 +25,8 @@ class Row:
     pairs: Sequence[float] = ()
     other: str = ""
     """The same by another measure, for readers."""
+    unit: str = "s"
+    """Of both values; empty for what is counted."""
 
     @property
     def met(self) -> bool:
@@ -42,6 +44,7 @@ class Row:
             "measure": self.measure,
             "pairs": [round(ratio, 3) for ratio in self.pairs],
             "other": self.other,
+            "unit": self.unit,
         }
 
 
@@ -102,19 +105,19 @@ class Report:
     def text(self) -> str:
         versions = {"Python": platform.python_version()} | self.versions
         head = f"{self.title}  ({', '.join(f'{k} {v}' for k, v in versions.items())})"
-        table = [("", "seconds", "", "against", "ratio", "goal", "")]
+        table = [("", "", "", "against", "ratio", "goal", "")]
         for row in self.rows:
-            goal = f"≤ {row.goal:g}" if row.goal else ""
-            seconds = (f"{row.ours:.3f}", f"{row.theirs:.3f}")
+            goal = "" if row.goal is None else f"≤ {row.goal:g}"
             ratio = f"{row.ratio:.2f} ({row.measure}; {row.other})" if row.other else ""
             table.append(
                 (
                     row.name,
-                    *seconds,
+                    f"{row.ours:.3f} {row.unit}",
+                    f"{row.theirs:.3f} {row.unit}",
                     row.against,
                     ratio or f"{row.ratio:.2f}",
                     goal,
-                    ("met" if row.met else "MISSED") if row.goal else "",
+                    ("met" if row.met else "MISSED") if goal else "",
                 )
             )
         widths = [max(len(line[column]) for line in table) for column in range(7)]

@@ -8,7 +8,6 @@ engine itself took is read from the service, so what a tool adds to it is known 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Command, Run, clean_environment, in_turn, median, say
+from bench.measure import Run, in_turn, median, say
+from bench.project import Project
 from bench.report import Report, Row, pair_by_pair
 from tests.lab import Lab
 
-REPOSITORY = Path(__file__).parents[1]
 ROUNDS = 3
 GOAL = 1.05
 NOISE = 0.03
@@ -50,31 +49,18 @@ update = {{ parallelism = {parallelism}, monitor = "{monitor}", order = "start-f
 
 
 @dataclass
-class Project:
+class Rollouts(Project):
     """The example, its configuration changed before every run."""
 
-    folder: Path
-    lab: Lab
-    env: Mapping[str, str]
-    image: str = ""
     round: int = 0
     engine_seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    def deploytool(self, *arguments: str) -> Command:
-        # The installed script, as a user would start it.
-        script = REPOSITORY / ".venv" / "bin" / "deploytool"
-        return Command([script, *arguments], self.env, self.folder)
-
-    def docker(self, *arguments: str) -> Command:
-        env = dict(self.env) | {"IMAGE": self.image}
-        return Command([self.lab.bin / "docker", *arguments], env, self.folder)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         self.round += 1
         text = CONFIGURATION.format(
             app=APP, registry=self.lab.registry, round=self.round, **settings
         )
-        (self.folder / "deploytool.toml").write_text(text)
+        self.write(text)
 
     def ours(self, settings: Mapping[str, Any]) -> Run:
         """Change a variable, deploy."""
@@ -118,7 +104,7 @@ def run(rounds: int | None = None) -> Report:
 
 
 def _measure(lab: Lab, folder: Path, rounds: int) -> Report:
-    project = _project(lab, folder)
+    project = Rollouts.make(lab, folder, APP)
     rows: list[Row] = []
     notes: list[str] = []
     details: dict[str, Any] = {}
@@ -204,21 +190,3 @@ def _own(runs: list[Run], engine: list[float]) -> float:
 def _spread(engine: Mapping[str, list[float]]) -> float:
     seconds = [second for tool in engine.values() for second in tool]
     return (max(seconds) - min(seconds)) / median(seconds)
-
-
-def _project(lab: Lab, folder: Path) -> Project:
-    """A copy of the example whose image is in the lab's registry."""
-    project_folder = folder / "project"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "app", project_folder / "app", ignore=ignored)
-    for name in ("Dockerfile", ".dockerignore", "uv.lock"):
-        shutil.copy(REPOSITORY / name, project_folder / name)
-    pyproject = (REPOSITORY / "pyproject.toml").read_text().partition("[tool.deploytool]")[0]
-    (project_folder / "pyproject.toml").write_text(pyproject)
-    env = clean_environment(folder / "cache") | lab.env
-    project = Project(project_folder, lab, env)
-    project.configure(SETTINGS["two at a time, monitor 1 s"])
-    say("building the example")
-    built = json.loads(project.deploytool("build", "--push", "--json").output())["data"]
-    project.image = str(built["reference"]).partition("@")[0]
-    return project

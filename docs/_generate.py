@@ -18,8 +18,6 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "services.drain": "it only shortens what Uvicorn has to finish requests; nothing delays the "
-    "stop yet.",
     "nomad": "accepted, but no command works with Nomad yet.",
 }
 """Keys that are accepted and have not the effect that they will have."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from deploytool.backends.swarm.compile import ENGINE_PAUSE
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
 from deploytool.lint.rules import Finding
 from deploytool.lint.subject import Subject, runs_image_command
+from deploytool.spec import needs_entrypoint
 from deploytool.units import format_duration
 
 if TYPE_CHECKING:
@@ -182,6 +184,19 @@ def _stop_grace(subject: Subject, service: Service) -> Iterator[Finding]:
     )
 
 
+def _drain(subject: Subject, service: Service) -> Iterator[Finding]:
+    """Nomad waits by itself; on Swarm a shell around the command does."""
+    own = not service.command and not needs_entrypoint(service)
+    on_swarm = subject.config is not None and subject.config.backend == "swarm"
+    asked = "drain" in service.model_fields_set and service.drain > ENGINE_PAUSE
+    if on_swarm and own and asked:
+        yield subject.in_config(
+            "drain-without-effect",
+            ("services", service.name, "drain"),
+            f"services.{service.name} runs its image's own command, which stops at once",
+        )
+
+
 def _interruption(subject: Subject, service: Service) -> Iterator[Finding]:
     if service.port is None or service.update_order == "start-first" or not service.replicas:
         return
@@ -216,6 +231,7 @@ CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
     _migrations,
     _volumes,
     _stop_grace,
+    _drain,
     _interruption,
     _image,
 )

@@ -260,6 +260,14 @@ RULES: tuple[Rule, ...] = (
         "make stop_grace at least 10s longer than drain",
     ),
     Rule(
+        "drain-without-effect",
+        _WARNING,
+        "A command that is the image's own gets the stop signal 2 s after the proxy was told, "
+        "however long drain is: on a busy cluster requests still arrive then.",
+        f"{_DOCKER}/reference/cli/docker/service/create/#options",
+        "write the service's command out, which can be delayed",
+    ),
+    Rule(
         "update-interrupts",
         _WARNING,
         "When all replicas are stopped before the first new one runs, nobody answers in between.",

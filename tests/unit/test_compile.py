@@ -89,7 +89,8 @@ def test_worker_is_on_no_proxy_network_and_has_no_routes() -> None:
 
 
 def test_prestart_runs_before_the_process_and_gives_way_to_it() -> None:
-    args = swarm.arguments(app(), service(prestart=["python", "-m", "a b"], command=["run", "it"]))
+    given = service(prestart=["python", "-m", "a b"], command=["run", "it"], drain="2s")
+    args = swarm.arguments(app(), given)
     assert args == ["/bin/sh", "-c", 'python -m \'a b\' && exec "$0" "$@"', "run", "it"]
 
 

@@ -32,6 +32,21 @@ HEALTH_SCRIPT = (
 )
 
 
+ENGINE_PAUSE = 2_000
+"""Milliseconds that the engine itself waits between taking a replica off the network and stopping
+it."""
+DRAIN_SCRIPT = (
+    '"$0" "$@" & p=$!; '
+    'd() {{ trap "kill -$1 $p" TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & '
+    "s=$!; }}; "
+    "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'kill $p' INT; "
+    "while wait $p; c=$?; kill -0 $p; do :; done 2>/dev/null; kill $s 2>/dev/null; exit $c"
+)
+"""A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
+at once when it is asked again, or by INT. The shell ends when the process does, with its exit code.
+"""
+
+
 def service_spec(
     app: AppSpec,
     service: Service,
@@ -129,12 +144,25 @@ def environment(app: AppSpec, service: Service) -> dict[str, str]:
 
 
 def arguments(app: AppSpec, service: Service) -> list[str]:
-    """What the container runs, the steps before its process included."""
+    """What the container runs: the process, with the steps before it and the delay of its stop."""
     command = list(app.command(service))
-    if not service.prestart:
+    delay = stop_delay(app, service)
+    if not (delay or service.prestart):
         return command
-    step = shlex.join(service.prestart)
-    return ["/bin/sh", "-c", f'{step} && exec "$0" "$@"', *command]
+    script = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}") if delay else 'exec "$0" "$@"'
+    if service.prestart:
+        script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
+    return ["/bin/sh", "-c", script, *command]
+
+
+def stop_delay(app: AppSpec, service: Service) -> int:
+    """Milliseconds that a replica which shall stop goes on serving, beyond the engine's own pause.
+
+    Only what is behind the proxy needs any, and only a command that is known here can be wrapped.
+    """
+    if not app.hosts(service) or not app.command(service):
+        return 0
+    return max(0, service.drain - ENGINE_PAUSE)
 
 
 def health_test(app: AppSpec, service: Service, check: HealthCheck) -> list[str]:

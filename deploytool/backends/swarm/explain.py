@@ -25,6 +25,7 @@ HINTS = (
     ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
     ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
     ("exec format error", "the image is for another platform: see build.platforms"),
+    ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
     ("executable file not found", "the command is not in the image: see services.NAME.command"),
     ("address already in use", "something else on the node has the port"),
     (

@@ -91,11 +91,13 @@ class Case:
     says: str = ""
     lost: Callable[[Result], int] = lambda _: 0
     """How many requests nobody could have saved: those in flight on a machine that dies."""
+    mark: Callable[[str], None] = lambda _: None
 
     def run(self, action: Callable[[], Ran]) -> Ran:
         """Do it under load, check what the tool said and that nobody noticed, and deploy a good
         version afterwards, under load too."""
         with self.app.load() as load:
+            self.mark = load.mark
             time.sleep(AROUND)
             begun = time.monotonic()
             ran = action()

@@ -1,0 +1,168 @@
+"""A replica whose stop comes later: the shell around its process, run for real."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from deploytool.backends.swarm import compile as swarm
+from deploytool.spec import Service
+from tests.builders import app, service, worker
+from tests.lab.process import started_at
+
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+DELAY = 1.0
+PROCESS = """
+import os, signal, sys, time
+def leave(number, frame):
+    print("got", signal.Signals(number).name, flush=True)
+    sys.exit(7)
+for number in (signal.SIGTERM, signal.SIGQUIT):
+    signal.signal(number, leave)
+print("pid", os.getpid(), flush=True)
+time.sleep(float(sys.argv[1]))
+print("ended by itself", flush=True)
+sys.exit(3)
+"""
+
+
+def routed(**keys: Any) -> Service:
+    return service(domains=["items.example.com"], drain="3s", **keys)
+
+
+@contextmanager
+def replica(shell: str, *command: str, **keys: Any) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The container's process, and the pid of the process in it."""
+    given = routed(command=command or (sys.executable, "-c", PROCESS, "30"), **keys)
+    path, *arguments = swarm.arguments(app(given), given)
+    assert path == "/bin/sh"
+    run = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else []), *arguments]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            word, pid = process.stdout.readline().split()
+            assert word == "pid"
+            time.sleep(0.1)
+            yield process, int(pid)
+        finally:
+            process.kill()
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    assert process.stdout
+    output = process.stdout.read()
+    return process.wait(10), output
+
+
+def took(begin: float) -> float:
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_the_process_learns_of_the_stop_later(shell: str, number: signal.Signals) -> None:
+    with replica(shell) as (process, pid):
+        begin = time.monotonic()
+        process.send_signal(number)
+        time.sleep(DELAY / 2)
+        assert started_at(pid) is not None
+        assert end(process) == (7, f"got {number.name}\n")
+        assert DELAY <= took(begin) < DELAY + 5
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_asked_again_it_stops_at_once(shell: str) -> None:
+    with replica(shell) as (process, _):
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert end(process)[0] == 7
+        assert took(begin) < DELAY
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_interrupt_stops_it_at_once(shell: str) -> None:
+    with replica(shell) as (process, _):
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert end(process)[0] == 7
+        assert took(begin) < DELAY
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_process_that_ends_by_itself_is_not_waited_for(shell: str) -> None:
+    with replica(shell, sys.executable, "-c", PROCESS, "0.3") as (process, _):
+        assert end(process) == (3, "ended by itself\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_crash_while_it_drains_ends_it(shell: str) -> None:
+    with replica(shell) as (process, pid):
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        assert end(process)[0] == 128 + signal.SIGKILL
+        assert took(begin) < DELAY
+        assert started_at(pid) is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_steps_before_the_process(shell: str) -> None:
+    with replica(shell, prestart=("true",)) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert end(process)[0] == 7
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_step_that_fails_starts_no_process(shell: str) -> None:
+    given = routed(command=["echo", "started"], prestart=["sh", "-c", "exit 5"])
+    arguments = swarm.arguments(app(given), given)[1:]
+    run = [shell, *(["sh"] if shell == "busybox" else []), *arguments]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (5, "")
+
+
+def test_a_command_that_is_not_there_is_told_as_ever() -> None:
+    given = routed(command=["no-such-program"])
+    done = subprocess.run(swarm.arguments(app(given), given), capture_output=True, timeout=20)
+    assert done.returncode == 127
+
+
+# --- who gets it ----------------------------------------------------------------------------------
+
+
+def delay(given: Service) -> int:
+    return swarm.stop_delay(app(given), given)
+
+
+def test_the_engines_own_pause_is_part_of_the_drain() -> None:
+    assert delay(service()) == 3_000
+    assert delay(service(drain="2s")) == 0
+    assert delay(service(drain="0s")) == 0
+    assert swarm.arguments(app(), service(drain="2s"))[0] == "uvicorn"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        worker(),
+        service(publish={"port": 80}),
+        service(command=[]),
+        service(image="nginx:1", domains=["a.example.com"]),
+    ],
+)
+def test_what_the_proxy_does_not_serve_or_what_is_not_known_is_left_as_it_is(
+    given: Service,
+) -> None:
+    assert delay(given) == 0
+    assert swarm.arguments(app(given), given)[:1] != ["/bin/sh"]

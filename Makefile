@@ -39,11 +39,14 @@ test-unit: setup ## The tests that need no engine
 
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
-	@keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
-	$(PYTHON) -m tests.lab up $(NODES); \
-	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) --dist loadgroup $(ARGS) || code=$$?; \
-	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
-	exit $$code
+	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
+		-n $(WORKERS) --dist loadgroup $(ARGS))
+
+.PHONY: test-faults
+test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)
+	@rm -rf .faults
+	@$(call in_lab,$(PYTHON) -m pytest -m faults $(ARGS))
+	$(PYTHON) -m tests.live.faults.table
 
 .PHONY: lint
 lint: setup ## Style, format and types

@@ -9,6 +9,15 @@ NODES ?= 3
 WORKERS ?= 2
 ARGS ?=
 
+# A command in a lab that stays up if it was up before.
+define in_lab
+keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
+	$(PYTHON) -m tests.lab up $(NODES); \
+	code=0; $(1) || code=$$?; \
+	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
+	exit $$code
+endef
+
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +39,14 @@ test-unit: setup ## The tests that need no engine
 
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
-	@keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
-	$(PYTHON) -m tests.lab up $(NODES); \
-	code=0; $(PYTHON) -m pytest -m live -n $(WORKERS) --dist loadgroup $(ARGS) || code=$$?; \
-	[[ -n $$keep ]] || $(PYTHON) -m tests.lab down; \
-	exit $$code
+	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
+		-n $(WORKERS) --dist loadgroup $(ARGS))
+
+.PHONY: test-faults
+test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)
+	@rm -rf .faults
+	@$(call in_lab,$(PYTHON) -m pytest -m faults $(ARGS))
+	$(PYTHON) -m tests.live.faults.table
 
 .PHONY: lint
 lint: setup ## Style, format and types

@@ -8,10 +8,13 @@ and a proxy that looks less often sends into the void.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.routing import HTTP, HTTPS, RESOLVER
+from deploytool.errors import UsageError
 from deploytool.spec import AppSpec, ProxySettings, Service
 
 NAME = "proxy"
@@ -19,9 +22,18 @@ PING = 8082
 IDLE = "3s"
 """When the proxy closes a connection to a replica that nobody uses. Before the replica does, which
 for Uvicorn is after 5 s: a POST on a connection that is being closed cannot be sent again."""
+DIAL = "2s"
+"""How long a replica may take to accept a connection. One whose node has died never does, until the
+cluster has noticed; the request then goes to another."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
+
+
+OWN = "stacks/proxy-certificates.yml"
+"""The file that tells Traefik which certificates of the user's own there are, in the project."""
+OWN_TARGET = "/etc/traefik/certificates.yml"
+"""The same in the container."""
 
 
 def app_spec(settings: ProxySettings) -> AppSpec:
@@ -31,7 +43,41 @@ def app_spec(settings: ProxySettings) -> AppSpec:
         image=settings.image.partition("@")[0].rpartition(":")[0] or settings.image,
         services=(_traefik(settings),),
         proxy=settings,
+        files={
+            path: hashlib.sha256(content).hexdigest() for path, content in files(settings).items()
+        },
     )
+
+
+def files(settings: ProxySettings) -> dict[str, bytes]:
+    """The proxy's configuration files: path in the project → content."""
+    if not settings.certificates:
+        return {}
+    lines = ["tls:", "  certificates:"]
+    for name in settings.certificates:
+        path = f"/run/secrets/{name}"
+        lines += [f"  - certFile: {path}", f"    keyFile: {path}"]
+    return {OWN: ("\n".join(lines) + "\n").encode()}
+
+
+def check_certificate(name: str, value: bytes) -> None:
+    """Raises UsageError where a value is not what `certificates` needs, without repeating it."""
+    import ssl
+
+    file = os.memfd_create(name)
+    try:
+        with os.fdopen(os.dup(file), "wb") as copy:
+            copy.write(value)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"/proc/self/fd/{file}", password=lambda: b"")
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"{name} is not a certificate with its key: {error.reason or 'no PEM'}",
+            code="certificate_invalid",
+            hint="one file, in PEM, without a password: cat fullchain.pem privkey.pem",
+        ) from None
+    finally:
+        os.close(file)
 
 
 def _traefik(settings: ProxySettings) -> Service:
@@ -44,7 +90,8 @@ def _traefik(settings: ProxySettings) -> Service:
             "image": settings.image,
             "command": (*_arguments(settings), ping),
             "env": settings.env | {f"{name}_FILE": path for name, path in credentials.items()},
-            "secrets": (*settings.dns_secrets, *filter(None, [settings.acme_ca])),
+            "secrets": _secrets(settings),
+            "files": {OWN_TARGET: OWN} if settings.certificates else {},
             "publish": tuple(
                 {"port": port, "target": target, "mode": "host"} for port, target in ports.items()
             ),
@@ -66,6 +113,11 @@ def _traefik(settings: ProxySettings) -> Service:
     )
 
 
+def _secrets(settings: ProxySettings) -> tuple[str, ...]:
+    authority = [settings.acme_ca] if settings.acme_ca else []
+    return tuple(sorted({*settings.dns_secrets, *settings.certificates, *authority}))
+
+
 def _arguments(settings: ProxySettings) -> tuple[str, ...]:
     return (
         "--global.checknewversion=false",
@@ -73,12 +125,14 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
         *_entrypoint("http", HTTP, settings),
         *(_entrypoint("https", HTTPS, settings) if settings.https else ()),
         *(_resolver(settings) if settings.email else ()),
+        *(_own_certificates() if settings.certificates else ()),
         "--providers.swarm=true",
         "--providers.swarm.exposedbydefault=false",
         f"--providers.swarm.network={settings.network}",
         "--providers.swarm.refreshseconds=1",
         "--providers.providersthrottleduration=100ms",
         f"--serverstransport.forwardingtimeouts.idleconntimeout={IDLE}",
+        f"--serverstransport.forwardingtimeouts.dialtimeout={DIAL}",
         "--ping=true",
         "--ping.entrypoint=ping",
     )
@@ -89,6 +143,10 @@ def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
+
+
+def _own_certificates() -> tuple[str, ...]:
+    return f"--providers.file.filename={OWN_TARGET}", "--providers.file.watch=false"
 
 
 def _resolver(settings: ProxySettings) -> Iterator[str]:

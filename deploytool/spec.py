@@ -379,14 +379,14 @@ class ProxySettings(Model):
     """Port of the proxy for HTTPS on its node, opened where there are certificates."""
     email: Annotated[Line, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     """Address that the certificate authority may write to; with it, `domains` get certificates
-    and HTTPS."""
+    of the authority, and HTTPS."""
     acme_directory: Annotated[Line, Field(pattern=r"^https://")] = (
         "https://acme-v02.api.letsencrypt.org/directory"
     )
     """Directory of the certificate authority."""
     acme_ca: SecretName | None = None
-    """Secret of the app `proxy` with the certificate, in PEM, of the authority that vouches for
-    the directory itself; for private ones."""
+    """Secret of the proxy with the certificate, in PEM, of the authority that vouches for the
+    directory itself; for private ones."""
     acme_profile: Line | None = None
     """Kind of certificate to ask for where the authority offers several, for example
     "shortlived"."""
@@ -397,13 +397,16 @@ class ProxySettings(Model):
     """Prove domains by DNS records instead of HTTP: lego's name of whoever serves your zones, for
     example "cloudflare". Wildcards need it."""
     dns_secrets: tuple[EnvName, ...] = ()
-    """The provider's credentials: secrets of the app `proxy`, each named as the provider's
-    variable, which becomes NAME_FILE=/run/secrets/NAME."""
+    """The provider's credentials: secrets of the proxy, each named as the provider's variable,
+    which becomes NAME_FILE=/run/secrets/NAME."""
     dns_resolvers: tuple[Annotated[Line, Field(pattern=r"^[^\s,]+:[0-9]+$")], ...] = ()
     """Name servers, as "address:port", that find your zones; by default the container's."""
     dns_check: bool = True
     """Whether the zone's own name servers are asked for the record before the authority is;
     turn it off where the proxy cannot reach them."""
+    certificates: tuple[SecretName, ...] = ()
+    """Certificates of your own: secrets of the proxy, each the certificate, those between it and
+    the authority, and the key, in PEM."""
     hsts: Duration | None = None
     """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
     back."""
@@ -433,7 +436,7 @@ class ProxySettings(Model):
     @property
     def https(self) -> bool:
         """Whether the proxy serves HTTPS at all."""
-        return self.email is not None
+        return self.email is not None or bool(self.certificates)
 
 
 def _subnet(value: str) -> IPv4Network:

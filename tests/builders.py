@@ -163,8 +163,8 @@ def maximal_app() -> AppSpec:
     )
 
 
-def proxy() -> AppSpec:
-    return proxy_spec(ProxySettings())
+def proxy(settings: ProxySettings | None = None) -> AppSpec:
+    return proxy_spec(settings or ProxySettings())
 
 
 def engine(spec: AppSpec | None = None, **keys: Any) -> FakeEngine:

@@ -436,8 +436,9 @@ class Backend(Protocol):
         """Remove a secret with all its versions; the names of what was removed. Raises
         UsageError while a service reads it."""
 
-    def destroy(self, app: str, *, volumes: bool) -> list[str]:
-        """Remove everything of the app; the names of what was removed."""
+    def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
+        """Remove everything of the app, its volumes and secrets where that is asked for; the names
+        of what was removed."""
 
     def lock(self, app: str, by: str, purpose: str) -> Lease:
         """Become the one who may change an app, in place of a holder whose lease has expired.

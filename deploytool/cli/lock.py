@@ -93,7 +93,14 @@ def holding(
         yield guard
 
 
-def note(session: Session, backend: Backend, action: str, seconds: float | None = None) -> None:
+def note(
+    session: Session,
+    backend: Backend,
+    action: str,
+    seconds: float | None = None,
+    *,
+    app: str | None = None,
+) -> None:
     """Remember what was done. That it cannot be is no failure of what was done."""
     from datetime import UTC, datetime
 
@@ -102,7 +109,7 @@ def note(session: Session, backend: Backend, action: str, seconds: float | None 
 
     entry = AuditEntry(at=datetime.now(UTC), by=whoami(), action=action, seconds=seconds)
     try:
-        backend.note(session.config.config.app, entry)
+        backend.note(app or session.config.config.app, entry)
     except DeploytoolError as error:
         session.output.warn(f"not in the audit log: {error.message}")
 

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         from deploytool.backends.swarm.routing import Ports
         from deploytool.cli.deploy import confirm_plan, roll_out_shown
         from deploytool.cli.lock import holding
-        from deploytool.proxy import NAME, app_spec
+        from deploytool.proxy import NAME, app_spec, files
         from deploytool.rollout import new_release, resolve_images
 
         limit = duration("--timeout", timeout)
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(config)
         images = resolve_images(backend, spec, None)
         with holding(session, backend, "proxy up", limit, app=NAME) as guard:
-            plan = backend.plan(spec, images)
+            plan = backend.plan(spec, images, files=files(config.proxy))
             confirm_plan(session, plan, "Start this proxy?")
             release = new_release(spec, images)
             result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
@@ -58,12 +58,14 @@ def register(app: typer.Typer) -> None:
     @command(group, "render")
     def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
         """Write the stack file of the proxy, for review."""
-        from deploytool.proxy import app_spec
-        from deploytool.render.files import render_files
+        from pathlib import Path
 
-        put(
-            session, render_files(app_spec(session.config.config.proxy)), check=check, stdout=stdout
-        )
+        from deploytool.proxy import app_spec, files
+        from deploytool.render.files import RenderedFile, render_files
+
+        settings = session.config.config.proxy
+        beside = [RenderedFile(Path(p), text.decode()) for p, text in files(settings).items()]
+        put(session, [*render_files(app_spec(settings)), *beside], check=check, stdout=stdout)
 
     @command(group, "status")
     def status(session: Session) -> None:
@@ -80,9 +82,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         volumes: Annotated[
             bool,
-            typer.Option(
-                "--volumes", help="Forget the certificates too; authorities limit new ones."
-            ),
+            typer.Option("--volumes", help="Forget its certificates and secrets too."),
         ] = False,
     ) -> None:
         """Remove the proxy. The apps go on, but nobody reaches them."""
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
             "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.destroy(NAME, volumes=volumes)
+        removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
         session.output.result(
             {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
         )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, duration
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Secret, SecretSet
+    from deploytool.config import Config
+    from deploytool.spec import Service
+
+OfProxy = Annotated[bool, typer.Option("--proxy", help="Of the proxy instead of the app.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,59 +43,72 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--env-file", metavar="PATH", help="Set every NAME=value of this file."),
         ] = None,
+        proxy: OfProxy = False,
     ) -> None:
         """Set a secret from standard input, a prompt or a file, or several from an env-file."""
         from deploytool.backends import open_backend
+        from deploytool.proxy import check_certificate
         from deploytool.secrets import ends_with_newline, read, request
 
         asked = request(name or (), file, env_file)
-        config = session.config.config
-        backend = open_backend(config)
+        owner = Owner.of(session, proxy=proxy)
+        backend = open_backend(owner.config)
         values = read(asked, can_ask=session.output.interactive)
         for secret, value in values.items():
+            if proxy and secret in owner.config.proxy.certificates:
+                check_certificate(secret, value)
             if ends_with_newline(value):
                 session.output.warn(
                     f"the value of {secret} ends with a line break, which is part of it: "
                     "`printf %s` writes none"
                 )
-        done = backend.set_secrets(config.app, values)
-        users = {s.name: _users(session, s.name) for s in done}
+        done = backend.set_secrets(owner.app, values)
+        if news := [secret.name for secret in done if secret.changed]:
+            note(session, backend, f"secrets set {' '.join(news)}", app=owner.app)
+        users = {s.name: owner.users(s.name) for s in done}
         for secret, services in users.items():
             if not services:
+                where = "[proxy]" if proxy else "the secrets of one"
                 session.output.warn(
-                    f"no service reads {secret}: add it to the secrets of one in the configuration"
+                    f"no service reads {secret}: add it to {where} in the configuration"
                 )
         data = {
-            "app": config.app,
+            "app": owner.app,
             "secrets": [s.model_dump() | {"services": users[s.name]} for s in done],
         }
         changed = sorted({user for s in done if s.changed for user in users[s.name]})
-        session.output.result(data, lambda console: _show_set(console, done, changed))
+        session.output.result(data, lambda console: _show_set(console, done, changed, owner))
 
     @command(group, "list")
-    def list_(session: Session) -> None:
+    def list_(session: Session, proxy: OfProxy = False) -> None:
         """Show the secrets: version, age, who uses them. Never a value."""
         from deploytool.backends import open_backend
 
-        config = session.config.config
-        found = open_backend(config).secrets(config.app)
-        wanted = {name for service in config.services.values() for name in service.secrets}
+        owner = Owner.of(session, proxy=proxy)
+        found = open_backend(owner.config).secrets(owner.app)
+        wanted = {name for service in owner.services for name in service.secrets}
         missing = sorted(wanted - {secret.name for secret in found})
         data = {
-            "app": config.app,
+            "app": owner.app,
             "secrets": [secret.model_dump(mode="json") for secret in found],
             "missing": missing,
         }
         session.output.result(data, lambda console: _show_list(console, found, missing))
 
     @command(group, "remove")
-    def remove(session: Session, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    def remove(
+        session: Session,
+        name: Annotated[str, typer.Argument(metavar="NAME")],
+        proxy: OfProxy = False,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT,
+    ) -> None:
         """Remove a secret that no service uses, with all its versions."""
         from deploytool.backends import open_backend
 
-        app_name = session.config.config.app
-        backend = open_backend(session.config.config)
-        older = [s.older for s in backend.secrets(app_name) if s.name == name]
+        lock_limit = duration("--lock-timeout", lock_timeout)
+        owner = Owner.of(session, proxy=proxy)
+        backend = open_backend(owner.config)
+        older = [s.older for s in backend.secrets(owner.app) if s.name == name]
         releases = sorted(
             {release for versions in older for v in versions for release in v.releases}
         )
@@ -98,25 +117,50 @@ def register(app: typer.Typer) -> None:
             f"Remove the secret {name}{cost}?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.remove_secret(app_name, name)
+        what = f"secrets remove {name}"
+        with holding(session, backend, what, lock_limit, app=owner.app):
+            removed = backend.remove_secret(owner.app, name)
+            note(session, backend, what, app=owner.app)
         session.output.result(
-            {"app": app_name, "removed": removed},
+            {"app": owner.app, "removed": removed},
             lambda console: console.print(f"[good]✓[/] Removed {', '.join(removed)}"),
         )
 
 
-def _users(session: Session, secret: str) -> list[str]:
-    """The services of the configuration that read a secret."""
-    services = session.config.config.services
-    return sorted(name for name, service in services.items() if secret in service.secrets)
+@dataclass(frozen=True)
+class Owner:
+    """Whose secrets they are: those of the project's app, or of the proxy, which needs none."""
+
+    config: Config
+    app: str
+    services: Sequence[Service]
+    roll_out: str
+    """The command that brings them to the services."""
+
+    @classmethod
+    def of(cls, session: Session, *, proxy: bool) -> Owner:
+        if not proxy:
+            config = session.config.config
+            return cls(config, config.app, tuple(config.services.values()), "deploytool deploy")
+        from deploytool.cli.cluster import settings
+        from deploytool.proxy import NAME, app_spec
+
+        config = settings(session)
+        return cls(config, NAME, app_spec(config.proxy).services, "deploytool proxy up")
+
+    def users(self, secret: str) -> list[str]:
+        """The services of the configuration that read a secret."""
+        return sorted(service.name for service in self.services if secret in service.secrets)
 
 
-def _show_set(console: Console, done: Sequence[SecretSet], services: Sequence[str]) -> None:
+def _show_set(
+    console: Console, done: Sequence[SecretSet], services: Sequence[str], owner: Owner
+) -> None:
     for secret in done:
         state = "is now" if secret.changed else "is unchanged:"
         console.print(f"[good]✓[/] {secret.name} {state} version {secret.version}")
     if services:
-        console.print(f"  [name]→[/] `deploytool deploy` rolls it out to {', '.join(services)}")
+        console.print(f"  [name]→[/] `{owner.roll_out}` rolls it out to {', '.join(services)}")
 
 
 def _show_list(console: Console, found: Sequence[Secret], missing: Sequence[str]) -> None:

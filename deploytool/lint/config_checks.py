@@ -24,6 +24,7 @@ process's own end."""
 def check(subject: Subject) -> Iterator[Finding]:
     """What the configuration does against the rules."""
     yield from _build_arguments(subject)
+    yield from _proxy(subject)
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
@@ -35,6 +36,22 @@ def _build_arguments(subject: Subject) -> Iterator[Finding]:
         if is_secret(name, value):
             path = ("build", "args", name)
             yield subject.in_config("secret-in-arg", path, f"{name} looks like a secret")
+
+
+def _proxy(subject: Subject) -> Iterator[Finding]:
+    settings = subject.config.proxy if subject.config else None
+    if settings is None:
+        return
+    for name, value in settings.env.items():
+        if is_secret(name, value):
+            path = ("proxy", "env", name)
+            yield subject.in_config("secret-in-env", path, f"proxy.env.{name} looks like a secret")
+    if everybody := sorted({"0.0.0.0/0", "::/0"} & set(settings.trusted_proxies)):
+        yield subject.in_config(
+            "trusts-any-proxy",
+            ("proxy", "trusted_proxies"),
+            f"proxy.trusted_proxies has {everybody[0]}, which is everybody",
+        )
 
 
 def _memory(subject: Subject, service: Service) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from deploytool.backends.swarm import compile as swarm
 from deploytool.config import load
 from deploytool.render.stack import render
-from deploytool.spec import AppSpec
+from deploytool.spec import AppSpec, ProxySettings
 from tests import parity
 from tests.builders import images, maximal_app, proxy
 from tests.strategies import apps, quick
@@ -78,6 +78,16 @@ def test_every_key_is_read_as_it_is_deployed(tmp_path: Path) -> None:
 
 def test_the_proxy_is_read_as_it_is_deployed(tmp_path: Path) -> None:
     agrees(proxy(), tmp_path)
+    settings = ProxySettings.model_validate(
+        {
+            "email": "ops@example.com",
+            "dns_provider": "cloudflare",
+            "dns_secrets": ["CF_DNS_API_TOKEN"],
+            "certificates": ["example.com"],
+            "trusted_proxies": ["192.0.2.0/24"],
+        }
+    )
+    agrees(proxy(settings), tmp_path)
 
 
 @quick
@@ -90,6 +100,13 @@ def test_any_app_is_read_as_it_is_deployed(tmp_path: Path, app: AppSpec) -> None
 def test_another_image_can_be_named(tmp_path: Path) -> None:
     document = parsed(render(load(PROJECT).app_spec()), tmp_path, IMAGE="elsewhere/items:7")
     assert document["services"]["web"]["image"] == "elsewhere/items:7"
+
+
+def test_a_version_of_a_secret_can_be_named(tmp_path: Path) -> None:
+    text = render(maximal_app())
+    document = parsed(text, tmp_path, SECRET_DATABASE_URL="items_DATABASE_URL.7")
+    names = {name: found["name"] for name, found in document["secrets"].items()}
+    assert names == {"API_KEY": "items_API_KEY", "DATABASE_URL": "items_DATABASE_URL.7"}
 
 
 def test_external_things_keep_their_names(tmp_path: Path) -> None:

@@ -202,15 +202,36 @@ def worker() -> str:
     return os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
+@pytest.fixture(scope="session")
+def removals(lab: Lab) -> Iterator[list[subprocess.Popen[str]]]:
+    """The removals of projects that are under way. One that fails fails the run: what tests leave
+    behind is in the way of others."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    failed = []
+    for process in started:
+        stdout, stderr = process.communicate(timeout=LIMIT)
+        if process.returncode and "is not deployed" not in stderr:
+            failed.append(stdout + stderr)
+    assert not failed, "\n".join(failed)
+
+
 _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def project(lab: Lab, lab_env: dict[str, str], tmp_path: Path, worker: str) -> Iterator[Project]:
-    """A copy of the example as a project of its own, removed from the cluster afterwards."""
+def project(
+    lab: Lab,
+    lab_env: dict[str, str],
+    tmp_path: Path,
+    worker: str,
+    removals: list[subprocess.Popen[str]],
+) -> Iterator[Project]:
+    """A copy of the example as a project of its own, removed from the cluster afterwards while
+    the next test runs."""
     made = make_project(tmp_path, f"t{next(_numbers)}{worker}", lab, lab_env)
     yield made
-    made.run("destroy", "--yes", "--volumes")
+    removals.append(made.start("destroy", "--yes", "--volumes"))
 
 
 def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Project:

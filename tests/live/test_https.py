@@ -24,11 +24,11 @@ import pytest
 from tests.lab import Lab
 from tests.lab.acme import SHORT, Pebble
 from tests.lab.cache import locked
-from tests.live.conftest import PROXY, Project, make_project
+from tests.live.conftest import LIMIT, PROXY, Project, make_project
 
 pytestmark = pytest.mark.xdist_group("https")
 """All by one process: they change the proxy that others use, and keep it to themselves."""
-SHOP, BLOG = "shop.example.com", "blog.example.com"
+SHOP, BLOG, OWN = "shop.example.com", "blog.example.com", "own.example.com"
 WILD, ONE = "*.apps.example.com", "one.apps.example.com"
 API_USER, API_PASSWORD = "lab", "s3cr3t-of-the-zone"
 WHO = """
@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Visitor:
-    """A client that trusts one authority and nobody else."""
+    """A client that trusts the lab's authorities and nobody else."""
 
     address: str
     root: str
@@ -80,7 +80,7 @@ class Visitor:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request through the proxy, on a connection of its own. Raises OSError where the
-        certificate is not the authority's, or for another name."""
+        certificate is not of an authority, or for another name."""
         port = 443 if scheme == "https" else 80
         plain = socket.create_connection((self.address, port), timeout=10)
         certificate: Mapping[str, Any] = {}
@@ -134,21 +134,32 @@ def pebble(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebbl
 
 
 @pytest.fixture(scope="module")
-def operator(
-    running_proxy: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Project]:
+def operator(running_proxy: Project, pebble: Pebble) -> Iterator[Project]:
     """Who looks after the proxy, which is nobody else's until all of these tests are done."""
-    password = tmp_path_factory.mktemp("zone") / "password"
-    password.write_text(API_PASSWORD)
-    secrets = {"LAB_CA": pebble.authority.certificate, "HTTPREQ_PASSWORD": password}
-    for name, file in secrets.items():
-        running_proxy.docker("secret", "create", f"proxy_{name}", str(file))
     with locked(PROXY):
+        settings(running_proxy, pebble)
+        secret(running_proxy, "LAB_CA", pebble.authority.certificate.read_bytes())
+        secret(running_proxy, "HTTPREQ_PASSWORD", API_PASSWORD.encode())
         yield running_proxy
         plain(running_proxy)
-        running_proxy.ok("proxy", "down", "--yes", "--volumes")
+        removed = running_proxy.ok("proxy", "down", "--yes", "--volumes")["removed"]
         running_proxy.ok("proxy", "up", "--yes")
-    running_proxy.docker("secret", "rm", *(f"proxy_{name}" for name in secrets))
+    assert "volume proxy_certificates" in removed
+    assert "secret proxy_LAB_CA.1" in removed
+
+
+def secret(project: Project, name: str, value: bytes) -> None:
+    """Set a secret of the proxy."""
+    file = project.folder / "value"
+    file.write_bytes(value)
+    project.ok("secrets", "set", name, "--proxy", "--file", str(file))
+    file.unlink()
+
+
+def own_certificate(project: Project, pebble: Pebble) -> None:
+    """Give the proxy a new certificate that the lab's authority made without being asked."""
+    files = pebble.authority.issue("own", f"DNS:{OWN}")
+    secret(project, "own", b"".join(file.read_bytes() for file in files))
 
 
 def plain(project: Project) -> None:
@@ -164,6 +175,7 @@ def settings(project: Project, pebble: Pebble, **changes: Any) -> None:
             "email": "ops@example.com",
             "acme_directory": pebble.directory,
             "acme_ca": "LAB_CA",
+            "certificates": ["own"],
             "hsts": "1d",
             **changes,
         }
@@ -175,16 +187,30 @@ def settings(project: Project, pebble: Pebble, **changes: Any) -> None:
 def by_http(operator: Project, pebble: Pebble) -> Project:
     """The proxy that proves names by HTTP. Pebble takes a profile at random if none is named."""
     settings(operator, pebble, acme_profile="default")
+    own_certificate(operator, pebble)
     assert operator.ok("proxy", "up", "--yes")["https_port"] == 443
     return operator
 
 
 @pytest.fixture(scope="module")
+def apps(by_http: Project) -> Iterator[list[Project]]:
+    """What is deployed, removed side by side."""
+    made: list[Project] = []
+    yield made
+    for removal in [app.start("destroy", "--yes") for app in made]:
+        removal.communicate(timeout=LIMIT)
+
+
+@pytest.fixture(scope="module")
 def shop(
-    by_http: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Project]:
+    by_http: Project,
+    apps: list[Project],
+    pebble: Pebble,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
     """An app with one service at a domain and another below a path of it."""
     made = make_project(tmp_path_factory.mktemp("shop"), "shop", by_http.lab, by_http.env)
+    apps.append(made)
     source = made.folder / "app" / "main.py"
     source.write_text(source.read_text() + WHO)
     web = made.services["web"] | {"replicas": 1}
@@ -194,30 +220,36 @@ def shop(
     }
     settings(made, pebble)
     made.ok("deploy")
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
 @pytest.fixture(scope="module")
-def blog(shop: Project, pebble: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def blog(
+    shop: Project,
+    apps: list[Project],
+    pebble: Pebble,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
     """Another app, at a domain of its own and below a path of the first one's."""
     made = make_project(tmp_path_factory.mktemp("blog"), "blog", shop.lab, shop.env)
+    apps.append(made)
     web = shop.services["web"]
     made.services = {
         "web": web | {"domains": [BLOG]},
         "help": web | {"domains": [SHOP, BLOG], "path_prefix": "/help"},
+        "own": web | {"domains": [OWN]},
     }
     settings(made, pebble)
     image = shop.ok("status")["services"][0]["image"]
     made.ok("deploy", "--image", image)
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
 @pytest.fixture(scope="module")
 def visitor(shop: Project, pebble: Pebble) -> Visitor:
     """Who sees the first app once its certificate is there."""
-    made = Visitor(shop.lab.manager.address, pebble.root())
+    trusted = pebble.root() + pebble.authority.certificate.read_text()
+    made = Visitor(shop.lab.manager.address, trusted)
     made.wait(SHOP)
     made.wait(SHOP, "/api/health")
     return made
@@ -281,6 +313,14 @@ def test_two_apps_and_two_domains(blog: Project, visitor: Visitor) -> None:
     assert replicas[SHOP, "/help"] == replicas[BLOG, "/help"]
     assert len(set(replicas.values())) == 4
     assert BLOG in seen[BLOG, ""].names
+
+
+def test_own_certificate_is_served(blog: Project, visitor: Visitor, pebble: Pebble) -> None:
+    answer = visitor.wait(OWN)
+    assert answer.names == {OWN}
+    assert "The lab's authority" in str(answer.certificate["issuer"])
+    assert OWN not in pebble.log.read_text(), "nobody was asked for another"
+    assert visitor.ask(OWN, scheme="http").headers["location"] == f"https://{OWN}/"
 
 
 def test_the_dashboard_is_closed(operator: Project, visitor: Visitor) -> None:
@@ -352,46 +392,61 @@ def dns_settings(project: Project, pebble: Pebble) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Before:
+    """How things were when the second proxy took over."""
+
+    issued: list[str]
+    own: int
+    """Serial number of the certificate that nobody was asked for."""
+
+
 @pytest.fixture(scope="module")
-def issued_before(
+def before(
     operator: Project,
     shop: Project,
     blog: Project,
     visitor: Visitor,
     pebble: Pebble,
     zone: type[Zone],
-) -> list[str]:
-    """The proxy that proves names by DNS, and what was issued when it took over from the other."""
+) -> Before:
+    """The proxy that proves names by DNS, with another certificate of its own."""
     visitor.wait(BLOG)
-    before = pebble.issued()
+    found = Before(pebble.issued(), visitor.wait(OWN).serial)
     dns_settings(operator, pebble)
+    own_certificate(operator, pebble)
     operator.ok("proxy", "up", "--yes")
-    return before
+    return found
 
 
 @pytest.fixture(scope="module")
 def wild(
-    issued_before: list[str],
+    before: Before,
     shop: Project,
+    apps: list[Project],
     pebble: Pebble,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Project]:
+) -> Project:
     """An app at all names below one."""
     made = make_project(tmp_path_factory.mktemp("wild"), "wild", shop.lab, shop.env)
+    apps.append(made)
     web = shop.services["web"]
     made.services = {"web": web | {"domains": [WILD]}, "one": web | {"domains": [ONE]}}
     dns_settings(made, pebble)
     made.ok("deploy", "--image", shop.ok("status")["services"][0]["image"])
-    yield made
-    made.run("destroy", "--yes")
+    return made
 
 
-def test_certificates_outlive_the_proxy(
-    issued_before: list[str], visitor: Visitor, pebble: Pebble
-) -> None:
+def test_certificates_outlive_the_proxy(before: Before, visitor: Visitor, pebble: Pebble) -> None:
     for name in (SHOP, BLOG):
-        assert visitor.wait(name).serial in {int(serial, 16) for serial in issued_before}
-    assert pebble.issued() == issued_before
+        assert visitor.wait(name).serial in {int(serial, 16) for serial in before.issued}
+    assert pebble.issued() == before.issued
+
+
+def test_own_certificate_is_replaced(before: Before, visitor: Visitor) -> None:
+    answer = visitor.wait(OWN)
+    assert answer.names == {OWN}
+    assert answer.serial != before.own
 
 
 def test_wildcard_is_proved_by_dns(wild: Project, visitor: Visitor, zone: type[Zone]) -> None:

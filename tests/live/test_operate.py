@@ -150,7 +150,7 @@ def test_on_a_terminal_the_command_has_it(shop: Project) -> None:
 def test_a_replica_that_this_engine_does_not_reach(shop: Project) -> None:
     error = shop.run("exec", "cache", "--json", "--", "ls", json_output=False).error
     assert error["code"] == "replica_elsewhere"
-    node, container = error["hint"].split("ssh://")[1].split()[0], error["hint"].split()[-2]
+    node, _, _, container, *_ = error["hint"].partition("ssh://")[2].split()
     there = next(one for one in shop.lab.nodes if one.name == node)
     assert there.docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true"
 

@@ -281,6 +281,8 @@ CONFIGS = [
     ),
     ("trusts-any-proxy", 9, service(command=f'[{UVICORN}, "--forwarded-allow-ips", "*"]')),
     ("trusts-any-proxy", 9, service(env='{ FORWARDED_ALLOW_IPS = "*" }')),
+    ("trusts-any-proxy", 10, service() + '\n[proxy]\ntrusted_proxies = ["0.0.0.0/0"]'),
+    ("secret-in-env", 10, service() + '\n[proxy]\nenv.CF_DNS_API_TOKEN = "hunter2"'),
     ("shell-wrapper", 9, service(command='["sh", "-c", "sleep 1; fastapi run"]')),
     ("port-mismatch", 9, service(command=f'[{UVICORN}, "--port", "80"]')),
     ("root-user", 9, service(user='"root"')),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from deploytool.backends.base import Action
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.proxy import ENGINE_SOCKET, app_spec
+from deploytool.errors import PlanError, UsageError
+from deploytool.proxy import ENGINE_SOCKET, OWN, app_spec, check_certificate, files
 from deploytool.spec import ProxySettings
 from tests.builders import deploy, engine, image, images, proxy
 
@@ -117,6 +122,66 @@ def test_an_authority_of_ones_own() -> None:
         f"{acme}.profile=shortlived",
         f"{acme}.certificatesduration=24",
     } <= set(found)
+
+
+def test_certificates_of_ones_own() -> None:
+    settings = ProxySettings(certificates=("example.com", "intra"))
+    spec = app_spec(settings)
+    (text,) = files(settings).values()
+    assert yaml.safe_load(text) == {
+        "tls": {
+            "certificates": [
+                {"certFile": f"/run/secrets/{name}", "keyFile": f"/run/secrets/{name}"}
+                for name in ("example.com", "intra")
+            ]
+        }
+    }
+    traefik = spec.services[0]
+    assert traefik.secrets == ("example.com", "intra")
+    (target,) = traefik.files
+    assert f"--providers.file.filename={target}" in (traefik.command or ())
+    assert 443 in {port.port for port in traefik.publish}
+    assert not traefik.volumes[1:], "nothing is asked of an authority"
+    another = app_spec(ProxySettings(certificates=("other",)))
+    assert swarm.config_name(spec, OWN) != swarm.config_name(another, OWN)
+
+
+@pytest.mark.parametrize("part", ["certificate", "key", "swapped", "nonsense"])
+def test_half_a_certificate_is_refused_and_not_repeated(part: str, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "a")
+    check_certificate("a", certificate + key)
+    other = self_signed(tmp_path, "b")[1]
+    parts = {"certificate": certificate, "key": key, "swapped": certificate + other}
+    with pytest.raises(UsageError) as caught:
+        check_certificate("a", parts.get(part, b"hunter2"))
+    assert caught.value.code == "certificate_invalid"
+    assert "hunter2" not in str(caught.value)
+    assert "BEGIN" not in str(caught.value)
+
+
+def self_signed(folder: Path, name: str) -> tuple[bytes, bytes]:
+    key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}")
+    command = ["openssl", "req", "-x509", *new, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return certificate.read_bytes(), key.read_bytes()
+
+
+def test_proxy_down_keeps_what_was_set() -> None:
+    made = engine()
+    backend = Swarm(made)
+    backend.set_secrets("proxy", {"CF_DNS_API_TOKEN": b"x"})
+    deploy(made, proxy())
+    assert "secret" not in " ".join(backend.destroy("proxy", volumes=False, secrets=False))
+    assert [secret.name for secret in backend.secrets("proxy")] == ["CF_DNS_API_TOKEN"]
+    assert "secret proxy_CF_DNS_API_TOKEN.1" in backend.destroy("proxy", volumes=True)
+
+
+def test_a_secret_that_is_missing_is_one_of_the_proxys() -> None:
+    spec = app_spec(ProxySettings(certificates=("example.com",)))
+    with pytest.raises(PlanError) as caught:
+        Swarm(engine()).plan(spec, images(spec))
+    assert caught.value.hint.endswith("deploytool secrets set example.com --proxy")
 
 
 def test_nobody_is_believed_unless_named() -> None:

@@ -195,7 +195,7 @@ class Scripted:
     def remove_secret(self, app: str, name: str) -> list[str]:
         raise NotImplementedError
 
-    def destroy(self, app: str, *, volumes: bool) -> list[str]:
+    def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         raise NotImplementedError
 
     def lock(self, app: str, by: str, purpose: str) -> Lease:

@@ -551,6 +551,7 @@ def test_set_from_a_pipe(
         assert body["data"]["secrets"] == [{"name": "TOKEN", "services": ["web"]} | expected]
         assert body["warnings"] == []
     assert cluster.values == {"items_TOKEN.1": VALUE.encode()}
+    assert [entry.action for entry in Swarm(cluster).notes("items")] == ["secrets set TOKEN"]
 
 
 def test_a_line_break_at_the_end_is_kept_and_told(
@@ -680,6 +681,8 @@ def test_remove_asks_for_a_yes(
     assert body["error"]["code"] == "confirmation_required"
     assert ran(capsys, "remove", "TOKEN", "--yes")["data"]["removed"] == ["items_TOKEN.1"]
     assert cluster.secrets() == []
+    assert Swarm(cluster).notes("items")[-1].action == "secrets remove TOKEN"
+    assert Swarm(cluster).holder("items") is None
 
 
 def test_an_unexpected_failure_shows_no_value(

@@ -284,8 +284,8 @@ class Swarm:
     def remove_secret(self, app: str, name: str) -> list[str]:
         return versioned.remove(self.client, app, name)
 
-    def destroy(self, app: str, *, volumes: bool) -> list[str]:
-        return destroy(self.client, app, volumes=volumes)
+    def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
+        return destroy(self.client, app, volumes=volumes, secrets=secrets)
 
     def lock(self, app: str, by: str, purpose: str) -> Lease:
         return lease.lock(self.client, app, by, purpose)

@@ -69,7 +69,8 @@ def _elsewhere(client: Client, short: str, running: Sequence[Json], here: str) -
         f"{short} runs on {', '.join(nodes)}; the engine of {names.get(here, here)} reaches only "
         "its own replicas",
         code="replica_elsewhere",
-        hint=f"docker --host ssh://{node} exec -it {_container(task)[:12]} COMMAND",
+        hint=f"docker --host ssh://{node} exec -it {_container(task)[:12]} COMMAND; or "
+        "`deploytool run -- COMMAND` runs it in a container of its own",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,17 +13,19 @@ from deploytool.backends.swarm.client import Client
 from deploytool.errors import DeploytoolError, EngineError
 
 Json = dict[str, Any]
+AT_ONCE = 8
 PATIENCE = 60.0
 """Seconds that the engine gets to stop the replicas and to let go of networks."""
 
 
-def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
-    """Remove everything that carries the app's label; the names of what was removed."""
+def destroy(client: Client, app: str, *, volumes: bool, secrets: bool) -> list[str]:
+    """Remove everything that carries the app's label, volumes and secrets where that is asked for;
+    the names of what was removed."""
     label = f"{labels.STACK}={app}"
     services = client.services(label=f"{labels.APP}={app}")
     services += client.services(label=f"{labels.JOB_OF}={app}")
-    for service in services:
-        client.remove_service(service["ID"])
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        list(pool.map(lambda service: client.remove_service(service["ID"]), services))
     _until(lambda: not client.tasks(label=label), "its replicas do not stop")
     removed = [f"service {service['Spec']['Name']}" for service in services]
     for network in client.networks(label=label):
@@ -30,7 +33,7 @@ def destroy(client: Client, app: str, *, volumes: bool) -> list[str]:
         removed.append(f"network {network['Name']}")
     for config in client.configs(label=label):
         client.remove_config(config["ID"])
-    for secret in client.secrets(label=label):
+    for secret in client.secrets(label=label) if secrets else ():
         client.remove_secret(secret["ID"])
         removed.append(f"secret {secret['Spec']['Name']}")
     if volumes:

@@ -19,6 +19,9 @@ RESOLVER = "acme"
 """Traefik's name for what gets certificates from the authority."""
 REDIRECT = "_redirect"
 """Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
+ATTEMPTS = 3
+"""Replicas that a request is offered to where none can be connected to. Traefik offers only what it
+has not begun to send, so that nothing is done twice."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 ROUTERS = "traefik.http.routers."
@@ -73,6 +76,8 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
     if prefix:
         chain.append(name)
         found[f"{MIDDLEWARES}{name}.stripprefix.prefixes"] = prefix
+    chain.append(f"{name}_retry")
+    found[f"{MIDDLEWARES}{name}_retry.retry.attempts"] = str(ATTEMPTS)
     return found | _router(name, "https" if is_https else "http", route, name, chain)
 
 

@@ -105,9 +105,14 @@ def choose(app: AppSpec, secrets: Sequence[Json], pins: Mapping[str, str]) -> di
         raise PlanError(
             f"The cluster has no secret {', '.join(lost)} for {app.name}",
             code="secret_missing",
-            hint=f"set it from a pipe, a file or a prompt: deploytool secrets set {lost[0]}",
+            hint="set it from a pipe, a file or a prompt: "
+            f"deploytool secrets set {lost[0]}{' --proxy' if _is_proxy(app) else ''}",
         )
     return chosen
+
+
+def _is_proxy(app: AppSpec) -> bool:
+    return any(service.labels.get(labels.ROLE) == "proxy" for service in app.services)
 
 
 def put(client: Client, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:

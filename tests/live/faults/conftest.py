@@ -1,0 +1,203 @@
+"""An app that is called all the time while a deploy of it goes wrong.
+
+Each test is a row of docs/faults.md: what went wrong, what the tool made of it, and what the
+callers noticed. A row is written when its test has passed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+from tests.live.conftest import Project, Ran, make_project
+from tests.live.faults.table import Row, remember
+from tests.load import APP, Load, Result
+
+RATE = 60.0
+AROUND = 1.5
+"""Seconds of load before and after."""
+LONGEST = 280.0
+SERVICE: dict[str, Any] = {
+    "replicas": 3,
+    "port": 8000,
+    "memory": "32MiB",
+    "memory_limit": "192MiB",
+    "healthcheck": {"path": "/health", "timeout": "10s", "start_period": "60s"},
+    "update": {"parallelism": 1, "monitor": "5s"},
+    "restart": {"delay": "1s"},
+    "stop_grace": "12s",
+    "drain": "4s",
+}
+
+
+@dataclass
+class Faulty:
+    """A deployed app, its callers, and what is done to it."""
+
+    project: Project
+    image: str
+    round: int = 0
+    loads: list[Load] = field(default_factory=list)
+
+    @property
+    def lab(self) -> Lab:
+        return self.project.lab
+
+    def configure(self, service: dict[str, Any] | None = None, **extra: Any) -> None:
+        """A configuration that differs from every one before, by these keys too."""
+        self.round += 1
+        web = SERVICE | {"env": {"ROUND": str(self.round)}} | (service or {})
+        self.project.services = {"web": web}
+        self.project.extra = extra
+        self.project.configure()
+
+    def deploy(self, *arguments: str, image: str | None = None) -> Ran:
+        return self.project.run("deploy", "--image", image or self.image, *arguments)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return self.project.start("deploy", "--image", self.image, *arguments)
+
+    def load(self, **settings: Any) -> Load:
+        return Load(
+            self.lab.manager.address,
+            host=f"{self.project.app}.localhost",
+            **({"rate": RATE, "websockets": 4, "seconds": LONGEST} | settings),
+        )
+
+    def good(self) -> None:
+        """The next deploy, of a version that works."""
+        self.configure()
+        ran = self.deploy()
+        assert ran.code == 0, f"the next deploy: {ran.stdout}{ran.stderr}"
+
+
+@dataclass
+class Case:
+    """One row: a fault, and what came of it."""
+
+    app: Faulty
+    title: str
+    exits: tuple[int, ...] = ()
+    code: str = ""
+    says: str = ""
+    lost: Callable[[Result], int] = lambda _: 0
+    """How many requests nobody could have saved: those in flight on a machine that dies."""
+    mark: Callable[[str], None] = lambda _: None
+
+    def run(self, action: Callable[[], Ran]) -> Ran:
+        """Do it under load, check what the tool said and that nobody noticed, and deploy a good
+        version afterwards, under load too."""
+        with self.app.load() as load:
+            self.mark = load.mark
+            time.sleep(AROUND)
+            begun = time.monotonic()
+            ran = action()
+            seconds = time.monotonic() - begun
+            load.mark("ended")
+            time.sleep(AROUND)
+            self.check(ran)
+            self.app.good()
+            load.mark("good again")
+            time.sleep(AROUND)
+        result = load.result()
+        lost = self.lost(result)
+        assert result.failed <= lost, f"{result.reasons()} {result.summary()['failures'][:20]}"
+        remember(
+            Row(
+                title=self.title,
+                exit_code=ran.code,
+                code="" if ran.code == 0 else json.loads(ran.stdout)["error"]["code"],
+                message="" if ran.code == 0 else json.loads(ran.stdout)["error"]["message"],
+                seconds=round(seconds, 1),
+                sent=result.sent,
+                failed=result.failed,
+            ),
+            app=self.app.project.app,
+            registry=self.app.lab.registry,
+        )
+        return ran
+
+    def check(self, ran: Ran) -> None:
+        assert ran.code in self.exits, ran.stdout + ran.stderr
+        if self.code:
+            assert ran.error["code"] == self.code, ran.stdout
+        if self.says:
+            told = " ".join([ran.error["message"], *ran.error.get("details", ())])
+            assert self.says in told, told
+
+
+@pytest.fixture(scope="session")
+def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The app that answers what the load asks for, built and pushed by deploytool."""
+    from tests.lab.cache import locked
+
+    project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
+    shutil.copy(APP, project.folder / "app" / "main.py")
+    with locked("load-image"):
+        return str(project.ok("build", "--push")["reference"])
+
+
+@pytest.fixture(scope="session")
+def faulty(
+    lab: Lab,
+    lab_env: dict[str, str],
+    load_image: str,
+    running_proxy: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+    worker: str,
+) -> Iterator[Faulty]:
+    """One app for all faults, as each has to leave it in a state from which it can go on."""
+    folder = tmp_path_factory.mktemp("faulty")
+    app = Faulty(make_project(folder, f"faulty{worker}", lab, lab_env), load_image)
+    app.good()
+    wait_until_it_answers(app)
+    yield app
+    app.project.run("destroy", "--yes", "--volumes")
+
+
+@pytest.fixture
+def app(faulty: Faulty, proxy: None) -> Iterator[Faulty]:
+    yield faulty
+    faulty.good()
+
+
+def wait_until_it_answers(app: Faulty) -> None:
+    deadline = time.monotonic() + 30
+    while app.project.get("/health")[0] != 200 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    time.sleep(AROUND)
+
+
+def python(code: str) -> list[str]:
+    return ["python", "-uc", code]
+
+
+def read_until(process: subprocess.Popen[str], wanted: Sequence[str], seconds: float = 90) -> str:
+    """What a deploy says until one of the words comes."""
+    assert process.stderr
+    deadline = time.monotonic() + seconds
+    seen = ""
+    while time.monotonic() < deadline:
+        line = process.stderr.readline()
+        if not line:
+            break
+        seen += line
+        if any(word in line for word in wanted):
+            return seen
+    raise AssertionError(f"none of {wanted} was said: {seen}")
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path

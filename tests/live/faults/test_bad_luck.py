@@ -1,0 +1,203 @@
+"""The release is all right, but something around it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cache import cache_folder, locked
+from tests.lab.packages import unpack_files
+from tests.live.conftest import Ran
+from tests.live.faults.conftest import Case, Faulty, read_until, write
+from tests.load import Result
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+STEP = ["python", "-uc", "import time; print('migrating'); time.sleep(5)"]
+PHASES = {
+    "before it is planned": ("Deploying", "Waiting", "Plan for"),
+    "in the release step": ("migrating",),
+    "while replicas are replaced": ("web.",),
+}
+
+
+def test_registry_is_down(app: Faulty) -> None:
+    registry = app.lab.registry_process
+    case = Case(app, "the registry is down", (1,), "registry_unreachable")
+    app.configure()
+
+    def deploy() -> Ran:
+        registry.stop()
+        try:
+            return app.deploy(image=app.image.partition("@")[0])
+        finally:
+            registry.start()
+            registry.wait()
+
+    case.run(deploy)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize("phase", list(PHASES))
+def test_the_tool_is_stopped(app: Faulty, phase: str, blow: signal.Signals) -> None:
+    """The same command again finishes the work, and the step has run once."""
+    word = "killed" if blow is signal.SIGKILL else "interrupted by Ctrl-C"
+    case = Case(app, f"deploytool is {word} {phase}; then the same again", (0,))
+    app.configure(release={"command": STEP})
+
+    def deploy() -> Ran:
+        process = app.start()
+        read_until(process, PHASES[phase])
+        process.send_signal(blow)
+        _, rest = process.communicate(timeout=60)
+        assert process.returncode in (-9, 130), rest
+        assert "Traceback" not in rest
+        ran = app.deploy()
+        outcomes = [r["outcome"] for r in app.project.ok("releases")["releases"]]
+        assert outcomes[0] == "done"
+        assert "started" not in outcomes[:2]
+        return ran
+
+    case.run(deploy)
+
+
+def test_two_deploys_at_once(app: Faulty) -> None:
+    case = Case(app, "two deploys at once: the second", (0,))
+    app.configure(release={"command": STEP})
+
+    def deploy() -> Ran:
+        first = app.start()
+        read_until(first, ("migrating",))
+        app.configure(release={"command": STEP})
+        second = app.deploy()
+        _, stderr = first.communicate(timeout=120)
+        assert first.returncode == 0, stderr
+        assert "who is changing" in second.stderr
+        return second
+
+    case.run(deploy)
+
+
+def test_two_deploys_at_once_without_waiting(app: Faulty) -> None:
+    case = Case(app, "two deploys at once: the second, with `--lock-timeout 0s`", (1,), "locked")
+    app.configure(release={"command": STEP})
+
+    def deploy() -> Ran:
+        first = app.start()
+        read_until(first, ("migrating",))
+        second = app.deploy("--lock-timeout", "0s")
+        _, stderr = first.communicate(timeout=120)
+        assert first.returncode == 0, stderr
+        return second
+
+    case.run(deploy)
+
+
+def test_the_clock_of_the_client_is_wrong(app: Faulty) -> None:
+    faketime = install_faketime()
+    case = Case(app, "the client's clock is off by five hours", (0,))
+    app.configure()
+    preload = {
+        "LD_PRELOAD": str(faketime),
+        "FAKETIME": "+5h",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    before = dict(app.project.env)
+    app.project.env |= preload
+    try:
+        case.run(app.deploy)
+    finally:
+        for name in preload:
+            app.project.env.pop(name, None)
+        app.project.env |= {k: v for k, v in before.items() if k in preload}
+
+
+def install_faketime() -> Path:
+    """The library that tells programs another time."""
+    folder = cache_folder() / "faketime"
+    with locked("faketime"):
+        if not folder.exists():
+            unpack_files("bookworm", ["libfaketime"], folder)
+    return next(folder.rglob("libfaketime.so.1"))
+
+
+def test_the_disk_of_the_client_is_full(app: Faulty, tmp_path: Path) -> None:
+    """Where docker and deploytool keep what they need for a moment, there is no room."""
+    small = tmp_path / "small"
+    small.mkdir()
+    case = Case(app, "the client's disk is full while it builds", (1,), "disk_full")
+    app.configure()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=True)
+    with contextlib.suppress(OSError):
+        write(small, "filler", "x" * 65536)
+    before = dict(app.project.env)
+    app.project.env["TMPDIR"] = str(small)
+    try:
+
+        def build() -> Ran:
+            ran = app.project.run("deploy")
+            app.project.env.pop("TMPDIR")
+            return ran
+
+        case.run(build)
+    finally:
+        app.project.env.clear()
+        app.project.env.update(before)
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_worker_node_dies(app: Faulty) -> None:
+    """What was in flight on it is lost with it; nothing after that."""
+
+    def in_flight(result: Result) -> int:
+        died = next(at for at, text in result.marks if text == "died")
+        late = [s for s in result.failures if s.at > died + 1.5]
+        assert not late, late[:10]
+        return len([s for s in result.failures if s.at <= died + 1.5])
+
+    case = Case(app, "a worker node dies during the rollout", (0, 3), lost=in_flight)
+    app.configure()
+    victim = app.lab.nodes[-1]
+
+    def deploy() -> Ran:
+        def kill() -> None:
+            time.sleep(4)
+            app.lab.kill_node(victim)
+            case.mark("died")
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            return app.deploy("--timeout", "2m")
+        finally:
+            killer.join()
+            app.lab.start_node(victim)
+
+    try:
+        case.run(deploy)
+    finally:
+        if not victim.running:
+            app.lab.start_node(victim)
+
+
+def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:
+    """With the only manager the proxy is away for a moment too: callers notice that; the deploy
+    goes on."""
+    case = Case(app, "the only manager's engine restarts during the rollout", (0, 3))
+    case.lost = lambda result: result.failed
+    app.configure()
+
+    def deploy() -> Ran:
+        process = app.start("--json")
+        read_until(process, ("web.",))
+        app.lab.stop_node(app.lab.manager)
+        app.lab.start_node(app.lab.manager)
+        stdout, stderr = process.communicate(timeout=240)
+        return Ran(process.returncode, stdout, stderr)
+
+    case.run(deploy)

@@ -1,0 +1,111 @@
+"""Nobody notices: callers of every kind while the replicas they talk to are replaced."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+from tests.lab.shell import try_run
+from tests.live.conftest import Project, make_project
+from tests.load import APP, Load, Result
+
+pytestmark = pytest.mark.usefixtures("proxy")
+
+
+@pytest.fixture(scope="session")
+def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An app that answers slowly, in parts and over WebSockets too."""
+    project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
+    shutil.copy(APP, project.folder / "app" / "main.py")
+    return str(project.ok("build", "--push")["reference"])
+
+
+@pytest.fixture
+def deployed(project: Project, load_image: str) -> Project:
+    """An app with a drain that is long enough for a machine that is busy with other tests."""
+    project.services["web"] |= {"drain": "10s", "stop_grace": "40s"}
+    deploy(project, load_image, "1")
+    project.replicas_that_answer(0)
+    return project
+
+
+def deploy(project: Project, image: str, round_: str) -> None:
+    project.services["web"]["env"] = {"ROUND": round_}
+    project.configure()
+    project.ok("deploy", "--image", image)
+
+
+def under_load(project: Project, image: str, **settings: Any) -> Result:
+    """A deploy that replaces every replica, with callers before, meanwhile and after."""
+    given: dict[str, Any] = {"rate": 20, "seconds": 240, "websockets": 4, "timeout": 30}
+    host = f"{project.app}.localhost"
+    with Load(project.lab.manager.address, host=host, **(given | settings)) as load:
+        time.sleep(2)
+        load.mark("deploy")
+        deploy(project, image, "2")
+        load.mark("deployed")
+        time.sleep(15)
+    return load.result()
+
+
+def said(project: Project) -> str:
+    """What all replicas have said, those that are gone included."""
+    service = f"{project.app}_web"
+    texts = []
+    for node in project.lab.nodes:
+        listed = node.docker("ps", "--all", "--quiet", "--filter", f"name={service}")
+        for container in listed.split():
+            logs = try_run([node.engine.bin / "docker", "logs", container], env=node.env)
+            texts.append(logs.stdout + logs.stderr)
+    return "\n".join(texts)
+
+
+def test_every_caller_is_served_while_replicas_are_replaced(
+    deployed: Project, load_image: str
+) -> None:
+    result = under_load(deployed, load_image)
+    assert result.reasons() == {}, result.summary()
+    assert {"get", "get-fresh", "post", "post-fresh", "slow", "stream", "websocket"} == {
+        sample.kind for sample in result.samples
+    }
+    # Each WebSocket was told that its server restarts, and its caller came back.
+    assert set(result.closes) == {"1012"}
+    assert len(result.of("websocket")) > 4
+
+
+def test_replicas_end_in_good_order(deployed: Project, load_image: str) -> None:
+    """Long answers are finished, and lifespan shutdown has its say."""
+    result = under_load(deployed, load_image, slow_seconds=6, stream_seconds=8)
+    assert result.reasons() == {}, result.summary()
+    text = said(deployed)
+    ready = set(re.findall(r"replica (\w+) is ready", text))
+    done = set(re.findall(r"replica (\w+) is done", text))
+    assert len(ready) == 4
+    assert len(done) == 2
+    assert done < ready
+
+
+def test_what_takes_longer_than_its_grace_is_cut_off(project: Project, load_image: str) -> None:
+    """And only that: it is the promise of `stop_grace`, and its limit."""
+    project.services["web"] |= {"drain": "3s", "stop_grace": "10s"}
+    deploy(project, load_image, "1")
+    project.replicas_that_answer(0)
+    mix = {"get": 3, "post": 3, "stream": 1}
+    result = under_load(project, load_image, stream_seconds=20, mix=mix)
+    assert {sample.reason for sample in result.failures} == {"truncated"}, result.summary()
+    assert {sample.kind for sample in result.failures} == {"stream"}
+
+
+def test_a_process_in_a_shell_keeps_its_exit_code(project: Project, load_image: str) -> None:
+    crash = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
+    project.services["web"] |= {"command": crash, "drain": "4s"}
+    project.configure()
+    ran = project.run("deploy", "--image", load_image)
+    assert ran.code == 1, ran.stdout + ran.stderr
+    assert "exit code 3" in ran.error["message"]
+    assert any("no database" in line for line in ran.error["details"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import pytest
 from tests.lab import Lab
 from tests.lab.cache import locked
 from tests.lab.lab import number
+from tests.load import APP
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYTOOL = (sys.executable, "-m", "deploytool")
@@ -174,6 +176,15 @@ def example_image(
         return str(project.ok("build", "--push")["reference"])
 
 
+@pytest.fixture(scope="session")
+def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An app that answers slowly, in parts and over WebSockets too: what the load asks for."""
+    project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
+    shutil.copy(APP, project.folder / "app" / "main.py")
+    with locked("load-image"):
+        return str(project.ok("build", "--push")["reference"])
+
+
 PROXY = f"proxy-{number()}"
 """Lock of the lab's proxy: whoever needs it as it is shares it."""
 
@@ -236,8 +247,6 @@ def project(
 
 def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Project:
     """The example's sources with a configuration that makes rollouts quick."""
-    import shutil
-
     shutil.copytree(
         REPOSITORY / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__")
     )

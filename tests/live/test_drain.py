@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from typing import Any
 
 import pytest
 
-from tests.lab import Lab
 from tests.lab.shell import try_run
-from tests.live.conftest import Project, make_project
-from tests.load import APP, Load, Result
+from tests.live.conftest import Project
+from tests.load import Load, Result
 
 pytestmark = pytest.mark.usefixtures("proxy")
-
-
-@pytest.fixture(scope="session")
-def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An app that answers slowly, in parts and over WebSockets too."""
-    project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
-    shutil.copy(APP, project.folder / "app" / "main.py")
-    return str(project.ok("build", "--push")["reference"])
 
 
 @pytest.fixture

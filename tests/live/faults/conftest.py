@@ -7,7 +7,6 @@ callers noticed. A row is written when its test has passed.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ import pytest
 from tests.lab import Lab
 from tests.live.conftest import Project, Ran, make_project
 from tests.live.faults.table import Row, remember
-from tests.load import APP, Load, Result
+from tests.load import Load, Result
 
 RATE = 60.0
 AROUND = 1.5
@@ -133,17 +132,6 @@ class Case:
         if self.says:
             told = " ".join([ran.error["message"], *ran.error.get("details", ())])
             assert self.says in told, told
-
-
-@pytest.fixture(scope="session")
-def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The app that answers what the load asks for, built and pushed by deploytool."""
-    from tests.lab.cache import locked
-
-    project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
-    shutil.copy(APP, project.folder / "app" / "main.py")
-    with locked("load-image"):
-        return str(project.ok("build", "--push")["reference"])
 
 
 @pytest.fixture(scope="session")

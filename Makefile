@@ -40,7 +40,7 @@ test-unit: setup ## The tests that need no engine
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
 	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
-		-n $(WORKERS) --dist loadgroup $(ARGS))
+		-n $(WORKERS) --dist loadfile $(ARGS))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

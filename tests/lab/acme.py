@@ -84,7 +84,11 @@ class Pebble:
         server = [program("pebble"), "-config", settings, "-dnsserver", self.name_server]
         quick = {"PEBBLE_VA_NOSLEEP": "1"}
         process.spawn([*map(str, server)], self.log, self.folder / "pebble.pid", env=quick)
-        wait_until(self.answers, f"Pebble answers at {self.directory}", 20)
+        try:
+            wait_until(self.answers, f"Pebble answers at {self.directory}", 60)
+        except BaseException:
+            self.stop()
+            raise
 
     def settings(self, certificate: Path, key: Path) -> dict[str, object]:
         return {

@@ -26,7 +26,6 @@ from tests.lab.acme import SHORT, Pebble
 from tests.lab.cache import locked
 from tests.live.conftest import LIMIT, PROXY, Project, make_project
 
-"""All by one process: they change the proxy that others use, and keep it to themselves."""
 SHOP, BLOG, OWN = "shop.example.com", "blog.example.com", "own.example.com"
 WILD, ONE = "*.apps.example.com", "one.apps.example.com"
 API_USER, API_PASSWORD = "lab", "s3cr3t-of-the-zone"

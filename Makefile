@@ -61,6 +61,8 @@ format: setup ## Format the code and fix what can be fixed
 
 .PHONY: bench
 bench: setup ## Benchmarks, side by side with plain tooling (ARGS="name")
+	@$(PYTHON) -c 'import matplotlib' 2>/dev/null || \
+	  UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-1} $(UV) sync --locked --inexact --quiet --group bench
 	$(PYTHON) -m bench $(ARGS)
 
 .PHONY: lab-up

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.load import Result
 
@@ -42,3 +43,5 @@ def draw(results: Mapping[str, Result], file: Path) -> None:
         panel.legend(loc="upper right", fontsize=7, framealpha=0.9)
     panels[-1].set_xlabel("seconds; between the dotted lines the update runs")
     figure.savefig(file, dpi=90)
+    with Image.open(file) as picture:
+        picture.convert("RGB").quantize(64).save(file, optimize=True)

@@ -20,8 +20,8 @@ from deploytool.spec import AppSpec, ProxySettings, Service
 NAME = "proxy"
 PING = 8082
 IDLE = "3s"
-"""When the proxy closes a connection to a replica that nobody uses. Before the replica does, which
-for Uvicorn is after 5 s: a POST on a connection that is being closed cannot be sent again."""
+"""When the proxy closes a connection to a replica that nobody uses: before the replica does, which
+for a Uvicorn as it comes is after 5 s."""
 DIAL = "2s"
 """How long a replica may take to accept a connection. One whose node has died never does, until the
 cluster has noticed; the request then goes to another."""

@@ -26,6 +26,9 @@ from pydantic import (
 
 from deploytool.units import Duration, Memory
 
+KEEP_ALIVE = 60
+"""Seconds that Uvicorn keeps an idle connection. The proxy closes it long before: it has to be the
+one that does, however far behind it is, as a POST on a connection that is being closed is lost."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 _DOMAIN = re.compile(
     r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -564,6 +567,7 @@ class AppSpec(Model):
         return (
             *("uvicorn", self.entrypoint or ""),
             *("--host", "0.0.0.0", "--port", str(service.port), "--proxy-headers"),
+            *("--timeout-keep-alive", str(KEEP_ALIVE)),
             *("--timeout-graceful-shutdown", str(graceful)),
             *(("--root-path", root_path) if root_path else ()),
         )

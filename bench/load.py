@@ -51,7 +51,7 @@ services:
     command: ["fastapi", "run", "app/main.py", "--port", "8000", "--proxy-headers"]
     environment:
       ROUND: "{round}"
-    networks: [docs-proxy]
+    networks: [docs-proxy_default]
     deploy:
       replicas: 4
       labels:
@@ -60,7 +60,7 @@ services:
         traefik.http.routers.docs.rule: Host(`docs.localhost`)
         traefik.http.services.docs.loadbalancer.server.port: "8000"
 networks:
-  docs-proxy:
+  docs-proxy_default:
     external: true
 """
 DOCS_PROXY = """\
@@ -70,10 +70,9 @@ services:
     command:
       - --providers.swarm=true
       - --providers.swarm.exposedbydefault=false
-      - --providers.swarm.network=docs-proxy
+      - --providers.swarm.network=docs-proxy_default
       - --providers.swarm.constraints=Label(`proxy`, `docs`)
       - --entrypoints.http.address=:80
-    networks: [docs-proxy]
     ports:
       - {{target: 80, published: 81, mode: host}}
     volumes:
@@ -81,9 +80,6 @@ services:
     deploy:
       placement:
         constraints: [node.role == manager]
-networks:
-  docs-proxy:
-    external: true
 """
 
 
@@ -119,7 +115,6 @@ class Cluster:
         self.configure()
         self.project.deploytool("proxy", "up", "--yes").run()
         self.deploy()
-        self.lab.manager.docker("network", "create", "--driver", "overlay", "docs-proxy")
         proxy = DOCS_PROXY.format(registry=self.lab.registry)
         self.stack_deploy("docs-proxy", proxy)
         self.docs()
@@ -127,7 +122,7 @@ class Cluster:
     def down(self) -> None:
         self.project.deploytool("destroy", "--yes").run()
         for stack in ("docs", "docs-proxy"):
-            self.lab.manager.docker("stack", "rm", stack)
+            self.lab.manager.docker("stack", "rm", "--detach=false", stack)
 
     def configure(self) -> None:
         """Another value of the variable."""
@@ -309,6 +304,11 @@ def _notes(trials: list[Trial], way: str) -> list[str]:
         }
         words = ", ".join(f"{name} {value:.0f}" for name, value in middle.items())
         lines.append(f"  {kind}: milliseconds {words}")
+    lag = max((trial.result.lag for trial in found), default=0.0)
+    cpu = median([trial.result.cpu / trial.result.seconds for trial in found])
+    lines.append(
+        f"  the load generator took {cpu:.0%} of a core and was up to {lag:.0f} ms behind schedule"
+    )
     if closes:
         codes = ", ".join(f"{count} with code {code}" for code, count in sorted(closes.items()))
         lines.append(f"  WebSockets closed as they should: {codes}")

@@ -101,12 +101,19 @@ def _traefik(settings: ProxySettings) -> Service:
             ),
             "user": "0:0",
             "memory": "64MiB",
-            "memory_limit": "256MiB",
+            # Room for thousands of requests that wait for busy replicas: nobody is served while
+            # the one proxy is started again.
+            "memory_limit": "1GiB",
             "cpu": 0.1,
             "networks": (settings.network,),
             "labels": {labels.ROLE: NAME},
             "healthcheck": {
-                "command": ("traefik", "healthcheck", "--ping=true", "--ping.entrypoint=ping", ping)
+                "command": (
+                    *("traefik", "healthcheck", "--ping=true", "--ping.entrypoint=ping"),
+                    ping,
+                ),
+                "timeout": "10s",
+                "retries": 5,
             },
             "placement": {"constraints": ("node.role == manager",)},
         }

@@ -343,3 +343,11 @@ def test_undo_brings_back_what_was() -> None:
     assert made.service("items_web")["Spec"] == before
     assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
     assert all(progress.verdict == "done" for progress in backend.observe_undo(found))
+
+
+def test_a_port_that_moves_is_worth_a_warning() -> None:
+    before, after = app(service(port=8000)), app(service(port=9000))
+    made = engine(before)
+    Swarm(made).apply(plan(made, before), release(before, 1))
+    assert any("moves from port 8000 to 9000" in text for text in plan(made, after).warnings)
+    assert not any("moves from port" in text for text in plan(made, before).warnings)

@@ -18,7 +18,7 @@ from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports
+from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports, routed_port
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -189,7 +189,7 @@ def plan_from(
         app=app.name,
         changes=tuple(changes),
         secrets=secrets,
-        warnings=tuple(_warnings(app, snapshot, images)),
+        warnings=(*_warnings(app, snapshot, images), *_port_warnings(targets)),
         need=need,
         payload=SwarmPlan(
             app=app.name,
@@ -449,6 +449,21 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
             node = left[task["NodeID"]]
             left[node.id] = node.take(amount.cpu, amount.memory, -1)
     return list(left.values())
+
+
+def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
+    """The proxy reads a service's port from the service, and so sends there for replicas old and
+    new from the moment that the service changes."""
+    for target in targets:
+        if target.live is None or target.spec is None:
+            continue
+        before, after = (routed_port(spec) for spec in (target.live["Spec"], target.spec))
+        if before and after and before != after:
+            yield (
+                f"{target.service} moves from port {before} to {after}: the proxy sends to one for "
+                "all replicas, so requests fail until all are replaced. Let the process listen on "
+                "both first, or keep the port"
+            )
 
 
 def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> Iterable[str]:

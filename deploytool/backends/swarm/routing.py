@@ -24,6 +24,7 @@ ATTEMPTS = 3
 has not begun to send, so that nothing is done twice."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
+PORT = ".loadbalancer.server.port"
 ROUTERS = "traefik.http.routers."
 MIDDLEWARES = "traefik.http.middlewares."
 
@@ -51,6 +52,12 @@ def ports(proxy: Json) -> Ports:
     return Ports(http=found.get(HTTP) or Ports.http, https=found.get(HTTPS))
 
 
+def routed_port(spec: Json) -> str:
+    """The port of its replicas to which the proxy sends, as its labels say; empty for none."""
+    found = spec.get("Labels") or {}
+    return next((found[key] for key in found if key.endswith(PORT)), "")
+
+
 def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
     """How the proxy reaches a service; empty where it does not. With HTTPS there are two routers,
     of which the one for HTTP only redirects."""
@@ -64,7 +71,7 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
     found = {
         "traefik.enable": "true",
         "traefik.swarm.network": app.proxy.network,
-        f"traefik.http.services.{name}.loadbalancer.server.port": str(service.port),
+        f"traefik.http.services.{name}{PORT}": str(service.port),
     }
     chain = []
     if is_https:

@@ -43,10 +43,10 @@ def test_out_of_memory(app: Faulty) -> None:
 
 
 def test_wrong_port(app: Faulty) -> None:
-    command = ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000"]
+    command = ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "9000"]
     check = {"path": "/health", "start_period": "2s", "interval": "1s", "retries": 2}
     case = Case(app, "the process listens on another port", (3,), "rolled_back", "health")
-    app.configure({"port": 9000, "command": command, "healthcheck": check})
+    app.configure({"command": command, "healthcheck": check})
     case.run(app.deploy)
 
 

@@ -15,15 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deploytool.backends.base import Backend, Job, Task
-from deploytool.errors import DeploytoolError, EngineError, JobFailed, JobTimedOut
+from deploytool.errors import DeploytoolError, JobFailed, JobTimedOut
+from deploytool.patience import patiently
 from deploytool.units import format_duration
 
 POLL = 0.25
 PLACING = 20.0
 """Seconds in which the cluster has to find a node for it."""
-AWAY = ("engine_unreachable", "no_quorum")
-PATIENCE = 60.0
-"""Seconds that the cluster's manager may be away meanwhile."""
 KEPT = 15
 """Lines of output that a failure repeats."""
 WAITING = ("new", "pending")
@@ -145,7 +143,7 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
     unplaced = started
     while True:
         guard()
-        task = _look(run)
+        task = patiently(lambda: run.backend.look_at_job(run.job))
         now = time.monotonic()
         if task is not None and task.state not in WAITING:
             unplaced = now
@@ -167,17 +165,6 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
                 details=run.lines[-KEPT:],
             )
         time.sleep(POLL)
-
-
-def _look(run: Run) -> Task | None:
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return run.backend.look_at_job(run.job)
-        except EngineError as error:
-            if error.code not in AWAY or time.monotonic() > give_up:
-                raise
-        time.sleep(1)
 
 
 def _died(run: Run, task: Task, what: str) -> JobFailed:

@@ -38,7 +38,6 @@ from deploytool.backends.base import (
 )
 from deploytool.errors import (
     DeploytoolError,
-    EngineError,
     Interrupted,
     JobFailed,
     JobTimedOut,
@@ -48,14 +47,12 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.job import KEPT, Ended, follow_job, run_job
+from deploytool.patience import patiently
 from deploytool.spec import AppSpec, Image, Release
 from deploytool.units import format_duration
 
 POLL = 0.25
 """Seconds between two questions to the cluster."""
-PATIENCE = 60.0
-"""Seconds that the cluster's manager may be away during a rollout."""
-AWAY = ("engine_unreachable", "no_quorum")
 STEP_NAME = "release-"
 """What the names of release steps on the cluster begin with; the release follows."""
 UNDO_TIMEOUT = 180.0
@@ -385,19 +382,6 @@ def watch(
         if deadline.passed:
             raise _Unsuccessful(seen, timed_out=True)
         time.sleep(POLL)
-
-
-def patiently(ask: Callable[[], T]) -> T:
-    """The answer of a cluster whose manager may be restarting: asked again for a while where
-    nobody answers. Raises the last error."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return ask()
-        except EngineError as error:
-            if error.code not in AWAY or time.monotonic() > give_up:
-                raise
-        time.sleep(1)
 
 
 def _fail(

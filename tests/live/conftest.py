@@ -168,21 +168,33 @@ def lab_env(lab: Lab) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def example_image(
-    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker: str
 ) -> str:
     """The example of this repository, built and pushed by deploytool once."""
     project = make_project(tmp_path_factory.mktemp("example"), "example", lab, lab_env)
-    with locked("example"):  # two builds at once would give one tag two digests
-        return str(project.ok("build", "--push")["reference"])
+    return built_once(project, tmp_path_factory, worker)
 
 
 @pytest.fixture(scope="session")
-def load_image(lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def load_image(
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker: str
+) -> str:
     """An app that answers slowly, in parts and over WebSockets too: what the load asks for."""
     project = make_project(tmp_path_factory.mktemp("load"), "load", lab, lab_env)
     shutil.copy(APP, project.folder / "app" / "main.py")
-    with locked("load-image"):
+    return built_once(project, tmp_path_factory, worker)
+
+
+def built_once(project: Project, factory: pytest.TempPathFactory, worker: str) -> str:
+    """The reference of a project's image, built by the first of the processes that run tests side
+    by side: a second build would give the tag another digest under the feet of the others."""
+    if not worker:
         return str(project.ok("build", "--push")["reference"])
+    known = factory.getbasetemp().parent / f"image-{project.app}"
+    with locked(f"image-{project.app}-{number()}"):
+        if not known.exists():
+            known.write_text(project.ok("build", "--push")["reference"])
+    return known.read_text()
 
 
 PROXY = f"proxy-{number()}"

@@ -34,6 +34,10 @@ def finished(process: object, stdin: None = None) -> Ran:
     return Ran(process.returncode, stdout, stderr)  # type: ignore[attr-defined]
 
 
+def one_off(project: Project, code: str) -> Ran:
+    return project.run("run", "--json", "--", "python", "-c", code, json_output=False)
+
+
 def jobs(project: Project) -> str:
     return project.docker(
         "service", "ls", "-q", "--filter", f"label=deploytool.job-of={project.app}"
@@ -79,9 +83,9 @@ def test_once_per_release(project: Project, example_image: str) -> None:
     assert back.code == 0
     assert "migrating" not in back.stderr
 
-    hello = project.run("run", "--", "python", "-c", "print('hello from', end=' '); print(42)")
+    hello = one_off(project, "print('hello from', end=' '); print(42)")
     assert hello.data["lines"] == ["hello from 42"]
-    wrong = project.run("run", "--", "python", "-c", "raise SystemExit(7)")
+    wrong = one_off(project, "raise SystemExit(7)")
     assert (wrong.code, wrong.error["code"]) == (1, "job_failed")
     assert "exit code 7" in wrong.error["message"]
     actions = [e["action"] for e in project.ok("audit")["entries"]]

@@ -175,7 +175,7 @@ def test_a_manager_that_restarts_meanwhile(told: Told, monkeypatch: pytest.Monke
     def back(_: float) -> None:
         backend.raises.clear()
 
-    monkeypatch.setattr("deploytool.job.time.sleep", back)
+    monkeypatch.setattr("deploytool.patience.time.sleep", back)
     run(backend, spec=SPEC, step=told.step())
     assert "apply" in backend.calls
 

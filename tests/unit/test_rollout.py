@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploytool import rollout
+from deploytool import patience, rollout
 from deploytool.backends.base import (
     Action,
     AuditEntry,
@@ -619,7 +619,7 @@ class Away(Scripted):
         return super().observe(plan)
 
 
-@pytest.mark.parametrize("code", rollout.AWAY)
+@pytest.mark.parametrize("code", patience.AWAY)
 def test_a_manager_that_restarts_is_waited_for(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     backend = Away(code, 3)
@@ -628,7 +628,7 @@ def test_a_manager_that_restarts_is_waited_for(code: str, monkeypatch: pytest.Mo
 
 
 def test_a_manager_that_stays_away_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "PATIENCE", -1.0)
+    monkeypatch.setattr(patience, "PATIENCE", -1.0)
     backend = Away("engine_unreachable", 100)
     ends(backend, EngineError)
     assert backend.finished == [Outcome.FAILED]

@@ -50,40 +50,24 @@ def test_wrong_port(app: Faulty) -> None:
     case.run(app.deploy)
 
 
-def test_nodes_cannot_pull(app: Faulty, lab_env: dict[str, str]) -> None:
+def test_nodes_cannot_pull(app: Faulty) -> None:
     """The image exists, but two of three nodes cannot reach the registry."""
     image = another_image(app)
     case = Case(app, "nodes cannot pull the image", (3,), "rolled_back", "No such image")
     app.configure()
-    rule = ["OUTPUT", "-p", "tcp", "--dport", "5000", "-j", "REJECT"]
-    nodes = app.lab.nodes
-    for node in nodes:
-        node.run("iptables", "-I", *rule)
-    opened = False
-    try:
-        # The manager asks the registry for the digest; then it is gone for all.
-        def deploy() -> Ran:
+    rule = ("OUTPUT", "-p", "tcp", "--dport", "5000", "-j", "REJECT")
+
+    def deploy() -> Ran:
+        workers = app.lab.nodes[1:]
+        for node in workers:
+            node.run("iptables", "-I", *rule)
+        try:
             return app.deploy(image=image)
+        finally:
+            for node in workers:
+                node.run("iptables", "-D", *rule)
 
-        nodes[0].run("iptables", "-D", *rule)
-        opened = True
-        case.run(lambda: closed_again(app, deploy))
-    finally:
-        for node in nodes[1:] if opened else nodes:
-            subprocess.run(
-                ["nsenter", f"--net=/run/netns/{node.netns}", "iptables", "-D", *rule],
-                check=False,
-                capture_output=True,
-            )
-
-
-def closed_again(app: Faulty, deploy: object) -> Ran:
-    ran = deploy()  # type: ignore[operator]
-    rule = ["OUTPUT", "-p", "tcp", "--dport", "5000", "-j", "REJECT"]
-    for node in app.lab.nodes[1:]:
-        node.run("iptables", "-D", *rule)
-    assert isinstance(ran, Ran)
-    return ran
+    case.run(deploy)
 
 
 def another_image(app: Faulty) -> str:

@@ -73,8 +73,13 @@ class Output:
 
     def step(self, text: str) -> None:
         """The next thing that is being done."""
-        self.progress.print("[good]●[/] ", end="")
-        self.progress.print(text, markup=False)
+        self._signed("●", "good", text)
+
+    def _signed(self, sign: str, style: str, text: str) -> None:
+        """In one piece: what moves on the terminal is drawn again between two."""
+        from rich.text import Text
+
+        self.progress.print(Text.assemble((sign, style), f" {text}"))
 
     def line(self, text: str) -> None:
         """A line of somebody else's output: a build's, a log's."""
@@ -90,8 +95,7 @@ class Output:
             return
         self.warnings.append(text)
         if not self.as_json:
-            self.progress.print("[busy]![/] ", end="")
-            self.progress.print(text, markup=False)
+            self._signed("!", "busy", text)
 
     def result(self, data: BaseModel | dict[str, Any], human: Callable[[Console], None]) -> None:
         """What the command was run for. Called once, last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ STYLES = {
 STATE_STYLES = {"running": "good", "failed": "bad", "rejected": "bad", "orphaned": "bad"}
 WIDTH = 90
 """Characters of a value that are shown."""
+DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
+"""A digest, and as much of it as tells two of them apart."""
 HEADLINES = ("image", "replicas", "memory", "memory_limit", "cpu", "cpu_limit", "publish")
 """Fields of a new service that are worth showing when all would be too much."""
 
@@ -217,7 +220,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return shlex.join(value)
     if isinstance(value, str) and value:
-        return value
+        return DIGEST.sub(r"\1…", value)
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -20,6 +20,7 @@ from bench.measure import median, say
 from bench.project import REPOSITORY, Project
 from bench.report import Report, Row
 from tests.lab import Lab
+from tests.lab.shell import try_run, wait_until
 from tests.load import APP, Load, Result
 
 ROUNDS = 5
@@ -51,7 +52,6 @@ services:
     command: ["fastapi", "run", "app/main.py", "--port", "8000", "--proxy-headers"]
     environment:
       ROUND: "{round}"
-    networks: [docs-proxy_default]
     deploy:
       replicas: 4
       labels:
@@ -59,18 +59,12 @@ services:
         traefik.enable: "true"
         traefik.http.routers.docs.rule: Host(`docs.localhost`)
         traefik.http.services.docs.loadbalancer.server.port: "8000"
-networks:
-  docs-proxy_default:
-    external: true
-"""
-DOCS_PROXY = """\
-services:
   traefik:
     image: {registry}/traefik:v3.7
     command:
       - --providers.swarm=true
       - --providers.swarm.exposedbydefault=false
-      - --providers.swarm.network=docs-proxy_default
+      - --providers.swarm.network=docs_default
       - --providers.swarm.constraints=Label(`proxy`, `docs`)
       - --entrypoints.http.address=:80
     ports:
@@ -115,14 +109,18 @@ class Cluster:
         self.configure()
         self.project.deploytool("proxy", "up", "--yes").run()
         self.deploy()
-        proxy = DOCS_PROXY.format(registry=self.lab.registry)
-        self.stack_deploy("docs-proxy", proxy)
         self.docs()
 
     def down(self) -> None:
         self.project.deploytool("destroy", "--yes").run()
-        for stack in ("docs", "docs-proxy"):
-            self.lab.manager.docker("stack", "rm", "--detach=false", stack)
+        wait_until(self.docs_removed, "the stack of the docs is removed")
+
+    def docs_removed(self) -> bool:
+        """Whether its network is gone: it is the last to go, and not before the replicas."""
+        docker = self.lab.bin / "docker"
+        try_run([docker, "stack", "rm", "docs"], env=self.lab.env)
+        label = "label=com.docker.stack.namespace=docs"
+        return not self.lab.manager.docker("network", "ls", "--quiet", "--filter", label)
 
     def configure(self) -> None:
         """Another value of the variable."""
@@ -144,13 +142,11 @@ class Cluster:
 
     def docs(self) -> None:
         self.changes += 1
-        self.stack_deploy("docs", DOCS_STACK.format(image=self.project.image, round=self.changes))
-
-    def stack_deploy(self, name: str, text: str) -> None:
-        file = self.project.folder / f"{name}.yml"
-        file.write_text(text)
-        command = ("stack", "deploy", "--detach=false", "-c", file.name, name)
-        self.project.docker(*command).run()
+        text = DOCS_STACK.format(
+            image=self.project.image, registry=self.lab.registry, round=self.changes
+        )
+        (self.project.folder / "docs.yml").write_text(text)
+        self.project.docker("stack", "deploy", "--detach=false", "-c", "docs.yml", "docs").run()
 
     def ways(self) -> tuple[Way, ...]:
         ours = ("bench.localhost", 80)
@@ -203,34 +199,33 @@ def run(rounds: int | None = None) -> Report:
     try:
         with tempfile.TemporaryDirectory() as temporary:
             project = Project.make(lab, Path(temporary), "bench", APP)
-            trials = measure(Cluster(project), rounds or ROUNDS)
+            cluster = Cluster(project)
+            try:
+                trials = measure(cluster, rounds or ROUNDS)
+                RESULTS.mkdir(exist_ok=True)
+                (RESULTS / "load.json").write_text(json.dumps([_data(trial) for trial in trials]))
+                picture = RESULTS / "load.png"
+                draw({way: _typical(trials, way) for way in (OURS, RENDERED, DOCS)}, picture)
+                say(f"every request is in {RESULTS / 'load.json'}, the picture in {picture}")
+            finally:
+                cluster.down()
     finally:
         if lab.started:
             lab.down()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "load.json").write_text(json.dumps([_data(trial) for trial in trials]))
-    picture = RESULTS / "load.png"
-    draw({way: _typical(trials, way) for way in (OURS, RENDERED, DOCS)}, picture)
-    report = summarise(trials, {"Docker": lab.engine.version})
-    say(f"every request is in {RESULTS / 'load.json'}, the picture in {picture}")
-    return report
+    return summarise(trials, {"Docker": lab.engine.version})
 
 
 def measure(cluster: Cluster, rounds: int) -> list[Trial]:
     """Every way once per round, the order turned round each time."""
+    cluster.up()
+    ways = cluster.ways()
     trials: list[Trial] = []
-    try:
-        cluster.up()
-        ways = cluster.ways()
-        for way in ways:
+    for number in range(1, rounds + 1):
+        say(f"round {number} of {rounds}")
+        # A rollback needs a deploy before it.
+        for way in ways if number % 2 else (ways[2], ways[1], ways[0], ways[3]):
             cluster.wait_until_quiet(way)
-        for number in range(1, rounds + 1):
-            say(f"round {number} of {rounds}")
-            # A rollback needs a deploy before it.
-            order = ways if number % 2 else (ways[2], ways[1], ways[0], ways[3])
-            trials += [cluster.trial(way) for way in order]
-    finally:
-        cluster.down()
+            trials.append(cluster.trial(way))
     return trials
 
 

@@ -7,6 +7,7 @@ PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
 WORKERS ?= 2
+LIVE_WORKERS ?= 3
 ARGS ?=
 
 # A command in a lab that stays up if it was up before.
@@ -38,9 +39,9 @@ test-unit: setup ## The tests that need no engine
 	$(PYTHON) -m pytest -m "not live" -n $(WORKERS) $(ARGS)
 
 .PHONY: test-live
-test-live: setup ## The tests on real clusters, WORKERS=2 side by side (needs root)
+test-live: setup ## The tests on real clusters, LIVE_WORKERS=3 side by side (needs root)
 	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
-		-n $(WORKERS) --dist loadfile $(ARGS))
+		-n $(LIVE_WORKERS) --dist loadfile $(ARGS))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 
 import pytest
@@ -29,9 +30,9 @@ def changed(project: Project) -> None:
     project.configure()
 
 
-def finished(process: object, stdin: None = None) -> Ran:
-    stdout, stderr = process.communicate(timeout=180)  # type: ignore[attr-defined]
-    return Ran(process.returncode, stdout, stderr)  # type: ignore[attr-defined]
+def finished(process: subprocess.Popen[str]) -> Ran:
+    stdout, stderr = process.communicate(timeout=180)
+    return Ran(process.returncode, stdout, stderr)
 
 
 def one_off(project: Project, code: str) -> Ran:

@@ -9,7 +9,7 @@ import pytest
 from deploytool import job as job_module
 from deploytool.backends.base import Action, Job, Outcome, Record, Task
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.errors import EngineError, JobFailed, JobTimedOut, UsageError
+from deploytool.errors import EngineError, JobFailed, JobTimedOut, RolledBack, UsageError
 from deploytool.rollout import Step, history, one_off
 from deploytool.spec import AppSpec, ReleaseStep
 from tests.builders import app, proxy, release, service, task, worker
@@ -184,7 +184,7 @@ def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
     before = record(Outcome.DONE, 3, spec=app(service(replicas=9)))
     backend = Scripted(FAILED, history=[before, record(Outcome.INTERRUPTED, 7)])
     backend.looks = [FAILED, MOVING, DONE]
-    error = ends(backend, Exception, a_plan(Action.KEEP))  # type: ignore[arg-type]
+    error = ends(backend, RolledBack, a_plan(Action.KEEP))
     assert error.code == "rolled_back"
     assert "apply v3" in backend.calls
     assert "undo" not in backend.calls

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from deploytool.backends.base import AuditEntry
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client, Json
+from deploytool.backends.swarm.client import Client, Json, is_taken
 from deploytool.errors import EngineError, PlanError
 
 KEPT = 100
@@ -41,7 +41,7 @@ def note(client: Client, app: str, entry: AuditEntry) -> None:
         except PlanError:
             continue
         except EngineError as error:
-            if "already exists" not in error.message:
+            if not is_taken(error):
                 raise
     raise EngineError(
         f"The audit log of {app} is being written by others all the time",

@@ -181,6 +181,17 @@ def translate(error: APIError) -> DeploytoolError:
     return EngineError(f"The engine refused: {text}", code="engine_refused")
 
 
+def is_taken(error: DeploytoolError) -> bool:
+    """Whether the engine refused to create something because the name is taken; of a
+    service some engines say it in other words."""
+    return "already exists" in error.message or "name conflicts" in error.message
+
+
+def is_gone(error: DeploytoolError) -> bool:
+    """Whether the engine refused because there is no such thing any more."""
+    return "not found" in error.message
+
+
 class Client:
     """The part of the API that deploytool uses, as plain JSON."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.errors import EngineError, PlanError
 from deploytool.spec import AppSpec
 
@@ -48,7 +48,7 @@ def _create(client: Client, config: Json) -> str:
     try:
         return client.create_config(config["name"], config["data"], config["labels"])
     except EngineError as error:
-        found = client.configs(name=config["name"]) if "already exists" in error.message else []
+        found = client.configs(name=config["name"]) if is_taken(error) else []
         for other in found:
             if other["Spec"]["Name"] == config["name"]:
                 return str(other["ID"])

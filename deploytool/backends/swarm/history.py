@@ -13,7 +13,7 @@ from typing import Any
 
 from deploytool.backends.base import Outcome, Record
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.errors import EngineError
 from deploytool.spec import Release
 
@@ -90,7 +90,7 @@ def begin(client: Client, release: Release) -> Release:
                 },
             )
         except EngineError as error:
-            if "already exists" not in error.message:
+            if not is_taken(error):
                 raise
         else:
             return numbered

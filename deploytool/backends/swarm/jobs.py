@@ -14,7 +14,7 @@ from typing import Any
 from deploytool.backends.base import Job, Task
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.backends.swarm.tasks import read_task
 from deploytool.errors import EngineError
 
@@ -56,7 +56,7 @@ def start(client: Client, spec: Json) -> None:
     try:
         client.create_service(spec)
     except EngineError as error:
-        if "already exists" not in error.message and "name conflicts" not in error.message:
+        if not is_taken(error):
             raise
 
 

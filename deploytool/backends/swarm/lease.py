@@ -15,7 +15,7 @@ from typing import Any
 
 from deploytool.backends.base import Lease
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.errors import EngineError, Locked, PlanError
 
@@ -39,10 +39,10 @@ def lock(client: Client, app: str, by: str, purpose: str) -> Lease:
         try:
             handle = client.create_config(lock_name(app), data, own)
         except EngineError as error:
-            if "already exists" not in error.message:
+            if not is_taken(error):
                 raise
         else:
-            return _lease(client.config(handle), app, _now(client))
+            return _lease(client.config(handle), app, None)
         found = holder(client, app)
         if found is not None and found.left > 0:
             raise held(found)
@@ -100,7 +100,7 @@ def _remove(client: Client, handle: str) -> None:
     try:
         client.remove_config(handle)
     except EngineError as error:
-        if "not found" not in error.message:
+        if not is_gone(error):
             raise
 
 

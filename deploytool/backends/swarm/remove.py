@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_gone
 from deploytool.errors import DeploytoolError, EngineError
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ def _patiently(remove: Callable[[], None]) -> None:
         try:
             return remove()
         except DeploytoolError as error:
-            if "not found" in error.message:
+            if is_gone(error):
                 return None
             if time.monotonic() > deadline:
                 raise

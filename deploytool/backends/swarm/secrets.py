@@ -19,7 +19,7 @@ from typing import Any
 from deploytool.backends.base import OlderVersion, Secret, SecretSet
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import history, labels
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.spec import AppSpec
@@ -178,7 +178,7 @@ def _put(
         try:
             client.create_secret(swarm.version_name(app, name, attempt), value, own)
         except EngineError as error:
-            if "already exists" not in error.message:
+            if not is_taken(error):
                 raise
         else:
             return SecretSet(name=name, version=attempt, changed=True)

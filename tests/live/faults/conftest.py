@@ -6,7 +6,6 @@ callers noticed. A row is written when its test has passed.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,12 +112,13 @@ class Case:
         result = load.result()
         lost = self.lost(result)
         assert result.failed <= lost, f"{result.reasons()} {result.summary()['failures'][:20]}"
+        error = ran.error if ran.code else {"code": "", "message": ""}
         remember(
             Row(
                 title=self.title,
                 exit_code=ran.code,
-                code="" if ran.code == 0 else json.loads(ran.stdout)["error"]["code"],
-                message="" if ran.code == 0 else json.loads(ran.stdout)["error"]["message"],
+                code=error["code"],
+                message=error["message"],
                 seconds=round(seconds, 1),
                 sent=result.sent,
                 failed=result.failed,

@@ -32,7 +32,7 @@ quickstart: ## From a bare machine to four replicas of the example behind a prox
 	@scripts/quickstart.sh
 
 .PHONY: test
-test: lint test-unit test-live ## Lint, types and all tests, those on real clusters included (needs root)
+test: lint test-unit test-live test-oldest ## Lint, types and all tests, those on real clusters included (needs root)
 
 .PHONY: test-unit
 test-unit: setup ## The tests that need no engine
@@ -42,6 +42,11 @@ test-unit: setup ## The tests that need no engine
 test-live: setup ## The tests on real clusters, LIVE_WORKERS=3 side by side (needs root)
 	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
 		-n $(LIVE_WORKERS) --dist loadfile $(ARGS))
+
+.PHONY: test-oldest
+test-oldest: setup ## The most important of them on the oldest engine (needs root)
+	@export DEPLOYTOOL_LAB=9 DEPLOYTOOL_LAB_ENGINE=oldest; \
+	$(call in_lab,$(PYTHON) -m pytest -m "live and core" -n $(LIVE_WORKERS) --dist loadfile $(ARGS))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

@@ -17,7 +17,8 @@ def main() -> None:
     # garbage in that takes a sixth of the start-up time, and a tenth of a second at the end.
     gc.set_threshold(100_000)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _as_interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+            signal.signal(number, _as_interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -26,6 +26,7 @@ def deploy(project: Project, image: str, **changes: object) -> None:
     project.ok("deploy", "--image", image)
 
 
+@pytest.mark.core
 def test_build_deploy_change_and_back(project: Project) -> None:
     """The whole way of a developer: build, push, roll out, nothing to do, change, back, gone."""
     project.services["web"]["replicas"] = 4
@@ -93,6 +94,7 @@ def test_plan_says_what_deploy_does(deployed: Project, example_image: str) -> No
     assert deployed.run("plan", "--image", example_image, "--exit-code").code == 0
 
 
+@pytest.mark.core
 def test_scale_restart_status_and_logs(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     scaled = deployed.run("scale", "web=3")
@@ -143,6 +145,7 @@ def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     assert deployed.running() == before
 
 
+@pytest.mark.core
 def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> None:
     eat = "x = [b'x' * 10**6 for _ in range(10**4)]"
     deployed.services["web"]["command"] = ["python", "-c", eat]

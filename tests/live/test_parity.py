@@ -51,6 +51,7 @@ EVERYTHING: Json = {
 }
 
 
+@pytest.mark.core
 def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: str) -> None:
     for name in ("TOKEN", "ANOTHER"):
         value = project.folder / name

@@ -108,6 +108,7 @@ def everything_shown(project: Project) -> str:
     return "".join(shown)
 
 
+@pytest.mark.core
 def test_set_deploy_change_and_back(workers: Project, example_image: str) -> None:
     project = workers
     step = {"command": ["sha256sum", "/run/secrets/TOKEN"], "service": "reader"}

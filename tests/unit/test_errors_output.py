@@ -267,3 +267,17 @@ def test_variables_that_are_no_text_can_be_named(tmp_path: Path) -> None:
     for flags in ([], ["--json"]):
         code, _, err = deploytool_in(tmp_path, "config", "show", *flags, **{name: value})
         assert (code, b"Traceback" in err) == (2, False)
+
+
+def test_what_nohup_asks_for_is_kept() -> None:
+    code = (
+        "import signal, sys\n"
+        "from deploytool.__main__ import main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "sys.argv = ['deploytool', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: print(signal.getsignal(signal.SIGHUP).name)\n"
+        "print(callable(signal.getsignal(signal.SIGTERM)))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-2:] == ["SIG_IGN", "True"]

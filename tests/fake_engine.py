@@ -133,7 +133,13 @@ class FakeEngine(Client):
 
     def services(self, **filters: str | list[str]) -> list[Json]:
         self._meet("services")
-        return [s for s in self._services.values() if _has(s["Spec"].get("Labels"), filters)]
+        ids = _as_list(filters.pop("id", []))
+        return [
+            found
+            for service_id, found in self._services.items()
+            if not ids or service_id in ids
+            if _has(found["Spec"].get("Labels"), filters)
+        ]
 
     def tasks(self, **filters: str | list[str]) -> list[Json]:
         self._meet("tasks")

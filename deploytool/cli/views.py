@@ -242,6 +242,10 @@ def rollout_view(output: Output) -> Iterator[Report]:
                     line = _news(said, task, first_look=first_look, everything=redraw is None)
                     if line:
                         output.line(line)
+                reason = progress.reason if progress.verdict is Verdict.MOVING else ""
+                if redraw is None and reason and said.get(progress.service) != reason:
+                    said[progress.service] = reason
+                    output.line(f"{progress.service} {reason}")
             if redraw is not None:
                 redraw(_progress_table(seen))
 

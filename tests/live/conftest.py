@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, Node
 from tests.lab.cache import locked
 from tests.lab.lab import number
 from tests.load import APP
@@ -137,7 +137,7 @@ class Project:
         finally:
             connection.close()
 
-    def replicas_that_answer(self, requests: int = 24) -> set[str]:
+    def replicas_that_answer(self, requests: int = 60) -> set[str]:
         """Which replicas answered, once the proxy has noticed all of them."""
         deadline = time.monotonic() + 15
         while self.get()[0] != 200 and time.monotonic() < deadline:
@@ -292,3 +292,26 @@ def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Proje
 def lines(text: str, *wanted: str) -> Sequence[str]:
     """The lines that contain every wanted word."""
     return [line for line in text.splitlines() if all(word in line for word in wanted)]
+
+
+@pytest.fixture
+def spare_engine(lab: Lab, worker: str, tmp_path: Path) -> Iterator[Node]:
+    """An engine beside the Swarm, not started yet: whatever happens to it is nobody else's."""
+    index = 40 + int(worker.removeprefix("gw") or 0)
+    node = Node(index, lab.network, lab.engine, tmp_path / "engine", lab.manager.docker_config)
+    (node.folder / "data").mkdir(parents=True)
+    yield node
+    node.remove()
+
+
+@pytest.fixture
+def small_engine(spare_engine: Node) -> Iterator[Node]:
+    """One whose disk takes 40 MiB."""
+    data = spare_engine.folder / "data"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", data], check=True)
+    try:
+        spare_engine.start()
+        yield spare_engine
+    finally:
+        spare_engine.stop()
+        subprocess.run(["umount", "--lazy", data], check=True)

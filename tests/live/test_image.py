@@ -337,29 +337,6 @@ def test_a_stage_that_is_not_there(source: Source) -> None:
     assert "nosuch" in error["message"]
 
 
-@pytest.fixture
-def spare_engine(lab: Lab, worker: str, tmp_path: Path) -> Iterator[Node]:
-    """An engine beside the Swarm, not started yet: whatever happens to it is nobody else's."""
-    index = 40 + int(worker.removeprefix("gw") or 0)
-    node = Node(index, lab.network, lab.engine, tmp_path / "engine", lab.manager.docker_config)
-    (node.folder / "data").mkdir(parents=True)
-    yield node
-    node.remove()
-
-
-@pytest.fixture
-def small_engine(spare_engine: Node) -> Iterator[Node]:
-    """One whose disk takes 40 MiB."""
-    data = spare_engine.folder / "data"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", data], check=True)
-    try:
-        spare_engine.start()
-        yield spare_engine
-    finally:
-        spare_engine.stop()
-        subprocess.run(["umount", "--lazy", data], check=True)
-
-
 def test_a_full_disk(source: Source, small_engine: Node) -> None:
     source.env = source.env | {"DOCKER_HOST": small_engine.docker_host}
     source.dockerfile("FROM scratch\nCOPY big /big\n")

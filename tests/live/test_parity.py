@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+import pytest
+
 from deploytool.backends.swarm.diff import _walk
 from tests.live.conftest import Project
 

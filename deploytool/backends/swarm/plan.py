@@ -66,6 +66,9 @@ class Target:
     """Tasks that were there before."""
     failures: dict[str, Task] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
+    unwanted_since: dict[str, float] = field(default_factory=dict)
+    given_up: dict[str, str] = field(default_factory=dict)
+    """Tasks that no update waits for any more, with their dead nodes."""
     steady: tuple[float, frozenset[str]] | None = None
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""

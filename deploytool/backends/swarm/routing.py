@@ -19,9 +19,12 @@ RESOLVER = "acme"
 """Traefik's name for what gets certificates from the authority."""
 REDIRECT = "_redirect"
 """Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
-ATTEMPTS = 3
+ATTEMPTS = 5
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
 has not begun to send, so that nothing is done twice."""
+STRATEGY = "p2c"
+"""Of two replicas the one with fewer requests under way. On a node that died they stay under way,
+so that few are sent there; in turn, each would get its share until the cluster has noticed."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 PORT = ".loadbalancer.server.port"
@@ -72,6 +75,7 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
         "traefik.enable": "true",
         "traefik.swarm.network": app.proxy.network,
         f"traefik.http.services.{name}{PORT}": str(service.port),
+        f"traefik.http.services.{name}.loadbalancer.strategy": STRATEGY,
     }
     chain = []
     if is_https:

@@ -17,6 +17,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas
 from deploytool.backends.swarm.tasks import by_service, read_task
+from deploytool.backends.swarm.unblock import unblock
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -49,7 +50,7 @@ def observe(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
     """The progress of every service that the plan creates or updates, and of those it keeps."""
     live, tasks = _ask(client, plan)
     return [
-        _progress(target, live.get(target.name), tasks, plan)
+        _progress(client, target, live.get(target.name), tasks, plan)
         for target in plan.targets
         if target.action is not Action.REMOVE
     ]
@@ -59,7 +60,7 @@ def observe_undo(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
     """The progress of every service on its way back to what it was."""
     live, tasks = _ask(client, plan)
     return [
-        _undo_progress(target, live.get(target.name), tasks, plan)
+        _undo_progress(client, target, live.get(target.name), tasks, plan)
         for target in plan.targets
         if target.applied
     ]
@@ -75,7 +76,11 @@ def _ask(client: Client, plan: SwarmPlan) -> tuple[dict[str, Json], dict[str, li
 
 
 def _progress(
-    target: Target, service: Json | None, tasks: dict[str, list[Json]], plan: SwarmPlan
+    client: Client,
+    target: Target,
+    service: Json | None,
+    tasks: dict[str, list[Json]],
+    plan: SwarmPlan,
 ) -> ServiceProgress:
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
@@ -84,7 +89,10 @@ def _progress(
         for task in tasks.get(service["ID"], ())
     ]
     _remember_failures(target, found)
-    verdict, reason = judge(target, service, found, time.monotonic())
+    now = time.monotonic()
+    verdict, reason = judge(target, service, found, now)
+    if verdict is Verdict.MOVING:
+        reason = unblock(client, target, service, found, now) or reason
     return _say(target, found, verdict, reason)
 
 
@@ -201,7 +209,11 @@ def _proving_time(target: Target, ids: frozenset[str]) -> float:
 
 
 def _undo_progress(
-    target: Target, service: Json | None, tasks: dict[str, list[Json]], plan: SwarmPlan
+    client: Client,
+    target: Target,
+    service: Json | None,
+    tasks: dict[str, list[Json]],
+    plan: SwarmPlan,
 ) -> ServiceProgress:
     if target.live is None:
         done = service is None
@@ -220,4 +232,5 @@ def _undo_progress(
         return _say(target, found, Verdict.FAILED, message)
     if back and enough and state not in ("updating", "rollback_started"):
         return _say(target, found, Verdict.DONE, "")
-    return _say(target, found, Verdict.MOVING, message)
+    helped = unblock(client, target, service, found, time.monotonic())
+    return _say(target, found, Verdict.MOVING, helped or message)

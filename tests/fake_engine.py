@@ -244,7 +244,7 @@ class FakeEngine(Client):
         self._reconcile(service_id)
         return service_id
 
-    def update_service(self, service_id: str, version: int, spec: Json) -> None:
+    def _update_service(self, service_id: str, version: int, spec: Json) -> None:
         self._meet("update_service", spec["Name"])
         live = self._services[service_id]
         if live["Version"]["Index"] != version:
@@ -355,7 +355,10 @@ class FakeEngine(Client):
     def set_update(self, name: str, state: str, message: str = "") -> None:
         """What the engine says of its own update of a service."""
         live = self.service(name)
-        self._services[live["ID"]] = live | {"UpdateStatus": {"State": state, "Message": message}}
+        self._services[live["ID"]] = live | {
+            "UpdateStatus": {"State": state, "Message": message},
+            "Version": {"Index": live["Version"]["Index"] + 1},
+        }
 
     def set_task(self, task_id: str, state: str, **status: Any) -> None:
         """Move one replica on: `Err`, `ContainerStatus`, and `wanted` for its desired state."""

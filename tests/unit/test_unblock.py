@@ -89,3 +89,22 @@ def test_somebody_elses_change_is_left_to_the_next_look(monkeypatch: pytest.Monk
     made.refuses["update_service"] = PlanError("it changed", code="changed_meanwhile")
     (progress,) = backend.observe(plan)
     assert progress.verdict is Verdict.MOVING
+
+
+def test_what_the_engine_notes_of_an_update_is_nobodys_change() -> None:
+    made = engine()
+    deploy(made, app(service(replicas=2)))
+    seen = made.service("items_web")
+    made.set_update("items_web", "completed")
+    made.update_service(seen, seen["Spec"] | {"Labels": {"by": "us"}})
+    assert made.service("items_web")["Spec"]["Labels"] == {"by": "us"}
+
+
+def test_what_somebody_else_changed_is_not_overwritten() -> None:
+    made = engine()
+    deploy(made, app(service(replicas=2)))
+    seen = made.service("items_web")
+    made.update_service(seen, seen["Spec"] | {"Labels": {"by": "them"}})
+    with pytest.raises(PlanError):
+        made.update_service(seen, seen["Spec"] | {"Labels": {"by": "us"}})
+    assert made.service("items_web")["Spec"]["Labels"] == {"by": "them"}

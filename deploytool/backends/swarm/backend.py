@@ -136,7 +136,7 @@ class Swarm:
         if target.live is None:
             self.client.create_service(spec)
         else:
-            self.client.update_service(target.live["ID"], target.live["Version"]["Index"], spec)
+            self.client.update_service(target.live, spec)
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         return watch.observe(self.client, plan.payload)
@@ -161,7 +161,7 @@ class Swarm:
         if target.live is None:
             self.client.remove_service(live["ID"])
         elif normal(live["Spec"], {}) != normal(target.live["Spec"], {}):
-            self.client.update_service(live["ID"], live["Version"]["Index"], target.live["Spec"])
+            self.client.update_service(live, target.live["Spec"])
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         return explain(self.client, task, lines=lines)
@@ -265,7 +265,7 @@ class Swarm:
             forced = spec["TaskTemplate"] != service["Spec"]["TaskTemplate"]
             targets.append(Target(short, spec["Name"], Action.UPDATE, spec, service, forced, known))
         _side_by_side(
-            lambda t: self.client.update_service(t.live["ID"], t.live["Version"]["Index"], t.spec),
+            lambda t: self.client.update_service(t.live, t.spec),
             targets,
         )
         nodes = {node["ID"]: node["Description"]["Hostname"] for node in self.client.nodes()}

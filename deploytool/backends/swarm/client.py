@@ -37,6 +37,8 @@ R = TypeVar("R")
 START_INTERVAL_API = (1, 44)
 TIMEOUT = 60
 """seconds that one request to the engine may take"""
+ATTEMPTS = 5
+"""How often a service is read again that the engine itself changed at the same moment."""
 
 
 class LogEntry(NamedTuple):
@@ -262,9 +264,26 @@ class Client:
         response = self._post("/services/create", spec, self._auth(spec))
         return str(response["ID"])
 
+    def update_service(self, live: Json, spec: Json) -> None:
+        """Replace the whole specification of a service that was seen as `live`.
+
+        Raises PlanError when somebody else changed it meanwhile. What the engine itself writes
+        down of it, such as how far an update is, counts as a change to the engine but not to us.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                self._update_service(live["ID"], live["Version"]["Index"], spec)
+            except PlanError:
+                found = self.services(id=live["ID"])
+                if not found or found[0]["Spec"] != live["Spec"]:
+                    raise
+                live = found[0]
+            else:
+                return
+        self._update_service(live["ID"], live["Version"]["Index"], spec)
+
     @translated
-    def update_service(self, service_id: str, version: int, spec: Json) -> None:
-        """Replace the whole specification. Raises PlanError when it changed meanwhile."""
+    def _update_service(self, service_id: str, version: int, spec: Json) -> None:
         self._post(
             f"/services/{service_id}/update",
             spec,

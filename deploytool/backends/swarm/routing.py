@@ -19,12 +19,13 @@ RESOLVER = "acme"
 """Traefik's name for what gets certificates from the authority."""
 REDIRECT = "_redirect"
 """Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
-ATTEMPTS = 5
+ATTEMPTS = 12
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
 has not begun to send, so that nothing is done twice."""
 STRATEGY = "p2c"
-"""Of two replicas the one with fewer requests under way. On a node that died they stay under way,
-so that few are sent there; in turn, each would get its share until the cluster has noticed."""
+"""Of two replicas, taken by chance, the one with fewer requests under way. Those on a node that has
+just died stay under way, so that it gets fewer; and what is offered again meets it by chance only,
+where turns that are in step with the requests met it each time."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 PORT = ".loadbalancer.server.port"

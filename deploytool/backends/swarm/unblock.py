@@ -55,8 +55,8 @@ def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float)
 def _tell_again(client: Client, service: Json) -> None:
     """By way of the specification before, as the engine starts no update towards the one that it
     works on, and has to know what to go back to."""
-    version = service["Version"]["Index"]
-    if before := service.get("PreviousSpec"):
-        client.update_service(service["ID"], version, before)
-        version = client.services(id=service["ID"])[0]["Version"]["Index"]
-    client.update_service(service["ID"], version, service["Spec"])
+    wanted, before = service["Spec"], service.get("PreviousSpec")
+    if before:
+        client.update_service(service, before)
+        (service,) = client.services(id=service["ID"])
+    client.update_service(service, wanted)

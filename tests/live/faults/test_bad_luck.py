@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,34 @@ def test_a_worker_node_dies(app: Faulty, when: str, after: float) -> None:
     if not after:
         # The cluster had not noticed, so that a replica was sent there.
         assert f"goes on without {victim.name}" in ran.stderr
+
+
+@pytest.fixture
+def second_manager(app: Faulty) -> Iterator[Node]:
+    """One of three, on another node than the proxy."""
+    first, *others = app.lab.nodes
+    names = [node.name for node in others]
+    first.docker("node", "promote", *names)
+    yield others[0]
+    first.docker("node", "demote", *names)
+
+
+def test_the_engine_of_a_manager_restarts(
+    app: Faulty, second_manager: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(app, "the engine that deploytool talks to restarts, one of three managers", (0,))
+    app.configure()
+    monkeypatch.setitem(app.project.env, "DOCKER_HOST", second_manager.docker_host)
+
+    def deploy() -> Ran:
+        process = app.start("--json")
+        read_until(process, ("web.",))
+        app.lab.stop_node(second_manager)
+        app.lab.start_node(second_manager)
+        stdout, stderr = process.communicate(timeout=240)
+        return Ran(process.returncode, stdout, stderr)
+
+    case.run(deploy)
 
 
 def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:

@@ -40,10 +40,13 @@ DRAIN_SCRIPT = (
     'd() {{ trap "kill -$1 $p" TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & '
     "s=$!; }}; "
     "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'kill $p' INT; "
-    "while wait $p; c=$?; kill -0 $p; do :; done 2>/dev/null; kill $s 2>/dev/null; exit $c"
+    "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
+    "[ $e = 127 ] || c=$e; exit $c"
 )
 """A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
 at once when it is asked again, or by INT. The shell ends when the process does, with its exit code.
+The first `wait` may not have it, where a signal came just as the process went; the second does not
+(127), where the first had it.
 """
 
 

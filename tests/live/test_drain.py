@@ -69,7 +69,6 @@ def test_every_caller_is_served_while_replicas_are_replaced(
     assert len(result.of("websocket")) > 4
 
 
-@pytest.mark.core
 def test_replicas_end_in_good_order(deployed: Project, load_image: str) -> None:
     """Long answers are finished, and lifespan shutdown has its say."""
     result = under_load(deployed, load_image, slow_seconds=6, stream_seconds=8)

@@ -69,7 +69,6 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-@pytest.mark.core
 def test_each_starts_in_its_turn(shop: Project) -> None:
     (db,) = tasks(shop, "db")
     (web,) = tasks(shop, "web")
@@ -156,7 +155,6 @@ def test_a_replica_that_this_engine_does_not_reach(shop: Project) -> None:
     assert there.docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true"
 
 
-@pytest.mark.core
 def test_capacity_of_the_nodes(shop: Project) -> None:
     found = shop.ok("capacity")
     nodes = {node["node"]: node for node in found["nodes"]}

@@ -6,8 +6,6 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-import pytest
-
 from deploytool.backends.swarm.diff import _walk
 from tests.live.conftest import Project
 
@@ -53,7 +51,6 @@ EVERYTHING: Json = {
 }
 
 
-@pytest.mark.core
 def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: str) -> None:
     for name in ("TOKEN", "ANOTHER"):
         value = project.folder / name

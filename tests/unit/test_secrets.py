@@ -16,10 +16,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploytool import secrets
+from deploytool import rollout, secrets
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
-from deploytool.backends.swarm import history, labels
+from deploytool.backends.swarm import history, labels, watch
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError, PlanError, UsageError
@@ -38,6 +38,12 @@ VALUE = "hunter2"
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versioned, "COST", {"n": 2, "r": 1, "p": 1})
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "POLL", 0.0)
+    monkeypatch.setattr(watch, "_proving_time", lambda *_: 0.0)
 
 
 def using(*names: str) -> AppSpec:

@@ -174,7 +174,7 @@ def translate(error: APIError) -> DeploytoolError:
             code="changed_meanwhile",
             hint="run the command again: it plans anew",
         )
-    if "has no leader" in text or "lost quorum" in text.lower():
+    if "not have a leader" in text or "has no leader" in text or "lost quorum" in text.lower():
         return EngineError(
             f"The Swarm has no leader: {text}",
             code="no_quorum",

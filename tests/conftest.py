@@ -25,11 +25,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
-# What a shell starts in the background ignores Ctrl-C, and what that starts does too, unless it is
-# handled here.
+# What a shell starts in the background ignores Ctrl-C, what nohup starts ignores SIGHUP, and what
+# these start does too, unless it is handled here.
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, lambda *_: None),
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)

@@ -60,6 +60,12 @@ class Project:
     env: dict[str, str]
     services: dict[str, Json] = field(default_factory=dict)
     extra: Json = field(default_factory=dict)
+    entry: Node | None = None
+    """The node whose proxy is called; the first one by default."""
+
+    @property
+    def address(self) -> str:
+        return (self.entry or self.lab.manager).address
 
     def configure(self) -> None:
         """Write what `services` says as deploytool.toml."""
@@ -127,7 +133,7 @@ class Project:
         """One request through the proxy, on a connection of its own."""
         import http.client
 
-        connection = http.client.HTTPConnection(self.lab.manager.address, 80, timeout=10)
+        connection = http.client.HTTPConnection(self.address, 80, timeout=10)
         try:
             connection.request("GET", path, headers={"Host": host or f"{self.app}.localhost"})
             response = connection.getresponse()

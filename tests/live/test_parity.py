@@ -3,6 +3,7 @@ deploy` give the engine equal service specs, but for the release's own labels an
 
 from __future__ import annotations
 
+import copy
 import subprocess
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: st
     theirs = specs(project)
     assert ours.keys() == theirs.keys()
     for name, spec in ours.items():
-        different = {path for path, *_ in _walk(sort_ports(spec), sort_ports(theirs[name]), "")}
+        different = {path for path, *_ in _walk(in_order(spec), in_order(theirs[name]), "")}
         assert different <= RELEASE_ONLY, name
     planned = project.ok("plan", "--image", example_image)
     assert [change["fields"] for change in planned["changes"] if change["action"] != "keep"] == []
@@ -94,11 +95,14 @@ def specs(project: Project) -> dict[str, Json]:
     return {name: project.live(name)["Spec"] for name in project.services}
 
 
-def sort_ports(spec: Json) -> Json:
-    """The order of ports has no meaning, and the command line's differs between versions."""
-    endpoint = dict(spec["EndpointSpec"])
-    endpoint["Ports"] = sorted(endpoint.get("Ports", ()), key=str)
-    return spec | {"EndpointSpec": endpoint}
+def in_order(spec: Json) -> Json:
+    """The order of ports and files has no meaning. The command line's differs between versions, and
+    for a file with two places from one run to the next (ParseConfigs goes through a Go map)."""
+    spec = copy.deepcopy(spec)
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    for holder, key in ((spec["EndpointSpec"], "Ports"), (container, "Configs")):
+        holder[key] = sorted(holder.get(key) or (), key=str)
+    return spec
 
 
 def remove_services(project: Project) -> None:

@@ -104,6 +104,29 @@ def test_a_process_that_ends_by_itself_is_not_waited_for(shell: str) -> None:
         assert end(process) == (3, "ended by itself\n")
 
 
+POLITE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("pid", os.getpid(), flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_asked_to_stop_does_not_end_with_0(shell: str, number: signal.Signals) -> None:
+    """To the engine a replica that is stopped as unhealthy and ends with 0 has run."""
+    with replica(shell, sys.executable, "-c", POLITE, "30") as (process, _):
+        process.send_signal(number)
+        assert end(process)[0] == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_done_ends_with_0(shell: str) -> None:
+    with replica(shell, sys.executable, "-c", POLITE, "0.3") as (process, _):
+        assert end(process)[0] == 0
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_crash_while_it_drains_ends_it(shell: str) -> None:
     with replica(shell) as (process, pid):

@@ -36,18 +36,24 @@ ENGINE_PAUSE = 2_000
 """Milliseconds that the engine itself waits between taking a replica off the network and stopping
 it."""
 DRAIN_SCRIPT = (
-    '"$0" "$@" & p=$!; '
+    'z=0; "$0" "$@" & p=$!; '
     'd() {{ trap "kill -$1 $p" TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & '
-    "s=$!; }}; "
-    "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'kill $p' INT; "
+    "s=$! z={stopped}; }}; "
+    "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'z={stopped}; kill $p' INT; "
     "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
-    "[ $e = 127 ] || c=$e; exit $c"
+    "[ $e = 127 ] || c=$e; [ $c != 0 ] || c=$z; exit $c"
 )
 """A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
 at once when it is asked again, or by INT. The shell ends when the process does, with its exit code.
 The first `wait` may not have it, where a signal came just as the process went; the second does not
 (127), where the first had it.
+
+What was asked to stop never ends with 0. A new replica that is stopped as it is not healthy, and
+ends with 0, runs for a moment in the engine's eyes (`Start` in moby's
+daemon/cluster/executor/container/controller.go), which takes the old one away for it.
 """
+STOPPED = 143
+"""The exit code of what SIGTERM ended."""
 
 
 def service_spec(
@@ -152,7 +158,7 @@ def arguments(app: AppSpec, service: Service) -> list[str]:
     delay = stop_delay(app, service)
     if not (delay or service.prestart):
         return command
-    script = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}") if delay else 'exec "$0" "$@"'
+    script = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}", stopped=STOPPED) if delay else 'exec "$0" "$@"'
     if service.prestart:
         script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
     return ["/bin/sh", "-c", script, *command]

@@ -43,6 +43,7 @@ ENDED_BADLY = {
 }
 """What the update states mean to a service that was told to change. An unchanged one may still
 carry the state of an earlier rollout."""
+CALLED_OFF = "context canceled"
 FAILED_STATES = ("failed", "rejected", "orphaned", "complete")
 
 
@@ -111,12 +112,13 @@ def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
     """The engine forgets failed tasks; what a rollout has seen it can still explain.
 
     A replica that the cluster stopped is "shutdown"; one that is "complete" ended by itself, or
-    was stopped for being unhealthy and exited as it should.
+    was stopped for being unhealthy and exited as it should. One that was not let finish its start,
+    as it was no longer wanted, is called failed too, and explains nothing.
     """
     release = _release(target)
     for task in tasks:
         new = task.id not in target.known_tasks and task.release == release
-        if new and task.state in FAILED_STATES:
+        if new and task.state in FAILED_STATES and CALLED_OFF not in task.message:
             target.failures.setdefault(task.id, task)
 
 

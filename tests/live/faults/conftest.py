@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
+from tests.lab.shell import wait_until
 from tests.live.conftest import Project, Ran, make_project
 from tests.live.faults.table import Row, remember
 from tests.load import Load, Result
@@ -68,7 +70,7 @@ class Faulty:
 
     def load(self, **settings: Any) -> Load:
         return Load(
-            self.lab.manager.address,
+            self.project.address,
             host=f"{self.project.app}.localhost",
             **({"rate": RATE, "websockets": 4, "seconds": LONGEST} | settings),
         )
@@ -163,9 +165,12 @@ def app(faulty: Faulty, proxy: None) -> Iterator[Faulty]:
 
 
 def wait_until_it_answers(app: Faulty) -> None:
-    deadline = time.monotonic() + 30
-    while app.project.get("/health")[0] != 200 and time.monotonic() < deadline:
-        time.sleep(0.3)
+    def answers() -> bool:
+        with suppress(OSError):
+            return app.project.get("/health")[0] == 200
+        return False
+
+    wait_until(answers, "the app answers", 60)
     time.sleep(AROUND)
 
 

@@ -22,10 +22,10 @@ REDIRECT = "_redirect"
 ATTEMPTS = 12
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
 has not begun to send, so that nothing is done twice."""
-STRATEGY = "p2c"
-"""Of two replicas, taken by chance, the one with fewer requests under way. Those on a node that has
-just died stay under way, so that it gets fewer; and what is offered again meets it by chance only,
-where turns that are in step with the requests met it each time."""
+PAUSE = "20ms"
+"""Before the second attempt; half as long again before each one after that, and up to half more or
+less by chance. Without it, requests that come at even times meet the same dead replica each time,
+in step with the turns that replicas take."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 PORT = ".loadbalancer.server.port"
@@ -76,7 +76,6 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
         "traefik.enable": "true",
         "traefik.swarm.network": app.proxy.network,
         f"traefik.http.services.{name}{PORT}": str(service.port),
-        f"traefik.http.services.{name}.loadbalancer.strategy": STRATEGY,
     }
     chain = []
     if is_https:
@@ -89,7 +88,8 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
         chain.append(name)
         found[f"{MIDDLEWARES}{name}.stripprefix.prefixes"] = prefix
     chain.append(f"{name}_retry")
-    found[f"{MIDDLEWARES}{name}_retry.retry.attempts"] = str(ATTEMPTS)
+    retry = f"{MIDDLEWARES}{name}_retry.retry."
+    found |= {f"{retry}attempts": str(ATTEMPTS), f"{retry}initialinterval": PAUSE}
     return found | _router(name, "https" if is_https else "http", route, name, chain)
 
 

@@ -158,7 +158,11 @@ def arguments(app: AppSpec, service: Service) -> list[str]:
     delay = stop_delay(app, service)
     if not (delay or service.prestart):
         return command
-    script = DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}", stopped=STOPPED) if delay else 'exec "$0" "$@"'
+    script = (
+        DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}", stopped=STOPPED)
+        if delay
+        else 'exec "$0" "$@"'
+    )
     if service.prestart:
         script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
     return ["/bin/sh", "-c", script, *command]

@@ -1,0 +1,78 @@
+"""The one of three managers that leads them restarts. The proxy is on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.lab import Lab, Node
+from tests.lab.shell import LabError, wait_until
+from tests.live.conftest import Ran
+from tests.live.faults.conftest import Case, Faulty, read_until, wait_until_it_answers
+
+pytestmark = [pytest.mark.live, pytest.mark.faults]
+PROXY = "proxy_traefik"
+DRAIN = {"drain": "12s", "stop_grace": "24s"}
+"""Longer than managers take to choose a new leader: until then the proxy knows what it knew, and
+goes on sending to replicas that shall stop."""
+
+
+@pytest.fixture
+def leader(app: Faulty) -> Iterator[Node]:
+    """The manager that leads two others, and that deploytool asks. The proxy is on the second."""
+    lab = app.lab
+    second, third = lab.nodes[1:3]
+    for node in (second, third):
+        lab.manager.docker("node", "promote", node.name)
+    here = f"node.hostname=={second.name}"
+    lab.manager.docker("service", "update", "--quiet", "--constraint-add", here, PROXY)
+    app.project.entry = second
+    wait_until_it_answers(app)
+    yield lab.manager
+    lab.manager.docker("service", "update", "--quiet", "--constraint-rm", here, PROXY)
+    for node in (third, second):  # one after the other: most of them have to agree each time
+        wait_until(partial(demoted, lab, node), f"{node.name} is a worker")
+    app.project.entry = None
+    wait_until_it_answers(app)
+
+
+def demoted(lab: Lab, node: Node) -> bool:
+    """Whether a node is a worker now; it is asked to be."""
+    try:
+        role = lab.manager.docker("node", "inspect", "-f", "{{.Spec.Role}}", node.name)
+        if role.strip() != "worker":
+            lab.manager.docker("node", "demote", node.name)
+        return role.strip() == "worker" and lab.ready() == len(lab.nodes)
+    except LabError:  # they are about to choose a leader
+        return False
+
+
+@pytest.mark.parametrize("replicas", ["elsewhere", "on it too"])
+def test_the_leader_restarts(app: Faulty, leader: Node, replicas: str) -> None:
+    case = Case(
+        app,
+        f"the engine of the leading manager restarts during the rollout, replicas {replicas}",
+        (0, 3),
+    )
+    keys = DRAIN | (
+        {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
+        if replicas == "elsewhere"
+        else {"placement": {"max_per_node": 3}, "replicas": 6}  # else all might be on it
+    )
+    app.configure(keys)
+    assert app.deploy().code == 0
+    app.configure(keys)
+
+    def deploy() -> Ran:
+        process = app.start("--json")
+        read_until(process, ("web.",))
+        app.lab.stop_node(leader)
+        case.mark("stopped")
+        app.lab.start_node(leader)
+        case.mark("ready again")
+        stdout, stderr = process.communicate(timeout=240)
+        return Ran(process.returncode, stdout, stderr)
+
+    case.run(deploy)

@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
 WORKERS ?= 2
-LIVE_WORKERS ?= 3
+LIVE_WORKERS ?= 4
 ARGS ?=
 
 # A command in a lab that stays up if it was up before.
@@ -39,8 +39,8 @@ test-unit: setup ## The tests that need no engine
 	$(PYTHON) -m pytest -m "not live" -n $(WORKERS) $(ARGS)
 
 .PHONY: test-live
-test-live: setup ## The tests on real clusters, LIVE_WORKERS=3 side by side (needs root)
-	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" \
+test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (needs root)
+	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" --durations=25 \
 		-n $(LIVE_WORKERS) --dist loadfile $(ARGS))
 
 .PHONY: test-oldest

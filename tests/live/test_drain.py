@@ -40,7 +40,7 @@ def under_load(project: Project, image: str, **settings: Any) -> Result:
         deploy(project, image, "2")
         load.mark("deployed")
         time.sleep(15)
-    return load.result()
+    return load.result().judged()
 
 
 def said(project: Project) -> str:

@@ -14,6 +14,14 @@ WEBSOCKET = "websocket"
 ECHO = "echo"
 
 
+BEHIND = 2000.0
+"""Milliseconds of `lag` from which on failures may be the machine's own, which stood still."""
+
+
+class MachineStalledError(Exception):
+    """Nothing can be said: run it again."""
+
+
 class Sample(NamedTuple):
     """One request, or one WebSocket from its opening to its end."""
 
@@ -60,6 +68,14 @@ class Result:
     @property
     def failed(self) -> int:
         return len(self.failures)
+
+    def judged(self) -> Result:
+        """Itself. Raises MachineStalledError where it has failures that say nothing."""
+        if self.failures and self.lag > BEHIND:
+            raise MachineStalledError(
+                f"the load generator was {self.lag / 1000:.1f} s behind; failed: {self.reasons()}"
+            )
+        return self
 
     def of(self, *kinds: str) -> list[Sample]:
         return [sample for sample in self.samples if sample.kind in kinds]

@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from tests.lab.process import started_at
 from tests.load import Load, Result, Sample, Settings
 from tests.load.generator import Generator
+from tests.load.result import MachineStalledError
 from tests.load.settings import MIX
 
 ROOT = Path(__file__).parents[2]
@@ -273,6 +274,18 @@ def test_the_mix_is_what_was_asked_for_and_evenly_spread() -> None:
     sent = [next(kinds) for _ in range(100)]
     assert {kind: sent.count(kind) for kind in MIX} == MIX
     assert sent[:50].count("get") == pytest.approx(sent[50:].count("get"), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "lag", "counts"),
+    [("timeout", 1999.0, True), ("", 9000.0, True), ("timeout", 2001.0, False)],
+)
+def test_failures_of_a_machine_that_stood_still_say_nothing(
+    reason: str, lag: float, counts: bool
+) -> None:
+    result = Result(1.0, [Sample(0.0, "get", 5.0, reason)], lag=lag)
+    with contextlib.nullcontext() if counts else pytest.raises(MachineStalledError):
+        assert result.judged() is result
 
 
 def test_percentiles_are_of_what_succeeded() -> None:

@@ -111,7 +111,7 @@ class Case:
             self.app.good()
             load.mark("good again")
             time.sleep(AROUND)
-        result = load.result()
+        result = load.result().judged()
         lost = self.lost(result)
         assert result.failed <= lost, f"{result.reasons()} {result.summary()['failures'][:20]}"
         error = ran.error if ran.code else {"code": "", "message": ""}

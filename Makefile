@@ -40,13 +40,13 @@ test-unit: setup ## The tests that need no engine
 
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (needs root)
-	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" --durations=25 \
-		-n $(LIVE_WORKERS) --dist loadfile $(ARGS))
+	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" --durations=10 \
+		-n $(LIVE_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS))
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)
 	@export DEPLOYTOOL_LAB=9 DEPLOYTOOL_LAB_ENGINE=oldest; \
-	$(call in_lab,$(PYTHON) -m pytest -m "live and core and not faults" -n $(LIVE_WORKERS) --dist loadfile $(ARGS))
+	$(call in_lab,$(PYTHON) -m pytest -m "live and core and not faults" -n $(LIVE_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

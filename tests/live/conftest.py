@@ -33,6 +33,21 @@ LIMIT = 300
 Json = dict[str, Any]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """File by file: first who needs the proxy for itself, then who needs none. Side by side they
+    keep nobody waiting."""
+    fixtures: dict[Path, set[str]] = {}
+    for item in items:
+        needed = fixtures.setdefault(item.path, set())
+        needed.update(getattr(item, "fixturenames", ()))
+
+    def rank(item: pytest.Item) -> int:
+        needed = fixtures[item.path]
+        return 0 if "operator" in needed else 2 if "running_proxy" in needed else 1
+
+    items.sort(key=rank)
+
+
 @dataclass(frozen=True)
 class Ran:
     """One finished command."""
@@ -209,12 +224,17 @@ PROXY = f"proxy-{number()}"
 
 @pytest.fixture(scope="session")
 def running_proxy(
-    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker: str
 ) -> Project:
     """The proxy that all share, by HTTP alone, and the project of who looks after it."""
     made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
-    with locked(PROXY):
-        made.ok("proxy", "up", "--yes")
+    up = tmp_path_factory.getbasetemp().parent / "proxy-up" if worker else None
+    with locked(f"{PROXY}-up"):  # by the first: the others need not wait until nobody uses it
+        if not (up and up.exists()):
+            with locked(PROXY):
+                made.ok("proxy", "up", "--yes")
+        if up:
+            up.touch()
     return made
 
 

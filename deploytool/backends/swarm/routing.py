@@ -23,9 +23,9 @@ ATTEMPTS = 12
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
 has not begun to send, so that nothing is done twice."""
 PAUSE = "20ms"
-"""Before the second attempt; half as long again before each one after that, and up to half more or
-less by chance. Without it, requests that come at even times meet the same dead replica each time,
-in step with the turns that replicas take."""
+"""Before the second attempt, slowly growing to twice that, and each time up to half more or less by
+chance (`newBackOff` in Traefik's middlewares/retry). Without it, requests that come at even times
+meet the same dead replica each time, in step with the turns that replicas take."""
 EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 PORT = ".loadbalancer.server.port"

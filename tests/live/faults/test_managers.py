@@ -49,18 +49,11 @@ def demoted(lab: Lab, node: Node) -> bool:
         return False
 
 
-@pytest.mark.parametrize("replicas", ["elsewhere", "on it too"])
-def test_the_leader_restarts(app: Faulty, leader: Node, replicas: str) -> None:
-    case = Case(
-        app,
-        f"the engine of the leading manager restarts during the rollout, replicas {replicas}",
-        (0, 3),
-    )
-    keys = DRAIN | (
-        {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
-        if replicas == "elsewhere"
-        else {"placement": {"max_per_node": 3}, "replicas": 6}  # else all might be on it
-    )
+def test_the_leader_restarts(app: Faulty, leader: Node) -> None:
+    """Replicas on it would stop too, and the Swarm may then take the rollout back, or block it."""
+    title = "the engine of the leading manager restarts during the rollout, replicas elsewhere"
+    case = Case(app, title, (0,))
+    keys = DRAIN | {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
     app.configure(keys)
     assert app.deploy().code == 0
     app.configure(keys)

@@ -9,6 +9,8 @@ NODES ?= 3
 WORKERS ?= 2
 LIVE_WORKERS ?= 4
 ARGS ?=
+# File by file, in the order of tests/live/conftest.py.
+SIDE_BY_SIDE = -n $(LIVE_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # A command in a lab that stays up if it was up before.
 define in_lab
@@ -41,12 +43,12 @@ test-unit: setup ## The tests that need no engine
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (needs root)
 	@$(call in_lab,$(PYTHON) -m pytest -m "live and (core or not faults)" --durations=10 \
-		-n $(LIVE_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS))
+		$(SIDE_BY_SIDE) $(ARGS))
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)
 	@export DEPLOYTOOL_LAB=9 DEPLOYTOOL_LAB_ENGINE=oldest; \
-	$(call in_lab,$(PYTHON) -m pytest -m "live and core and not faults" -n $(LIVE_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS))
+	$(call in_lab,$(PYTHON) -m pytest -m "live and core and not faults" $(SIDE_BY_SIDE) $(ARGS))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

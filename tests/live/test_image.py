@@ -154,6 +154,7 @@ def test_first_build_nothing_changed_and_a_change(source: Source) -> None:
     }
 
     again = source.run("build", "--push")
+    assert again.code == 0, again.stdout + again.stderr
     assert again.data | {"seconds": 0} == first | {"seconds": 0}, again.stderr
     os.utime(source.folder / "main.py", (1, 1))
     assert source.ok("build", "--push")["digest"] == first["digest"]

@@ -1,4 +1,5 @@
-"""Markers follow from the folders: live/ needs engines, contract/ the docker command line.
+"""Markers follow from the folders: live/ needs engines, live/faults/ measures callers meanwhile,
+contract/ needs the docker command line.
 
 In CI, hypothesis tries the same examples every time, so that a result is about the change.
 """
@@ -38,6 +39,11 @@ for number, handler in (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder in ("live", "contract"):
-            item.add_marker(folder)
+        folders = item.path.relative_to(HERE).parts
+        if folders[0] in ("live", "contract"):
+            item.add_marker(folders[0])
+        if "faults" in folders:
+            item.add_marker("faults")
+            item.add_marker("load")
+            if not item.get_closest_marker("core"):
+                item.add_marker("thorough")

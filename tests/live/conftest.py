@@ -125,6 +125,12 @@ class Project:
         assert ran.code == 0, ran.stdout + ran.stderr
         return ran.data
 
+    def deploy(self, image: str, **changes: Any) -> None:
+        """A release of an image, with other settings of its service."""
+        self.services["web"].update(changes)
+        self.configure()
+        self.ok("deploy", "--image", image)
+
     def docker(self, *arguments: str) -> str:
         done = subprocess.run(
             ["docker", *arguments], env=self.env, capture_output=True, text=True, timeout=LIMIT
@@ -281,6 +287,13 @@ def project(
     made = make_project(tmp_path, f"t{next(_numbers)}{worker}", lab, lab_env)
     yield made
     removals.append(made.start("destroy", "--yes", "--volumes"))
+
+
+@pytest.fixture
+def deployed(project: Project, example_image: str) -> Project:
+    """A project whose first release runs, of an image that was built before."""
+    project.ok("deploy", "--image", example_image)
+    return project
 
 
 def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Project:

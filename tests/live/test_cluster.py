@@ -64,6 +64,7 @@ def checks(ran: Ran) -> dict[str, str]:
     return {check["name"]: check["state"] for check in ran.data["checks"]}
 
 
+@pytest.mark.thorough
 def test_one_machine(on: On, machine: Node) -> None:
     found = on("doctor")
     assert found.code == 1

@@ -17,17 +17,10 @@ pytestmark = pytest.mark.usefixtures("proxy")
 
 @pytest.fixture
 def deployed(project: Project, load_image: str) -> Project:
-    """An app with a drain that is long enough for a machine that is busy with other tests."""
-    project.services["web"] |= {"drain": "10s", "stop_grace": "40s"}
-    deploy(project, load_image, "1")
+    """An app with a drain that is long enough for a slow machine."""
+    project.deploy(load_image, drain="10s", stop_grace="40s")
     project.replicas_that_answer(0)
     return project
-
-
-def deploy(project: Project, image: str, round_: str) -> None:
-    project.services["web"]["env"] = {"ROUND": round_}
-    project.configure()
-    project.ok("deploy", "--image", image)
 
 
 def under_load(project: Project, image: str, **settings: Any) -> Result:
@@ -37,7 +30,7 @@ def under_load(project: Project, image: str, **settings: Any) -> Result:
     with Load(project.lab.manager.address, host=host, **(given | settings)) as load:
         time.sleep(2)
         load.mark("deploy")
-        deploy(project, image, "2")
+        project.deploy(image, env={"ROUND": "2"})
         load.mark("deployed")
         time.sleep(15)
     return load.result().judged()
@@ -56,11 +49,12 @@ def said(project: Project) -> str:
 
 
 @pytest.mark.core
+@pytest.mark.load
 def test_every_caller_is_served_while_replicas_are_replaced(
     deployed: Project, load_image: str
 ) -> None:
     result = under_load(deployed, load_image)
-    assert result.reasons() == {}, result.summary()
+    assert result.reasons() == {}, result.story()
     assert {"get", "get-fresh", "post", "post-fresh", "slow", "stream", "websocket"} == {
         sample.kind for sample in result.samples
     }
@@ -69,10 +63,12 @@ def test_every_caller_is_served_while_replicas_are_replaced(
     assert len(result.of("websocket")) > 4
 
 
+@pytest.mark.load
+@pytest.mark.thorough
 def test_replicas_end_in_good_order(deployed: Project, load_image: str) -> None:
     """Long answers are finished, and lifespan shutdown has its say."""
     result = under_load(deployed, load_image, slow_seconds=6, stream_seconds=8)
-    assert result.reasons() == {}, result.summary()
+    assert result.reasons() == {}, result.story()
     text = said(deployed)
     ready = set(re.findall(r"replica (\w+) is ready", text))
     done = set(re.findall(r"replica (\w+) is done", text))
@@ -81,14 +77,15 @@ def test_replicas_end_in_good_order(deployed: Project, load_image: str) -> None:
     assert done < ready
 
 
+@pytest.mark.load
+@pytest.mark.thorough
 def test_what_takes_longer_than_its_grace_is_cut_off(project: Project, load_image: str) -> None:
     """And only that: it is the promise of `stop_grace`, and its limit."""
-    project.services["web"] |= {"drain": "3s", "stop_grace": "10s"}
-    deploy(project, load_image, "1")
+    project.deploy(load_image, drain="3s", stop_grace="10s")
     project.replicas_that_answer(0)
     mix = {"get": 3, "post": 3, "stream": 1}
     result = under_load(project, load_image, stream_seconds=20, mix=mix)
-    assert {sample.reason for sample in result.failures} == {"truncated"}, result.summary()
+    assert {sample.reason for sample in result.failures} == {"truncated"}, result.story()
     assert {sample.kind for sample in result.failures} == {"stream"}
 
 

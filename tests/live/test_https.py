@@ -469,6 +469,7 @@ def test_a_balancer_in_front_is_believed(wild: Project, visitor: Visitor) -> Non
     assert other == visitor.ask(SHOP).caller, "an app that was not told does not"
 
 
+@pytest.mark.thorough
 def test_certificates_are_renewed(wild: Project, visitor: Visitor) -> None:
     """Ten minutes are less than the twenty at which a certificate of an hour is renewed; the
     proxy looks every minute."""

@@ -83,7 +83,13 @@ priority = "primary"
 
 
 @pytest.mark.usefixtures("proxy")
-@pytest.mark.parametrize("kind", PROJECTS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "uv-src",
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("poetry", "single-file")),
+    ],
+)
 def test_init_and_deploy(kind: str, lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> None:
     for name, text in PROJECTS[kind].items():
         path = tmp_path / name

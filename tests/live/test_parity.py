@@ -7,6 +7,8 @@ import copy
 import subprocess
 from typing import Any
 
+import pytest
+
 from deploytool.backends.swarm.diff import _walk
 from tests.live.conftest import Project
 
@@ -52,6 +54,7 @@ EVERYTHING: Json = {
 }
 
 
+@pytest.mark.thorough
 def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: str) -> None:
     for name in ("TOKEN", "ANOTHER"):
         value = project.folder / name

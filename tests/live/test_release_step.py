@@ -94,6 +94,7 @@ def test_once_per_release(project: Project, example_image: str) -> None:
     assert actions[:3] == ["run python", "run python", "rollback to v2"]
 
 
+@pytest.mark.thorough
 def test_a_step_nowhere_to_run(project: Project, example_image: str) -> None:
     project.ok("deploy", "--image", example_image)
     before = project.running()
@@ -110,7 +111,9 @@ def test_a_step_nowhere_to_run(project: Project, example_image: str) -> None:
     assert jobs(project) == ""
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "blow", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGKILL]
+)
 def test_a_deploy_that_dies_in_the_step(
     project: Project, example_image: str, blow: signal.Signals
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_deploy_that_dies_in_the_step(
     assert jobs(project) == ""
 
 
+@pytest.mark.thorough
 def test_two_deploys_at_once(project: Project, example_image: str) -> None:
     """The second waits for the first, or fails at once, as told."""
     with_step(project, step(8))

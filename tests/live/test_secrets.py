@@ -220,6 +220,7 @@ def test_a_terminal_is_asked_and_shows_nothing(workers: Project) -> None:
     assert version(workers, FIRST) == (1, False)
 
 
+@pytest.mark.thorough
 def test_what_was_made_by_hand_gives_way(workers: Project, example_image: str) -> None:
     project = workers
     value = project.folder / "value"
@@ -300,6 +301,7 @@ def test_configuration_files(workers: Project, example_image: str) -> None:
     assert project.docker("config", "ls", "-q", "-f", f"label={labels.APP}={project.app}") == ""
 
 
+@pytest.mark.thorough
 def test_what_no_release_needs_is_thrown_away(
     workers: Project, example_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,17 @@ class Result:
             marks=self.marks,
         )
 
+    def story(self) -> str:
+        """What a test that has failed says."""
+        events = list(self.marks)
+        events += [
+            (s.at, f"{s.kind} {s.reason} after {s.milliseconds / 1000:.1f} s")
+            for s in self.failures[:SHOWN]
+        ]
+        told = [f"{at:7.1f} s  {text}" for at, text in sorted(events)]
+        behind = f"the generator was {self.lag / 1000:.1f} s behind at worst"
+        return "\n".join([f"{self.failed} of {self.sent} failed; {behind}", *told])
+
     def summary(self) -> Json:
         """For people and scripts: without the single samples."""
         kinds = sorted({sample.kind for sample in self.samples})

@@ -288,6 +288,17 @@ def test_failures_of_a_machine_that_stood_still_say_nothing(
         assert result.judged() is result
 
 
+def test_story_tells_failures_between_what_happened() -> None:
+    samples = [Sample(1.0, "get", 5.0, ""), Sample(3.0, "post", 1500.0, "status 502")]
+    marks = [(2.0, "deploy"), (4.0, "deployed")]
+    assert Result(5.0, samples, lag=300.0, marks=marks).story().splitlines() == [
+        "1 of 2 failed; the generator was 0.3 s behind at worst",
+        "    2.0 s  deploy",
+        "    3.0 s  post status 502 after 1.5 s",
+        "    4.0 s  deployed",
+    ]
+
+
 def test_percentiles_are_of_what_succeeded() -> None:
     samples = [Sample(n / 10, "get", float(n), "") for n in range(1, 101)]
     samples.append(Sample(11.0, "get", 10_000.0, "timeout"))

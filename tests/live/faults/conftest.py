@@ -68,6 +68,14 @@ class Faulty:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return self.project.start("deploy", "--image", self.image, *arguments)
 
+    def disturbed(self, words: Sequence[str], harm: Callable[[], object]) -> Ran:
+        """A deploy to which something happens as soon as it says one of the words."""
+        process = self.start("--json")
+        read_until(process, words)
+        harm()
+        stdout, stderr = process.communicate(timeout=240)
+        return Ran(process.returncode, stdout, stderr)
+
     def load(self, **settings: Any) -> Load:
         return Load(
             self.project.address,
@@ -113,7 +121,7 @@ class Case:
             time.sleep(AROUND)
         result = load.result().judged()
         lost = self.lost(result)
-        assert result.failed <= lost, f"{result.reasons()} {result.summary()['failures'][:20]}"
+        assert result.failed <= lost, result.story()
         error = ran.error if ran.code else {"code": "", "message": ""}
         remember(
             Row(

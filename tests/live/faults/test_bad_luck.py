@@ -16,7 +16,6 @@ from tests.live.conftest import Ran
 from tests.live.faults.conftest import Case, Faulty, read_until, write
 from tests.load import Result
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
 STEP = ["python", "-uc", "import time; print('migra' 'ting'); time.sleep(5)"]
 """Which says a word that its command does not have."""
 PHASES = {
@@ -194,17 +193,13 @@ def test_a_node_is_emptied(app: Faulty) -> None:
     app.configure({"replicas": 6})
     victim, manager = app.lab.nodes[-1], app.lab.manager
 
-    def deploy() -> Ran:
-        process = app.start("--json")
-        read_until(process, ("web.",))
-        manager.docker("node", "update", "--availability", "drain", victim.name)
-        stdout, stderr = process.communicate(timeout=200)
-        return Ran(process.returncode, stdout, stderr)
+    def become(availability: str) -> None:
+        manager.docker("node", "update", "--availability", availability, victim.name)
 
     try:
-        case.run(deploy)
+        case.run(lambda: app.disturbed(("web.",), lambda: become("drain")))
     finally:
-        manager.docker("node", "update", "--availability", "active", victim.name)
+        become("active")
 
 
 def test_the_node_of_the_release_step_dies(app: Faulty) -> None:
@@ -215,18 +210,21 @@ def test_the_node_of_the_release_step_dies(app: Faulty) -> None:
     away = {"constraints": ["node.role == worker"]}
     app.configure({"placement": away}, release={"command": step})
 
-    def deploy() -> Ran:
-        process = app.start("--json")
-        read_until(process, ("migrating",))
+    dead: list[Node] = []
+
+    def kill() -> None:
         its = ("ps", "--quiet", "--filter", f"name={app.project.app}_release-")
         (victim,) = [node for node in app.lab.nodes if node.docker(*its).strip()]
+        dead.append(victim)
         app.lab.kill_node(victim)
         case.mark("died")
+
+    def deploy() -> Ran:
         try:
-            stdout, stderr = process.communicate(timeout=200)
+            return app.disturbed(("migrating",), kill)
         finally:
-            app.lab.start_node(victim)
-        return Ran(process.returncode, stdout, stderr)
+            for node in dead:
+                app.lab.start_node(node)
 
     case.run(deploy)
 
@@ -238,12 +236,8 @@ def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:
     case.lost = lambda result: result.failed
     app.configure()
 
-    def deploy() -> Ran:
-        process = app.start("--json")
-        read_until(process, ("web.",))
+    def restart() -> None:
         app.lab.stop_node(app.lab.manager)
         app.lab.start_node(app.lab.manager)
-        stdout, stderr = process.communicate(timeout=240)
-        return Ran(process.returncode, stdout, stderr)
 
-    case.run(deploy)
+    case.run(lambda: app.disturbed(("web.",), restart))

@@ -9,7 +9,6 @@ import pytest
 from tests.live.conftest import Ran
 from tests.live.faults.conftest import Case, Faulty, python, write
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
 HUNGRY = "x = []\nwhile True: x.append(bytearray(8 << 20))"
 
 
@@ -17,8 +16,16 @@ HUNGRY = "x = []\nwhile True: x.append(bytearray(8 << 20))"
 def test_crash_at_start(app: Faulty) -> None:
     case = Case(app, "the process ends at its start", (3,), "rolled_back", "exit code 3")
     app.configure({"command": python("print('no database'); raise SystemExit(3)")})
-    ran = case.run(app.deploy)
+    before = app.project.running()
+
+    def deploy() -> Ran:
+        ran = app.deploy()
+        assert app.project.running() == before
+        return ran
+
+    ran = case.run(deploy)
     assert "no database" in " ".join(ran.error["details"])
+    assert app.project.ok("releases")["releases"][1]["outcome"] == "rolled_back"
 
 
 def test_crash_after_seconds(app: Faulty) -> None:
@@ -91,7 +98,14 @@ def another_image(app: Faulty) -> str:
 def test_image_that_does_not_exist(app: Faulty) -> None:
     case = Case(app, "the image does not exist", (1,), "image_missing", "does not exist")
     app.configure()
-    case.run(lambda: app.deploy(image=f"{app.lab.registry}/items:nope"))
+
+    def deploy() -> Ran:
+        before = app.project.live("web")["Version"]
+        ran = app.deploy(image=f"{app.lab.registry}/items:nope")
+        assert app.project.live("web")["Version"] == before
+        return ran
+
+    case.run(deploy)
 
 
 def test_wrong_architecture(app: Faulty) -> None:

@@ -9,10 +9,8 @@ import pytest
 
 from tests.lab import Lab, Node
 from tests.lab.shell import LabError, wait_until
-from tests.live.conftest import Ran
-from tests.live.faults.conftest import Case, Faulty, read_until, wait_until_it_answers
+from tests.live.faults.conftest import Case, Faulty, wait_until_it_answers
 
-pytestmark = [pytest.mark.live, pytest.mark.faults]
 PROXY = "proxy_traefik"
 DRAIN = {"drain": "12s", "stop_grace": "24s"}
 """Longer than managers take to choose a new leader: until then the proxy knows what it knew, and
@@ -58,14 +56,10 @@ def test_the_leader_restarts(app: Faulty, leader: Node) -> None:
     assert app.deploy().code == 0
     app.configure(keys)
 
-    def deploy() -> Ran:
-        process = app.start("--json")
-        read_until(process, ("web.",))
+    def restart() -> None:
         app.lab.stop_node(leader)
         case.mark("stopped")
         app.lab.start_node(leader)
         case.mark("ready again")
-        stdout, stderr = process.communicate(timeout=240)
-        return Ran(process.returncode, stdout, stderr)
 
-    case.run(deploy)
+    case.run(lambda: app.disturbed(("web.",), restart))

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.live.faults.conftest import Faulty
-
-pytestmark = [pytest.mark.live, pytest.mark.faults]
 
 
 def answers_again(app: Faulty, seconds: float = 120) -> None:

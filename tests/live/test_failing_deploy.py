@@ -1,0 +1,120 @@
+"""A deploy that fails leaves what was there, and says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.conftest import Project
+
+pytestmark = pytest.mark.usefixtures("proxy")
+CRASH = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
+
+
+def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
+    """Not one of the replicas that serve is touched, and the new ones count as failed: what ends
+    with 0 when it is stopped would count as started."""
+    deployed.deploy(example_image, drain="3s")
+    before = deployed.running()
+    deployed.services["web"]["healthcheck"] = {
+        "path": "/nowhere",
+        "start_period": "1s",
+        "interval": "1s",
+        "retries": 2,
+    }
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image)
+    assert ran.code == 3, ran.stdout + ran.stderr
+    assert "its health check failed" in ran.error["message"]
+    assert any("/nowhere" in line for line in ran.error["details"])
+    assert deployed.running() == before, deployed.docker(
+        "service", "ps", "--no-trunc", f"{deployed.app}_web"
+    )
+
+
+@pytest.mark.core
+def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> None:
+    eat = "x = [b'x' * 10**6 for _ in range(10**4)]"
+    deployed.services["web"]["command"] = ["python", "-c", eat]
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image)
+    assert ran.code == 3, ran.stdout + ran.stderr
+    assert "memory" in ran.error["message"]
+
+
+def test_command_that_does_not_exist(deployed: Project, example_image: str) -> None:
+    deployed.services["web"]["command"] = ["no-such-program"]
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image)
+    assert ran.code == 3, ran.stdout + ran.stderr
+    assert "the command was not found" in ran.error["message"]
+
+
+def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image: str) -> None:
+    project.services["web"]["command"] = CRASH
+    project.configure()
+    ran = project.run("deploy", "--image", example_image)
+    assert ran.code == 1, ran.stdout + ran.stderr
+    assert ran.error["code"] == "rollout_failed"
+    assert "exit code 3" in ran.error["message"]
+    assert project.app not in project.docker("service", "ls")
+    del project.services["web"]["command"]
+    project.configure()
+    assert project.ok("deploy", "--image", example_image)["release"] == "v2"
+
+
+def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
+    """A release is one thing: a service that came up goes back when another does not."""
+    before = deployed.running()
+    deployed.services["web"]["env"] = {"NEW": "1"}
+    deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image)
+    assert ran.code == 3, ran.stdout + ran.stderr
+    assert "worker.1" in ran.error["message"]
+    assert f"{deployed.app}_worker" not in deployed.docker("service", "ls")
+    container = deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert "NEW=1" not in container["Env"]
+    assert before
+    assert deployed.get()[0] == 200
+
+
+def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> None:
+    deployed.services["web"]["update"]["on_failure"] = "pause"
+    deployed.deploy(example_image)
+    deployed.services["web"]["command"] = CRASH
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image)
+    assert (ran.code, ran.error["code"]) == (1, "rollout_paused"), ran.stdout + ran.stderr
+    assert deployed.live("web")["UpdateStatus"]["State"] == "paused"
+    del deployed.services["web"]["command"]
+    deployed.deploy(example_image)
+    assert deployed.replicas_that_answer()
+
+
+def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
+    before = deployed.running()
+    deployed.services["web"]["command"] = ["sleep", "1000"]
+    deployed.configure()
+    ran = deployed.run("deploy", "--image", example_image, "--timeout", "6s")
+    assert (ran.code, ran.error["code"]) == (4, "timed_out"), ran.stdout + ran.stderr
+    assert "the previous release serves" in ran.error["message"]
+    assert deployed.running() == before
+
+
+def test_what_cannot_work_changes_nothing(deployed: Project, example_image: str) -> None:
+    version = deployed.live("web")["Version"]
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"memory": "900GiB", "memory_limit": None}, "does_not_fit"),
+        ({"placement": {"constraints": ["node.labels.disk == ssd"]}}, "no_suitable_node"),
+        ({"networks": ["no-such-network"]}, "network_missing"),
+        ({"secrets": ["NO_SUCH"]}, "secret_missing"),
+        ({"publish": {"port": 80, "mode": "ingress"}}, "port_taken"),
+    ]
+    good = dict(deployed.services["web"])
+    for change, code in cases:
+        deployed.services["web"] = good | change
+        deployed.configure()
+        ran = deployed.run("deploy", "--image", example_image)
+        assert (ran.code, ran.error["code"]) == (1, code), ran.stdout + ran.stderr
+        assert ran.error["hint"]
+    assert deployed.live("web")["Version"] == version

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab, Node
+from tests.lab.lab import stand_ins
 from tests.lab.registry import program as registry_program
 from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran
 
@@ -70,11 +71,21 @@ class Source(Project):
         return dict(json.loads(self.docker("image", "inspect", image))[0])
 
 
+@pytest.fixture(scope="module")
+def builder(lab: Lab) -> Node:
+    """An engine that nobody else builds with: while another build holds the same base, BuildKit
+    may run a step again that it has cached, which gives another digest (moby/buildkit#4674)."""
+    node = lab.nodes[1]
+    stand_ins(BASE, env=node.env)
+    return node
+
+
 @pytest.fixture
-def source(lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> Source:
+def source(lab: Lab, builder: Node, lab_env: dict[str, str], tmp_path: Path) -> Source:
     folder = tmp_path / "source"
     folder.mkdir()
-    made = Source(folder, f"image{time.time_ns()}", lab, lab_env)
+    env = lab_env | {"DOCKER_HOST": builder.docker_host}
+    made = Source(folder, f"image{time.time_ns()}", lab, env)
     made.services["web"] = {"command": ["python", "/code/main.py"]}
     made.configure()
     (made.folder / "main.py").write_text("print(1)\n")

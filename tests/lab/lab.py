@@ -21,7 +21,6 @@ from tests.lab.network import Network
 from tests.lab.node import Node
 from tests.lab.packages import install_tools
 from tests.lab.registry import Registry
-from tests.lab.registry import program as registry_program
 from tests.lab.shell import LabError, run, say, wait_until
 
 STAND_INS = Path(__file__).resolve().parents[2] / "scripts" / "stand-ins.sh"
@@ -60,7 +59,6 @@ class Lab:
             install_tools()
             with prepared_images():
                 wanted = engines.engine(engine or engines.chosen())
-                registry_program()
                 lab = cls(Network(number()), wanted, state_folder(number()))
                 lab = lab.fresh_or_running()
                 lab.start(nodes)
@@ -185,7 +183,7 @@ class Lab:
 
     @property
     def registry_process(self) -> Registry:
-        return Registry(self.registry, self.folder / "registry")
+        return Registry(self.registry, self.folder / "registry", self.bin / "docker-registry")
 
     @property
     def bin(self) -> Path:

@@ -16,7 +16,7 @@ TOOLS = {
     "iptables": "iptables",
     "nsenter": "util-linux",
     "runc": "runc",
-    "debootstrap": "debootstrap",
+    "mmdebstrap": "mmdebstrap",
     "openssl": "openssl",
 }
 

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import process
-from tests.lab.cache import cache_folder, locked
-from tests.lab.packages import unpack_programs
-from tests.lab.shell import LabError, say, try_run, wait_until
-
-SUITES = ("trixie", "bookworm")
+from tests.lab.cache import locked
+from tests.lab.shell import wait_until
 
 SETTINGS = """\
 version: 0.1
@@ -29,6 +26,7 @@ http: {{addr: "{address}"}}
 class Registry:
     address: str
     folder: Path
+    program: Path
 
     @property
     def pid_file(self) -> Path:
@@ -46,7 +44,7 @@ class Registry:
         settings = self.folder / "registry.yml"
         settings.write_text(SETTINGS.format(data=data, address=self.address))
         # Settings come from this file alone, whatever REGISTRY_* the caller has.
-        command: list[str | Path] = ["env", "-i", program(), "serve", settings]
+        command: list[str | Path] = ["env", "-i", self.program, "serve", settings]
         process.spawn(command, self.folder / "registry.log", self.pid_file)
 
     def wait(self) -> None:
@@ -83,17 +81,3 @@ class Registry:
 
     def stop(self) -> None:
         process.stop(self.pid_file)
-
-
-def program() -> Path:
-    """The newest docker-registry that runs here."""
-    for suite in SUITES:
-        folder = cache_folder() / "registry" / suite
-        found = folder / "docker-registry"
-        with locked("registry"):
-            if not found.exists():
-                say(f"fetching the registry of Debian {suite}")
-                unpack_programs(suite, ["docker-registry"], [], folder)
-        if try_run([found, "--version"], timeout=20).returncode == 0:
-            return found
-    raise LabError("no docker-registry of Debian runs on this machine")

@@ -20,7 +20,6 @@ import pytest
 
 from tests.lab import Lab, Node
 from tests.lab.lab import stand_ins
-from tests.lab.registry import program as registry_program
 from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran
 
 BASE = "python:3.13-slim"
@@ -375,7 +374,8 @@ def private_registry(lab: Lab, tmp_path: Path) -> Iterator[str]:
         "auth": {"htpasswd": {"realm": "lab", "path": str(folder / "htpasswd")}},
     }
     (folder / "registry.yml").write_text(json.dumps(rules))
-    command = ["env", "-i", str(registry_program()), "serve", str(folder / "registry.yml")]
+    program = lab.registry_process.program
+    command = ["env", "-i", str(program), "serve", str(folder / "registry.yml")]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as process,

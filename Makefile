@@ -23,8 +23,8 @@ endef
 define live
 	$(call in_lab,{ \
 	$(PYTHON) -m pytest -m "($(1)) and not load" -n $(LIVE_WORKERS) --dist loadfile \
-		--no-loadscope-reorder $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; } && { \
-	$(PYTHON) -m pytest -m "($(1)) and load" $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; })
+		--no-loadscope-reorder --durations=10 $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; } && { \
+	$(PYTHON) -m pytest -m "($(1)) and load" --durations=0 $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; })
 endef
 
 .PHONY: help

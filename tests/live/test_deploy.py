@@ -80,7 +80,6 @@ def test_plan_says_what_deploy_does(deployed: Project, example_image: str) -> No
     assert deployed.run("plan", "--image", example_image, "--exit-code").code == 0
 
 
-@pytest.mark.core
 def test_scale_restart_status_and_logs(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     scaled = deployed.run("scale", "web=3")
@@ -114,7 +113,7 @@ def test_worker_comes_and_goes(deployed: Project, example_image: str) -> None:
     assert deployed.running() == before
 
 
-@pytest.mark.parametrize("after", [0.0, 1.5])
+@pytest.mark.parametrize("after", [0.0, pytest.param(1.5, marks=pytest.mark.thorough)])
 def test_interrupted_deploy_is_finished_by_the_next(
     deployed: Project, example_image: str, after: float
 ) -> None:

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.usefixtures("proxy")
 CRASH = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
 
 
+@pytest.mark.thorough
 def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     """Not one of the replicas that serve is touched, and the new ones count as failed: what ends
     with 0 when it is stopped would count as started."""
@@ -41,6 +42,7 @@ def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> N
     assert "memory" in ran.error["message"]
 
 
+@pytest.mark.thorough
 def test_command_that_does_not_exist(deployed: Project, example_image: str) -> None:
     deployed.services["web"]["command"] = ["no-such-program"]
     deployed.configure()
@@ -91,6 +93,7 @@ def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> No
     assert deployed.replicas_that_answer()
 
 
+@pytest.mark.thorough
 def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     deployed.services["web"]["command"] = ["sleep", "1000"]

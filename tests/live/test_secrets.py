@@ -239,6 +239,7 @@ def test_what_was_made_by_hand_gives_way(workers: Project, example_image: str) -
     project.docker("secret", "rm", name)
 
 
+@pytest.mark.thorough
 def test_failed_deploy_leaves_the_old_value(workers: Project, example_image: str) -> None:
     project = workers
     version(project, FIRST)
@@ -268,6 +269,7 @@ def configured(project: Project, content: str, name: str = "web.yml") -> Path:
     return file
 
 
+@pytest.mark.thorough
 def test_configuration_files(workers: Project, example_image: str) -> None:
     project = workers
     configured(project, "a: 1\n")

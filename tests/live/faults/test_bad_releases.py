@@ -87,7 +87,6 @@ def another_image(app: Faulty) -> str:
     return name
 
 
-@pytest.mark.core
 def test_image_that_does_not_exist(app: Faulty) -> None:
     case = Case(app, "the image does not exist", (1,), "image_missing", "does not exist")
     app.configure()

@@ -10,6 +10,7 @@ import httptools
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from tests.load.machine import Stolen
 from tests.load.result import WEBSOCKET, Result, Sample
 from tests.load.settings import Settings
 
@@ -88,6 +89,7 @@ class Generator:
         self.echoes: list[tuple[float, float]] = []
         self.closes: Counter[str] = Counter()
         self.lag = 0.0
+        self.stolen = Stolen()
         self.requests = {kind: self._request(kind) for kind in settings.mix}
 
     def stop(self) -> None:
@@ -96,6 +98,7 @@ class Generator:
     async def run(self) -> Result:
         self.started = self.loop.time()
         cpu = time.process_time()
+        watch = asyncio.create_task(self._watch_machine())
         sockets = [asyncio.create_task(self._websocket(n)) for n in range(self.settings.websockets)]
         requests = await self._send()
         seconds = self.now()
@@ -106,12 +109,14 @@ class Generator:
             await asyncio.wait(sockets)
         for connection in self.idle:
             connection.close()
+        watch.cancel()
         return Result(
             seconds=seconds,
             samples=sorted(self.samples),
             echoes=sorted(self.echoes),
             closes=dict(self.closes),
             lag=self.lag * 1000,
+            stolen=self.stolen.most,
             cpu=time.process_time() - cpu,
         )
 
@@ -137,6 +142,11 @@ class Generator:
         await asyncio.sleep(0)  # when it is behind, too: the answers have to be read
         while not self.stopped and (wait := due - self.now()) > 0:
             await asyncio.sleep(min(wait, ATTENTION))
+
+    async def _watch_machine(self) -> None:
+        while True:
+            self.stolen.look()
+            await asyncio.sleep(1)
 
     async def _one(self, kind: str, due: float) -> None:
         try:

@@ -16,6 +16,8 @@ ECHO = "echo"
 
 BEHIND = 2000.0
 """Milliseconds of `lag` from which on failures may be the machine's own, which stood still."""
+TAKEN = 0.3
+"""Share of `stolen` from which on they may be too."""
 
 
 class MachineStalledError(Exception):
@@ -52,6 +54,8 @@ class Result:
     lag: float = 0.0
     """Milliseconds that the generator itself was behind its schedule, at worst: with much of it,
     latencies say nothing of the service."""
+    stolen: float = 0.0
+    """Share of the processors' time that other machines took of this one in its worst seconds."""
     cpu: float = 0.0
     """Seconds of processor time that the generator took."""
     marks: Sequence[tuple[float, str]] = ()
@@ -71,10 +75,8 @@ class Result:
 
     def judged(self) -> Result:
         """Itself. Raises MachineStalledError where it has failures that say nothing."""
-        if self.failures and self.lag > BEHIND:
-            raise MachineStalledError(
-                f"the load generator was {self.lag / 1000:.1f} s behind; failed: {self.reasons()}"
-            )
+        if self.failures and (self.lag > BEHIND or self.stolen > TAKEN):
+            raise MachineStalledError(self.story())
         return self
 
     def of(self, *kinds: str) -> list[Sample]:
@@ -99,6 +101,7 @@ class Result:
             echoes=[e for e in self.echoes if begin <= e[0] < end],
             closes=self.closes,
             lag=self.lag,
+            stolen=self.stolen,
             cpu=self.cpu,
             marks=self.marks,
         )
@@ -112,7 +115,8 @@ class Result:
         ]
         told = [f"{at:7.1f} s  {text}" for at, text in sorted(events)]
         behind = f"the generator was {self.lag / 1000:.1f} s behind at worst"
-        return "\n".join([f"{self.failed} of {self.sent} failed; {behind}", *told])
+        taken = f"others took up to {self.stolen:.0%} of the processors"
+        return "\n".join([f"{self.failed} of {self.sent} failed; {behind}; {taken}", *told])
 
     def summary(self) -> Json:
         """For people and scripts: without the single samples."""
@@ -138,6 +142,7 @@ class Result:
             ],
             "marks": [[round(at, 3), text] for at, text in self.marks],
             "lag_milliseconds": round(self.lag, 1),
+            "stolen": round(self.stolen, 3),
             "cpu_seconds": round(self.cpu, 2),
         }
 
@@ -151,6 +156,7 @@ class Result:
             "echoes": [[round(at, 3), round(taken, 2)] for at, taken in self.echoes],
             "closes": dict(self.closes),
             "lag": self.lag,
+            "stolen": self.stolen,
             "cpu": self.cpu,
         }
 
@@ -162,6 +168,7 @@ class Result:
             echoes=[(at, taken) for at, taken in data["echoes"]],
             closes=data["closes"],
             lag=data["lag"],
+            stolen=data["stolen"],
             cpu=data["cpu"],
             marks=tuple(marks),
         )

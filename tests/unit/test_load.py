@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from tests.lab.process import started_at
 from tests.load import Load, Result, Sample, Settings
 from tests.load.generator import Generator
+from tests.load.machine import Stolen
 from tests.load.result import MachineStalledError
 from tests.load.settings import MIX
 
@@ -277,22 +278,40 @@ def test_the_mix_is_what_was_asked_for_and_evenly_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "lag", "counts"),
-    [("timeout", 1999.0, True), ("", 9000.0, True), ("timeout", 2001.0, False)],
+    ("reason", "lag", "stolen", "counts"),
+    [
+        ("timeout", 1999.0, 0.29, True),
+        ("", 9000.0, 0.9, True),
+        ("timeout", 2001.0, 0.0, False),
+        ("timeout", 0.0, 0.31, False),
+    ],
 )
 def test_failures_of_a_machine_that_stood_still_say_nothing(
-    reason: str, lag: float, counts: bool
+    reason: str, lag: float, stolen: float, counts: bool
 ) -> None:
-    result = Result(1.0, [Sample(0.0, "get", 5.0, reason)], lag=lag)
+    result = Result(1.0, [Sample(0.0, "get", 5.0, reason)], lag=lag, stolen=stolen)
     with contextlib.nullcontext() if counts else pytest.raises(MachineStalledError):
         assert result.judged() is result
+
+
+def test_what_others_take_of_the_machine(tmp_path: Path) -> None:
+    times = tmp_path / "stat"
+    stolen = Stolen(times)
+    stolen.look()
+    assert stolen.most == 0
+    for second, taken in enumerate([0, 0, 0, 0, 0, 0, 50, 150, 150, 150, 150, 150]):
+        worked = second * 200 - taken
+        times.write_text(f"cpu  {worked} 0 0 0 0 0 0 {taken} {worked} 0\ncpu0 1 2 3\n")
+        stolen.look()
+    assert stolen.most == 0.15
 
 
 def test_story_tells_failures_between_what_happened() -> None:
     samples = [Sample(1.0, "get", 5.0, ""), Sample(3.0, "post", 1500.0, "status 502")]
     marks = [(2.0, "deploy"), (4.0, "deployed")]
-    assert Result(5.0, samples, lag=300.0, marks=marks).story().splitlines() == [
-        "1 of 2 failed; the generator was 0.3 s behind at worst",
+    assert Result(5.0, samples, lag=300.0, stolen=0.25, marks=marks).story().splitlines() == [
+        "1 of 2 failed; the generator was 0.3 s behind at worst; "
+        "others took up to 25% of the processors",
         "    2.0 s  deploy",
         "    3.0 s  post status 502 after 1.5 s",
         "    4.0 s  deployed",

@@ -12,7 +12,6 @@ from tests.live.conftest import Project
 pytestmark = pytest.mark.usefixtures("proxy")
 
 
-@pytest.mark.core
 def test_build_deploy_change_and_back(project: Project) -> None:
     """The whole way of a developer: build, push, roll out, nothing to do, change, back, gone."""
     project.services["web"]["replicas"] = 4

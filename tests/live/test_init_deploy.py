@@ -83,13 +83,8 @@ priority = "primary"
 
 
 @pytest.mark.usefixtures("proxy")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "uv-src",
-        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("poetry", "single-file")),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", PROJECTS)
 def test_init_and_deploy(kind: str, lab: Lab, lab_env: dict[str, str], tmp_path: Path) -> None:
     for name, text in PROJECTS[kind].items():
         path = tmp_path / name

@@ -22,7 +22,11 @@ def uv(*arguments: str, cwd: Path) -> None:
     subprocess.run([program, *arguments], cwd=cwd, check=True, timeout=300, capture_output=True)
 
 
-@pytest.mark.parametrize("how", [(), ("--editable",)], ids=["installed", "editable"])
+@pytest.mark.parametrize(
+    "how",
+    [(), pytest.param(("--editable",), marks=pytest.mark.thorough)],
+    ids=["installed", "editable"],
+)
 def test_installed_tool_makes_a_project(how: tuple[str, ...], tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     uv("venv", "--python", sys.executable, str(environment), cwd=tmp_path)

@@ -45,7 +45,6 @@ def jobs(project: Project) -> str:
     )
 
 
-@pytest.mark.core
 def test_once_per_release(project: Project, example_image: str) -> None:
     """Before any replica; not again for the same release; again when asked; its failure ends
     the deploy with nothing touched; a rollback runs none."""
@@ -111,9 +110,8 @@ def test_a_step_nowhere_to_run(project: Project, example_image: str) -> None:
     assert jobs(project) == ""
 
 
-@pytest.mark.parametrize(
-    "blow", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGKILL]
-)
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.thorough
 def test_a_deploy_that_dies_in_the_step(
     project: Project, example_image: str, blow: signal.Signals
 ) -> None:

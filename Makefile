@@ -18,14 +18,19 @@ keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
 	exit $$code
 endef
 
-# Live tests: side by side, file by file in the order of tests/live/conftest.py; then, by itself,
-# what measures callers. With ARGS there may be nothing of one kind.
-define live
-	$(call in_lab,{ \
+# Live tests side by side, file by file in the order of tests/live/conftest.py.
+define side_by_side
 	$(PYTHON) -m pytest -m "($(1)) and not load" -n $(LIVE_WORKERS) --dist loadfile \
-		--no-loadscope-reorder --durations=10 $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; } && { \
+		--no-loadscope-reorder --durations=10 $(ARGS)
+endef
+
+# The same; then, by itself, what measures callers. With ARGS there may be nothing of one kind.
+define live
+	$(call in_lab,{ $(call side_by_side,$(1)) || [[ $$? = 5 && -n "$(ARGS)" ]]; } && { \
 	$(PYTHON) -m pytest -m "($(1)) and load" --durations=0 $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]]; })
 endef
+
+on_oldest = export DEPLOYTOOL_LAB=9 DEPLOYTOOL_LAB_ENGINE=oldest
 
 .PHONY: help
 help: ## Show this list
@@ -45,7 +50,8 @@ test: lint test-unit test-live test-oldest ## Lint, types and tests, on real clu
 .PHONY: test-all
 test-all: lint test-unit ## The same, and what takes too long for every day: most of an hour
 	@$(call live,live and not faults)
-	@$(MAKE) test-oldest test-faults
+	@$(on_oldest); $(call live,live and (core or load) and not faults)
+	@$(MAKE) test-faults
 
 .PHONY: test-unit
 test-unit: setup ## The tests that need no engine
@@ -57,7 +63,7 @@ test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (nee
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)
-	@export DEPLOYTOOL_LAB=9 DEPLOYTOOL_LAB_ENGINE=oldest; $(call live,live and core and not faults)
+	@$(on_oldest); $(call in_lab,$(call side_by_side,live and core))
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

@@ -50,6 +50,7 @@ def test_build_deploy_change_and_back(project: Project) -> None:
     assert project.app not in project.docker("config", "ls")
 
 
+@pytest.mark.thorough
 def test_configuration_change_replaces_replicas(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     deployed.deploy(example_image, env={"LOG_LEVEL": "debug"})
@@ -60,6 +61,7 @@ def test_configuration_change_replaces_replicas(deployed: Project, example_image
     assert not any(variable.startswith("LOG_LEVEL") for variable in container["Env"])
 
 
+@pytest.mark.thorough
 def test_label_change_touches_no_replica(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     deployed.deploy(example_image, labels={"team": "blue"})

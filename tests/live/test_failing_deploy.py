@@ -51,6 +51,7 @@ def test_command_that_does_not_exist(deployed: Project, example_image: str) -> N
     assert "the command was not found" in ran.error["message"]
 
 
+@pytest.mark.thorough
 def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image: str) -> None:
     project.services["web"]["command"] = CRASH
     project.configure()
@@ -80,6 +81,7 @@ def test_one_failing_service_takes_all_back(deployed: Project, example_image: st
     assert deployed.get()[0] == 200
 
 
+@pytest.mark.thorough
 def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> None:
     deployed.services["web"]["update"]["on_failure"] = "pause"
     deployed.deploy(example_image)

@@ -237,6 +237,7 @@ def test_settings_reach_the_image(source: Source) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_docker_without_buildx(source: Source, tmp_path: Path) -> None:
     source.env = source.env | {"DOCKER_CONFIG": str(tmp_path / "docker")}
     (tmp_path / "docker").mkdir()
@@ -405,6 +406,7 @@ def log_in(source: Source, registry: str, password: str, folder: Path) -> None:
     source.env = source.env | {"DOCKER_CONFIG": str(folder)}
 
 
+@pytest.mark.thorough
 def test_a_registry_that_asks_for_a_login(
     source: Source, private_registry: str, tmp_path: Path
 ) -> None:
@@ -536,6 +538,7 @@ def test_ctrl_c_leaves_nothing_behind(
     source.ok("build")
 
 
+@pytest.mark.thorough
 def test_an_engine_that_dies(source: Source, lab: Lab, spare_engine: Node) -> None:
     base = lab.load(BASE)
     spare_engine.start()

@@ -91,6 +91,7 @@ def test_what_waits_for_a_failure_is_never_touched(shop: Project, example_image:
     assert {name: shop.live(name)["Version"] for name in ("web", "cache")} == before
 
 
+@pytest.mark.thorough
 def test_without_waiting_the_order_holds(shop: Project, example_image: str) -> None:
     for name in ("db", "web"):
         shop.services[name]["env"] = {"ROUND": "3"}

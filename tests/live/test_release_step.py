@@ -45,6 +45,7 @@ def jobs(project: Project) -> str:
     )
 
 
+@pytest.mark.core
 def test_once_per_release(project: Project, example_image: str) -> None:
     """Before any replica; not again for the same release; again when asked; its failure ends
     the deploy with nothing touched; a rollback runs none."""

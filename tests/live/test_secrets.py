@@ -151,6 +151,7 @@ def test_set_deploy_change_and_back(workers: Project, example_image: str) -> Non
         assert hashlib.sha256(value.encode()).hexdigest() not in shown
 
 
+@pytest.mark.thorough
 def test_remove_is_refused_while_it_is_read(workers: Project, example_image: str) -> None:
     project = workers
     version(project, FIRST)

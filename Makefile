@@ -9,6 +9,7 @@ NODES ?= 3
 WORKERS ?= 2
 LIVE_WORKERS ?= 4
 ARGS ?=
+
 # A command in a lab that stays up if it was up before.
 define in_lab
 keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \

@@ -283,7 +283,7 @@ def test_the_mix_is_what_was_asked_for_and_evenly_spread() -> None:
         ("timeout", 1999.0, 0.29, True),
         ("", 9000.0, 0.9, True),
         ("timeout", 2001.0, 0.0, False),
-        ("timeout", 0.0, 0.31, False),
+        ("timeout", 0.0, 0.9, True),
     ],
 )
 def test_failures_of_a_machine_that_stood_still_say_nothing(

@@ -22,7 +22,7 @@ PING = 8082
 IDLE = "3s"
 """When the proxy closes a connection to a replica that nobody uses: before the replica does, which
 for a Uvicorn as it comes is after 5 s."""
-DIAL = "500ms"
+DIAL = "250ms"
 """How long a replica may take to accept a connection. One whose node has died never does, until the
 cluster has noticed; the request then goes to another."""
 ENGINE_SOCKET = "/var/run/docker.sock"

@@ -46,7 +46,7 @@ discard_work() {
 }
 
 cleanup() {
-  [[ -z $beside ]] || kill "$beside" 2>/dev/null || true
+  [[ -z $beside ]] || kill "$beside" 2>/dev/null || true # it may just have ended
   discard_work
 }
 

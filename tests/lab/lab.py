@@ -123,10 +123,7 @@ class Lab:
 
     def fill(self) -> None:
         """Base images on node 1, the proxy in the registry."""
-        node = self.nodes[0]
-        missing = [image for image in IMAGES if not has_image(node, image)]
-        if missing:
-            stand_ins(*missing, env=node.env)
+        provide(self.manager, *IMAGES)
         name, tag = PROXY.split(":")
         if not self.registry_process.has(name, tag):
             self.load(PROXY)
@@ -218,8 +215,7 @@ class Lab:
     def load(self, image: str, name: str | None = None) -> str:
         """Push an image of node 1 (a stand-in, if it is one) for all nodes to pull; its name."""
         node = self.manager
-        if not has_image(node, image):
-            stand_ins(image, env=node.env)
+        provide(node, image)
         target = f"{self.registry}/{name or image.rpartition('/')[2]}"
         node.docker("tag", image, target)
         node.docker("push", target)
@@ -270,12 +266,11 @@ def in_swarm(node: Node) -> bool:
     return node.info("{{.Swarm.LocalNodeState}}") == "active"
 
 
-def has_image(node: Node, image: str) -> bool:
-    return bool(node.docker("images", "--quiet", image))
-
-
-def stand_ins(*arguments: str, env: dict[str, str] | None = None) -> None:
-    run([STAND_INS, *arguments], env=env, timeout=900)
+def provide(node: Node, *images: str) -> None:
+    """Stand-ins for what the node's engine does not have yet."""
+    missing = [image for image in images if not node.docker("images", "--quiet", image)]
+    if missing:
+        run([STAND_INS, *missing], env=node.env, timeout=900)
 
 
 @contextlib.contextmanager

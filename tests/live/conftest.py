@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -213,14 +213,25 @@ def load_image(
 
 
 def built_once(project: Project, factory: pytest.TempPathFactory, worker: str) -> str:
-    """The reference of a project's image, built by the first of the processes that run tests side
-    by side: a second build would give the tag another digest under the feet of the others."""
-    if not worker:
+    """The reference of a project's image. A second build would give the tag another digest under
+    the feet of others."""
+
+    def build() -> str:
         return str(project.ok("build", "--push")["reference"])
-    known = factory.getbasetemp().parent / f"image-{project.app}"
-    with locked(f"image-{project.app}-{number()}"):
+
+    return by_the_first(factory, worker, f"image-{project.app}", build)
+
+
+def by_the_first(
+    factory: pytest.TempPathFactory, worker: str, name: str, do: Callable[[], str]
+) -> str:
+    """What comes of it, done by the first of the processes that run tests side by side."""
+    if not worker:
+        return do()
+    known = factory.getbasetemp().parent / name
+    with locked(f"{name}-{number()}"):
         if not known.exists():
-            known.write_text(project.ok("build", "--push")["reference"])
+            known.write_text(do())
     return known.read_text()
 
 
@@ -234,13 +245,13 @@ def running_proxy(
 ) -> Project:
     """The proxy that all share, by HTTP alone, and the project of who looks after it."""
     made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env)
-    up = tmp_path_factory.getbasetemp().parent / "proxy-up" if worker else None
-    with locked(f"{PROXY}-up"):  # by the first: the others need not wait until nobody uses it
-        if not (up and up.exists()):
-            with locked(PROXY):
-                made.ok("proxy", "up", "--yes")
-        if up:
-            up.touch()
+
+    def up() -> str:
+        with locked(PROXY):  # the others need not wait until nobody uses it
+            made.ok("proxy", "up", "--yes")
+        return ""
+
+    by_the_first(tmp_path_factory, worker, "proxy-up", up)
     return made
 
 

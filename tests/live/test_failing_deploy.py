@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.live.conftest import Project
+from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
 CRASH = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
+
+
+def attempt(project: Project, image: str, *options: str, **changes: Any) -> Ran:
+    """A release of an image, with other settings of its service, however it ends."""
+    project.services["web"].update(changes)
+    project.configure()
+    return project.run("deploy", "--image", image, *options)
+
+
+def rolled_back(project: Project, image: str, **changes: Any) -> dict[str, Any]:
+    """What is said of one that goes back."""
+    ran = attempt(project, image, **changes)
+    assert ran.code == 3, ran.stdout + ran.stderr
+    return ran.error
 
 
 @pytest.mark.thorough
@@ -16,17 +32,10 @@ def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     with 0 when it is stopped would count as started."""
     deployed.deploy(example_image, drain="3s")
     before = deployed.running()
-    deployed.services["web"]["healthcheck"] = {
-        "path": "/nowhere",
-        "start_period": "1s",
-        "interval": "1s",
-        "retries": 2,
-    }
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image)
-    assert ran.code == 3, ran.stdout + ran.stderr
-    assert "its health check failed" in ran.error["message"]
-    assert any("/nowhere" in line for line in ran.error["details"])
+    check = {"path": "/nowhere", "start_period": "1s", "interval": "1s", "retries": 2}
+    error = rolled_back(deployed, example_image, healthcheck=check)
+    assert "its health check failed" in error["message"]
+    assert any("/nowhere" in line for line in error["details"])
     assert deployed.running() == before, deployed.docker(
         "service", "ps", "--no-trunc", f"{deployed.app}_web"
     )
@@ -35,27 +44,19 @@ def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
 @pytest.mark.core
 def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> None:
     eat = "x = [b'x' * 10**6 for _ in range(10**4)]"
-    deployed.services["web"]["command"] = ["python", "-c", eat]
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image)
-    assert ran.code == 3, ran.stdout + ran.stderr
-    assert "memory" in ran.error["message"]
+    error = rolled_back(deployed, example_image, command=["python", "-c", eat])
+    assert "memory" in error["message"]
 
 
 @pytest.mark.thorough
 def test_command_that_does_not_exist(deployed: Project, example_image: str) -> None:
-    deployed.services["web"]["command"] = ["no-such-program"]
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image)
-    assert ran.code == 3, ran.stdout + ran.stderr
-    assert "the command was not found" in ran.error["message"]
+    error = rolled_back(deployed, example_image, command=["no-such-program"])
+    assert "the command was not found" in error["message"]
 
 
 @pytest.mark.thorough
 def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image: str) -> None:
-    project.services["web"]["command"] = CRASH
-    project.configure()
-    ran = project.run("deploy", "--image", example_image)
+    ran = attempt(project, example_image, command=CRASH)
     assert ran.code == 1, ran.stdout + ran.stderr
     assert ran.error["code"] == "rollout_failed"
     assert "exit code 3" in ran.error["message"]
@@ -67,17 +68,12 @@ def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image:
 
 def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
     """A release is one thing: a service that came up goes back when another does not."""
-    before = deployed.running()
-    deployed.services["web"]["env"] = {"NEW": "1"}
     deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image)
-    assert ran.code == 3, ran.stdout + ran.stderr
-    assert "worker.1" in ran.error["message"]
+    error = rolled_back(deployed, example_image, env={"NEW": "1"})
+    assert "worker.1" in error["message"]
     assert f"{deployed.app}_worker" not in deployed.docker("service", "ls")
     container = deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]
     assert "NEW=1" not in container["Env"]
-    assert before
     assert deployed.get()[0] == 200
 
 
@@ -85,9 +81,7 @@ def test_one_failing_service_takes_all_back(deployed: Project, example_image: st
 def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> None:
     deployed.services["web"]["update"]["on_failure"] = "pause"
     deployed.deploy(example_image)
-    deployed.services["web"]["command"] = CRASH
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image)
+    ran = attempt(deployed, example_image, command=CRASH)
     assert (ran.code, ran.error["code"]) == (1, "rollout_paused"), ran.stdout + ran.stderr
     assert deployed.live("web")["UpdateStatus"]["State"] == "paused"
     del deployed.services["web"]["command"]
@@ -98,9 +92,7 @@ def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> No
 @pytest.mark.thorough
 def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
     before = deployed.running()
-    deployed.services["web"]["command"] = ["sleep", "1000"]
-    deployed.configure()
-    ran = deployed.run("deploy", "--image", example_image, "--timeout", "6s")
+    ran = attempt(deployed, example_image, "--timeout", "6s", command=["sleep", "1000"])
     assert (ran.code, ran.error["code"]) == (4, "timed_out"), ran.stdout + ran.stderr
     assert "the previous release serves" in ran.error["message"]
     assert deployed.running() == before

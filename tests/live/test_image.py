@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab, Node
-from tests.lab.lab import stand_ins
+from tests.lab.lab import provide
 from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran
 
 BASE = "python:3.13-slim"
@@ -75,7 +75,7 @@ def builder(lab: Lab) -> Node:
     """An engine that nobody else builds with: while another build holds the same base, BuildKit
     may run a step again that it has cached, which gives another digest (moby/buildkit#4674)."""
     node = lab.nodes[1]
-    stand_ins(BASE, env=node.env)
+    provide(node, BASE)
     return node
 
 

@@ -37,14 +37,15 @@ ENGINE_PAUSE = 2_000
 it."""
 DRAIN_SCRIPT = (
     'z=0; "$0" "$@" & p=$!; '
-    'd() {{ trap "kill -$1 $p" TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & '
+    "d() {{ trap : TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & "
     "s=$! z={stopped}; }}; "
     "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'z={stopped}; kill $p' INT; "
     "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
     "[ $e = 127 ] || c=$e; [ $c != 0 ] || c=$z; exit $c"
 )
 """A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
-at once when it is asked again, or by INT. The shell ends when the process does, with its exit code.
+at once by INT. That it is asked again changes nothing: an engine that stops asks twice, once for
+its containers and once for the Swarm's. The shell ends when the process does, with its exit code.
 The first `wait` may not have it, where a signal came just as the process went; the second does not
 (127), where the first had it.
 

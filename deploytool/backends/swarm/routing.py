@@ -19,9 +19,10 @@ RESOLVER = "acme"
 """Traefik's name for what gets certificates from the authority."""
 REDIRECT = "_redirect"
 """Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
-ATTEMPTS = 12
+ATTEMPTS = 30
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
-has not begun to send, so that nothing is done twice."""
+has not begun to send, so that nothing is done twice. So many, as two of three may have died without
+the cluster knowing: of twelve attempts in turn, one request in a hundred met none but the dead."""
 PAUSE = "20ms"
 """Before the second attempt, slowly growing to twice that, and each time up to half more or less by
 chance (`newBackOff` in Traefik's middlewares/retry). Without it, requests that come at even times

@@ -64,7 +64,7 @@ test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (nee
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)
-	@$(on_oldest); $(call in_lab,$(call side_by_side,live and core))
+	@$(on_oldest); $(call live,live and core and not faults)
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

@@ -48,6 +48,7 @@ def said(project: Project) -> str:
     return "\n".join(texts)
 
 
+@pytest.mark.core
 @pytest.mark.load
 def test_every_caller_is_served_while_replicas_are_replaced(
     deployed: Project, load_image: str

@@ -80,6 +80,10 @@ class Result:
     def of(self, *kinds: str) -> list[Sample]:
         return [sample for sample in self.samples if sample.kind in kinds]
 
+    def moment(self, mark: str) -> float:
+        """Seconds from the start at which it was marked."""
+        return next(at for at, text in self.marks if text == mark)
+
     def reasons(self) -> dict[str, int]:
         """How many failed, by kind and reason."""
         counted = Counter(f"{sample.kind}: {sample.reason}" for sample in self.failures)

@@ -73,7 +73,12 @@ class Faulty:
         process = self.start("--json")
         read_until(process, words)
         harm()
-        stdout, stderr = process.communicate(timeout=240)
+        try:
+            stdout, stderr = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            replicas = self.project.docker("service", "ps", "--no-trunc", f"{self.project.app}_web")
+            process.kill()
+            raise AssertionError(f"it hangs: {process.communicate()[1]}{replicas}") from None
         return Ran(process.returncode, stdout, stderr)
 
     def load(self, **settings: Any) -> Load:

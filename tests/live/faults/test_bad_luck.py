@@ -152,7 +152,7 @@ def test_the_disk_of_the_client_is_full(
 def lost_with_a_node(result: Result) -> int:
     """What was in flight on it is lost with it, and what the proxy sent to it on connections that
     it had, which it closes after 3 s; nothing that came later."""
-    died = next(at for at, text in result.marks if text == "died")
+    died = result.moment("died")
     late = [s for s in result.failures if s.at > died + 4]
     told = [f"{s.at:.1f} {s.kind} {s.reason} after {s.milliseconds / 1000:.1f} s" for s in late]
     assert not late, f"it died at {died:.1f} s: {told}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from tests.lab import Lab, Node
 from tests.lab.shell import LabError, wait_until
 from tests.live.faults.conftest import Case, Faulty, wait_until_it_answers
+from tests.load import Result
 
 PROXY = "proxy_traefik"
 
@@ -44,19 +46,34 @@ def demoted(lab: Lab, node: Node) -> bool:
         return False
 
 
-def test_the_leader_restarts(app: Faulty, leader: Node) -> None:
+@pytest.mark.parametrize("place", ["elsewhere", "on it too"])
+def test_the_leader_restarts(app: Faulty, leader: Node, place: str) -> None:
     """Replicas on it stop too, and the Swarm may then take the rollout back."""
-    title = "the engine of the leading manager restarts during the rollout"
-    case = Case(app, title, (0, 3))
-    app.configure({"replicas": 6})
+    title = f"the engine of the leading manager restarts during the rollout, replicas {place}"
+    case = Case(app, title, (0,))
+    keys: dict[str, Any] = {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
+    if place == "on it too":
+        keys = {"replicas": 6}
+        case.exits, case.lost = (0, 3), lost_at_the_stop
+    app.configure(keys)
     assert app.deploy().code == 0
-    app.configure({"replicas": 6})
+    app.configure(keys)
 
     def restart() -> None:
-        assert leader.docker("ps", "--quiet", "--filter", f"name={app.project.app}_web")
+        there = leader.docker("ps", "--quiet", "--filter", f"name={app.project.app}_web")
+        assert bool(there) == (place == "on it too")
+        case.mark("stops")
         app.lab.stop_node(leader)
         case.mark("stopped")
         app.lab.start_node(leader)
         case.mark("ready again")
 
     case.run(lambda: app.disturbed(("web.",), restart))
+
+
+def lost_at_the_stop(result: Result) -> int:
+    """What the proxy sends on a connection in the moment in which a replica closes it."""
+    begin, end = (result.moment(word) for word in ("stops", "stopped"))
+    other = [s for s in result.failures if s.reason != "status 502" or not begin < s.ended < end]
+    assert not other, result.story()
+    return result.failed

@@ -225,7 +225,7 @@ def built_once(project: Project, factory: pytest.TempPathFactory, worker: str) -
 def by_the_first(
     factory: pytest.TempPathFactory, worker: str, name: str, do: Callable[[], str]
 ) -> str:
-    """What comes of it, done by the first of the processes that run tests side by side."""
+    """What `do` returns; the first of the processes that run tests side by side does it."""
     if not worker:
         return do()
     known = factory.getbasetemp().parent / name

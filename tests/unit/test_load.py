@@ -220,7 +220,11 @@ def websockets_of(talk: Talk, **settings: Any) -> tuple[Result, set[str]]:
 def test_websockets_that_work() -> None:
     result, reasons = websockets_of(echo)
     assert (reasons, len(result.of("websocket")), result.closes) == ({""}, 3, {})
-    assert len(result.echoes) > 10
+    assert len(result.echoes) > 30
+    # One after the other on each of them, so that together they take no longer than these live.
+    lived = sum(sample.milliseconds for sample in result.of("websocket"))
+    assert 0 < sum(taken for _, taken in result.echoes) <= lived
+    assert 0 < result.latency("echo")["max"] <= lived
 
 
 def test_websockets_closed_by_a_server_that_restarts() -> None:
@@ -256,7 +260,7 @@ def test_the_rate_is_kept_whatever_the_answers() -> None:
     begin = time.monotonic()
     result = asyncio.run(against(server, rate=40, seconds=1.0, timeout=5, mix={"get": 1}))
     assert (result.sent, result.failed) == (40, 0)
-    assert time.monotonic() - begin < 8  # one after the other they take ten
+    assert time.monotonic() - begin < 3
     assert [sample.at for sample in result.samples] == pytest.approx([n / 40 for n in range(40)])
     assert min(sample.milliseconds for sample in result.samples) >= 250
 

@@ -76,9 +76,10 @@ class Faulty:
         try:
             stdout, stderr = process.communicate(timeout=240)
         except subprocess.TimeoutExpired:
-            replicas = self.project.docker("service", "ps", "--no-trunc", f"{self.project.app}_web")
             process.kill()
-            raise AssertionError(f"it hangs: {process.communicate()[1]}{replicas}") from None
+            said = process.communicate()[1]
+            replicas = self.project.docker("service", "ps", "--no-trunc", f"{self.project.app}_web")
+            raise AssertionError(f"it hangs: {said}{replicas}") from None
         return Ran(process.returncode, stdout, stderr)
 
     def load(self, **settings: Any) -> Load:

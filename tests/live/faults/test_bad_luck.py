@@ -154,8 +154,7 @@ def lost_with_a_node(result: Result) -> int:
     it had, which it closes after 3 s; nothing that came later."""
     died = result.moment("died")
     late = [s for s in result.failures if s.at > died + 4]
-    told = [f"{s.at:.1f} {s.kind} {s.reason} after {s.milliseconds / 1000:.1f} s" for s in late]
-    assert not late, f"it died at {died:.1f} s: {told}"
+    assert not late, result.story()
     return result.failed
 
 

@@ -50,18 +50,17 @@ def demoted(lab: Lab, node: Node) -> bool:
 def test_the_leader_restarts(app: Faulty, leader: Node, place: str) -> None:
     """Replicas on it stop too, and the Swarm may then take the rollout back."""
     title = f"the engine of the leading manager restarts during the rollout, replicas {place}"
-    case = Case(app, title, (0,))
-    keys: dict[str, Any] = {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
-    if place == "on it too":
-        keys = {"replicas": 6}
-        case.exits, case.lost = (0, 3), lost_at_the_stop
+    on_it = place == "on it too"
+    case = Case(app, title, (0, 3), lost=lost_at_the_stop) if on_it else Case(app, title, (0,))
+    away: dict[str, Any] = {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}
+    keys = {"replicas": 6} if on_it else away
     app.configure(keys)
     assert app.deploy().code == 0
     app.configure(keys)
 
     def restart() -> None:
         there = leader.docker("ps", "--quiet", "--filter", f"name={app.project.app}_web")
-        assert bool(there) == (place == "on it too")
+        assert bool(there) == on_it
         case.mark("stops")
         app.lab.stop_node(leader)
         case.mark("stopped")

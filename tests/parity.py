@@ -106,7 +106,11 @@ def of_stack(document: Json, service: str, app: str) -> Json:
     configs = document.get("configs") or {}
     return {
         "command": found.get("command", []),
-        "environment": found.get("environment", {}),
+        "environment": {
+            # As the command line makes variables of it (`convertEnvironment`).
+            name.removesuffix("=") if value is None else name: value or ""
+            for name, value in found.get("environment", {}).items()
+        },
         "user": found.get("user", ""),
         "read_only": found.get("read_only", False),
         "stop_grace": _milliseconds(found["stop_grace_period"]),

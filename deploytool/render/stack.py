@@ -73,12 +73,19 @@ def _config(app: AppSpec, path: str) -> tuple[str, Json]:
     return name, _literal({"file": file, "labels": own_labels, "name": name})
 
 
+def _environment(app: AppSpec, service: Service) -> Json:
+    """An empty variable is a name that ends with "=": for `NAME: ""` the command line would take a
+    value from its own environment (`updateEnvironment` in the docker CLI's cli/compose/loader)."""
+    found = swarm.environment(app, service)
+    return {name if value else f"{name}=": value or None for name, value in found.items()}
+
+
 def _service(app: AppSpec, service: Service) -> Json:
     own = swarm.default_network(app.name)
     described: Json = {
         "depends_on": sorted(set(service.depends_on)),
         "command": swarm.arguments(app, service),
-        "environment": swarm.environment(app, service),
+        "environment": _environment(app, service),
         "cap_add": swarm.capabilities(service),
         "cap_drop": ["ALL"],
         "read_only": service.read_only,

@@ -18,7 +18,7 @@ from deploytool.config import load
 from deploytool.render.stack import render
 from deploytool.spec import AppSpec, ProxySettings
 from tests import parity
-from tests.builders import images, maximal_app, proxy
+from tests.builders import app, images, maximal_app, proxy, service
 from tests.strategies import apps, quick
 
 pytestmark = pytest.mark.contract
@@ -56,16 +56,16 @@ def parsed(text: str, folder: Path, **environ: str) -> parity.Json:
     return found
 
 
-def agrees(app: AppSpec, folder: Path) -> None:
+def agrees(spec: AppSpec, folder: Path) -> None:
     """The command line and the compiler make the same of an app."""
-    document = parsed(render(app), folder, HOME="/root", x="wrong", PRICE="wrong")
-    assert document["services"].keys() == {service.name for service in app.services}
-    chosen = images(app)
-    for service in app.services:
-        spec = swarm.service_spec(app, service, chosen[service.name], None)
-        assert parity.of_stack(document, service.name, app.name) == parity.of_engine(spec, app.name)
-        expected = service.image or f"{app.image}:latest"
-        assert document["services"][service.name]["image"] == expected
+    document = parsed(render(spec), folder, HOME="/root", x="wrong", PRICE="wrong")
+    assert document["services"].keys() == {each.name for each in spec.services}
+    chosen = images(spec)
+    for each in spec.services:
+        own = swarm.service_spec(spec, each, chosen[each.name], None)
+        assert parity.of_stack(document, each.name, spec.name) == parity.of_engine(own, spec.name)
+        expected = each.image or f"{spec.image}:latest"
+        assert document["services"][each.name]["image"] == expected
 
 
 def test_the_example_is_read_as_it_is_deployed(tmp_path: Path) -> None:
@@ -74,6 +74,10 @@ def test_the_example_is_read_as_it_is_deployed(tmp_path: Path) -> None:
 
 def test_every_key_is_read_as_it_is_deployed(tmp_path: Path) -> None:
     agrees(maximal_app(), tmp_path)
+
+
+def test_an_empty_variable_is_not_taken_from_around(tmp_path: Path) -> None:
+    agrees(app(service(env={"x": "", "y": "1"})), tmp_path)
 
 
 def test_the_proxy_is_read_as_it_is_deployed(tmp_path: Path) -> None:
@@ -91,10 +95,10 @@ def test_the_proxy_is_read_as_it_is_deployed(tmp_path: Path) -> None:
 
 
 @quick
-@given(apps())
-@example(maximal_app())
-def test_any_app_is_read_as_it_is_deployed(tmp_path: Path, app: AppSpec) -> None:
-    agrees(app, tmp_path)
+@given(spec=apps())
+@example(spec=maximal_app())
+def test_any_app_is_read_as_it_is_deployed(tmp_path: Path, spec: AppSpec) -> None:
+    agrees(spec, tmp_path)
 
 
 def test_another_image_can_be_named(tmp_path: Path) -> None:

@@ -360,6 +360,14 @@ class FakeEngine(Client):
             "Version": {"Index": live["Version"]["Index"] + 1},
         }
 
+    def take_back(self, name: str, task_id: str) -> None:
+        """Begin to roll a service back, as the engine does when a replica of an update ends."""
+        live = dict(self.service(name))
+        live["Spec"] = live.pop("PreviousSpec")
+        self._services[live["ID"]] = live
+        text = f"update rolled back due to failure or early termination of task {task_id}"
+        self.set_update(name, "rollback_started", text)
+
     def set_task(self, task_id: str, state: str, **status: Any) -> None:
         """Move one replica on: `Err`, `ContainerStatus`, and `wanted` for its desired state."""
         wanted = status.pop("wanted", None)

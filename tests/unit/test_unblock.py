@@ -1,4 +1,4 @@
-"""An update that waits for a replica on a dead node is started anew, and only that one."""
+"""An update that the cluster itself is in the way of is begun again, and only that one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deploytool.errors import PlanError
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine
 
+Updating = tuple[FakeEngine, Swarm, Any]
 UPDATING = {"ID": "s1", "UpdateStatus": {"State": "updating"}}
 LATER = unblock.PATIENCE + 0.1
 
@@ -57,7 +58,7 @@ def test_only_an_update_under_way_is_started_anew(state: str) -> None:
     assert held_up_by(lost(), {"ID": "s1", "UpdateStatus": {"State": state}}) == []
 
 
-def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeEngine, Swarm, Any]:
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
     monkeypatch.setattr(unblock, "PATIENCE", -1.0)
     made = engine()
     deploy(made, app(service(replicas=2)))
@@ -71,8 +72,23 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeEngine, Swarm, Any]:
     return made, backend, plan
 
 
+def die(made: FakeEngine) -> None:
+    for found in made.nodes():
+        found["Status"]["State"] = "down"
+
+
+def test_what_a_living_node_stops_gets_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, backend, plan = stuck(monkeypatch)
+    backend.observe(plan)
+    assert made.changes == []
+    monkeypatch.setattr(unblock, "PATIENCE", -31.0)
+    backend.observe(plan)
+    assert made.changes == ["update_service items_web"] * 2
+
+
 def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     made, backend, plan = stuck(monkeypatch)
+    die(made)
     before = made.service("items_web")
     for _ in range(3):
         (progress,) = backend.observe(plan)
@@ -86,6 +102,7 @@ def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyP
 
 def test_somebody_elses_change_is_left_to_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     made, backend, plan = stuck(monkeypatch)
+    die(made)
     made.refuses["update_service"] = PlanError("it changed", code="changed_meanwhile")
     (progress,) = backend.observe(plan)
     assert progress.verdict is Verdict.MOVING
@@ -108,3 +125,136 @@ def test_what_somebody_else_changed_is_not_overwritten() -> None:
     with pytest.raises(PlanError):
         made.update_service(seen, seen["Spec"] | {"Labels": {"by": "us"}})
     assert made.service("items_web")["Spec"]["Labels"] == {"by": "them"}
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
+    """An update that is completed, with two new replicas in the place of one."""
+    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    made = engine()
+    deploy(made, app(service(replicas=2)))
+    backend = Swarm(made)
+    spec = app(service(replicas=2))
+    plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
+    backend.apply(plan, release(spec, 2))
+    made.add_task("items_web", 1, "running")
+    made.changes.clear()
+    return made, backend, plan
+
+
+def test_the_engine_is_made_to_look_at_a_slot_with_two_replicas(crowded: Updating) -> None:
+    made, backend, plan = crowded
+    before = made.service("items_web")["Spec"]
+    (progress,) = backend.observe(plan)
+    assert (progress.verdict, progress.ready) == (Verdict.MOVING, 2)
+    assert progress.reason == "removes what is too many: 1"
+    assert made.changes == ["update_service items_web"]
+    assert made.service("items_web")["Spec"] == before
+
+
+@pytest.mark.parametrize("state", unblock.UNDER_WAY)
+def test_an_update_under_way_may_have_two_in_a_slot(crowded: Updating, state: str) -> None:
+    made, backend, plan = crowded
+    made.set_update("items_web", state)
+    backend.observe(plan)
+    assert made.changes == []
+
+
+def test_the_cluster_gets_a_moment_to_remove_the_second(
+    crowded: Updating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, backend, plan = crowded
+    monkeypatch.setattr(unblock, "PATIENCE", 60.0)
+    (progress,) = backend.observe(plan)
+    assert (progress.verdict, made.changes) == (Verdict.MOVING, [])
+
+
+def take_back(made: FakeEngine, state: str, code: int | None = None, message: str = "") -> None:
+    """The engine takes an update back, as a new replica did not last."""
+    exited = {"ContainerStatus": {"ExitCode": code}} if code is not None else {}
+    found = made.add_task("items_web", 1, state, wanted="shutdown", Err=message, **exited)
+    made.take_back("items_web", found)
+    made.changes.clear()
+
+
+@pytest.fixture
+def updating() -> Updating:
+    made = engine()
+    deploy(made, app(service(replicas=2)))
+    made.settle = False
+    backend = Swarm(made)
+    spec = app(service(replicas=2))
+    plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
+    backend.apply(plan, release(spec, 2))
+    return made, backend, plan
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "message"),
+    [
+        ("shutdown", None, ""),
+        ("failed", 143, "task: non-zero exit (143)"),
+        ("rejected", None, "failed to set up container networking: Address already in use"),
+    ],
+)
+def test_what_the_cluster_ended_is_begun_again(
+    updating: Updating, state: str, code: int | None, message: str
+) -> None:
+    made, backend, plan = updating
+    wanted = made.service("items_web")["Spec"]
+    take_back(made, state, code, message)
+    (progress,) = backend.observe(plan)
+    assert progress.verdict is Verdict.MOVING
+    assert progress.reason.startswith("begun again, as node-")
+    assert made.changes == ["update_service items_web"]
+    assert made.service("items_web")["Spec"] == wanted
+    assert backend.failures(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "message"),
+    [
+        ("failed", 1, "task: non-zero exit (1)"),
+        ("failed", 137, "task: non-zero exit (137)"),
+        ("failed", 143, "task: non-zero exit (143): dockerexec: unhealthy container"),
+        ("complete", 0, ""),
+        ("failed", None, "listen tcp4 0.0.0.0:80: bind: address already in use"),
+        ("rejected", None, "No such image: app:1"),
+        ("running", None, ""),
+    ],
+)
+def test_what_ended_by_itself_is_not(
+    updating: Updating, state: str, code: int | None, message: str
+) -> None:
+    made, backend, plan = updating
+    take_back(made, state, code, message)
+    (progress,) = backend.observe(plan)
+    assert (progress.verdict, progress.reason[:19]) == (Verdict.MOVING, "update rolled back ")
+    assert made.changes == []
+
+
+def test_it_is_begun_again_a_few_times(updating: Updating) -> None:
+    made, backend, plan = updating
+    for _ in range(unblock.ATTEMPTS):
+        take_back(made, "shutdown")
+        backend.observe(plan)
+        assert made.changes == ["update_service items_web"]
+    take_back(made, "shutdown")
+    backend.observe(plan)
+    assert made.changes == []
+
+
+def test_what_somebody_takes_back_by_hand_stays_so(updating: Updating) -> None:
+    made, backend, plan = updating
+    take_back(made, "shutdown")
+    made.set_update("items_web", "rollback_started", "manually requested rollback")
+    backend.observe(plan)
+    assert made.changes == []
+
+
+def test_what_this_rollout_did_not_begin_is_not_begun_again(updating: Updating) -> None:
+    made, backend, plan = updating
+    take_back(made, "shutdown")
+    plan.payload.targets[0].applied = False
+    backend.observe(plan)
+    assert made.changes == []

@@ -69,6 +69,9 @@ class Target:
     unwanted_since: dict[str, float] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     """Tasks that no update waits for any more, with their dead nodes."""
+    forgiven: dict[str, str] = field(default_factory=dict)
+    """Tasks that the cluster itself ended, for which the update was begun again, with their
+    nodes."""
     steady: tuple[float, frozenset[str]] | None = None
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""
@@ -92,6 +95,12 @@ class SwarmPlan:
     def specs(self) -> list[Json]:
         """Of the services that shall run."""
         return [target.spec for target in self.targets if target.spec is not None]
+
+
+def stop_grace(spec: Json | None) -> float:
+    """Seconds that a replica may take to stop."""
+    container = ((spec or {}).get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    return float(container.get("StopGracePeriod") or 0) / 10**9
 
 
 def replicas(spec: Json) -> int:

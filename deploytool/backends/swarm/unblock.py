@@ -1,38 +1,92 @@
-"""An update that a dead node holds up, for ever if nobody helps.
+"""An update that the cluster itself is in the way of. A new one looks at what there is, and goes on
+from there.
 
 The engine's updater waits for each replica that it starts to run, and has no time limit for that
 (`updateTask` in swarmkit's manager/orchestrator/update/updater.go). One that was sent to a node
 which then dies never will: the cluster starts another in its place, but the updater still waits
-for the first. A new update looks at what there is, and goes on from there.
+for the first.
+
+It also takes an update back when a new replica ends within `monitor`, whatever the reason: that its
+node is emptied or its engine restarts too. And where a node is emptied just as an update begins,
+both the updater and whoever restarts replicas put one in the place of the same old one. Nobody
+removes the second; but to the next update a slot that has two is one to put right (`isSlotDirty`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.client import Client
-from deploytool.backends.swarm.plan import Target
+from deploytool.backends.swarm.compile import STOPPED
+from deploytool.backends.swarm.plan import Target, stop_grace
 from deploytool.errors import PlanError
 
 Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
+TAKEN_BACK = re.compile(r"due to failure or early termination of task (\S+)")
+"""How the engine says which replica made it take an update back (`failureTriggersAction`)."""
+TAKEN_ADDRESS = "Address already in use"
+"""The engine gave a replica an address that it had given already, which comes after a change of the
+leading manager (moby/moby#33402). A port that is taken is written with a small letter."""
+ATTEMPTS = 3
+"""How often an update is begun again, at most."""
 PATIENCE = 4.0
-"""Seconds in which a node that lives stops a replica that is not wanted any more."""
+"""Seconds in which the cluster settles."""
+UNDER_WAY = ("updating", "paused", "rollback_started", "rollback_paused")
 
 
 def unblock(
     client: Client, target: Target, service: Json, tasks: Sequence[Task], now: float
 ) -> str:
-    """Start the update anew where a dead node holds it up; say so from then on."""
-    if lost := held_up_by(target, service, tasks, now):
-        target.given_up |= {task.id: task.node for task in lost}
-        with suppress(PlanError):  # Somebody else changed it: the next look tells.
+    """Start the update anew where a dead node holds it up, or where it left two replicas in one
+    slot; say so from then on."""
+    with suppress(PlanError):  # Somebody else changed it: the next look tells.
+        if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
+            target.given_up |= {task.id: task.node for task in lost}
             _tell_again(client, service)
-    nodes = ", ".join(sorted(set(target.given_up.values())))
-    return f"goes on without {nodes}, which did not answer" if nodes else ""
+        elif found := surplus(target, service, tasks, now):
+            target.unwanted_since |= {task.id: now for task in found}
+            client.update_service(service, service["Spec"])
+            return f"removes what is too many: {len(found)}"
+    return _list(target.given_up, "goes on without {}, which did not answer")
+
+
+def begin_again(client: Client, target: Target, service: Json, tasks: Sequence[Task]) -> str:
+    """Start an update again that the cluster takes back through no fault of the release; say so
+    from then on."""
+    task = innocent(service, tasks)
+    if task and target.spec and target.applied and len(target.forgiven) < ATTEMPTS:
+        with suppress(PlanError):  # As above.
+            client.update_service(service, target.spec)
+            target.forgiven[task.id] = task.node
+            target.failures.pop(task.id, None)
+            target.known_tasks |= {task.id}
+    return _list(target.forgiven, "begun again, as {} did not keep a new replica")
+
+
+def innocent(service: Json, tasks: Sequence[Task]) -> Task | None:
+    """The replica for which the engine is taking an update back, where the cluster ended it."""
+    status = service.get("UpdateStatus") or {}
+    blamed = TAKEN_BACK.search(status.get("Message") or "")
+    if status.get("State") != "rollback_started" or not blamed:
+        return None
+    found = next((task for task in tasks if task.id == blamed[1]), None)
+    return found if found and _ended_by_the_cluster(found) else None
+
+
+def _ended_by_the_cluster(task: Task) -> bool:
+    """It had to leave its node, its engine stopped, or it got no address of its own. What ends by
+    itself or is not healthy is told apart by its state and its message."""
+    stopped = task.exit_code == STOPPED and "unhealthy" not in task.message
+    return task.state == "shutdown" or stopped or TAKEN_ADDRESS in task.message
+
+
+def _list(nodes: Mapping[str, str], text: str) -> str:
+    return text.format(", ".join(sorted(set(nodes.values())))) if nodes else ""
 
 
 def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
@@ -49,6 +103,33 @@ def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float)
     ]
     return [
         task for task in lost if now - target.unwanted_since.setdefault(task.id, now) > PATIENCE
+    ]
+
+
+def _out_of_reach(
+    client: Client, target: Target, tasks: Sequence[Task], now: float
+) -> Sequence[Task]:
+    """Those on nodes that are down, or that had all of `stop_grace` too: a replica that serves its
+    callers to the end is not held up."""
+    if not tasks:
+        return ()
+    nodes = client.nodes()
+    down = {n["Description"]["Hostname"] for n in nodes if n["Status"]["State"] == "down"}
+    longest = PATIENCE + stop_grace(target.spec)
+    return [t for t in tasks if t.node in down or now - target.unwanted_since[t.id] > longest]
+
+
+def surplus(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
+    """The replicas beyond the first of their slots, which have been there for a while."""
+    if (service.get("UpdateStatus") or {}).get("State") in UNDER_WAY:
+        return []
+    slots: dict[int, list[Task]] = {}
+    for task in tasks:
+        if task.running:
+            slots.setdefault(task.slot, []).append(task)
+    found = [task for slot in slots.values() for task in slot[1:]]
+    return [
+        task for task in found if now - target.unwanted_since.setdefault(task.id, now) > PATIENCE
     ]
 
 

@@ -15,9 +15,9 @@ from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
-from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas
+from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
 from deploytool.backends.swarm.tasks import by_service, read_task
-from deploytool.backends.swarm.unblock import unblock
+from deploytool.backends.swarm.unblock import begin_again, unblock
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -93,7 +93,11 @@ def _progress(
     now = time.monotonic()
     verdict, reason = judge(target, service, found, now)
     if verdict is Verdict.MOVING:
-        reason = unblock(client, target, service, found, now) or reason
+        reason = (
+            unblock(client, target, service, found, now)
+            or begin_again(client, target, service, found)
+            or reason
+        )
     return _say(target, found, verdict, reason)
 
 
@@ -182,9 +186,7 @@ def _stuck(target: Target, tasks: Sequence[Task], now: float) -> str:
 
 def _patience(target: Target) -> float:
     """Seconds that a replica may wait for room: those that leave may take their grace."""
-    template = (target.spec or {}).get("TaskTemplate", {})
-    grace = template.get("ContainerSpec", {}).get("StopGracePeriod") or 0
-    return PENDING_SECONDS + float(grace) / 10**9
+    return PENDING_SECONDS + stop_grace(target.spec)
 
 
 def _is_done(target: Target, state: str, tasks: Sequence[Task], now: float) -> bool:

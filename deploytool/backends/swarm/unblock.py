@@ -29,9 +29,10 @@ Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
 TAKEN_BACK = re.compile(r"due to failure or early termination of task (\S+)")
 """How the engine says which replica made it take an update back (`failureTriggersAction`)."""
-TAKEN_ADDRESS = "Address already in use"
-"""The engine gave a replica an address that it had given already, which comes after a change of the
-leading manager (moby/moby#33402). A port that is taken is written with a small letter."""
+NOT_THE_RELEASE = ("Address already in use", "No such container")
+"""What an engine says that gave a replica an address that it had given already, which comes after a
+change of the leading manager (moby/moby#33402), or that lost a container as it restarted. A port
+that is taken is written with a small letter."""
 ATTEMPTS = 3
 """How often an update is begun again, at most."""
 PATIENCE = 4.0
@@ -79,10 +80,11 @@ def innocent(service: Json, tasks: Sequence[Task]) -> Task | None:
 
 
 def _ended_by_the_cluster(task: Task) -> bool:
-    """It had to leave its node, its engine stopped, or it got no address of its own. What ends by
-    itself or is not healthy is told apart by its state and its message."""
+    """It had to leave its node, or its engine stopped or failed it. What ends by itself or is not
+    healthy is told apart by its state and its message."""
     stopped = task.exit_code == STOPPED and "unhealthy" not in task.message
-    return task.state == "shutdown" or stopped or TAKEN_ADDRESS in task.message
+    failed = any(text in task.message for text in NOT_THE_RELEASE)
+    return task.state == "shutdown" or stopped or failed
 
 
 def _list(nodes: Mapping[str, str], text: str) -> str:

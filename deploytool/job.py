@@ -53,14 +53,17 @@ class Run:
                         return
                     self._say(line)
 
-    def finish(self) -> None:
-        """What the stream has not brought yet."""
+    def finish(self) -> list[str]:
+        """Print what the stream has not brought yet; the last lines of all."""
         with self.turn:
+            if self.ended:
+                return self.lines[-KEPT:]
             self.ended = True
         with suppress(DeploytoolError):
             whole = list(self.backend.job_output(self.job, follow=False))
             for line in whole[len(self.lines) :]:
                 self._say(line)
+        return self.lines[-KEPT:]
 
     def _say(self, line: str) -> None:
         self.lines.append(line)
@@ -162,7 +165,7 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
                 f"{what} was not done after {format_duration(timeout)}",
                 code="job_timed_out",
                 hint="give it a longer timeout, or find out what it waits for",
-                details=run.lines[-KEPT:],
+                details=run.finish(),
             )
         time.sleep(POLL)
 
@@ -173,13 +176,13 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
             f"{what} was lost with its node: {task.message or task.node}",
             code="job_lost",
             hint="nobody knows how far it came: look at what it changes, then deploy again",
-            details=run.lines[-KEPT:],
+            details=run.finish(),
         )
     return JobFailed(
         f"{what} could not start: {task.message or task.state}",
         code="job_not_started",
         hint="mend the cause and run it again",
-        details=run.lines[-KEPT:],
+        details=run.finish(),
     )
 
 

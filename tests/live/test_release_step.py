@@ -70,7 +70,7 @@ def test_once_per_release(project: Project, example_image: str) -> None:
     assert project.get()[0] == 200
     assert jobs(project) == ""
 
-    with_step(project, step(60), timeout="3s")
+    with_step(project, step(60), timeout="6s")
     late = project.run("deploy", "--image", example_image)
     assert (late.code, late.error["code"]) == (4, "job_timed_out")
     assert "migrating" in " ".join(late.error["details"])

@@ -87,8 +87,10 @@ def test_its_exit_code_decides(told: Told) -> None:
 
 def test_too_long(told: Told) -> None:
     spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
-    backend = Scripted(DONE, job=[RUNS])
+    backend = Scripted(DONE, job=[lost("starting", "")])
+    backend.printed = ["sleeping"]
     error = ends(backend, JobTimedOut, spec=spec, step=told.step())
+    assert error.details == ("sleeping",)
     assert (error.code, int(error.exit_code)) == ("job_timed_out", 4)
     assert "remove_job" in backend.calls
     assert "apply" not in backend.calls
@@ -109,8 +111,11 @@ def lost(state: str, message: str) -> Task:
 )
 def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> None:
     backend = Scripted(DONE, job=[seen])
+    backend.printed = ["Running upgrade a -> b"]
     error = ends(backend, JobFailed, spec=SPEC, step=told.step())
     assert error.code == code
+    assert error.details == ("Running upgrade a -> b",)
+    assert told.lines[-1:] == ["Running upgrade a -> b"]
     assert seen.message in error.message
     assert "apply" not in backend.calls
 

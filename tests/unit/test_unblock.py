@@ -58,15 +58,21 @@ def test_only_an_update_under_way_is_started_anew(state: str) -> None:
     assert held_up_by(lost(), {"ID": "s1", "UpdateStatus": {"State": state}}) == []
 
 
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+def begun(*, settle: bool = False) -> Updating:
+    """An update that the engine was told of; with `settle` it is done."""
     made = engine()
     deploy(made, app(service(replicas=2)))
-    made.settle = False
+    made.settle = settle
     backend = Swarm(made)
     spec = app(service(replicas=2))
     plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
     backend.apply(plan, release(spec, 2))
+    return made, backend, plan
+
+
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
+    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    made, backend, plan = begun()
     made.add_task("items_web", 1, "assigned", wanted="shutdown")
     made.changes.clear()
     return made, backend, plan
@@ -131,12 +137,7 @@ def test_what_somebody_else_changed_is_not_overwritten() -> None:
 def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
     """An update that is completed, with two new replicas in the place of one."""
     monkeypatch.setattr(unblock, "PATIENCE", -1.0)
-    made = engine()
-    deploy(made, app(service(replicas=2)))
-    backend = Swarm(made)
-    spec = app(service(replicas=2))
-    plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
-    backend.apply(plan, release(spec, 2))
+    made, backend, plan = begun(settle=True)
     made.add_task("items_web", 1, "running")
     made.changes.clear()
     return made, backend, plan
@@ -179,14 +180,7 @@ def take_back(made: FakeEngine, state: str, code: int | None = None, message: st
 
 @pytest.fixture
 def updating() -> Updating:
-    made = engine()
-    deploy(made, app(service(replicas=2)))
-    made.settle = False
-    backend = Swarm(made)
-    spec = app(service(replicas=2))
-    plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
-    backend.apply(plan, release(spec, 2))
-    return made, backend, plan
+    return begun()
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_its_exit_code_decides(told: Told) -> None:
 
 def test_too_long(told: Told) -> None:
     spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
-    backend = Scripted(DONE, job=[lost("starting", "")])
+    backend = Scripted(DONE, job=[RUNS])
     backend.printed = ["sleeping"]
     error = ends(backend, JobTimedOut, spec=spec, step=told.step())
     assert error.details == ("sleeping",)

@@ -55,7 +55,7 @@ from deploytool.backends.swarm.plan import (
     replicas,
 )
 from deploytool.backends.swarm.remove import destroy
-from deploytool.backends.swarm.tasks import by_service, read_task
+from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release, Service
 
@@ -383,7 +383,7 @@ def _service_status(
     spec = service["Spec"]
     short = spec["Name"].removeprefix(f"{app}_")
     found = [read_task(task, service, short, nodes) for task in tasks]
-    update = (service.get("UpdateStatus") or {}).get("State") or ""
+    update, _ = update_state(service)
     own = spec.get("Labels") or {}
     return ServiceStatus(
         name=short,

@@ -19,6 +19,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports, routed_port
+from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -223,7 +224,7 @@ def _compare(
         return target, Change(kind="service", name=name, action=Action.CREATE, fields=fields)
     before = normal(live["Spec"], networks)
     fields = differences(before, after)
-    if not fields and (live.get("UpdateStatus") or {}).get("State") == "paused":
+    if not fields and update_state(live)[0] == "paused":
         fields = (FieldChange(path="update", before="paused", after="completed"),)
     action = Action.UPDATE if fields else Action.KEEP
     replaces = replaces_tasks(before, after)

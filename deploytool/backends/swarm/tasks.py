@@ -35,6 +35,12 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
     )
 
 
+def update_state(service: Json) -> tuple[str, str]:
+    """How far the engine's own update of a service is, and its words about it; empty for none."""
+    status = service.get("UpdateStatus") or {}
+    return status.get("State") or "", status.get("Message") or ""
+
+
 def _is_current(spec: Json, template: Json) -> bool:
     return all((spec.get(key) or None) == (template.get(key) or None) for key in COMPARED)
 

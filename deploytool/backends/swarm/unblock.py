@@ -23,6 +23,7 @@ from deploytool.backends.base import Task
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.compile import STOPPED
 from deploytool.backends.swarm.plan import Target, stop_grace
+from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 
 Json = dict[str, Any]
@@ -43,8 +44,8 @@ UNDER_WAY = ("updating", "paused", "rollback_started", "rollback_paused")
 def unblock(
     client: Client, target: Target, service: Json, tasks: Sequence[Task], now: float
 ) -> str:
-    """Start the update anew where a dead node holds it up, or where it left two replicas in one
-    slot; say so from then on."""
+    """Start the update anew where a dead node holds it up, and say so from then on, or where it
+    ended with two replicas in one slot."""
     with suppress(PlanError):  # Somebody else changed it: the next look tells.
         if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
             target.given_up |= {task.id: task.node for task in lost}
@@ -71,9 +72,9 @@ def begin_again(client: Client, target: Target, service: Json, tasks: Sequence[T
 
 def innocent(service: Json, tasks: Sequence[Task]) -> Task | None:
     """The replica for which the engine is taking an update back, where the cluster ended it."""
-    status = service.get("UpdateStatus") or {}
-    blamed = TAKEN_BACK.search(status.get("Message") or "")
-    if status.get("State") != "rollback_started" or not blamed:
+    state, message = update_state(service)
+    blamed = TAKEN_BACK.search(message)
+    if state != "rollback_started" or not blamed:
         return None
     found = next((task for task in tasks if task.id == blamed[1]), None)
     return found if found and _ended_by_the_cluster(found) else None
@@ -93,7 +94,7 @@ def _list(nodes: Mapping[str, str], text: str) -> str:
 
 def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
     """The replicas that an update waits for, though the cluster has given them up for a while."""
-    if (service.get("UpdateStatus") or {}).get("State") != "updating":
+    if update_state(service)[0] != "updating":
         return []
     lost = [
         task
@@ -103,9 +104,7 @@ def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float)
         and task.state in BEFORE_RUNNING
         and task.id not in target.given_up
     ]
-    return [
-        task for task in lost if now - target.unwanted_since.setdefault(task.id, now) > PATIENCE
-    ]
+    return _for_a_while(target, lost, now)
 
 
 def _out_of_reach(
@@ -123,16 +122,19 @@ def _out_of_reach(
 
 def surplus(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
     """The replicas beyond the first of their slots, which have been there for a while."""
-    if (service.get("UpdateStatus") or {}).get("State") in UNDER_WAY:
+    if update_state(service)[0] in UNDER_WAY:
         return []
     slots: dict[int, list[Task]] = {}
     for task in tasks:
         if task.running:
             slots.setdefault(task.slot, []).append(task)
-    found = [task for slot in slots.values() for task in slot[1:]]
-    return [
-        task for task in found if now - target.unwanted_since.setdefault(task.id, now) > PATIENCE
-    ]
+    return _for_a_while(target, [task for slot in slots.values() for task in slot[1:]], now)
+
+
+def _for_a_while(target: Target, tasks: Sequence[Task], now: float) -> list[Task]:
+    """Those that are not wanted for longer than the cluster needs to settle."""
+    since = target.unwanted_since
+    return [task for task in tasks if now - since.setdefault(task.id, now) > PATIENCE]
 
 
 def _tell_again(client: Client, service: Json) -> None:

@@ -16,7 +16,7 @@ from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
-from deploytool.backends.swarm.tasks import by_service, read_task
+from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.backends.swarm.unblock import begin_again, unblock
 
 Json = dict[str, Any]
@@ -135,7 +135,7 @@ def _release(target: Target) -> str:
 
 def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:
     """What has become of a service, from what the engine says about it at one moment."""
-    state, message = _update_state(service)
+    state, message = update_state(service)
     if target.action is not Action.KEEP:
         if state in ENDED_BADLY:
             return ENDED_BADLY[state], message
@@ -146,11 +146,6 @@ def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> t
     if reason := _stuck(target, tasks, now):
         return Verdict.FAILED, reason
     return (Verdict.DONE, "") if _is_done(target, state, tasks, now) else (Verdict.MOVING, "")
-
-
-def _update_state(service: Json) -> tuple[str, str]:
-    status = service.get("UpdateStatus") or {}
-    return status.get("State") or "", status.get("Message") or ""
 
 
 def is_ours(target: Target, service: Json) -> bool:
@@ -228,7 +223,7 @@ def _undo_progress(
         read_task(task, service, target.service, plan.nodes)
         for task in tasks.get(service["ID"], ())
     ]
-    state, message = _update_state(service)
+    state, message = update_state(service)
     back = normal(service["Spec"], {}) == normal(target.live["Spec"], {})
     running = {task.id for task in found if task.running and task.current}
     enough = len(running) >= replicas(target.live["Spec"])

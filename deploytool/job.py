@@ -161,13 +161,20 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
         if now - unplaced > PLACING:
             raise _unplaced(task, what)
         if now - started > timeout / 1000:
-            raise JobTimedOut(
-                f"{what} was not done after {format_duration(timeout)}",
-                code="job_timed_out",
-                hint="give it a longer timeout, or find out what it waits for",
-                details=run.finish(),
-            )
+            raise _late(run, task, what, timeout)
         time.sleep(POLL)
+
+
+def _late(run: Run, task: Task | None, what: str, timeout: int) -> JobTimedOut:
+    """The cluster may have been getting its image all the while: then it never ran."""
+    before = f": it is still {task.state}" if task is not None and task.state != "running" else ""
+    where = f" on {task.node}" if before and task is not None and task.node else ""
+    return JobTimedOut(
+        f"{what} was not done after {format_duration(timeout)}{before}{where}",
+        code="job_timed_out",
+        hint="give it a longer timeout, or find out what it waits for",
+        details=run.finish(),
+    )
 
 
 def _died(run: Run, task: Task, what: str) -> JobFailed:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from requests import Response
+from urllib3.exceptions import ProtocolError
 
 from deploytool.backends.base import LogLine
 from deploytool.backends.swarm import client
@@ -118,6 +120,26 @@ def test_a_frame_that_is_cut_off() -> None:
     assert (
         b"".join(client._frames(io.BytesIO(frame(b"whole") + frame(b"cut off")[:-3]))) == b"whole"
     )
+
+
+class Breaking(io.BytesIO):
+    """A stream whose engine goes away."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size) or self._break()
+
+    def _break(self) -> bytes:
+        raise ProtocolError("Connection broken")
+
+
+def test_a_stream_that_breaks_says_so() -> None:
+    response = Response()
+    response.raw = Breaking(frame(b"2026 a=b one\n"))
+    entries = client._log_entries(response)
+    assert next(entries).text == "one"
+    with pytest.raises(EngineError) as caught:
+        next(entries)
+    assert caught.value.code == "engine_unreachable"
 
 
 def test_log_entry() -> None:

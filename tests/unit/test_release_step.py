@@ -97,6 +97,13 @@ def test_too_long(told: Told) -> None:
     assert backend.finished == [Outcome.TIMED_OUT]
 
 
+def test_too_long_before_it_ran(told: Told) -> None:
+    spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
+    gets_its_image = task("t1", 1, "preparing", service="release-v7")
+    error = ends(Scripted(DONE, job=[gets_its_image]), JobTimedOut, spec=spec, step=told.step())
+    assert error.message.endswith(f"it is still preparing on {gets_its_image.node}")
+
+
 def lost(state: str, message: str) -> Task:
     return task("t1", 1, state, service="release-v7", message=message)
 

@@ -12,6 +12,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, wraps
 from importlib import import_module
 from types import ModuleType
@@ -139,21 +140,28 @@ def _innermost(error: BaseException) -> str:
     return str(seen).strip() or type(seen).__name__
 
 
+@contextmanager
+def _translating() -> Iterator[None]:
+    """Raise DeploytoolError where the SDK, or the stream below it, raises its own."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except APIError as error:
+        raise translate(error) from error
+    except (DockerException, RequestException, HTTPError) as error:
+        raise unreachable(error, "") from error
+
+
 def translated(function: Callable[P, R]) -> Callable[P, R]:
     """Let a method raise DeploytoolError where the SDK raises its own."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError
-
-        try:
+        with _translating():
             return function(*args, **kwargs)
-        except APIError as error:
-            raise translate(error) from error
-        except (DockerException, RequestException, HTTPError) as error:
-            raise unreachable(error, "") from error
 
     return wrapper
 
@@ -537,7 +545,7 @@ def _read_exactly(raw: Any, count: int) -> bytes:
 
 
 def _log_entries(response: Any) -> Iterator[LogEntry]:
-    with response:
+    with response, _translating():
         for frame in _frames(response.raw):
             yield _log_entry(frame.decode(errors="replace").rstrip("\n"))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +164,61 @@ def test_a_command_that_is_not_there_is_told_as_ever() -> None:
     given = routed(command=["no-such-program"])
     done = subprocess.run(swarm.arguments(app(given), given), capture_output=True, timeout=20)
     assert done.returncode == 127
+
+
+# --- the way to it --------------------------------------------------------------------------------
+
+ARP = """\
+IP address       HW type     Flags       HW address            Mask     Device
+10.0.1.5         0x1         0x2         02:42:0a:00:01:05     *        eth0
+172.18.0.1       0x1         0x2         02:42:5b:1c:1f:3d     *        eth1
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_while_it_drains_it_keeps_the_way_to_it_open(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, however often it is asked to stop; nobody waits for that to end."""
+    told, python = tmp_path / "told", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$1" "$2" >> {told}; exec sleep 5\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with replica(shell) as (process, _):
+        begin = time.monotonic()
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(DELAY / 5)
+        assert end(process) == (7, "got SIGTERM\n")
+        assert took(begin) < 5
+    assert told.read_text() == f"-ISc {swarm.KEEP_REACHABLE.format(times=10)}\n"
+
+
+def test_an_image_without_python_drains_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("sleep", "kill"):
+        (tmp_path / program).symlink_to(shutil.which(program) or program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with replica("/bin/sh") as (process, _):
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert end(process) == (7, "got SIGTERM\n")
+        assert took(begin) >= DELAY
+
+
+def test_every_neighbour_hears_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+
+    class Socket:
+        def sendto(self, data: bytes, address: tuple[str, int]) -> int:
+            sent.append((data, address))
+            return len(data)
+
+    monkeypatch.setattr(socket, "socket", lambda family, kind: Socket())
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    exec(swarm.KEEP_REACHABLE.format(times=2), {"open": lambda _: io.StringIO(ARP)})
+    assert sent == 2 * [(b"", ("10.0.1.5", 9)), (b"", ("172.18.0.1", 9))]
 
 
 # --- who gets it ----------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ def updating() -> Updating:
         ("failed", 143, "task: non-zero exit (143)"),
         ("rejected", None, "failed to set up container networking: Address already in use"),
         ("failed", None, "No such container: items_web.1.zq1wst3vrw08973thgq7bg6yv"),
+        ("rejected", None, "cannot create a swarm scoped network when swarm is not active"),
     ],
 )
 def test_what_the_cluster_ended_is_begun_again(

@@ -35,10 +35,19 @@ HEALTH_SCRIPT = (
 ENGINE_PAUSE = 2_000
 """Milliseconds that the engine itself waits between taking a replica off the network and stopping
 it."""
+KEEP_REACHABLE = (
+    "import socket, time; s = socket.socket(2, 2); "
+    "[[s.sendto(bytes(), (line.split()[0], 9)) for line in [*open('/proc/net/arp')][1:]] "
+    "and time.sleep(.1) for _ in range({times})]"
+)
+"""Sends an empty datagram to every neighbour, ten times a second. An engine that stops leaves the
+Swarm's network before its containers stop: the other nodes forget the way to them, and learn it
+again from whatever comes from there. Else what is being sent to a replica in that moment, and what
+is sent to it afterwards on connections that it has, does not arrive."""
 DRAIN_SCRIPT = (
     'z=0; "$0" "$@" & p=$!; '
     "d() {{ trap : TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & "
-    "s=$! z={stopped}; }}; "
+    's=$! z={stopped}; python -ISc "{reach}" >/dev/null 2>&1 & }}; '
     "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'z={stopped}; kill $p' INT; "
     "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
     "[ $e = 127 ] || c=$e; [ $c != 0 ] || c=$z; exit $c"
@@ -160,7 +169,11 @@ def arguments(app: AppSpec, service: Service) -> list[str]:
     if not (delay or service.prestart):
         return command
     script = (
-        DRAIN_SCRIPT.format(seconds=f"{delay / 1000:g}", stopped=STOPPED)
+        DRAIN_SCRIPT.format(
+            seconds=f"{delay / 1000:g}",
+            stopped=STOPPED,
+            reach=KEEP_REACHABLE.format(times=delay // 100),
+        )
         if delay
         else 'exec "$0" "$@"'
     )

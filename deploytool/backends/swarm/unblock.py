@@ -30,10 +30,11 @@ Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
 TAKEN_BACK = re.compile(r"due to failure or early termination of task (\S+)")
 """How the engine says which replica made it take an update back (`failureTriggersAction`)."""
-NOT_THE_RELEASE = ("Address already in use", "No such container")
+NOT_THE_RELEASE = ("Address already in use", "No such container", "swarm is not active")
 """What an engine says that gave a replica an address that it had given already, which comes after a
-change of the leading manager (moby/moby#33402), or that lost a container as it restarted. A port
-that is taken is written with a small letter."""
+change of the leading manager (moby/moby#33402), that lost a container as it restarted, or whose
+network is not up again yet (`NewNetwork` in moby's libnetwork/controller.go). A port that is taken
+is written with a small letter."""
 ATTEMPTS = 3
 """How often an update is begun again, at most."""
 PATIENCE = 4.0

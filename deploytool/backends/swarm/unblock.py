@@ -85,8 +85,11 @@ def _ended_by_the_cluster(task: Task) -> bool:
     """It had to leave its node, or its engine stopped or failed it. What ends by itself or is not
     healthy is told apart by its state and its message."""
     stopped = task.exit_code == STOPPED and "unhealthy" not in task.message
-    failed = any(text in task.message for text in NOT_THE_RELEASE)
-    return task.state == "shutdown" or stopped or failed
+    return task.state == "shutdown" or stopped or failed_by_its_engine(task)
+
+
+def failed_by_its_engine(task: Task) -> bool:
+    return any(text in task.message for text in NOT_THE_RELEASE)
 
 
 def _list(nodes: Mapping[str, str], text: str) -> str:

@@ -17,7 +17,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
-from deploytool.backends.swarm.unblock import begin_again, unblock
+from deploytool.backends.swarm.unblock import begin_again, failed_by_its_engine, unblock
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -159,9 +159,12 @@ def is_ours(target: Target, service: Json) -> bool:
 
 
 def _given_up(target: Target) -> str:
-    """Whether replicas that no update watches have failed for good: a first deploy, a scale."""
+    """Whether replicas that no update watches have failed for good: a first deploy, a scale.
+    What a node did to them while its engine restarted says nothing of the release."""
     slots: dict[int, int] = {}
     for task in target.failures.values():
+        if failed_by_its_engine(task):
+            continue
         if any(text in task.message for text in HOPELESS):
             return task.message
         slots[task.slot] = slots.get(task.slot, 0) + 1

@@ -167,10 +167,11 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
 
 def _late(run: Run, task: Task | None, what: str, timeout: int) -> JobTimedOut:
     """The cluster may have been getting its image all the while: then it never ran."""
-    before = f": it is still {task.state}" if task is not None and task.state != "running" else ""
-    where = f" on {task.node}" if before and task is not None and task.node else ""
+    waits = ""
+    if task is not None and task.state != "running":
+        waits = f": it is still {task.state}" + (f" on {task.node}" if task.node else "")
     return JobTimedOut(
-        f"{what} was not done after {format_duration(timeout)}{before}{where}",
+        f"{what} was not done after {format_duration(timeout)}{waits}",
         code="job_timed_out",
         hint="give it a longer timeout, or find out what it waits for",
         details=run.finish(),

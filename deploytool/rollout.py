@@ -53,9 +53,6 @@ from deploytool.units import format_duration
 
 POLL = 0.25
 """Seconds between two questions to the cluster."""
-POLL_AT_THE_END = 0.1
-"""The same once every replica is ready and only has to stay up, so that the end is not noticed
-late."""
 STEP_NAME = "release-"
 """What the names of release steps on the cluster begin with; the release follows."""
 UNDO_TIMEOUT = 180.0
@@ -384,12 +381,7 @@ def watch(
             raise _Unsuccessful(seen)
         if deadline.passed:
             raise _Unsuccessful(seen, timed_out=True)
-        time.sleep(_pause(seen))
-
-
-def _pause(seen: Sequence[ServiceProgress]) -> float:
-    ready = all(progress.ready >= progress.wanted for progress in seen)
-    return POLL_AT_THE_END if ready else POLL
+        time.sleep(POLL)
 
 
 def _fail(

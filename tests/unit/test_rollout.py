@@ -264,14 +264,6 @@ def test_done() -> None:
     assert seen == [[MOVING], [MOVING], [DONE]]
 
 
-def test_the_end_is_looked_out_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(rollout, "POLL", 0.25)
-    monkeypatch.setattr("time.sleep", pauses.append)
-    run(Scripted(MOVING, MOVING.model_copy(update={"ready": 2}), DONE))
-    assert pauses == [0.25, rollout.POLL_AT_THE_END]
-
-
 def test_not_waited_for() -> None:
     backend = Scripted(MOVING)
     result = run(backend, wait=False)

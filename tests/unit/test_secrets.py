@@ -43,7 +43,6 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout, "POLL", 0.0)
-    monkeypatch.setattr(rollout, "POLL_AT_THE_END", 0.0)
     monkeypatch.setattr(watch, "_proving_time", lambda *_: 0.0)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -19,6 +17,7 @@ from deploytool.render.stack import render
 from deploytool.spec import AppSpec, ProxySettings
 from tests import parity
 from tests.builders import app, images, maximal_app, proxy, service
+from tests.lab.engines import command_line
 from tests.strategies import apps, quick
 
 pytestmark = pytest.mark.contract
@@ -28,15 +27,9 @@ PROJECT = Path(__file__).parents[2]
 
 
 @cache
-def docker() -> str:
+def docker() -> Path:
     """The docker command line. Not finding it is a failure: what is untested is not promised."""
-    found = shutil.which("docker")
-    assert found, "these tests need the docker command line, from version 25 on, on the PATH"
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
-    major = re.search(r"version (\d+)\.", version.stdout)
-    assert major, version.stdout
-    assert int(major[1]) >= OLDEST, f"{version.stdout.strip()}: {OLDEST} is the oldest that will do"
-    return found
+    return command_line(OLDEST)
 
 
 def parsed(text: str, folder: Path, **environ: str) -> parity.Json:

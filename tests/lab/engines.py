@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.cache import cache_folder, locked
-from tests.lab.packages import unpack_programs, which
+from tests.lab.packages import install_tools, unpack_programs, which
 from tests.lab.shell import LabError, say, try_run
 
 CHOICES = ("current", "trixie", "oldest")
@@ -61,6 +61,17 @@ def engine(choice: str) -> Engine:
             return candidate
         say(f"the engine of Debian {suite} does not run here")
     raise LabError(f"no engine for '{choice}' runs on this machine")
+
+
+def command_line(oldest: int) -> Path:
+    """A docker command line of at least that major version: the system's, else the current
+    engine's."""
+    system = which("docker")
+    version = version_of(system) if system else None
+    if system and version and int(version.partition(".")[0]) >= oldest:
+        return system
+    install_tools()
+    return engine("current").bin / "docker"
 
 
 def unpacked(suite: str) -> Engine:

@@ -52,7 +52,7 @@ from deploytool.spec import AppSpec, Image, Release
 from deploytool.units import format_duration
 
 POLL = 0.25
-"""Seconds between two questions to the cluster."""
+"""Seconds between two questions to the cluster, at most."""
 STEP_NAME = "release-"
 """What the names of release steps on the cluster begin with; the release follows."""
 UNDO_TIMEOUT = 180.0
@@ -369,19 +369,20 @@ def watch(
     """Wait until every service is done; without `wait`, until each had its turn. Raises
     _Unsuccessful when one has failed for good and none is still being rolled back by the cluster,
     or when the deadline passes."""
-    while wait or (turns and turns.waiting):
-        guard()
-        looked = patiently(lambda: backend.observe(plan))
-        seen = turns.go_on(looked) if turns else looked
-        report(seen)
-        verdicts = {progress.verdict for progress in seen}
-        if verdicts <= {DONE}:
-            return
-        if verdicts & FAILURES:
-            raise _Unsuccessful(seen)
-        if deadline.passed:
-            raise _Unsuccessful(seen, timed_out=True)
-        time.sleep(POLL)
+    with backend.listening(plan) as rest:
+        while wait or (turns and turns.waiting):
+            guard()
+            looked = patiently(lambda: backend.observe(plan))
+            seen = turns.go_on(looked) if turns else looked
+            report(seen)
+            verdicts = {progress.verdict for progress in seen}
+            if verdicts <= {DONE}:
+                return
+            if verdicts & FAILURES:
+                raise _Unsuccessful(seen)
+            if deadline.passed:
+                raise _Unsuccessful(seen, timed_out=True)
+            rest(POLL)
 
 
 def _fail(
@@ -478,12 +479,13 @@ def _return_to(backend: Backend, back: Release, report: Report) -> bool:
 def _undo(backend: Backend, plan: Plan, report: Report) -> bool:
     backend.undo(plan)
     deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
-    while not deadline.passed:
-        seen = patiently(lambda: backend.observe_undo(plan))
-        report(seen)
-        if all(progress.verdict is not Verdict.MOVING for progress in seen):
-            return all(progress.verdict is Verdict.DONE for progress in seen)
-        time.sleep(POLL)
+    with backend.listening(plan) as rest:
+        while not deadline.passed:
+            seen = patiently(lambda: backend.observe_undo(plan))
+            report(seen)
+            if all(progress.verdict is not Verdict.MOVING for progress in seen):
+                return all(progress.verdict is Verdict.DONE for progress in seen)
+            rest(POLL)
     return False
 
 

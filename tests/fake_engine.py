@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 from deploytool.backends.swarm.client import Client, Json, LogEntry
@@ -64,6 +66,24 @@ def network(name: str, *, subnet: str = "10.0.9.0/24", labels: Json | None = Non
     }
 
 
+class FakeEvents:
+    """What happens to services, as a test tells it, until somebody closes it."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Json | None] = SimpleQueue()
+        self.closed = threading.Event()
+
+    def tell(self, name: str) -> None:
+        self._queue.put({"Action": "update", "Actor": {"Attributes": {"name": name}}})
+
+    def close(self) -> None:
+        self.closed.set()
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(self._queue.get, None)
+
+
 class FakeEngine(Client):
     """The methods of `Client`, and the means to make the cluster what a test needs."""
 
@@ -102,6 +122,8 @@ class FakeEngine(Client):
             "SystemTime": NOW,
             "DockerRootDir": "/nowhere",
         }
+        self.events: SimpleQueue[FakeEvents] = SimpleQueue()
+        """Every stream of events that was opened."""
         self._ids = itertools.count(1)
         named = range(1, nodes + 1) if isinstance(nodes, int) else ()
         made = [node(f"node-{i}", role="manager" if i == 1 else "worker") for i in named]
@@ -140,6 +162,12 @@ class FakeEngine(Client):
             if not ids or service_id in ids
             if _has(found["Spec"].get("Labels"), filters)
         ]
+
+    def service_events(self) -> FakeEvents:
+        self._meet("service_events")
+        events = FakeEvents()
+        self.events.put(events)
+        return events
 
     def tasks(self, **filters: str | list[str]) -> list[Json]:
         self._meet("tasks")

@@ -6,7 +6,8 @@ and reads what it answers; nothing here knows Docker or Nomad.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -377,6 +378,10 @@ class Backend(Protocol):
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         """Ask the cluster for every change of the plan but the removals; of services, for those
         of the named ones only."""
+
+    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        """What waits for the next look: so many seconds at most, and less where the cluster says
+        that a service of the plan has changed."""
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service of the plan is. What it says of one that was not applied yet means

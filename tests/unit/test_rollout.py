@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import socket
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,6 +140,9 @@ class Scripted:
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         self.turns.append(sorted(services or ()))
         self._call("apply" if release.id == "v7" else f"apply {release.id}")
+
+    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return nullcontext(time.sleep)
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         self._call("observe")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from deploytool.backends.base import (
@@ -30,6 +30,7 @@ from deploytool.backends.base import (
 from deploytool.backends.swarm import (
     audit,
     capacity,
+    events,
     execute,
     garbage,
     history,
@@ -137,6 +138,9 @@ class Swarm:
             self.client.create_service(spec)
         else:
             self.client.update_service(target.live, spec)
+
+    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return events.listening(self.client, {target.name for target in plan.payload.targets})
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         return watch.observe(self.client, plan.payload)

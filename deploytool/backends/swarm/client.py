@@ -234,6 +234,12 @@ class Client:
         return list(self.api.services(filters=filters))
 
     @translated
+    def service_events(self) -> Any:
+        """What happens to the cluster's services, as it comes; from another thread, `close` ends
+        it."""
+        return self.api.events(filters={"type": "service"}, decode=True)
+
+    @translated
     def tasks(self, **filters: str | list[str]) -> list[Json]:
         return list(self.api.tasks(filters=filters))
 

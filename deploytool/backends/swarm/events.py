@@ -1,0 +1,66 @@
+"""Hearing from the engine that a service changed, sooner than the next look would show it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from deploytool.backends.swarm.client import Client
+
+LEAST = 0.1
+"""Seconds between two looks, however much happens."""
+
+
+@contextmanager
+def listening(client: Client, names: Collection[str]) -> Iterator[Callable[[float], None]]:
+    """What waits so many seconds at most, and less where one of these services changes.
+
+    Whatever is not heard, as the manager restarts or as an engine behind SSH would need another
+    session for it, is seen at the next look.
+    """
+    if client.address.startswith("ssh://"):
+        yield time.sleep
+        return
+    ear = _Ear(client, frozenset(names))
+    threading.Thread(target=ear.listen, daemon=True).start()
+    try:
+        yield ear.rest
+    finally:
+        ear.close()
+
+
+class _Ear:
+    def __init__(self, client: Client, names: Collection[str]) -> None:
+        self.client = client
+        self.names = names
+        self.changed = threading.Event()
+        self.stream: Any = None
+        self.turn = threading.Lock()
+        self.ended = False
+
+    def rest(self, seconds: float) -> None:
+        least = min(LEAST, seconds)
+        time.sleep(least)
+        self.changed.wait(seconds - least)
+        self.changed.clear()
+
+    def listen(self) -> None:
+        # A stream that is closed while it is read ends with one exception or another.
+        with suppress(Exception):
+            stream = self.client.service_events()
+            with self.turn:
+                self.stream = stream
+            if self.ended:
+                self.close()
+            for event in stream:
+                if event["Actor"]["Attributes"].get("name") in self.names:
+                    self.changed.set()
+
+    def close(self) -> None:
+        self.ended = True
+        with self.turn, suppress(Exception):
+            if self.stream is not None:
+                self.stream.close()

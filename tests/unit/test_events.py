@@ -1,0 +1,98 @@
+"""Being told that a service changed, and doing without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from deploytool.backends.swarm.events import LEAST, listening
+from deploytool.errors import EngineError
+from tests.fake_engine import FakeEngine, FakeEvents
+
+LONG = 60.0
+"""Seconds that nothing here waits."""
+SHORT = LEAST * 2
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def rested(rest: Callable[[float], None], seconds: float) -> float:
+    begin = time.monotonic()
+    rest(seconds)
+    return time.monotonic() - begin
+
+
+def opened(engine: FakeEngine) -> FakeEvents:
+    return engine.events.get(timeout=LONG)
+
+
+def test_a_change_ends_the_rest(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}) as rest:
+        events = opened(engine)
+        for _ in range(2):
+            events.tell("items_web")
+            assert LEAST <= rested(rest, LONG) < LONG
+
+
+def test_what_others_do_does_not(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}) as rest:
+        opened(engine).tell("items_worker")
+        assert rested(rest, SHORT) >= SHORT
+
+
+def test_a_change_is_told_once(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}) as rest:
+        opened(engine).tell("items_web")
+        rest(LONG)
+        assert rested(rest, SHORT) >= SHORT
+
+
+def test_the_stream_is_closed_at_the_end(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}):
+        events = opened(engine)
+        assert not events.closed.is_set()
+    assert events.closed.wait(LONG)
+
+
+def test_a_stream_that_opens_after_the_end_is_closed(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = FakeEvents()
+
+    def slow() -> FakeEvents:
+        time.sleep(SHORT)
+        return events
+
+    monkeypatch.setattr(engine, "service_events", slow)
+    with listening(engine, {"items_web"}):
+        pass
+    assert events.closed.wait(LONG)
+
+
+def test_without_events_one_waits(engine: FakeEngine) -> None:
+    engine.refuses["service_events"] = EngineError("The engine refused", code="engine_refused")
+    with listening(engine, {"items_web"}) as rest:
+        assert rested(rest, SHORT) >= SHORT
+
+
+def test_the_manager_goes_away(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}) as rest:
+        opened(engine).close()
+        assert rested(rest, SHORT) >= SHORT
+
+
+def test_behind_ssh_no_second_session_is_opened(engine: FakeEngine) -> None:
+    engine.address = "ssh://deploy@manager.example.com"
+    with listening(engine, {"items_web"}) as rest:
+        assert rested(rest, SHORT) >= SHORT
+    assert engine.events.empty()
+
+
+def test_no_rest_at_all(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}) as rest:
+        assert rested(rest, 0.0) < LONG

@@ -13,7 +13,7 @@ from tests.fake_engine import FakeEngine, FakeEvents
 
 LONG = 60.0
 """Seconds that nothing here waits."""
-SHORT = LEAST * 2
+SHORT = LEAST * 4
 
 
 @pytest.fixture

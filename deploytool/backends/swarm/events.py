@@ -10,7 +10,7 @@ from typing import Any
 
 from deploytool.backends.swarm.client import Client
 
-LEAST = 0.1
+LEAST = 0.05
 """Seconds between two looks, however much happens."""
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import pytest
 
+from deploytool.backends.swarm.client import open_client
+from deploytool.backends.swarm.events import listening
 from tests.live.conftest import Project
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -48,6 +51,23 @@ def test_build_deploy_change_and_back(project: Project) -> None:
     assert project.run("status").error["code"] == "not_deployed"
     assert project.app not in project.docker("network", "ls")
     assert project.app not in project.docker("config", "ls")
+
+
+@pytest.mark.core
+def test_the_engine_tells_of_a_change(deployed: Project) -> None:
+    """Which is how a rollout knows of its end before it asks again."""
+    name = f"{deployed.app}_web"
+    client = open_client(host=deployed.lab.manager.docker_host)
+    change = ("service", "update", "--detach", "--label-add", "changed=yes", name)
+    changer = threading.Timer(1.0, deployed.docker, change)
+    with listening(client, {name}) as rest:
+        changer.start()
+        begun = time.monotonic()
+        rest(60.0)
+        took = time.monotonic() - begun
+        changer.join()
+    client.api.close()
+    assert 0.9 < took < 30
 
 
 @pytest.mark.thorough

@@ -27,13 +27,21 @@ def rested(rest: Callable[[float], None], seconds: float) -> float:
     return time.monotonic() - begin
 
 
-def opened(engine: FakeEngine) -> FakeEvents:
+def opened(engine: FakeEngine, rest: Callable[[float], None]) -> FakeEvents:
+    """The stream that the first rest opens."""
+    rest(0.0)
     return engine.events.get(timeout=LONG)
+
+
+def test_who_never_rests_opens_no_stream(engine: FakeEngine) -> None:
+    with listening(engine, {"items_web"}):
+        time.sleep(SHORT)
+    assert engine.events.empty()
 
 
 def test_a_change_ends_the_rest(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
-        events = opened(engine)
+        events = opened(engine, rest)
         for _ in range(2):
             events.tell("items_web")
             assert LEAST <= rested(rest, LONG) < LONG
@@ -41,20 +49,20 @@ def test_a_change_ends_the_rest(engine: FakeEngine) -> None:
 
 def test_what_others_do_does_not(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
-        opened(engine).tell("items_worker")
+        opened(engine, rest).tell("items_worker")
         assert rested(rest, SHORT) >= SHORT
 
 
 def test_a_change_is_told_once(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
-        opened(engine).tell("items_web")
+        opened(engine, rest).tell("items_web")
         rest(LONG)
         assert rested(rest, SHORT) >= SHORT
 
 
 def test_the_stream_is_closed_at_the_end(engine: FakeEngine) -> None:
-    with listening(engine, {"items_web"}):
-        events = opened(engine)
+    with listening(engine, {"items_web"}) as rest:
+        events = opened(engine, rest)
         assert not events.closed.is_set()
     assert events.closed.wait(LONG)
 
@@ -69,8 +77,8 @@ def test_a_stream_that_opens_after_the_end_is_closed(
         return events
 
     monkeypatch.setattr(engine, "service_events", slow)
-    with listening(engine, {"items_web"}):
-        pass
+    with listening(engine, {"items_web"}) as rest:
+        rest(0.0)
     assert events.closed.wait(LONG)
 
 
@@ -82,7 +90,7 @@ def test_without_events_one_waits(engine: FakeEngine) -> None:
 
 def test_the_manager_goes_away(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
-        opened(engine).close()
+        opened(engine, rest).close()
         assert rested(rest, SHORT) >= SHORT
 
 

@@ -25,7 +25,6 @@ def listening(client: Client, names: Collection[str]) -> Iterator[Callable[[floa
         yield time.sleep
         return
     ear = _Ear(client, frozenset(names))
-    threading.Thread(target=ear.listen, daemon=True).start()
     try:
         yield ear.rest
     finally:
@@ -40,8 +39,11 @@ class _Ear:
         self.stream: Any = None
         self.turn = threading.Lock()
         self.ended = False
+        self.thread = threading.Thread(target=self.listen, daemon=True)
 
     def rest(self, seconds: float) -> None:
+        if self.thread.ident is None:  # What is done at the first look opens no stream.
+            self.thread.start()
         least = min(LEAST, seconds)
         time.sleep(least)
         self.changed.wait(seconds - least)

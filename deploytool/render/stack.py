@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import health, labels
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
@@ -130,7 +130,7 @@ def _healthcheck(app: AppSpec, service: Service) -> Json | None:
     if check is None:
         return None
     return {
-        "test": swarm.health_test(app, service, check),
+        "test": health.test(app, service, check),
         "interval": format_duration(check.interval),
         "timeout": format_duration(check.timeout),
         "retries": check.retries,

@@ -17,6 +17,8 @@ import yaml
 Json = dict[str, Any]
 PLAIN = re.compile(r"(--?)?[A-Za-z/_$][ -~]*")
 """Text that is no number to any reader. What else has to be quoted, the dumper knows."""
+BLOCK = re.compile(r"([!-~]([ -~]*[!-~])?\n)(([ -~]*[!-~])?\n)*(?<!\n\n)")
+"""Lines that read best as they are."""
 LONGEST_KEY = 100
 """Characters; somewhat beyond, YAML writes keys in another way."""
 
@@ -46,7 +48,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _quoted(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = None if PLAIN.fullmatch(text) else "'" if text.isprintable() else '"'
+    if PLAIN.fullmatch(text):
+        style = None
+    elif BLOCK.fullmatch(text):
+        style = "|"
+    else:
+        style = "'" if text.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -70,7 +77,7 @@ def _lines(table: Json, indent: str) -> Iterator[str]:
             for item in value:
                 yield from _item(item, indent)
         else:
-            yield f"{head} {_scalar(value)}"
+            yield from _end(head, value, indent)
 
 
 def _item(value: Any, indent: str) -> Iterator[str]:
@@ -79,7 +86,16 @@ def _item(value: Any, indent: str) -> Iterator[str]:
         yield f"{indent}- {first.lstrip()}"
         yield from rest
     else:
-        yield f"{indent}- {_scalar(value)}"
+        yield from _end(f"{indent}-", value, indent)
+
+
+def _end(head: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, str) and BLOCK.fullmatch(value):
+        yield f"{head} |"
+        for line in value.splitlines():
+            yield f"{indent}  {line}" if line else ""
+    else:
+        yield f"{head} {_scalar(value)}"
 
 
 def _scalar(value: Any) -> str:

@@ -74,6 +74,7 @@ def test_last_words_and_the_health_check() -> None:
         ("exec format error", "for another platform"),
         ("[Errno 98] address already in use", "has the port"),
         ("PermissionError: [Errno 13] Permission denied", "without privileges"),
+        ("no answer from proxy_traefik at 10.253.0.5", "let UDP 4789 and TCP and UDP 7946 through"),
     ],
 )
 def test_likely(output: str, hint: str) -> None:

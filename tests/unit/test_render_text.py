@@ -34,6 +34,7 @@ TEXT = st.one_of(
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
     st.text("-:# ayn'\"\\$_/", max_size=8),
     st.sampled_from(WORDS),
+    st.lists(st.text("ab:#-' \t\r", max_size=4)).map("\n".join),
 )
 SCALAR = st.one_of(TEXT, st.integers(), st.booleans(), st.floats(allow_nan=False), st.none())
 
@@ -52,6 +53,11 @@ def test_same_bytes_as_pyyaml(document: dict[str, Any]) -> None:
 @given(st.dictionaries(TEXT, TEXT))
 def test_read_back(document: dict[str, str]) -> None:
     assert yaml.safe_load(text.to_yaml(document)) == document
+
+
+def test_a_script_is_written_line_by_line() -> None:
+    written = text.to_yaml({"run": ["sh", "-c", "if a; then\n  b: c # d\n\nfi\n"]})
+    assert written == "run:\n- sh\n- -c\n- |\n  if a; then\n    b: c # d\n\n  fi\n"
 
 
 @pytest.mark.parametrize("word", ["1e3", "0x1f", "012", "1:30", "2026-11-22", "yes", "=", ""])

@@ -10,7 +10,7 @@ from deploytool.backends.base import Action, Task, Verdict
 from deploytool.backends.swarm import unblock
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.plan import Target
-from deploytool.errors import PlanError
+from deploytool.errors import EngineError, PlanError
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine
 
@@ -170,10 +170,21 @@ def test_the_cluster_gets_a_moment_to_remove_the_second(
     assert (progress.verdict, made.changes) == (Verdict.MOVING, [])
 
 
-def take_back(made: FakeEngine, state: str, code: int | None = None, message: str = "") -> None:
+UNHEALTHY = "task: non-zero exit (143): dockerexec: unhealthy container"
+CUT_OFF = "no answer from proxy_traefik at 10.253.0.5"
+
+
+def take_back(
+    made: FakeEngine,
+    state: str,
+    code: int | None = None,
+    message: str = "",
+    output: tuple[str, ...] = (),
+) -> None:
     """The engine takes an update back, as a new replica did not last."""
     exited = {"ContainerStatus": {"ExitCode": code}} if code is not None else {}
     found = made.add_task("items_web", 1, state, wanted="shutdown", Err=message, **exited)
+    made.output[found] = list(output)
     made.take_back("items_web", found)
     made.changes.clear()
 
@@ -212,7 +223,7 @@ def test_what_the_cluster_ended_is_begun_again(
     [
         ("failed", 1, "task: non-zero exit (1)"),
         ("failed", 137, "task: non-zero exit (137)"),
-        ("failed", 143, "task: non-zero exit (143): dockerexec: unhealthy container"),
+        ("failed", 143, UNHEALTHY),
         ("complete", 0, ""),
         ("failed", None, "listen tcp4 0.0.0.0:80: bind: address already in use"),
         ("rejected", None, "No such image: app:1"),
@@ -226,6 +237,40 @@ def test_what_ended_by_itself_is_not(
     take_back(made, state, code, message)
     (progress,) = backend.observe(plan)
     assert (progress.verdict, progress.reason[:19]) == (Verdict.MOVING, "update rolled back ")
+    assert made.changes == []
+
+
+def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None:
+    made, backend, plan = updating
+    take_back(made, "failed", 143, UNHEALTHY, ("started", CUT_OFF, CUT_OFF, "Shutting down"))
+    (progress,) = backend.observe(plan)
+    assert progress.reason.startswith("begun again, as node-")
+    assert made.changes == ["update_service items_web"]
+    assert backend.failures(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "output"),
+    [
+        ("task: non-zero exit (1)", (CUT_OFF, "cannot do that")),
+        (UNHEALTHY, ("GET /health HTTP/1.1 503",)),
+    ],
+)
+def test_what_fails_for_another_reason_is_not(
+    updating: Updating, message: str, output: tuple[str, ...]
+) -> None:
+    made, backend, plan = updating
+    take_back(made, "failed", 1, message, output)
+    for _ in range(3):
+        backend.observe(plan)
+    assert made.changes == []
+
+
+def test_a_log_that_cannot_be_read_excuses_nothing(updating: Updating) -> None:
+    made, backend, plan = updating
+    take_back(made, "failed", 143, UNHEALTHY, (CUT_OFF,))
+    made.refuses["task_output"] = EngineError("no", code="engine")
+    backend.observe(plan)
     assert made.changes == []
 
 

@@ -166,6 +166,7 @@ def test_failures_the_engine_forgot_are_remembered() -> None:
         task("x", 1, "shutdown"),
         task("x", 1, "running"),
         task("x", 1, "failed", message="starting container failed: Canceled: context canceled"),
+        task("x", 1, "rejected", message="assigned node no longer meets constraints"),
     ],
 )
 def test_what_is_no_failure_of_this_release(other: Task) -> None:

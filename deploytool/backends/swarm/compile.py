@@ -12,25 +12,15 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import health, labels
 from deploytool.backends.swarm.routing import routing_labels
-from deploytool.spec import AppSpec, HealthCheck, Image, Release, Service
+from deploytool.spec import AppSpec, Image, Release, Service
 
 Json = dict[str, Any]
 CHAINED = ".middlewares"
 """A routing label that lists several: a user's own come after those that are made here."""
 NANOSECONDS = 1_000_000
 """per millisecond"""
-
-HEALTH_SCRIPT = (
-    "import socket,sys;"
-    "s=socket.create_connection(('127.0.0.1',{port}),{timeout});"
-    "s.sendall(b'GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n');"
-    "r=s.recv(256).split(b'\\r\\n')[0].decode();"
-    "ok=r[9:10] in ('2','3');"
-    "sys.exit(0 if ok else 'GET {path}: '+(r or 'no answer'))"
-)
-
 
 ENGINE_PAUSE = 2_000
 """Milliseconds that the engine itself waits between taking a replica off the network and stopping
@@ -192,20 +182,6 @@ def stop_delay(app: AppSpec, service: Service) -> int:
     return max(0, service.drain - ENGINE_PAUSE)
 
 
-def health_test(app: AppSpec, service: Service, check: HealthCheck) -> list[str]:
-    """A check that needs nothing in the image but Python, started without `site` to be cheap."""
-    if check.command:
-        return ["CMD", *check.command]
-    hosts = app.hosts(service)
-    script = HEALTH_SCRIPT.format(
-        port=service.port,
-        path=check.path,
-        timeout=max(1, check.timeout // 1000),
-        host=hosts[0] if hosts else "localhost",
-    )
-    return ["CMD", "python", "-I", "-S", "-c", script]
-
-
 def capabilities(service: Service) -> list[str]:
     """What a process keeps of what is dropped, as the engine names it."""
     names = {name.removeprefix("CAP_") for name in service.capabilities}
@@ -258,7 +234,7 @@ def _container(
         spec["User"] = service.user
     if check is not None:
         spec["Healthcheck"] = {
-            "Test": health_test(app, service, check),
+            "Test": health.test(app, service, check),
             "Interval": check.interval * NANOSECONDS,
             "Timeout": check.timeout * NANOSECONDS,
             "Retries": check.retries,

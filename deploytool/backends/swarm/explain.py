@@ -6,6 +6,7 @@ from typing import Any
 
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.health import CUT_OFF
 from deploytool.errors import DeploytoolError
 from deploytool.redact import hide_passwords
 
@@ -27,6 +28,11 @@ HINTS = (
     ("exec format error", "the image is for another platform: see build.platforms"),
     ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
     ("executable file not found", "the command is not in the image: see services.NAME.command"),
+    (
+        CUT_OFF,
+        "the network between its node and the proxy's is broken: let UDP 4789 and TCP and UDP 7946 "
+        "through between all nodes",
+    ),
     ("address already in use", "something else on the node has the port"),
     (
         "No such image",

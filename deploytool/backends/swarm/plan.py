@@ -73,6 +73,8 @@ class Target:
     forgiven: dict[str, str] = field(default_factory=dict)
     """Tasks that the cluster itself ended, for which the update was begun again, with their
     nodes."""
+    last_words: dict[str, str] = field(default_factory=dict)
+    """What tasks printed last for which the engine takes the update back."""
     steady: tuple[float, frozenset[str]] | None = None
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""

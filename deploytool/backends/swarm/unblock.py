@@ -22,9 +22,10 @@ from typing import Any
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.compile import STOPPED
+from deploytool.backends.swarm.health import CUT_OFF
 from deploytool.backends.swarm.plan import Target, stop_grace
 from deploytool.backends.swarm.tasks import update_state
-from deploytool.errors import PlanError
+from deploytool.errors import DeploytoolError, PlanError
 
 Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
@@ -37,6 +38,9 @@ network is not up again yet (`NewNetwork` in moby's libnetwork/controller.go). A
 is written with a small letter."""
 ATTEMPTS = 3
 """How often an update is begun again, at most."""
+UNHEALTHY = "unhealthy"
+LAST_WORDS = 20
+"""Lines of its log in which a replica says why it was not healthy, before those of its end."""
 PATIENCE = 4.0
 """Seconds in which the cluster settles."""
 UNDER_WAY = ("updating", "paused", "rollback_started", "rollback_paused")
@@ -61,7 +65,7 @@ def unblock(
 def begin_again(client: Client, target: Target, service: Json, tasks: Sequence[Task]) -> str:
     """Start an update again that the cluster takes back through no fault of the release; say so
     from then on."""
-    task = innocent(service, tasks)
+    task = innocent(client, target, service, tasks)
     if task and target.spec and target.applied and len(target.forgiven) < ATTEMPTS:
         with suppress(PlanError):  # As above.
             client.update_service(service, target.spec)
@@ -71,21 +75,35 @@ def begin_again(client: Client, target: Target, service: Json, tasks: Sequence[T
     return _list(target.forgiven, "begun again, as {} did not keep a new replica")
 
 
-def innocent(service: Json, tasks: Sequence[Task]) -> Task | None:
-    """The replica for which the engine is taking an update back, where the cluster ended it."""
+def innocent(client: Client, target: Target, service: Json, tasks: Sequence[Task]) -> Task | None:
+    """The replica for which the engine is taking an update back, where that is the cluster's doing
+    or its network's."""
     state, message = update_state(service)
     blamed = TAKEN_BACK.search(message)
     if state != "rollback_started" or not blamed:
         return None
     found = next((task for task in tasks if task.id == blamed[1]), None)
-    return found if found and _ended_by_the_cluster(found) else None
+    if found and (_ended_by_the_cluster(found) or _was_cut_off(client, target, found)):
+        return found
+    return None
 
 
 def _ended_by_the_cluster(task: Task) -> bool:
     """It had to leave its node, or its engine stopped or failed it. What ends by itself or is not
     healthy is told apart by its state and its message."""
-    stopped = task.exit_code == STOPPED and "unhealthy" not in task.message
+    stopped = task.exit_code == STOPPED and UNHEALTHY not in task.message
     return task.state == "shutdown" or stopped or failed_by_its_engine(task)
+
+
+def _was_cut_off(client: Client, target: Target, task: Task) -> bool:
+    """It was not healthy, and said that it and the proxy did not reach each other."""
+    if UNHEALTHY not in task.message:
+        return False
+    if task.id not in target.last_words:
+        target.last_words[task.id] = ""
+        with suppress(DeploytoolError):
+            target.last_words[task.id] = "\n".join(client.task_output(task.id, LAST_WORDS))
+    return CUT_OFF in target.last_words[task.id]
 
 
 def failed_by_its_engine(task: Task) -> bool:

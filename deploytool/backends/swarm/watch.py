@@ -43,7 +43,9 @@ ENDED_BADLY = {
 }
 """What the update states mean to a service that was told to change. An unchanged one may still
 carry the state of an earlier rollout."""
-CALLED_OFF = "context canceled"
+CALLED_OFF = ("context canceled", "assigned node no longer meets constraints")
+"""What the engine says of a replica that is no longer wanted, or not on that node: a service that
+goes back may have other constraints."""
 FAILED_STATES = ("failed", "rejected", "orphaned", "complete")
 
 
@@ -122,7 +124,8 @@ def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
     release = _release(target)
     for task in tasks:
         new = task.id not in target.known_tasks and task.release == release
-        if new and task.state in FAILED_STATES and CALLED_OFF not in task.message:
+        called_off = any(text in task.message for text in CALLED_OFF)
+        if new and task.state in FAILED_STATES and not called_off:
             target.failures.setdefault(task.id, task)
 
 

@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deploytool.backends.swarm.health import CUT_OFF
 from tests.lab import Node
 from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_files
@@ -240,3 +242,71 @@ def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:
         app.lab.start_node(app.lab.manager)
 
     case.run(lambda: app.disturbed(("web.",), restart))
+
+
+def cut_off(app: Faulty, node: Node) -> None:
+    """What containers on a node send shall not arrive at those of the proxy's."""
+    app.lab.manager.run("iptables", "-I", *_from(node))
+
+
+def let_through(app: Faulty, node: Node) -> None:
+    app.lab.manager.run("iptables", "-D", *_from(node))
+
+
+def _from(node: Node) -> tuple[str, ...]:
+    return ("INPUT", "-p", "udp", "--dport", "4789", "-s", node.address, "-j", "DROP")
+
+
+def printed(app: Faulty, node: Node) -> list[str]:
+    """What each replica printed that is on a node or was there."""
+    its = ("ps", "--all", "--quiet", "--filter", f"name={app.project.app}_web")
+    return [node.docker("logs", container) for container in node.docker(*its).split()]
+
+
+def moved_between_workers(app: Faulty, **service: Any) -> Node:
+    """An app that shall move from one worker to another, which is returned."""
+    here, there = (
+        {"placement": {"constraints": [f"node.hostname == {node.name}"]}}
+        for node in app.lab.nodes[1:]
+    )
+    app.configure(here)
+    assert app.deploy().code == 0
+    app.configure(there | service)
+    return app.lab.nodes[2]
+
+
+@pytest.mark.core
+def test_the_proxy_reaches_new_replicas_late(app: Faulty) -> None:
+    """As it happens by itself where word of a new replica gets lost between the engines."""
+    case = Case(app, "the proxy reaches new replicas 8 s after they are up", (0,))
+    node = moved_between_workers(app)
+
+    def deploy() -> Ran:
+        cut_off(app, node)
+        healing = threading.Timer(8, let_through, (app, node))
+        healing.start()
+        try:
+            return app.deploy()
+        finally:
+            healing.join()
+
+    case.run(deploy)
+    assert any(CUT_OFF in output for output in printed(app, node))
+
+
+def test_the_proxy_never_reaches_new_replicas(app: Faulty) -> None:
+    title = "nothing arrives at the proxy from the node of a new replica (UDP 4789 is closed)"
+    case = Case(app, title, (3,), "rolled_back", CUT_OFF)
+    check = {"path": "/health", "start_period": "2s", "interval": "1s", "retries": 2}
+    node = moved_between_workers(app, healthcheck=check)
+
+    def deploy() -> Ran:
+        cut_off(app, node)
+        try:
+            return app.deploy()
+        finally:
+            let_through(app, node)
+
+    ran = case.run(deploy)
+    assert "its health check failed" in ran.error["message"]
+    assert "UDP 4789" in ran.error["details"][-1]

@@ -1,0 +1,188 @@
+"""The health check of a replica, run for real: by itself, and with a proxy that has to answer."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploytool.backends.swarm import health
+from deploytool.spec import HealthCheck
+from tests.builders import app, service
+
+NOBODY = "nobody.invalid"
+GOOD = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@dataclass
+class Replica:
+    """What a container has: a memory of its own and a log. Its proxy is somewhere on loopback."""
+
+    folder: Path
+    port: int
+    proxy: tuple[str, int] = (NOBODY, 1)
+
+    @property
+    def log(self) -> str:
+        file = self.folder / "log"
+        return file.read_text() if file.exists() else ""
+
+    @property
+    def remembers(self) -> bool:
+        return (self.folder / "deploytool-reached").exists()
+
+    def check(self) -> tuple[int, str]:
+        given = HealthCheck.model_validate({"path": "/health"})
+        routed = service(port=self.port, domains=["items.example.com"])
+        *command, script = health.test(app(routed), routed, given)
+        assert command == ["CMD", "python", "-I", "-S", "-c"]
+        name, port = self.proxy
+        for there, here in (
+            ("/dev/shm", self.folder),
+            ("/proc/1/fd/1", self.folder / "log"),
+            (f"tasks.{health.PROXY}", name),
+            ("8080", port),
+        ):
+            script = script.replace(str(there), str(here))
+        run = [sys.executable, *command[2:], script]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stderr
+
+
+@contextmanager
+def served(answer: bytes) -> Iterator[int]:
+    """The port of what gives everybody the same answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    caller, _ = listening.accept()
+                except OSError:
+                    return
+                with caller:
+                    caller.recv(1024)
+                    caller.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """The port of what lets nobody connect any more: its queue is full."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    with served(GOOD) as port:
+        yield Replica(tmp_path, port)
+
+
+@pytest.mark.parametrize("status", [200, 204, 301])
+def test_an_answer_is_healthy(tmp_path: Path, status: int) -> None:
+    with served(f"HTTP/1.1 {status} Fine\r\n\r\n".encode()) as port:
+        assert Replica(tmp_path, port).check() == (0, "")
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_any_other_is_not(tmp_path: Path, status: int) -> None:
+    with served(f"HTTP/1.1 {status} Bad\r\n\r\n".encode()) as port:
+        replica = Replica(tmp_path, port)
+        assert replica.check() == (1, f"GET /health: HTTP/1.1 {status} Bad\n")
+    assert not replica.remembers
+
+
+def test_no_answer_is_not(tmp_path: Path) -> None:
+    with served(b"") as port:
+        assert Replica(tmp_path, port).check() == (1, "GET /health: no answer\n")
+
+
+def test_nobody_there_is_not(tmp_path: Path) -> None:
+    with served(GOOD) as port:
+        pass
+    code, problem = Replica(tmp_path, port).check()
+    assert code == 1
+    assert "Connection refused" in problem
+
+
+def test_where_no_proxy_is_none_is_waited_for(replica: Replica) -> None:
+    assert replica.check() == (0, "")
+    assert replica.remembers
+
+
+def test_a_proxy_that_answers(replica: Replica) -> None:
+    with served(b"") as port:
+        replica.proxy = ("localhost", port)
+        assert replica.check() == (0, "")
+    assert replica.remembers
+
+
+def test_a_proxy_that_refuses_is_reached_too(replica: Replica) -> None:
+    with served(b"") as port:
+        replica.proxy = ("localhost", port)
+    assert replica.check() == (0, "")
+    assert replica.remembers
+
+
+def test_a_replica_that_the_proxy_cannot_reach_is_not_healthy_yet(replica: Replica) -> None:
+    with silent() as port:
+        replica.proxy = ("localhost", port)
+        problem = "no answer from localhost at 127.0.0.1\n".replace("localhost", health.PROXY)
+        assert replica.check() == (1, problem)
+        assert replica.log == problem, "it is in the log, which can be read from everywhere"
+        assert not replica.remembers
+    with served(b"") as port:
+        replica.proxy = ("localhost", port)
+        assert replica.check() == (0, "")
+
+
+def test_once_reached_is_enough(replica: Replica) -> None:
+    """A proxy that goes away takes no replica with it."""
+    with served(b"") as port:
+        replica.proxy = ("localhost", port)
+        replica.check()
+    with silent() as port:
+        replica.proxy = ("localhost", port)
+        assert replica.check() == (0, "")
+
+
+def test_without_a_memory_nothing_is_asked(replica: Replica) -> None:
+    """Else a proxy that goes away would take it with it."""
+    replica.folder /= "missing"
+    with silent() as port:
+        replica.proxy = ("localhost", port)
+        assert replica.check() == (0, "")
+
+
+def test_only_what_is_behind_the_proxy_asks_for_it() -> None:
+    own = HealthCheck.model_validate({"path": "/health"})
+    routed, other = service(domains=["items.example.com"]), service("other")
+    both = app(routed, other)
+    assert health.PROXY in health.test(both, routed, own)[-1]
+    assert health.PROXY not in health.test(both, other, own)[-1]
+
+
+def test_a_command_of_ones_own_is_left_as_it_is() -> None:
+    own = HealthCheck.model_validate({"command": ["true"]})
+    routed = service(domains=["items.example.com"])
+    assert health.test(app(routed), routed, own) == ["CMD", "true"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from deploytool.backends.swarm.client import Client, Json, LogEntry
+from deploytool.backends.swarm.client import Client, Json, LogEntry, Output
 from deploytool.backends.swarm.measure import SERVICE
 from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError
 from deploytool.spec import Image
@@ -111,6 +111,9 @@ class FakeEngine(Client):
         self.executed: list[tuple[str, list[str]]] = []
         """Containers in which commands were run, and the commands."""
         self.output: dict[str, list[str]] = {}
+        self.later: dict[str, list[LogEntry]] = {}
+        """What tasks print while they are followed."""
+        self.missing: dict[str, str] = {}
         """Task → the lines that it printed."""
         self.engine_info: Json = {
             "Swarm": {
@@ -245,17 +248,27 @@ class FakeEngine(Client):
         self.executed.append((container_id, list(command)))
         return 3, "out\n", "err\n"
 
-    def task_output(self, task_id: str, lines: int) -> list[str]:
+    def task_output(self, task_id: str, *, tail: int, since: int | None = None) -> Output:
         self._meet("task_output")
-        return self.output.get(task_id, [])[-lines:]
+        known = {task["ID"]: task for tasks in self._tasks.values() for task in tasks}
+        task = known.get(task_id, {"ID": task_id, "NodeID": ""})
+        return Output(self._printed(task, tail), self.missing.get(task_id, ""))
 
     def service_output(
-        self, service_id: str, *, follow: bool, tail: int, since: int | None
+        self, service_id: str, *, tail: int | None, follow: bool = True
     ) -> Iterator[LogEntry]:
         self._meet("service_output")
         for task in self._tasks.get(service_id, ()):
-            for number, text in enumerate(self.output.get(task["ID"], ())[-tail:]):
-                yield LogEntry(task["ID"], task["NodeID"], f"{NOW[:-1]}{number}Z", text)
+            yield from self._printed(task, tail)
+            yield from self.later.get(task["ID"], ())
+
+    def _printed(self, task: Json, tail: int | None) -> list[LogEntry]:
+        texts = self.output.get(task["ID"], [])
+        first = 0 if tail is None else max(0, len(texts) - tail)
+        return [
+            LogEntry(task["ID"], task["NodeID"], f"{NOW[:-1]}{number}Z", text)
+            for number, text in enumerate(texts[first:])
+        ]
 
     # What changes it
 

@@ -406,9 +406,17 @@ class Backend(Protocol):
         """The app as it is. Raises UsageError where there is none."""
 
     def logs(
-        self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
+        self,
+        app: str,
+        services: Sequence[str],
+        *,
+        follow: bool,
+        tail: int,
+        since: int | None,
+        warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
-        """The output of every replica, as it comes; `since` in seconds before now."""
+        """The last lines of every replica, and what follows as it comes; `since` in seconds before
+        now. What cannot be had is warned of."""
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         """What the nodes have, what of it is taken, and how many more replicas of these services

@@ -80,7 +80,12 @@ def register(app: typer.Typer) -> None:
         seconds = duration("--since", since) // 1000 if since else None
         backend = open_backend(session.config.config)
         lines = backend.logs(
-            session.config.config.app, service or (), follow=follow, tail=tail, since=seconds
+            session.config.config.app,
+            service or (),
+            follow=follow,
+            tail=tail,
+            since=seconds,
+            warn=session.output.warn,
         )
         if session.output.as_json:
             found = [line.model_dump(mode="json") for line in lines]

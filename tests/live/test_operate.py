@@ -179,3 +179,25 @@ def test_use_of_the_cores_is_seen(shop: Project) -> None:
         process.terminate()
         process.communicate(timeout=30)
     assert used > 0.1
+
+
+def test_all_that_was_printed_is_shown(project: Project, example_image: str) -> None:
+    """By many replicas on one node too, of which the engine itself does not show all that they
+    printed."""
+    prints = "import time\nfor n in range(1000): print('line', n, '.' * 60)\ntime.sleep(1000)"
+    node = project.lab.nodes[1].name
+    project.services = {
+        "chatty": QUICK
+        | {
+            "command": ["python", "-uc", prints],
+            "replicas": 6,
+            "placement": {"constraints": [f"node.hostname == {node}"]},
+        }
+    }
+    project.configure()
+    project.ok("deploy", "--image", example_image)
+    shown = project.ok("logs", "--tail", "1000")["lines"]
+    for slot in range(1, 7):
+        printed = [line["text"].split()[1] for line in shown if line["slot"] == slot]
+        assert printed == [str(number) for number in range(1000)]
+    assert {line["node"] for line in shown} == {node}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from requests import Response
@@ -13,10 +13,10 @@ from urllib3.exceptions import ProtocolError
 from deploytool.backends.base import LogLine
 from deploytool.backends.swarm import client
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.client import LogEntry
+from deploytool.backends.swarm.client import LogEntry, Output
 from deploytool.errors import EngineError, UsageError
 from tests.builders import app, deploy, engine, service, worker
-from tests.fake_engine import FakeEngine
+from tests.fake_engine import NOW, FakeEngine
 
 
 def talking() -> FakeEngine:
@@ -28,9 +28,16 @@ def talking() -> FakeEngine:
     return made
 
 
-def read(made: FakeEngine, *services: str, follow: bool = False, tail: int = 100) -> list[LogLine]:
-    lines = Swarm(made).logs("items", services, follow=follow, tail=tail, since=None)
-    return list(lines)
+def read(
+    made: FakeEngine,
+    *services: str,
+    follow: bool = False,
+    tail: int = 100,
+    warn: Callable[[str], None] = lambda _: None,
+) -> list[LogLine]:
+    return list(
+        Swarm(made).logs("items", services, follow=follow, tail=tail, since=None, warn=warn)
+    )
 
 
 def test_lines_say_who_printed_them() -> None:
@@ -50,10 +57,65 @@ def test_only_of_a_service() -> None:
     assert {line.service for line in read(talking(), "worker")} == {"worker"}
 
 
-def test_followed_streams_are_merged() -> None:
-    assert sorted(line.text for line in read(talking(), follow=True)) == sorted(
-        line.text for line in read(talking())
+def test_what_follows_comes_after_the_past() -> None:
+    made = talking()
+    past = read(made)
+    for task in made.tasks_of("items_web"):
+        made.later[task["ID"]] = [LogEntry(task["ID"], task["NodeID"], NOW, "still there")]
+    *before, one, two = read(made, follow=True)
+    assert before == past
+    assert (one.text, two.text) == ("still there", "still there")
+
+
+def test_what_is_read_twice_is_shown_once() -> None:
+    """The stream that is followed begins before the past is read."""
+    made = talking()
+    (task,) = made.tasks_of("items_worker")
+    text = "items_worker 1 says 1"
+    made.later[task["ID"]] = [LogEntry(task["ID"], task["NodeID"], f"{NOW[:-1]}1Z", text)]
+    assert read(made, follow=True) == read(made)
+
+
+def test_what_is_missing_is_warned_of() -> None:
+    made = talking()
+    (task,) = made.tasks_of("items_worker")
+    node = task["NodeID"]
+    made.missing[task["ID"]] = (
+        "error from daemon in stream: Error grabbing logs: incomplete log stream. some logs could "
+        f"not be retrieved for the following reasons: node {node} is not available"
     )
+    warnings: list[str] = []
+    assert len(read(made, warn=warnings.append)) == 6
+    (name,) = {n["Description"]["Hostname"] for n in made.nodes() if n["ID"] == node}
+    said = f"what worker.1 printed on {name} is missing: node {name} is not available"
+    assert warnings == [said]
+
+
+def test_one_that_cannot_be_asked_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = talking()
+    (task,) = made.tasks_of("items_worker")
+    ask = made.task_output
+
+    def some(task_id: str, *, tail: int, since: int | None = None) -> Output:
+        if task_id == task["ID"]:
+            raise EngineError("It does not answer", code="engine_unreachable")
+        return ask(task_id, tail=tail, since=since)
+
+    monkeypatch.setattr(made, "task_output", some)
+    warnings: list[str] = []
+    assert {line.service for line in read(made, warn=warnings.append)} == {"web"}
+    assert [text.partition(" is missing: ")[2] for text in warnings] == ["It does not answer"]
+    with pytest.raises(EngineError):
+        read(made, "worker")
+
+
+def test_a_replica_that_never_ran_is_not_asked() -> None:
+    made = talking()
+    waiting = made.add_task("items_web", 3, "pending", ContainerStatus={})
+    made.missing[waiting] = "no such container"
+    warnings: list[str] = []
+    assert len(read(made, warn=warnings.append)) == 6
+    assert warnings == []
 
 
 def test_as_many_as_asked_for() -> None:
@@ -67,7 +129,7 @@ def test_a_replica_that_is_forgotten_still_speaks(monkeypatch: pytest.MonkeyPatc
         yield LogEntry("task-of-old", "node-of-old", "2026-01-01T00:00:00Z", "last words")
 
     monkeypatch.setattr(made, "service_output", gone)
-    (line,) = read(made, "web")
+    *_, line = read(made, "web", follow=True)
     assert (line.slot, line.node, line.text) == (0, "node-of-old", "last words")
 
 
@@ -113,13 +175,12 @@ class Slow(io.BytesIO):
 @pytest.mark.parametrize("kind", [io.BytesIO, Slow])
 def test_frames(kind: type[io.BytesIO]) -> None:
     stream = kind(frame(b"one\n") + frame(b"") + frame("zwö\n".encode(), 2))
-    assert list(client._frames(stream)) == [b"one\n", b"", "zwö\n".encode()]
+    assert list(client._frames(stream)) == [(1, "one"), (1, ""), (2, "zwö")]
 
 
 def test_a_frame_that_is_cut_off() -> None:
-    assert (
-        b"".join(client._frames(io.BytesIO(frame(b"whole") + frame(b"cut off")[:-3]))) == b"whole"
-    )
+    stream = io.BytesIO(frame(b"whole") + frame(b"cut off")[:-3])
+    assert list(client._frames(stream))[:1] == [(1, "whole")]
 
 
 class Breaking(io.BytesIO):
@@ -140,6 +201,12 @@ def test_a_stream_that_breaks_says_so() -> None:
     with pytest.raises(EngineError) as caught:
         next(entries)
     assert caught.value.code == "engine_unreachable"
+
+
+def test_what_the_engine_says_is_no_line_of_a_replica() -> None:
+    response = Response()
+    response.raw = io.BytesIO(frame(b"2026 a=b one\n") + frame(b"not available\n", 3))
+    assert [entry.text for entry in client._log_entries(response)] == ["one"]
 
 
 def test_log_entry() -> None:

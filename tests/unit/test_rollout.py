@@ -170,7 +170,14 @@ class Scripted:
         raise NotImplementedError
 
     def logs(
-        self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
+        self,
+        app: str,
+        services: Sequence[str],
+        *,
+        follow: bool,
+        tail: int,
+        since: int | None,
+        warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         raise NotImplementedError
 

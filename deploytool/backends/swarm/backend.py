@@ -195,13 +195,20 @@ class Swarm:
         return Status(app=app, release=newest, services=found)
 
     def logs(
-        self, app: str, services: Sequence[str], *, follow: bool, tail: int, since: int | None
+        self,
+        app: str,
+        services: Sequence[str],
+        *,
+        follow: bool,
+        tail: int,
+        since: int | None,
+        warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         live = self._services(app)
         if not live:
             raise not_deployed(app)
         chosen = {s["ID"]: short for short, s in self._choose(app, live, services).items()}
-        return read_logs(self.client, chosen, follow=follow, tail=tail, since=since)
+        return read_logs(self.client, chosen, follow=follow, tail=tail, since=since, warn=warn)
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         with ThreadPoolExecutor(max_workers=5) as pool:

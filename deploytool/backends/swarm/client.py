@@ -38,6 +38,8 @@ R = TypeVar("R")
 START_INTERVAL_API = (1, 44)
 TIMEOUT = 60
 """seconds that one request to the engine may take"""
+ENGINE = 3
+"""The source of what the engine itself has to say in a stream of output: what is missing in it."""
 ATTEMPTS = 5
 """How often a service is read again that the engine itself changed at the same moment."""
 
@@ -47,6 +49,17 @@ class LogEntry(NamedTuple):
     node: str
     at: str
     text: str
+
+
+class Output(NamedTuple):
+    """What a replica printed, and why the rest of it cannot be had, if so."""
+
+    entries: list[LogEntry]
+    missing: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [entry.text for entry in self.entries]
 
 
 def open_client(*, host: str | None = None, context: str | None = None) -> Client:
@@ -422,42 +435,49 @@ class Client:
         )
 
     @translated
-    def task_output(self, task_id: str, lines: int) -> list[str]:
-        """The last lines that a replica printed, on whichever node."""
-        params = {"stdout": "1", "stderr": "1", "tail": str(lines), "details": "0"}
-        with self.api.get(
-            f"{self.api.base_url}/v{self.api.api_version}/tasks/{task_id}/logs",
-            params=params,
-            stream=True,
-            timeout=10,
-        ) as response:
-            if response.status_code != 200:
-                return []
-            text = b"".join(_frames(response.raw)).decode(errors="replace")
-        return text.splitlines()[-lines:]
+    def task_output(self, task_id: str, *, tail: int, since: int | None = None) -> Output:
+        """The last lines that a replica printed, on whichever node; `since` in seconds ago."""
+        with self._logs(f"tasks/{task_id}", tail=tail, since=since, timeout=10) as response:
+            frames = list(_frames(response.raw))
+        return Output(
+            [_log_entry(text) for source, text in frames if source != ENGINE],
+            " ".join(text for source, text in frames if source == ENGINE),
+        )
 
     @translated
     def service_output(
-        self, service_id: str, *, follow: bool, tail: int, since: int | None
+        self, service_id: str, *, tail: int | None, follow: bool = True
     ) -> Iterator[LogEntry]:
-        """Lines of all replicas of a service, with who printed them; `since` in seconds ago."""
+        """Lines of all replicas of a service as they come, after the last ones, or after all. Where
+        a node has several replicas that printed much, the engine sends only some of the last ones,
+        and without `follow` it never comes to an end: for those see `task_output`."""
+        timeout = None if follow else TIMEOUT
+        return _log_entries(
+            self._logs(f"services/{service_id}", tail=tail, follow=follow, timeout=timeout)
+        )
+
+    def _logs(
+        self,
+        of: str,
+        *,
+        tail: int | None,
+        timeout: float | None,
+        since: int | None = None,
+        follow: bool = False,
+    ) -> Any:
         params = {
             "stdout": "1",
             "stderr": "1",
             "timestamps": "1",
             "details": "1",
             "follow": "1" if follow else "0",
-            "tail": str(tail) if tail >= 0 else "all",
+            "tail": "all" if tail is None else str(tail),
             **({"since": str(int(time.time()) - since)} if since else {}),
         }
-        response = self.api.get(
-            f"{self.api.base_url}/v{self.api.api_version}/services/{service_id}/logs",
-            params=params,
-            stream=True,
-            timeout=None if follow else TIMEOUT,
-        )
+        url = f"{self.api.base_url}/v{self.api.api_version}/{of}/logs"
+        response = self.api.get(url, params=params, stream=True, timeout=timeout)
         _raise_for_status(response)
-        return _log_entries(response)
+        return response
 
     def for_engine(self, spec: Json) -> Json:
         """Without what this engine does not know, so that it gives back what it was given."""
@@ -533,11 +553,12 @@ def _no_image(reference: str, text: str) -> DeploytoolError:
     )
 
 
-def _frames(raw: Any) -> Iterator[bytes]:
-    """Payloads of the engine's multiplexed stream: 8 bytes of header, the length in the last 4."""
+def _frames(raw: Any) -> Iterator[tuple[int, str]]:
+    """The lines of the engine's multiplexed stream, each with its source: that is the first of 8
+    bytes of header, the length the last 4."""
     while header := _read_exactly(raw, 8):
-        (length,) = struct.unpack(">xxxxI", header)
-        yield _read_exactly(raw, length)
+        source, length = struct.unpack(">BxxxI", header)
+        yield source, _read_exactly(raw, length).decode(errors="replace").rstrip("\n")
 
 
 def _read_exactly(raw: Any, count: int) -> bytes:
@@ -552,8 +573,9 @@ def _read_exactly(raw: Any, count: int) -> bytes:
 
 def _log_entries(response: Any) -> Iterator[LogEntry]:
     with response, _translating():
-        for frame in _frames(response.raw):
-            yield _log_entry(frame.decode(errors="replace").rstrip("\n"))
+        for source, text in _frames(response.raw):
+            if source != ENGINE:
+                yield _log_entry(text)
 
 
 def _log_entry(line: str) -> LogEntry:

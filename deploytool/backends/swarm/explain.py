@@ -101,6 +101,6 @@ def _output(client: Client, task: Task, lines: int) -> list[str]:
     if not task.container:
         return []
     try:
-        return client.task_output(task.id, lines)
+        return client.task_output(task.id, tail=lines).lines
     except DeploytoolError:
         return []

@@ -85,7 +85,7 @@ def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:
     service = find(client, job)
     if service is None:
         return
-    for entry in client.service_output(service["ID"], follow=follow, tail=-1, since=None):
+    for entry in client.service_output(service["ID"], follow=follow, tail=None):
         yield entry.text
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from deploytool.backends.base import LogLine
-from deploytool.backends.swarm.client import Client, LogEntry
+from deploytool.backends.swarm.client import Client, LogEntry, Output
 from deploytool.errors import DeploytoolError
+
+Json = dict[str, Any]
+AT_ONCE = 8
+"""Replicas whose output is read side by side."""
 
 
 class _Names:
@@ -20,40 +26,93 @@ class _Names:
         self.nodes: dict[str, str] = {}
         self.lock = threading.Lock()
 
+    def tasks(self, *services: str) -> list[Json]:
+        """The tasks of services, newly asked for, as are the nodes."""
+        tasks = self.client.tasks(service=list(services))
+        self.slots.update({task["ID"]: task.get("Slot", 0) for task in tasks})
+        self.nodes.update({n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()})
+        return tasks
+
     def line(self, service: str, service_id: str, entry: LogEntry) -> LogLine:
         with self.lock:
             if entry.task not in self.slots:
-                self._ask(service_id)
+                self.tasks(service_id)
             slot = self.slots.setdefault(entry.task, 0)
         node = self.nodes.get(entry.node, entry.node)
         return LogLine(at=entry.at, service=service, slot=slot, node=node, text=entry.text)
 
-    def _ask(self, service_id: str) -> None:
-        tasks = self.client.tasks(service=service_id)
-        self.slots.update({task["ID"]: task.get("Slot", 0) for task in tasks})
-        self.nodes.update({n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()})
-
 
 def read_logs(
-    client: Client, services: Mapping[str, str], *, follow: bool, tail: int, since: int | None
+    client: Client,
+    services: Mapping[str, str],
+    *,
+    follow: bool,
+    tail: int,
+    since: int | None,
+    warn: Callable[[str], None],
 ) -> Iterator[LogLine]:
     """Lines of the services (id → name). Those of the past are sorted by time; followed ones
-    come as they come."""
+    come as they come, after them. What is missing is warned of."""
     names = _Names(client)
 
-    def lines(service_id: str) -> Iterator[LogLine]:
-        entries = client.service_output(service_id, follow=follow, tail=tail, since=since)
-        for entry in entries:
+    def followed(service_id: str) -> Iterator[LogLine]:
+        for entry in client.service_output(service_id, tail=0):
             yield names.line(services[service_id], service_id, entry)
 
-    if follow:
-        return _merged([lines(service_id) for service_id in services])
-    past = [line for service_id in services for line in lines(service_id)]
-    return iter(sorted(past, key=lambda line: line.at))
+    # First, so that what is printed while the past is read is not missed.
+    new = _merged([followed(service_id) for service_id in services]) if follow else iter(())
+    past = _past(client, names, services, tail, since, warn)
+    return _without(set(past), past, new)
+
+
+def _without(known: set[LogLine], past: list[LogLine], new: Iterator[LogLine]) -> Iterator[LogLine]:
+    """The past, and what is new of the new."""
+    yield from past
+    yield from (line for line in new if line not in known)
+
+
+def _past(
+    client: Client,
+    names: _Names,
+    services: Mapping[str, str],
+    tail: int,
+    since: int | None,
+    warn: Callable[[str], None],
+) -> list[LogLine]:
+    """The last lines of each replica. They are asked one by one: see `Client.service_output`."""
+    tasks = [task for task in names.tasks(*services) if _has_printed(task)]
+
+    problems: list[DeploytoolError] = []
+
+    def read(task: Json) -> Output:
+        try:
+            return client.task_output(task["ID"], tail=tail, since=since)
+        except DeploytoolError as problem:
+            problems.append(problem)
+            return Output([], str(problem))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outputs = list(pool.map(read, tasks))
+    if problems and len(problems) == len(outputs):
+        raise problems[0]
+    lines = []
+    for task, output in zip(tasks, outputs, strict=True):
+        service_id, node = str(task["ServiceID"]), str(task["NodeID"])
+        service = services[service_id]
+        lines += [names.line(service, service_id, entry) for entry in output.entries]
+        if output.missing:
+            name = names.nodes.get(node, node)
+            reason = output.missing.rpartition("reasons: ")[2].replace(node, name)
+            warn(f"what {service}.{names.slots[task['ID']]} printed on {name} is missing: {reason}")
+    return sorted(lines, key=lambda line: line.at)
+
+
+def _has_printed(task: Json) -> bool:
+    return bool((task["Status"].get("ContainerStatus") or {}).get("ContainerID"))
 
 
 def _merged(streams: list[Iterator[LogLine]]) -> Iterator[LogLine]:
-    """Whatever any of the streams has next, until all have ended."""
+    """Whatever any of the streams has next, until all have ended. They are read from now on."""
     arrived: queue.Queue[LogLine | DeploytoolError | None] = queue.Queue(maxsize=10_000)
 
     def drain(stream: Iterator[LogLine]) -> None:
@@ -68,7 +127,12 @@ def _merged(streams: list[Iterator[LogLine]]) -> Iterator[LogLine]:
 
     for stream in streams:
         threading.Thread(target=drain, args=(stream,), daemon=True).start()
-    open_streams = len(streams)
+    return _until_the_end(arrived, len(streams))
+
+
+def _until_the_end(
+    arrived: queue.Queue[LogLine | DeploytoolError | None], open_streams: int
+) -> Iterator[LogLine]:
     while open_streams:
         item = arrived.get()
         if isinstance(item, DeploytoolError):

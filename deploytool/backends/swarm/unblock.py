@@ -102,7 +102,9 @@ def _was_cut_off(client: Client, target: Target, task: Task) -> bool:
     if task.id not in target.last_words:
         target.last_words[task.id] = ""
         with suppress(DeploytoolError):
-            target.last_words[task.id] = "\n".join(client.task_output(task.id, LAST_WORDS))
+            target.last_words[task.id] = "\n".join(
+                client.task_output(task.id, tail=LAST_WORDS).lines
+            )
     return CUT_OFF in target.last_words[task.id]
 
 

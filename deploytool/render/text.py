@@ -50,7 +50,7 @@ class _Dumper(yaml.SafeDumper):
 def _quoted(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     if PLAIN.fullmatch(text):
         style = None
-    elif BLOCK.fullmatch(text):
+    elif _is_block(text):
         style = "|"
     else:
         style = "'" if text.isprintable() else '"'
@@ -90,12 +90,16 @@ def _item(value: Any, indent: str) -> Iterator[str]:
 
 
 def _end(head: str, value: Any, indent: str) -> Iterator[str]:
-    if isinstance(value, str) and BLOCK.fullmatch(value):
+    if isinstance(value, str) and _is_block(value):
         yield f"{head} |"
         for line in value.splitlines():
             yield f"{indent}  {line}" if line else ""
     else:
         yield f"{head} {_scalar(value)}"
+
+
+def _is_block(text: str) -> bool:
+    return "\n" in text and BLOCK.fullmatch(text) is not None
 
 
 def _scalar(value: Any) -> str:

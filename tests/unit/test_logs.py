@@ -180,7 +180,7 @@ def test_frames(kind: type[io.BytesIO]) -> None:
 
 def test_a_frame_that_is_cut_off() -> None:
     stream = io.BytesIO(frame(b"whole") + frame(b"cut off")[:-3])
-    assert list(client._frames(stream))[:1] == [(1, "whole")]
+    assert "".join(text for _, text in client._frames(stream)) == "whole"
 
 
 class Breaking(io.BytesIO):

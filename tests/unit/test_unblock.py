@@ -182,7 +182,8 @@ def take_back(
     output: tuple[str, ...] = (),
 ) -> None:
     """The engine takes an update back, as a new replica did not last."""
-    exited = {"ContainerStatus": {"ExitCode": code}} if code is not None else {}
+    ended = {"ContainerID": "c1", "ExitCode": code}
+    exited = {"ContainerStatus": ended} if code is not None else {}
     found = made.add_task("items_web", 1, state, wanted="shutdown", Err=message, **exited)
     made.output[found] = list(output)
     made.take_back("items_web", found)

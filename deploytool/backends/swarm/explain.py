@@ -11,6 +11,8 @@ from deploytool.errors import DeploytoolError
 from deploytool.redact import hide_passwords
 
 Json = dict[str, Any]
+UNHEALTHY = "unhealthy"
+"""What the engine says of a replica whose health check failed."""
 SIGNALS = {
     137: "killed (SIGKILL)",
     139: "crashed (SIGSEGV)",
@@ -45,7 +47,7 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
     """Lines of evidence about one failed replica, the cause first."""
     container = _container(client, task)
     cause = _cause(task, container)
-    output = _output(client, task, lines)
+    output = last_words(client, task, lines)
     health = _health(container)
     text = "\n".join([cause, *health, *output])
     hints = [f"likely: {hint}" for pattern, hint in HINTS if pattern in text]
@@ -77,7 +79,7 @@ def _cause(task: Task, container: Json) -> str:
     if state.get("OOMKilled"):
         return f"out of memory: it used more than memory_limit allows ({reason})"
     code = task.exit_code
-    if "unhealthy" in reason:
+    if UNHEALTHY in reason:
         return f"its health check failed ({reason})"
     if code == 137:
         return f"killed, most likely for using more than memory_limit allows ({reason})"
@@ -96,8 +98,8 @@ def _health(container: Json) -> list[str]:
     return [line for line in failed[-1].get("Output", "").strip().splitlines() if line][-1:]
 
 
-def _output(client: Client, task: Task, lines: int) -> list[str]:
-    """What it printed last. A replica that never started printed nothing."""
+def last_words(client: Client, task: Task, lines: int) -> list[str]:
+    """What a replica printed last. One that never started printed nothing."""
     if not task.container:
         return []
     try:

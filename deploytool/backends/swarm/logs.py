@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from deploytool.backends.base import LogLine
@@ -59,16 +60,13 @@ def read_logs(
         for entry in client.service_output(service_id, tail=0):
             yield names.line(services[service_id], service_id, entry)
 
-    # First, so that what is printed while the past is read is not missed.
-    new = _merged([followed(service_id) for service_id in services]) if follow else iter(())
+    if not follow:
+        return iter(_past(client, names, services, tail, since, warn))
+    # Before the past is read, so that what is printed meanwhile is not missed; some comes twice.
+    new = _merged([followed(service_id) for service_id in services])
     past = _past(client, names, services, tail, since, warn)
-    return _without(set(past), past, new)
-
-
-def _without(known: set[LogLine], past: list[LogLine], new: Iterator[LogLine]) -> Iterator[LogLine]:
-    """The past, and what is new of the new."""
-    yield from past
-    yield from (line for line in new if line not in known)
+    known = set(past)
+    return chain(past, (line for line in new if line not in known))
 
 
 def _past(

@@ -73,7 +73,7 @@ class Target:
     forgiven: dict[str, str] = field(default_factory=dict)
     """Tasks that the cluster itself ended, for which the update was begun again, with their
     nodes."""
-    last_words: dict[str, str] = field(default_factory=dict)
+    last_words: dict[str, list[str]] = field(default_factory=dict)
     """What tasks printed last for which the engine takes the update back."""
     steady: tuple[float, frozenset[str]] | None = None
     applied: bool = False

@@ -22,10 +22,11 @@ from typing import Any
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.compile import STOPPED
+from deploytool.backends.swarm.explain import UNHEALTHY, last_words
 from deploytool.backends.swarm.health import CUT_OFF
 from deploytool.backends.swarm.plan import Target, stop_grace
 from deploytool.backends.swarm.tasks import update_state
-from deploytool.errors import DeploytoolError, PlanError
+from deploytool.errors import PlanError
 
 Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
@@ -38,7 +39,6 @@ network is not up again yet (`NewNetwork` in moby's libnetwork/controller.go). A
 is written with a small letter."""
 ATTEMPTS = 3
 """How often an update is begun again, at most."""
-UNHEALTHY = "unhealthy"
 LAST_WORDS = 20
 """Lines of its log in which a replica says why it was not healthy, before those of its end."""
 PATIENCE = 4.0
@@ -100,12 +100,8 @@ def _was_cut_off(client: Client, target: Target, task: Task) -> bool:
     if UNHEALTHY not in task.message:
         return False
     if task.id not in target.last_words:
-        target.last_words[task.id] = ""
-        with suppress(DeploytoolError):
-            target.last_words[task.id] = "\n".join(
-                client.task_output(task.id, tail=LAST_WORDS).lines
-            )
-    return CUT_OFF in target.last_words[task.id]
+        target.last_words[task.id] = last_words(client, task, LAST_WORDS)
+    return any(CUT_OFF in line for line in target.last_words[task.id])
 
 
 def failed_by_its_engine(task: Task) -> bool:

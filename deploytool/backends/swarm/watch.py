@@ -124,8 +124,9 @@ def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
     release = _release(target)
     for task in tasks:
         new = task.id not in target.known_tasks and task.release == release
-        called_off = any(text in task.message for text in CALLED_OFF)
-        if new and task.state in FAILED_STATES and not called_off:
+        if not new or task.state not in FAILED_STATES:
+            continue
+        if not any(text in task.message for text in CALLED_OFF):
             target.failures.setdefault(task.id, task)
 
 

@@ -565,12 +565,19 @@ class AppSpec(Model):
         graceful = max(1, (service.stop_grace - service.drain) // 1000 - 5)
         root_path = service.path_prefix.rstrip("/")
         return (
-            *("uvicorn", self.entrypoint or ""),
+            *("uvicorn", *app_arguments(self.entrypoint or "")),
             *("--host", "0.0.0.0", "--port", str(service.port), "--proxy-headers"),
             *("--timeout-keep-alive", str(KEEP_ALIVE)),
             *("--timeout-graceful-shutdown", str(graceful)),
             *(("--root-path", root_path) if root_path else ()),
         )
+
+
+def app_arguments(entrypoint: str) -> tuple[str, ...]:
+    """How Uvicorn is told what to serve: "module:app", or "module:create_app()" for a factory."""
+    if entrypoint.endswith("()"):
+        return "--factory", entrypoint.removesuffix("()")
+    return (entrypoint,)
 
 
 def needs_entrypoint(service: Service) -> bool:

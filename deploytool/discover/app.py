@@ -70,6 +70,8 @@ class FoundApp:
     source: Source
     root_path: str | None = None
     """The app's own `root_path`, when its source says one."""
+    workdir: str = "."
+    """The folder that the process runs in, relative to the project."""
 
 
 @dataclass(frozen=True)

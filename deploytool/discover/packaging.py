@@ -1,38 +1,42 @@
-"""Finds how a project's dependencies are written down: uv, Poetry, requirements, or not at all."""
+"""Finds how a project's dependencies are written down: uv, Poetry, requirements, or not at all.
+
+What lists them may be beside the app instead of at the project's root: the folder nearest to the
+app counts, upwards from it.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deploytool.discover import python_version
-from deploytool.discover.source import HERE, Project, first_names, is_standard, table_at
+from deploytool.discover import python_version, requirements
+from deploytool.discover.requirements import (
+    brings_server,
+    names_any,
+    normalized,
+    texts,
+)
+from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
+from deploytool.discover.uv_lock import Lock
 from deploytool.errors import UsageError
 
-REQUIREMENTS = (
-    "requirements.txt",
-    "requirements/production.txt",
-    "requirements/prod.txt",
-    "requirements/base.txt",
-    "requirements/requirements.txt",
-    "requirements/main.txt",
-    "requirements-prod.txt",
-    "requirements/common.txt",
-)
 BUILD_FILES = ("README*", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "setup.py", "setup.cfg")
 SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
-SERVER_EXTRAS = re.compile(r"\b(standard|all)\b")
 FROM_HISTORY = re.compile(r"\b(hatch-vcs|setuptools[-_]scm|versioningit|dunamai|versioneer)\b")
+FASTAPI = "fastapi"
 
 
 class Packaging(StrEnum):
     UV = "uv"
     POETRY = "poetry"
+    PDM = "pdm"
+    PIPENV = "pipenv"
     REQUIREMENTS = "requirements"
     SCRIPT = "script"
     SINGLE_FILE = "single-file"
@@ -46,11 +50,18 @@ class FoundPackaging:
     why: str
     files: tuple[str, ...]
     """What the dependency layer is made from; nothing else of the project changes it."""
+    folder: str = "."
+    """The folder of the project that these files belong to."""
     python: str = python_version.DEFAULT
     """Tag of the base image: "3.13", or a patch release where the project pins one."""
     python_why: str = "nothing says which: the default"
+    constraint: str = ""
+    """The Pythons that the project allows, as it says it."""
+    constraint_source: str = ""
     locked: bool = False
     """Whether the exact versions are written down."""
+    stale: bool = False
+    """Whether they were written down for other dependencies than the project has now."""
     name: str | None = None
     """The project's own name for itself."""
     package: str | None = None
@@ -62,9 +73,15 @@ class FoundPackaging:
     install: tuple[str, ...] = ()
     """Folders of the project that are installed as packages, without their dependencies."""
     build_files: tuple[str, ...] = ()
-    """What building the project's own package reads beside src/."""
-    hashes: bool = True
-    """Whether every dependency can be checked by hash (Poetry: none is from Git or a URL)."""
+    """What building the project's own package reads beside its code."""
+    metadata: bool = False
+    """Whether the app asks for its own package's metadata, which is installed without the code."""
+    versions_from_history: bool = False
+    """Whether the package's version is worked out from Git, which is not in the image."""
+    build_packages: tuple[str, ...] = ()
+    """Debian packages that installing the dependencies needs."""
+    run_packages: tuple[str, ...] = ()
+    """Debian packages that the app needs at run time."""
     warnings: tuple[str, ...] = ()
 
 
@@ -73,29 +90,113 @@ def find_packaging(project: Path, app_file: str | None = None) -> FoundPackaging
 
     Raises UsageError when they are listed in a way that cannot be built.
     """
-    return Finder(Project(Path(project)), app_file and PurePosixPath(app_file)).find()
+    whole = Project(Path(project))
+    file = PurePosixPath(app_file) if app_file else None
+    return Finder(whole, file, nearest(whole, file)).find()
+
+
+def nearest(project: Project, app_file: PurePosixPath | None) -> PurePosixPath:
+    """The folder whose files list what the app needs."""
+    above = list(app_file.parents) if app_file else [HERE]
+    finders = [Finder(project, app_file, folder) for folder in above]
+    listing = [finder for finder in finders if finder.lists()]
+    for finder in listing:
+        if root := finder.workspace():
+            return root
+    listing.sort(key=lambda finder: not finder.lists_fastapi())
+    if listing:
+        return listing[0].folder
+    elsewhere = [folder for folder in _folders(project) if folder not in above]
+    found = [f for folder in elsewhere if (f := Finder(project, app_file, folder)).lists_fastapi()]
+    return found[0].folder if len(found) == 1 else HERE
+
+
+def _folders(project: Project) -> Iterator[PurePosixPath]:
+    """All folders of a project that may be part of it, near ones first."""
+    waiting = [HERE]
+    while waiting:
+        folder = waiting.pop(0)
+        yield folder
+        try:
+            names = sorted(e.name for e in os.scandir(project.path / folder) if e.is_dir())
+        except OSError:
+            names = []
+        if len(folder.parts) < 4:
+            own = (n for n in names if not n.startswith(".") and n not in SKIPPED_FOLDERS)
+            waiting += [folder / name for name in own]
 
 
 class Finder:
-    def __init__(self, project: Project, app_file: PurePosixPath | str | None) -> None:
+    """What one folder of a project says about the app's dependencies."""
+
+    def __init__(
+        self, project: Project, app_file: PurePosixPath | None, folder: PurePosixPath = HERE
+    ) -> None:
         self.project = project
-        self.app_file = PurePosixPath(app_file) if app_file else None
-        self.pyproject = project.pyproject
+        self.app_file = app_file
+        self.folder = folder
+
+    @cached_property
+    def pyproject(self) -> dict[str, Any]:
+        return self.project.toml(self.folder / "pyproject.toml")
+
+    @cached_property
+    def requirements(self) -> PurePosixPath | None:
+        """The requirements to install, unless pyproject.toml is what lists the app's."""
+        file = requirements.find(self.project, self.folder)
+        listed = texts(self._table("project").get("dependencies"))
+        if file and names_any(listed, FASTAPI):
+            lines = requirements.lines(self.project, file)
+            pinned = [line for line in lines if "==" in line]
+            return file if names_any(pinned, FASTAPI) else None
+        return file
 
     def find(self) -> FoundPackaging:
-        found = self._with_python(self._kind())
+        found = self._with_constraint(replace(self._kind(), folder=str(self.folder)))
         return replace(found, warnings=tuple(self._warnings(found)))
 
+    def lists(self) -> bool:
+        """Whether this folder lists any dependencies."""
+        names = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
+        tables = self._table("tool", "poetry"), self._table("tool", "uv")
+        return bool(self.requirements or self._lists_dependencies() or any(tables)) or any(
+            map(self._has, names)
+        )
+
+    def lists_fastapi(self) -> bool:
+        """Whether FastAPI is among them."""
+        if any(map(self._has, ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"))):
+            return True
+        if file := self.requirements:
+            files = requirements.included(self.project, file)
+            return any(names_any(requirements.lines(self.project, f), FASTAPI) for f in files)
+        poetry = self._table("tool", "poetry", "dependencies")
+        pipfile = table_at(self._toml("Pipfile"), "packages")
+        return self._lists_dependencies() or FASTAPI in map(normalized, (*poetry, *pipfile))
+
+    def workspace(self) -> PurePosixPath | None:
+        """The folder of the project's uv workspace that this folder is a member of."""
+        for above in self.folder.parents if self.folder != HERE else ():
+            if self.project.is_file(above / "uv.lock"):
+                lock = Lock(self.project.toml(above / "uv.lock"))
+                places = map(PurePosixPath, lock.folders())
+                return above if self.folder.relative_to(above) in places else None
+        return None
+
     def _kind(self) -> FoundPackaging:
-        requirements = self._requirements_file()
+        has, table = self._has, self._table
         checks: tuple[tuple[object, Callable[[], FoundPackaging]], ...] = (
-            (self._has("uv.lock"), self._uv_locked),
-            (self._has("poetry.lock"), self._poetry),
-            (self._table("tool", "poetry"), self._poetry),
-            (self._lock_above(), self._inside_workspace),
-            (self._lists_dependencies() and not requirements, self._uv_unlocked),
-            (self._table("tool", "uv") and not requirements, self._uv_unlocked),
-            (requirements, lambda: self._requirements(requirements or "")),
+            (has("uv.lock"), self._uv_locked),
+            (has("poetry.lock"), self._poetry),
+            (table("tool", "poetry", "dependencies") and not self.requirements, self._poetry),
+            (table("tool", "poetry"), self._poetry),
+            (self.folder == HERE and self._lock_above(), self._inside_workspace),
+            (has("pdm.lock") and self._lists_dependencies(), self._pdm),
+            (has("Pipfile.lock") and not self.requirements, self._pipenv),
+            (self._lists_dependencies() and not self.requirements, self._uv_unlocked),
+            (table("tool", "uv") and not self.requirements, self._uv_unlocked),
+            (self.requirements, self._requirements),
+            (has("Pipfile"), self._pipenv),
             (self._script_block() is not None, self._script),
         )
         for applies, find in checks:
@@ -103,8 +204,16 @@ class Finder:
                 return find()
         return self._single_file()
 
+    # --- files and tables of the folder -------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        return str(self.folder / name)
+
     def _has(self, name: str) -> bool:
-        return self.project.is_file(PurePosixPath(name))
+        return self.project.is_file(self.folder / name)
+
+    def _toml(self, name: str) -> dict[str, Any]:
+        return self.project.toml(self.folder / name)
 
     def _table(self, *keys: str) -> dict[str, Any]:
         return table_at(self.pyproject, *keys)
@@ -116,43 +225,40 @@ class Finder:
         return None
 
     def _lists_dependencies(self) -> bool:
-        return bool(_texts(self._table("project").get("dependencies"))) or any(
-            self._where_fastapi_is(".")
-        )
+        listed = texts(self._table("project").get("dependencies"))
+        return bool(listed) or any(self._where_fastapi_is(self.folder))
 
     # --- uv ---------------------------------------------------------------------------------
 
     def _uv_locked(self) -> FoundPackaging:
-        lock = Lock(self.project.toml(PurePosixPath("uv.lock")))
+        lock = Lock(self._toml("uv.lock"))
         member = self._member(lock)
-        local = lock.local_packages(member or _normalized(self._name() or ""))
+        local = lock.local_packages(member or normalized(self._name() or ""))
         self._refuse_outside(local)
         root = lock.folder(member) if member else "."
         install = [f for f in local.values() if f != root and lock.is_package(f)]
-        if self._is_installed(root):
+        if self._is_installed(self.folder / root):
             install.append(root)
-        folders = [".", *lock.folders()]
-        extras, groups = self._where_fastapi_is(root)
+        folders = dict.fromkeys((".", *lock.folders()))
+        extras, groups = self._where_fastapi_is(self.folder / root)
         return FoundPackaging(
             Packaging.UV,
-            "uv.lock is there",
-            files=(*(_join(f, "pyproject.toml") for f in dict.fromkeys(folders)), "uv.lock"),
+            f"{self._path('uv.lock')} is there",
+            files=(*(self._path(f"{f}/pyproject.toml") for f in folders), self._path("uv.lock")),
             locked=True,
             name=member or self._name(),
             package=member if root != "." else None,
             extras=extras,
             groups=groups,
-            install=tuple(sorted(install)),
+            install=tuple(sorted(map(self._path, install))),
             build_files=self._build_files() if "." in install else (),
         )
 
     def _member(self, lock: Lock) -> str | None:
         """The workspace member that the app's file is in, if the lock has it."""
-        if self.app_file is None:
-            return None
-        for folder in self.app_file.parents:
+        for folder in self.app_file.parents if self.app_file else ():
             for name, place in lock.local.items():
-                if PurePosixPath(place) == folder and lock.is_member(name):
+                if self.folder / place == folder and lock.is_member(name):
                     return name
         return None
 
@@ -166,14 +272,14 @@ class Finder:
             )
 
     def _lock_above(self) -> str | None:
-        """The folder of the workspace that this project is a member of."""
+        """The folder, outside this project, of the workspace that it is a member of."""
         for above in self.project.path.resolve().parents:
             document = Project(above)
             if document.is_file(PurePosixPath("uv.lock")):
                 workspace = table_at(document.pyproject, "tool", "uv", "workspace")
                 members = workspace.get("members", [])
                 here = self.project.path.resolve().relative_to(above)
-                is_member = any(here.match(pattern) for pattern in _texts(members))
+                is_member = any(here.match(pattern) for pattern in texts(members))
                 return str(above) if is_member and self.pyproject else None
         return None
 
@@ -187,7 +293,7 @@ class Finder:
 
     def _uv_unlocked(self) -> FoundPackaging:
         self._refuse_unlocked_sources()
-        dynamic = _texts(self._table("project").get("dynamic"))
+        dynamic = texts(self._table("project").get("dynamic"))
         if "dependencies" in dynamic and not self._lists_dependencies():
             raise UsageError(
                 "The project's dependencies are computed when it is built (dynamic), and there is "
@@ -196,12 +302,12 @@ class Finder:
                 hint="run `uv lock`, and this again",
             )
         tool = "[tool.uv]" if self._table("tool", "uv") else "[project] dependencies"
-        extras, groups = self._where_fastapi_is(".")
-        install = (".",) if self._is_installed(".") else ()
+        extras, groups = self._where_fastapi_is(self.folder)
+        install = (self._path("."),) if self._is_installed(self.folder) else ()
         return FoundPackaging(
             Packaging.UV,
-            f"pyproject.toml has {tool}; there is no lock" + self._passed_over(),
-            files=("pyproject.toml",),
+            f"{self._path('pyproject.toml')} has {tool}; there is no lock" + self._passed_over(),
+            files=(self._path("pyproject.toml"),),
             name=self._name(),
             extras=extras,
             groups=groups,
@@ -210,7 +316,7 @@ class Finder:
         )
 
     def _passed_over(self) -> str:
-        found = next((name for name in REQUIREMENTS if self._has(name)), None)
+        found = requirements.find(self.project, self.folder)
         return f", and {found} pins no versions" if found else ""
 
     def _refuse_unlocked_sources(self) -> None:
@@ -222,78 +328,100 @@ class Finder:
                     hint="run `uv lock`, and this again",
                 )
 
-    def _where_fastapi_is(self, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _where_fastapi_is(self, folder: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The extras or groups that have FastAPI where the project's dependencies have not."""
-        document = self.project.toml(PurePosixPath(folder, "pyproject.toml"))
+        document = self.project.toml(folder / "pyproject.toml")
         project = table_at(document.get("project"))
-        if _names_any(_texts(project.get("dependencies")), "fastapi"):
+        if names_any(texts(project.get("dependencies")), FASTAPI):
             return (), ()
         extras = table_at(project.get("optional-dependencies"))
-        for name, requirements in sorted(extras.items()):
-            if _names_any(_texts(requirements), "fastapi"):
+        for name, listed in sorted(extras.items()):
+            if names_any(texts(listed), FASTAPI):
                 return (name,), ()
-        for name, requirements in sorted(table_at(document.get("dependency-groups")).items()):
-            if _names_any(_texts(requirements), "fastapi"):
+        for name, listed in sorted(table_at(document.get("dependency-groups")).items()):
+            if names_any(texts(listed), FASTAPI):
                 return (), (name,)
         return (), ()
 
     # --- the project's own package ------------------------------------------------------------
 
-    def _is_installed(self, folder: str) -> bool:
+    def _is_installed(self, folder: PurePosixPath) -> bool:
         """Whether the project in a folder is a package below src/, and can be built in an image."""
-        document = self.project.toml(PurePosixPath(folder, "pyproject.toml"))
+        document = self.project.toml(folder / "pyproject.toml")
         tool = table_at(document.get("tool"))
         build = table_at(document.get("build-system"))
         poetry, uv = table_at(tool.get("poetry")), table_at(tool.get("uv"))
         if not build or uv.get("package") is False or poetry.get("package-mode") is False:
             return False
-        if FROM_HISTORY.search(" ".join(_texts(build.get("requires")))):
+        if self._takes_version_from_history(folder):
             return False
-        source = PurePosixPath(folder, "src")
+        source = folder / "src"
+        if self.project.is_file(source / "__init__.py"):
+            return False  # src is the package itself, imported by that name
         below = self.app_file is None or self.app_file.is_relative_to(source)
         return below and self.project.is_folder(source)
 
-    def _build_files(self) -> tuple[str, ...]:
-        paths = (path for pattern in BUILD_FILES for path in self.project.path.glob(pattern))
-        return "pyproject.toml", *sorted({path.name for path in paths if path.is_file()})
+    def _takes_version_from_history(self, folder: PurePosixPath) -> bool:
+        build = table_at(self.project.toml(folder / "pyproject.toml").get("build-system"))
+        return bool(FROM_HISTORY.search(" ".join(texts(build.get("requires")))))
 
-    # --- Poetry -----------------------------------------------------------------------------
+    def _build_files(self) -> tuple[str, ...]:
+        here = self.project.path / self.folder
+        paths = (path for pattern in BUILD_FILES for path in here.glob(pattern))
+        names = "pyproject.toml", *sorted({path.name for path in paths if path.is_file()})
+        return tuple(self._path(name) for name in names)
+
+    def with_metadata(self, found: FoundPackaging) -> FoundPackaging:
+        """The same, with the package's own metadata installed, where it can be built."""
+        if not table_at(self.pyproject, "build-system") or found.install:
+            return found
+        return replace(
+            found,
+            metadata=True,
+            build_files=self._build_files(),
+            versions_from_history=self._takes_version_from_history(self.folder),
+        )
+
+    # --- Poetry, PDM, Pipenv --------------------------------------------------------------------
 
     def _poetry(self) -> FoundPackaging:
         if not self._has("pyproject.toml"):
             raise UsageError(
-                "There is a poetry.lock and no pyproject.toml beside it",
+                f"There is a {self._path('poetry.lock')} and no pyproject.toml beside it",
                 code="dependencies_unknown",
                 hint="put the pyproject.toml back",
             )
         locked = self._has("poetry.lock")
-        packages = self.project.toml(PurePosixPath("poetry.lock")).get("package", [])
-        sources = [table_at(table_at(p).get("source")) for p in packages if isinstance(p, dict)]
-        self._refuse_folders(sources)
-        install = (".",) if self._is_installed(".") else ()
-        _, groups = self._where_fastapi_is(".")
+        lock = self._toml("poetry.lock")
+        self._refuse_folders(lock)
+        install = (self._path("."),) if self._is_installed(self.folder) else ()
+        _, groups = self._where_fastapi_is(self.folder)
+        names = ("pyproject.toml", *(["poetry.lock"] if locked else []))
         return FoundPackaging(
             Packaging.POETRY,
-            "poetry.lock is there" if locked else "pyproject.toml has [tool.poetry]",
-            files=("pyproject.toml", *(["poetry.lock"] if locked else [])),
+            f"{self._path('poetry.lock')} is there"
+            if locked
+            else f"{self._path('pyproject.toml')} has [tool.poetry]",
+            files=tuple(map(self._path, names)),
             locked=locked,
             name=self._name(),
             groups=groups or self._poetry_group(),
             install=install,
             build_files=self._build_files() if install else (),
-            hashes=not any(source.get("type") in ("git", "url") for source in sources),
         )
 
     def _poetry_group(self) -> tuple[str, ...]:
         main = self._table("tool", "poetry", "dependencies")
-        if "fastapi" in map(_normalized, main) or self._lists_dependencies():
+        if FASTAPI in map(normalized, main) or self._lists_dependencies():
             return ()
         for name, group in sorted(self._table("tool", "poetry", "group").items()):
-            if "fastapi" in map(_normalized, table_at(table_at(group).get("dependencies"))):
+            if FASTAPI in map(normalized, table_at(table_at(group).get("dependencies"))):
                 return (name,)
         return ()
 
-    def _refuse_folders(self, sources: list[dict[str, Any]]) -> None:
+    def _refuse_folders(self, lock: dict[str, Any]) -> None:
+        packages = lock.get("package", [])
+        sources = (table_at(table_at(p).get("source")) for p in packages if isinstance(p, dict))
         for source in sources:
             if source.get("type") in ("directory", "file"):
                 raise UsageError(
@@ -303,71 +431,47 @@ class Finder:
                     "with uv, whose path dependencies are understood",
                 )
 
+    def _pdm(self) -> FoundPackaging:
+        return replace(
+            self._uv_unlocked(),
+            kind=Packaging.PDM,
+            why=f"{self._path('pdm.lock')} is there",
+            files=(self._path("pyproject.toml"), self._path("pdm.lock")),
+            locked=True,
+        )
+
+    def _pipenv(self) -> FoundPackaging:
+        locked = self._has("Pipfile.lock")
+        names = [name for name in ("Pipfile", "Pipfile.lock") if self._has(name)]
+        return FoundPackaging(
+            Packaging.PIPENV,
+            f"{self._path(names[-1])} is there",
+            files=tuple(map(self._path, names)),
+            locked=locked,
+            name=self._name(),
+        )
+
     # --- requirements -------------------------------------------------------------------------
 
-    def _requirements_file(self) -> str | None:
-        """The requirements to install, unless pyproject.toml is what lists the app's."""
-        name = next((name for name in REQUIREMENTS if self._has(name)), None)
-        if name is None:
-            return None
-        lines = list(self._lines(PurePosixPath(name)))
-        listed = self._table("project").get("dependencies")
-        if _names_any(_texts(listed), "fastapi"):
-            pinned = [line for line in lines if "==" in line]
-            return name if pinned and _names_any(pinned, "fastapi") else None
-        return name
-
-    def _requirements(self, name: str) -> FoundPackaging:
-        start = PurePosixPath(name)
-        files = list(dict.fromkeys(self._included(start)))
-        lines = [line for file in files for line in self._lines(file)]
-        self._refuse_local_requirements(lines, name)
-        locked = all("==" in line or " @ " in line for line in lines if NAME.match(line))
-        why = f"{name} is there"
+    def _requirements(self) -> FoundPackaging:
+        start = self.requirements or HERE
+        files = list(dict.fromkeys(requirements.included(self.project, start)))
+        lines = [line for file in files for line in requirements.lines(self.project, file)]
+        requirements.refuse_local(lines, str(start))
+        named = [line for line in lines if requirements.NAME.match(line)]
+        why = f"{start} is there"
         if self._lists_dependencies():
             why += " and pins exact versions, as pyproject.toml does not"
+        install = (self._path("."),) if self._is_installed(self.folder) else ()
         return FoundPackaging(
             Packaging.REQUIREMENTS,
             why,
-            files=tuple(str(file) for file in files),
-            locked=locked,
+            files=tuple(map(str, files)),
+            locked=all("==" in line or " @ " in line for line in named),
             name=self._name(),
-            install=(".",) if self._is_installed(".") else (),
-            build_files=self._build_files() if self._is_installed(".") else (),
+            install=install,
+            build_files=self._build_files() if install else (),
         )
-
-    def _included(self, file: PurePosixPath, depth: int = 0) -> Iterator[PurePosixPath]:
-        """A requirements file and those that it names with -r and -c."""
-        yield file
-        for line in self._lines(file) if depth < 10 else ():
-            option = re.match(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)", line)
-            if option and "://" not in option[1]:
-                target = _within(file.parent, option[1])
-                if target is None or not self.project.is_file(target):
-                    raise UsageError(
-                        f"{file} names {option[1]}, which is not in the project",
-                        code="requirements_invalid",
-                        hint=f"correct {file}",
-                    )
-                yield from self._included(target, depth + 1)
-
-    def _lines(self, file: PurePosixPath) -> Iterator[str]:
-        text = (self.project.text(file) or "").replace("\\\n", " ")
-        for line in text.splitlines():
-            stripped = re.sub(r"(^|\s)#.*$", "", line).strip()
-            if stripped:
-                yield stripped
-
-    def _refuse_local_requirements(self, lines: list[str], name: str) -> None:
-        for line in lines:
-            target = re.sub(r"^(-e|--editable)[\s=]*", "", line)
-            if re.match(r"^(\.{1,2}($|[/\[])|/|file:)", target):
-                raise UsageError(
-                    f"{name} installs {target} from this machine: the image's dependencies are "
-                    "installed before its code is there",
-                    code="path_dependency",
-                    hint=f"take {line!r} out of {name}: the project's own code is copied anyway",
-                )
 
     # --- no dependency file -------------------------------------------------------------------
 
@@ -391,7 +495,7 @@ class Finder:
 
     def _script(self) -> FoundPackaging:
         lock = f"{self.app_file}.lock"
-        locked = self._has(lock)
+        locked = self.project.is_file(PurePosixPath(lock))
         return FoundPackaging(
             Packaging.SCRIPT,
             f"{self.app_file} lists its dependencies itself (# /// script)",
@@ -402,7 +506,6 @@ class Finder:
 
     def _single_file(self) -> FoundPackaging:
         for name, command in (
-            ("Pipfile", "pipenv requirements > requirements.txt"),
             ("environment.yml", "pip list --format=freeze > requirements.txt"),
             ("setup.py", "uv init --bare && uv add 'fastapi[standard]'"),
         ):
@@ -421,25 +524,9 @@ class Finder:
 
     # --- Python and warnings --------------------------------------------------------------------
 
-    def _with_python(self, found: FoundPackaging) -> FoundPackaging:
-        constraint, source = self._python_constraint(found)
-        wanted = python_version.from_version_file(self.project.text(HERE / ".python-version"))
-        if wanted in python_version.PREFERRED and python_version.satisfies(wanted, constraint):
-            return replace(found, python=wanted, python_why=".python-version")
-        if not constraint:
-            return found
-        python = python_version.newest(constraint)
-        if python is None:
-            raise UsageError(
-                f"No Python that is known here satisfies {source} {constraint!r}",
-                code="python_unknown",
-                hint=f"known are {', '.join(sorted(python_version.PREFERRED, key=_minor))}",
-            )
-        return replace(found, python=python, python_why=f"{source} {constraint!r}")
-
-    def _python_constraint(self, found: FoundPackaging) -> tuple[str, str]:
+    def _with_constraint(self, found: FoundPackaging) -> FoundPackaging:
         script = (self._script_block() or {}) if found.kind is Packaging.SCRIPT else {}
-        lock = self.project.toml(HERE / "uv.lock") if found.kind is Packaging.UV else {}
+        lock = self._toml("uv.lock") if found.kind is Packaging.UV else {}
         poetry = self._table("tool", "poetry", "dependencies").get("python")
         for value, source in (
             (script.get("requires-python"), "the script's requires-python"),
@@ -448,14 +535,14 @@ class Finder:
             (lock.get("requires-python"), "uv.lock's requires-python"),
         ):
             if isinstance(value, str) and value.strip() not in ("", "*"):
-                return value, source
-        return "", ""
+                return replace(found, constraint=value, constraint_source=source)
+        return found
 
     def _warnings(self, found: FoundPackaging) -> Iterator[str]:
         yield from self._reproducibility(found)
-        if found.kind is Packaging.SINGLE_FILE:
-            yield from self._unlisted()
-        elif not self._brings_uvicorn(found):
+        if found.kind is Packaging.REQUIREMENTS:
+            yield from self._encoding(found)
+        if found.kind is not Packaging.SINGLE_FILE and not self._brings_uvicorn(found):
             yield (
                 f"nothing in {' or '.join(found.files)} brings uvicorn, which serves the app: "
                 "depend on fastapi[standard]"
@@ -465,6 +552,7 @@ class Finder:
         advice = {
             Packaging.UV: "uv lock",
             Packaging.POETRY: "poetry lock",
+            Packaging.PIPENV: "pipenv lock",
             Packaging.SCRIPT: f"uv lock --script {self.app_file}",
         }
         if not found.locked and found.kind in advice:
@@ -473,118 +561,24 @@ class Finder:
                 f"`{advice[found.kind]}` writes them down, then run init again"
             )
 
-    def _unlisted(self) -> Iterator[str]:
-        scope = self.project.scope(self.app_file) if self.app_file else None
-        provided = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "jinja2"}
-        provided |= {"typing_extensions", "annotated_types", "email_validator", "anyio"}
-        for name in sorted(first_names(scope)) if scope else ():
-            own = self.project.locate(name, scope.file) if scope else None
-            if name and name not in provided and not is_standard(name) and not own:
+    def _encoding(self, found: FoundPackaging) -> Iterator[str]:
+        for file in found.files:
+            if requirements.is_utf16((self.project.path / file).read_bytes()[:2]):
                 yield (
-                    f"{self.app_file} imports {name}, which no file lists: "
-                    "write a requirements.txt, then run init again"
+                    f"{file} is UTF-16, as PowerShell writes it, which uv cannot read: "
+                    "save it as UTF-8"
                 )
 
     def _brings_uvicorn(self, found: FoundPackaging) -> bool:
         if found.kind is Packaging.UV and found.locked:
-            return Lock(self.project.toml(HERE / "uv.lock")).has("uvicorn")
+            return Lock(self._toml("uv.lock")).has("uvicorn")
         if found.kind is Packaging.SCRIPT:
-            return _brings_server(_texts((self._script_block() or {}).get("dependencies")))
+            return brings_server(texts((self._script_block() or {}).get("dependencies")))
         if found.kind is Packaging.REQUIREMENTS:
-            files = (PurePosixPath(file) for file in found.files)
-            return _brings_server([line for file in files for line in self._lines(file)])
-        text = self.project.text(HERE / found.files[-1]) or ""
+            files = map(PurePosixPath, found.files)
+            lines = (line for f in files for line in requirements.lines(self.project, f))
+            return brings_server(list(lines))
+        text = self.project.text(PurePosixPath(found.files[-1])) or ""
         if found.locked:
-            return bool(re.search(r'(?m)^name = "uvicorn"$', text))
+            return bool(re.search(r'(?m)^name = "uvicorn"$|^\s*"uvicorn": \{', text))
         return "uvicorn" in text or bool(re.search(r"fastapi.*(standard|all)", text))
-
-
-class Lock:
-    """What a uv.lock says about packages that are folders of the project."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        listed = [p for p in document.get("package", []) if isinstance(p, dict) and "name" in p]
-        self._packages = {str(package["name"]): package for package in listed}
-        self._members = set(_texts(table_at(document.get("manifest")).get("members")))
-        self.local = {name: f for name, p in self._packages.items() if (f := _folder(p))}
-
-    def has(self, name: str) -> bool:
-        return name in self._packages
-
-    def is_member(self, name: str) -> bool:
-        return name in self._members or self.local.get(name) == "."
-
-    def folder(self, name: str) -> str:
-        return self.local[name]
-
-    def folders(self) -> list[str]:
-        return sorted(set(self.local.values()))
-
-    def local_packages(self, name: str) -> dict[str, str]:
-        """The folders of a package and of all that it depends on, by name."""
-        seen: set[str] = set()
-        waiting = [name]
-        while waiting:
-            current = waiting.pop()
-            if current not in seen:
-                seen.add(current)
-                dependencies = self._packages.get(current, {}).get("dependencies", [])
-                waiting += [str(d["name"]) for d in dependencies if isinstance(d, dict)]
-        return {found: self.local[found] for found in sorted(seen & self.local.keys())}
-
-    def is_package(self, folder: str) -> bool:
-        """Whether a folder is installed; a virtual one only groups dependencies."""
-        sources = (table_at(package.get("source")) for package in self._packages.values())
-        return any(folder in (s.get("editable"), s.get("directory")) for s in sources)
-
-
-def _folder(package: dict[str, Any]) -> str | None:
-    source = table_at(package.get("source"))
-    for key in ("editable", "virtual", "directory"):
-        if isinstance(source.get(key), str):
-            return str(source[key])
-    return None
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _join(folder: str, name: str) -> str:
-    return str(PurePosixPath(folder) / name)
-
-
-def _within(folder: PurePosixPath, name: str) -> PurePosixPath | None:
-    """The path of a name relative to a folder, without ..; None outside the project."""
-    parts: list[str] = []
-    for part in (folder / name).parts:
-        if part == "/" or (part == ".." and not parts):
-            return None
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
-
-
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _names_any(requirements: list[str], name: str) -> bool:
-    found = (NAME.match(requirement) for requirement in requirements)
-    return any(match and _normalized(match[1]) == name for match in found)
-
-
-def _brings_server(requirements: list[str]) -> bool:
-    if _names_any(requirements, "uvicorn"):
-        return True
-    found = (NAME.match(requirement) for requirement in requirements)
-    return any(
-        match and _normalized(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
-        for match in found
-    )
-
-
-def _minor(version: str) -> int:
-    return int(version.rpartition(".")[2])

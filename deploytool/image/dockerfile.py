@@ -16,30 +16,42 @@ from pathlib import PurePosixPath
 from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
+from deploytool.spec import app_arguments
 
 UV_VERSION = "0.13"
 PLAIN_FASTAPI = '"fastapi[standard]>=0.115,<1"'
-POETRY = "/opt/poetry/bin/poetry"
 NARROW = 100
 
 
 def render_dockerfile(
-    app: FoundApp, packaging: FoundPackaging, sources: Iterable[str], *, port: int = 8000
+    app: FoundApp,
+    packaging: FoundPackaging,
+    sources: Iterable[str],
+    *,
+    port: int = 8000,
+    links: Iterable[tuple[str, str]] = (),
 ) -> str:
-    """The Dockerfile for an app, its packaging and the files and folders it needs."""
+    """The Dockerfile for an app, its packaging and the files and folders it needs.
+
+    `links` are made in the image: where the app writes a file, and the place in a volume.
+    """
     copied = not_installed(packaging, sources)
-    installs_with_uv = packaging.kind is Packaging.UV and bool(packaging.install)
+    installs = bool(packaging.install) or packaging.metadata
     values = {
         "python": packaging.python,
         "uv": UV_VERSION,
         "port": str(port),
-        "copy_dependency_files": _copy(packaging.files),
+        "copy_dependency_files": _copy_dependency_files(packaging),
         "lock_command": _lock_command(packaging),
         "install_requirements": _install_requirements(packaging),
+        "build_packages": _install_debian(packaging.build_packages),
+        "run_packages": _install_debian(packaging.run_packages),
         "script": app.file,
-        "code_base": "uv" if installs_with_uv else "base",
-        "copy_code": "\n".join([*_install_packages(packaging), *_copies(copied)]),
+        "code_base": "uv" if installs else "base",
+        "copy_code": "\n".join(_code(packaging, copied)),
         "environment": _environment(app, packaging, copied),
+        "links": "".join(f" && \\\n    ln -s {target} {path}" for path, target in links),
+        "enter": "" if app.workdir == "." else f"WORKDIR /code/{app.workdir}\n",
         "command": json.dumps(server_command(app.entrypoint, port)),
     }
     return "".join(_part(name, values) for name in (*_parts(packaging), "code", "final"))
@@ -47,16 +59,15 @@ def render_dockerfile(
 
 def server_command(entrypoint: str, port: int) -> list[str]:
     """One Uvicorn process: it reads the trusted proxies from FORWARDED_ALLOW_IPS."""
-    return ["uvicorn", entrypoint, "--host", "0.0.0.0", "--port", str(port), "--proxy-headers"]
+    options = ["--host", "0.0.0.0", "--port", str(port), "--proxy-headers"]
+    return ["uvicorn", *app_arguments(entrypoint), *options]
 
 
 def render_dockerignore(
     packaging: FoundPackaging, sources: Iterable[str], tests: Iterable[str] = ()
 ) -> str:
     """The .dockerignore that lets only what the Dockerfile copies into a build."""
-    below_src = ("src",) if "." in packaging.install else ()
-    folders = (folder for folder in packaging.install if folder != ".")
-    wanted = {*packaging.files, *packaging.build_files, *below_src, *folders}
+    wanted = {*packaging.files, *packaging.build_files, *map(str, _installed(packaging))}
     wanted |= {source.rstrip("/") for source in not_installed(packaging, sources)}
     lines = [
         "# Only what the Dockerfile copies gets into a build: nothing else can leak or slow it.",
@@ -75,7 +86,7 @@ def render_dockerignore(
 
 def not_installed(packaging: FoundPackaging, sources: Iterable[str]) -> list[str]:
     """The sources that are copied as they are, not part of a package that is installed."""
-    installed = [PurePosixPath("src" if folder == "." else folder) for folder in packaging.install]
+    installed = _installed(packaging)
     return [
         source
         for source in sources
@@ -83,13 +94,17 @@ def not_installed(packaging: FoundPackaging, sources: Iterable[str]) -> list[str
     ]
 
 
+def _installed(packaging: FoundPackaging) -> list[PurePosixPath]:
+    """The folders whose code is installed: of the project itself what is below src."""
+    root = packaging.folder
+    return [PurePosixPath(f, "src") if f == root else PurePosixPath(f) for f in packaging.install]
+
+
 def _parts(packaging: FoundPackaging) -> tuple[str, ...]:
     match packaging.kind, packaging.locked:
         case (Packaging.UV, _) | (Packaging.SCRIPT, True):
             return "base", "uv", "uv-lock"
-        case Packaging.SCRIPT, _:
-            return "base", "uv", "script"
-    return "base", packaging.kind.value
+    return "base", "uv", packaging.kind.value
 
 
 def _part(name: str, values: dict[str, str]) -> str:
@@ -99,22 +114,21 @@ def _part(name: str, values: dict[str, str]) -> str:
 
 def _lock_command(packaging: FoundPackaging) -> str:
     extras = [f"--extra {name}" for name in packaging.extras]
+    groups = [f"--group {name}" for name in packaging.groups]
     output = ["--format pylock.toml", "--output-file pylock.toml"]
     match packaging.kind, packaging.locked:
         case Packaging.UV, True:
-            groups = [f"--group {name}" for name in packaging.groups]
             return _wrapped(
                 ["uv export --quiet --locked --no-dev", *_left_out(packaging), *extras, *groups],
                 output,
             )
         case Packaging.UV, False:
-            groups = [f"--group {name}" for name in packaging.groups]
             return _wrapped(["uv pip compile --quiet pyproject.toml", *extras, *groups], output)
         case Packaging.SCRIPT, True:
             script = packaging.files[0]
             return _wrapped([f"uv export --quiet --locked --script {script}"], output)
         case Packaging.POETRY, _:
-            return _poetry_export(packaging)
+            return _poetry_install(packaging)
     return ""
 
 
@@ -126,50 +140,74 @@ def _left_out(packaging: FoundPackaging) -> list[str]:
     return [*member, "--no-emit-workspace", "--no-emit-local"]
 
 
-def _poetry_export(packaging: FoundPackaging) -> str:
+def _poetry_install(packaging: FoundPackaging) -> str:
     only = ",".join(("main", *packaging.groups))
-    hashes = "" if packaging.hashes else " --without-hashes"
-    lock = "" if packaging.locked else f"{POETRY} lock && \\\n    "
-    return f"{lock}{POETRY} export --only {only}{hashes} --output requirements.txt"
+    extras = "".join(f" --extras {name}" for name in packaging.extras)
+    lock = "" if packaging.locked and not packaging.stale else "poetry lock && \\\n    "
+    return f"{lock}poetry install --no-interaction --no-root --only {only}{extras}"
 
 
 def _install_requirements(packaging: FoundPackaging) -> str:
-    requirements = "-r requirements.txt"
-    if packaging.kind is Packaging.REQUIREMENTS:
-        requirements = f"-r {packaging.files[0]}"
-    if packaging.kind is Packaging.SINGLE_FILE:
-        requirements = PLAIN_FASTAPI
+    match packaging.kind:
+        case Packaging.REQUIREMENTS:
+            return f"uv pip install --requirements {packaging.files[0]}"
+        case Packaging.SINGLE_FILE:
+            return f"uv pip install {PLAIN_FASTAPI}"
+    return ""
+
+
+def _install_debian(packages: Collection[str]) -> str:
+    """Debian's newest versions: those of a fixed one are gone with its next security fix."""
+    if not packages:
+        return ""
     return (
-        "RUN python -m venv --without-pip .venv && \\\n"
-        "    pip --python .venv/bin/python install --no-cache-dir --no-compile --upgrade \\\n"
-        f"    {requirements} && \\\n"
-        "    (python -m compileall -qq -j 0 --invalidation-mode unchecked-hash .venv || true)"
+        "# hadolint ignore=DL3008\n"
+        "RUN apt-get update && \\\n"
+        f"    apt-get install --yes --no-install-recommends {' '.join(packages)} && \\\n"
+        "    rm -rf /var/lib/apt/lists/*\n"
     )
+
+
+def _code(packaging: FoundPackaging, copied: list[str]) -> list[str]:
+    """The lines that bring the project's own code."""
+    own = [*_install_packages(packaging), *_copies(copied)]
+    return [*own, *_install_metadata(packaging)] if packaging.metadata else own
 
 
 def _install_packages(packaging: FoundPackaging) -> list[str]:
     """The project's own packages, built elsewhere and installed in a folder of their own."""
-    folders = [folder for folder in packaging.install if folder != "."]
+    root = packaging.folder
+    folders = [folder for folder in packaging.install if folder != root]
     lines = [_copy_line([folder], f"/build/{folder}") for folder in folders]
     targets = [f"/build/{folder}" for folder in folders]
-    if "." in packaging.install:
-        lines += [_copy_line(packaging.build_files, "/build/"), "COPY src /build/src"]
+    if root in packaging.install:
+        source = str(PurePosixPath(root, "src"))
+        lines += [_copy_line(packaging.build_files, "/build/"), _copy_line([source], "/build/src")]
         targets.append("/build")
     if not targets:
         return []
-    words = " ".join(targets)
-    if packaging.kind is Packaging.UV:
-        # What [tool.uv.sources] says of other packages means nothing without them.
-        options = "--no-deps --no-sources" if folders else "--no-deps"
-        install = f"uv pip install {options} --target lib {words}"
-        return [
-            *lines,
-            "# Without uv's note of the time: the same code gives the same layer.",
-            f"RUN {install} && \\",
-            "    rm lib/*.dist-info/uv_cache.json && \\",
-            "    sed -i '/uv_cache.json/d' lib/*.dist-info/RECORD",
-        ]
-    return [*lines, f"RUN pip install --no-cache-dir --no-compile --no-deps --target lib {words}"]
+    # What [tool.uv.sources] says of other packages means nothing without them.
+    options = "--no-deps --no-sources" if folders else "--no-deps"
+    return [
+        *lines,
+        "# Without uv's note of the time: the same code gives the same layer.",
+        f"RUN uv pip install {options} --target lib {' '.join(targets)} && \\",
+        "    rm lib/*.dist-info/uv_cache.json && \\",
+        "    sed -i '/uv_cache.json/d' lib/*.dist-info/RECORD",
+    ]
+
+
+def _install_metadata(packaging: FoundPackaging) -> list[str]:
+    """What the project's package says about itself: its code stays where it was copied to."""
+    folder = PurePosixPath("/code", packaging.folder)
+    version = "SETUPTOOLS_SCM_PRETEND_VERSION=0.0.0 " if packaging.versions_from_history else ""
+    return [
+        "# The app asks for its own version or entry points: its metadata, without the code again.",
+        _copy_line(packaging.build_files, "/build/"),
+        f"RUN cp -R {folder}/. /build && mkdir lib && \\",
+        f"    {version}uv pip install --no-deps --target /tmp/own /build && \\",
+        "    rm /tmp/own/*.dist-info/uv_cache.json && mv /tmp/own/*.dist-info lib",
+    ]
 
 
 def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) -> str:
@@ -179,23 +217,33 @@ def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) ->
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    paths = ["/code/lib"] if packaging.install else []
+    paths = ["/code/lib"] if packaging.install or packaging.metadata else []
     if app.root != "." and any(PurePosixPath(path).is_relative_to(app.root) for path in copied):
         paths.append(f"/code/{app.root}")
+    elif app.workdir != ".":
+        paths.append("/code")
     if paths:
         variables["PYTHONPATH"] = ":".join(paths)
     return " \\\n    ".join(f"{name}={value}" for name, value in sorted(variables.items()))
 
 
-def _copy(paths: Collection[str]) -> str:
-    return "\n".join(_copies(paths))
+def _copy_dependency_files(packaging: FoundPackaging) -> str:
+    """Beside each other as they are in their folder; requirements stay where they are."""
+    below = packaging.folder
+    if packaging.kind in (Packaging.REQUIREMENTS, Packaging.SCRIPT):
+        below = "."
+    return "\n".join(_copies(packaging.files, below))
 
 
-def _copies(paths: Collection[str]) -> list[str]:
-    """COPY lines that keep each path where it is; files of one folder together, folders last."""
+def _copies(paths: Collection[str], below: str = ".") -> list[str]:
+    """COPY lines that keep each path where it is in a folder; files of one folder together,
+    folders last."""
     folders = [path.rstrip("/") for path in paths if path.endswith("/")]
     single = sorted((path for path in paths if not path.endswith("/")), key=_parent)
-    lines = [_copy_line(group, f"{parent}/") for parent, group in groupby(single, _parent)]
+    lines = [
+        _copy_line(group, f"{PurePosixPath(parent).relative_to(below)}/")
+        for parent, group in groupby(single, _parent)
+    ]
     return [*lines, *(_copy_line([folder], folder) for folder in sorted(folders))]
 
 

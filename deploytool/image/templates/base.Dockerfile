@@ -1,4 +1,4 @@
 # Written by `deploytool init`; yours to edit.
 FROM python:$python-slim AS base
-WORKDIR /code
+${run_packages}WORKDIR /code
 

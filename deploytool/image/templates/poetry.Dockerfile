@@ -1,11 +1,14 @@
-# Poetry stays in this stage. Only the versions go on: other edits install nothing again.
+# Without deploytool's own settings: editing those installs nothing again.
 FROM base AS lock
-RUN python -m venv /opt/poetry && \
-    /opt/poetry/bin/pip install --no-cache-dir "poetry>=2,<3" "poetry-plugin-export>=1.9,<2"
 $copy_dependency_files
-RUN $lock_command
+RUN awk '/^\[/ {ours = /^\[tool[.]deploytool/} !ours' pyproject.toml > reduced && \
+    mv reduced pyproject.toml
 
-FROM base AS dependencies
-COPY --from=lock /code/requirements.txt ./
-$install_requirements
+FROM uv AS dependencies
+ENV PATH=/root/.local/bin:$$PATH \
+    POETRY_VIRTUALENVS_IN_PROJECT=1
+RUN UV_COMPILE_BYTECODE=0 uv tool install --quiet "poetry>=1.8,<3"
+COPY --from=lock /code ./
+RUN $lock_command && \
+    (python -m compileall -qq -j 0 --invalidation-mode unchecked-hash .venv || true)
 

@@ -1,5 +1,5 @@
 # Installed again only when the list of dependencies changes.
-FROM base AS dependencies
+FROM uv AS dependencies
 $copy_dependency_files
-$install_requirements
+RUN uv venv && $install_requirements
 

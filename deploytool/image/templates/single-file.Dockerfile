@@ -1,3 +1,3 @@
-FROM base AS dependencies
-$install_requirements
+FROM uv AS dependencies
+RUN uv venv && $install_requirements
 

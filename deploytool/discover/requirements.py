@@ -1,0 +1,138 @@
+"""Requirements files: which one lists the app's dependencies, and what its lines say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from deploytool.discover.source import Project
+from deploytool.errors import UsageError
+
+NAMES = (
+    "requirements.txt",
+    "requirements/production.txt",
+    "requirements/prod.txt",
+    "requirements/base.txt",
+    "requirements/requirements.txt",
+    "requirements/main.txt",
+    "requirements-prod.txt",
+    "requirements/common.txt",
+)
+DEVELOPMENT = re.compile(r"(^|[-_./])(dev|develop|development|test|tests|testing|lint|docs?|ci)\b")
+NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
+SERVER_EXTRAS = re.compile(r"\b(standard|all)\b")
+INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+LOCAL = re.compile(r"^(\.{1,2}($|[/\[])|/|file:)|\s@\s*file:")
+
+
+def find(project: Project, folder: PurePosixPath) -> PurePosixPath | None:
+    """The requirements file of a folder that lists what the app needs; None when there is none.
+
+    The usual names come first, then any other that lists FastAPI.
+    """
+    for name in NAMES:
+        if project.is_file(folder / name):
+            return folder / name
+    others = sorted((project.path / folder).glob("*requirement*.txt"))
+    for path in others:
+        file = folder / path.name
+        if not DEVELOPMENT.search(path.stem) and names_any(lines(project, file), "fastapi"):
+            return file
+    return None
+
+
+def lines(project: Project, file: PurePosixPath) -> list[str]:
+    """The lines that say something, without comments."""
+    text = read(project.path / file).replace("\\\n", " ")
+    stripped = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in text.splitlines())
+    return [line for line in stripped if line]
+
+
+def read(path: Path) -> str:
+    """The text of a requirements file. Windows' PowerShell writes them in UTF-16."""
+    try:
+        data = path.read_bytes()[: 2**20]
+        return data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
+    except (OSError, ValueError):
+        return ""
+
+
+def is_utf16(data: bytes) -> bool:
+    return data.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[PurePosixPath]:
+    """A requirements file and those that it names with -r and -c.
+
+    Raises UsageError for one that is not there.
+    """
+    yield file
+    for line in lines(project, file) if depth < 10 else ():
+        option = INCLUDE.match(line)
+        if option and "://" not in option[1]:
+            target = within(file.parent, option[1])
+            if target is None or not project.is_file(target):
+                raise UsageError(
+                    f"{file} names {option[1]}, which is not in the project",
+                    code="requirements_invalid",
+                    hint=f"correct {file}",
+                )
+            yield from included(project, target, depth + 1)
+
+
+def refuse_local(found: Iterable[str], name: str) -> None:
+    """Raise UsageError for a line that installs something of this machine."""
+    for line in found:
+        target = re.sub(r"^(-e|--editable)[\s=]*", "", line)
+        if LOCAL.search(target):
+            raise UsageError(
+                f"{name} installs {target} from this machine: the image's dependencies are "
+                "installed before its code is there",
+                code="path_dependency",
+                hint=f"take {line!r} out of {name}: the project's own code is copied anyway",
+            )
+
+
+def within(folder: PurePosixPath, name: str) -> PurePosixPath | None:
+    """The path of a name relative to a folder, without ..; None outside the project."""
+    parts: list[str] = []
+    for part in (folder / name).parts:
+        if part == "/" or (part == ".." and not parts):
+            return None
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return PurePosixPath(*parts)
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a list; empty for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name_of(requirement: str) -> str | None:
+    """The distribution that a line asks for."""
+    match = NAME.match(requirement)
+    return normalized(match[1]) if match else None
+
+
+def names_any(requirements: Iterable[str], name: str) -> bool:
+    return any(name_of(requirement) == name for requirement in requirements)
+
+
+def brings_server(requirements: list[str]) -> bool:
+    """Whether Uvicorn is asked for, by itself or through FastAPI's extras."""
+    if names_any(requirements, "uvicorn"):
+        return True
+    found = (NAME.match(requirement) for requirement in requirements)
+    return any(
+        match and normalized(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
+        for match in found
+    )

@@ -30,6 +30,7 @@ BUILD_FILES = ("README*", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "setup.
 SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 FROM_HISTORY = re.compile(r"\b(hatch-vcs|setuptools[-_]scm|versioningit|dunamai|versioneer)\b")
 FASTAPI = "fastapi"
+PLAIN_FASTAPI = "fastapi[standard]>=0.115,<1"
 
 
 class Packaging(StrEnum):
@@ -78,6 +79,10 @@ class FoundPackaging:
     """Whether the app asks for its own package's metadata, which is installed without the code."""
     versions_from_history: bool = False
     """Whether the package's version is worked out from Git, which is not in the image."""
+    listed: tuple[str, ...] = ()
+    """What is asked for by name, as requirement lines; a lock has more."""
+    optional: tuple[tuple[str, str], ...] = ()
+    """What only an extra or a group that is not installed asks for: distribution and its name."""
     build_packages: tuple[str, ...] = ()
     """Debian packages that installing the dependencies needs."""
     run_packages: tuple[str, ...] = ()
@@ -153,6 +158,7 @@ class Finder:
 
     def find(self) -> FoundPackaging:
         found = self._with_constraint(replace(self._kind(), folder=str(self.folder)))
+        found = replace(found, listed=tuple(self._listed(found)), optional=self._optional(found))
         return replace(found, warnings=tuple(self._warnings(found)))
 
     def lists(self) -> bool:
@@ -522,6 +528,56 @@ class Finder:
             name=self._name(),
         )
 
+    # --- what is asked for ------------------------------------------------------------------------
+
+    def _listed(self, found: FoundPackaging) -> Iterator[str]:
+        match found.kind:
+            case Packaging.REQUIREMENTS:
+                for file in map(PurePosixPath, found.files):
+                    lines = requirements.lines(self.project, file)
+                    yield from (line for line in lines if not line.startswith("-"))
+            case Packaging.SCRIPT:
+                yield from texts((self._script_block() or {}).get("dependencies"))
+            case Packaging.PIPENV:
+                yield from _named(table_at(self._toml("Pipfile"), "packages"))
+            case Packaging.SINGLE_FILE:
+                yield PLAIN_FASTAPI
+            case _:
+                yield from self._project_dependencies(found)
+
+    def _project_dependencies(self, found: FoundPackaging) -> Iterator[str]:
+        project, poetry = self._member_table(found, "project"), self._table("tool", "poetry")
+        yield from texts(project.get("dependencies"))
+        yield from _named(table_at(poetry, "dependencies"))
+        for name in found.extras:
+            yield from texts(table_at(project, "optional-dependencies").get(name))
+        for name in found.groups:
+            yield from texts(self._member_table(found, "dependency-groups").get(name))
+            yield from _named(table_at(poetry, "group", name, "dependencies"))
+
+    def _member_table(self, found: FoundPackaging, key: str) -> dict[str, Any]:
+        """A table of the pyproject.toml of the workspace's member that is installed."""
+        if found.package:
+            for file in found.files:
+                document = self.project.toml(PurePosixPath(file)) if file.endswith(".toml") else {}
+                name = table_at(document, "project").get("name")
+                if isinstance(name, str) and normalized(name) == normalized(found.package):
+                    return table_at(document, key)
+        return self._table(key)
+
+    def _optional(self, found: FoundPackaging) -> tuple[tuple[str, str], ...]:
+        extras = self._member_table(found, "project").get("optional-dependencies")
+        groups = self._member_table(found, "dependency-groups")
+        kinds = (("extra", table_at(extras), found.extras), ("group", groups, found.groups))
+        return tuple(
+            (name, f"the {kind} {key}")
+            for kind, tables, installed in kinds
+            for key, lines in sorted(tables.items())
+            if key not in installed
+            for line in texts(lines)
+            if (name := requirements.name_of(line))
+        )
+
     # --- Python and warnings --------------------------------------------------------------------
 
     def _with_constraint(self, found: FoundPackaging) -> FoundPackaging:
@@ -582,3 +638,11 @@ class Finder:
         if found.locked:
             return bool(re.search(r'(?m)^name = "uvicorn"$|^\s*"uvicorn": \{', text))
         return "uvicorn" in text or bool(re.search(r"fastapi.*(standard|all)", text))
+
+
+def _named(table: dict[str, Any]) -> Iterator[str]:
+    """Requirement lines of a table of Poetry's or Pipenv's: name = version, or a table."""
+    for name, value in table.items():
+        extras = texts(table_at(value).get("extras"))
+        if name != "python" and not table_at(value).get("optional"):
+            yield f"{name}[{','.join(extras)}]" if extras else name

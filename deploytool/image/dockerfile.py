@@ -16,10 +16,10 @@ from pathlib import PurePosixPath
 from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
+from deploytool.discover.packaging import PLAIN_FASTAPI
 from deploytool.spec import app_arguments
 
 UV_VERSION = "0.13"
-PLAIN_FASTAPI = '"fastapi[standard]>=0.115,<1"'
 NARROW = 100
 
 
@@ -152,7 +152,7 @@ def _install_requirements(packaging: FoundPackaging) -> str:
         case Packaging.REQUIREMENTS:
             return f"uv pip install --requirements {packaging.files[0]}"
         case Packaging.SINGLE_FILE:
-            return f"uv pip install {PLAIN_FASTAPI}"
+            return f'uv pip install "{PLAIN_FASTAPI}"'
     return ""
 
 

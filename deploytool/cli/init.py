@@ -32,11 +32,24 @@ def register(app: typer.Typer) -> None:
         name: Annotated[
             str | None, typer.Option("--app", help="The app's name on the cluster.")
         ] = None,
+        offline: Annotated[
+            bool,
+            typer.Option(
+                "--offline", help="Do not ask the package index which Python has wheels for all."
+            ),
+        ] = False,
     ) -> None:
         """Find the app, and write its configuration, Dockerfile and stack."""
         from deploytool.init import inspect_project, plan_files, plan_rendered, write
 
-        findings = inspect_project(path, entrypoint=entrypoint, registry=registry, name=name)
+        findings = inspect_project(
+            path,
+            entrypoint=entrypoint,
+            registry=registry,
+            name=name,
+            force=force,
+            offline=offline,
+        )
         for line in _explained(findings):
             session.output.step(line)
         for warning in findings.warnings:

@@ -1,0 +1,65 @@
+"""Sets a project up: finds its app and packaging, writes configuration, Dockerfile and stack.
+
+inspect_project ─▶ Findings ─▶ plan_files ──▶ FileWrite… ─▶ write
+(reads only)                   (what would be)             (each file whole or untouched)
+configuration, as it is now ─▶ plan_rendered ▶ FileWrite… ─▶ write
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
+from deploytool.init.configuration import plan_configuration
+from deploytool.init.files import Fate, FileWrite, plan_file, write
+from deploytool.init.findings import DEFAULT_REGISTRY, Findings, inspect_project, valid_name
+
+__all__ = [
+    "DEFAULT_REGISTRY",
+    "Fate",
+    "FileWrite",
+    "Findings",
+    "inspect_project",
+    "plan_files",
+    "plan_rendered",
+    "valid_name",
+    "write",
+]
+
+
+def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, ...]:
+    """What `write` would do, file by file. Existing files are kept unless `force`.
+
+    The configuration is kept always: unlike the other files it is not made from the source. A
+    Dockerfile that is somebody else's gets no .dockerignore, which could hide what it copies.
+    """
+    project = findings.project
+    configuration = plan_configuration(project, findings.settings)
+    if findings.kept:
+        current = (project / "Dockerfile").read_text("utf-8", "replace")
+        return configuration, FileWrite("Dockerfile", current, Fate.KEPT)
+    dockerfile = render_dockerfile(
+        findings.app,
+        findings.packaging,
+        findings.sources,
+        port=findings.settings.web.port,
+        links=findings.storage.links,
+    )
+    ignore = render_dockerignore(findings.packaging, findings.sources, findings.tests)
+    return (
+        configuration,
+        plan_file(project, "Dockerfile", dockerfile, force=force),
+        plan_file(project, ".dockerignore", ignore, force=force),
+    )
+
+
+def plan_rendered(project: Path, *, force: bool = False) -> tuple[FileWrite, ...]:
+    """The stack or job files of the configuration that is in the project now.
+
+    Raises ConfigError when that is not valid.
+    """
+    from deploytool.config import load
+    from deploytool.render.files import render_files
+
+    files = render_files(load(project).app_spec())
+    return tuple(plan_file(project, str(file.path), file.text, force=force) for file in files)

@@ -1,0 +1,168 @@
+"""[tool.deploytool] of a project that is set up: the least that says everything."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
+
+from deploytool.errors import UsageError
+from deploytool.init.files import Fate, FileWrite, plan_file, read
+
+PORT = 8000
+REPLICAS = 2
+
+
+@dataclass(frozen=True)
+class WebService:
+    """What is written of the service that serves the app; None and empty are defaults."""
+
+    port: int = PORT
+    replicas: int = REPLICAS
+    health_path: str | None = None
+    command: tuple[str, ...] | None = None
+    """None: the default one; empty: the image's own."""
+    env: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    read_only: bool = True
+    capabilities: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is written of an app."""
+
+    name: str
+    registry: str
+    entrypoint: str | None
+    """None where [tool.fastapi] says it."""
+    web: WebService = WebService()
+    release: tuple[str, ...] = ()
+    workers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Name and command of each."""
+
+
+def plan_configuration(project: Path, settings: Settings) -> FileWrite:
+    """Our table in pyproject.toml, or our own file without one; what is there is always kept."""
+    if (project / "deploytool.toml").exists() or not (project / "pyproject.toml").exists():
+        text = tomlkit.dumps(_into_document(tomlkit.document(), settings))
+        return plan_file(project, "deploytool.toml", text, force=False)
+    current = read(project / "pyproject.toml") or ""
+    if "deploytool" in _tool(current):
+        return FileWrite("pyproject.toml", current, Fate.KEPT)
+    ours = _into_document(tomlkit.table(is_super_table=False), settings)
+    for text in (_appended(current, ours), _inserted(current, ours)):
+        if "deploytool" in _tool(text):
+            return FileWrite("pyproject.toml", text, Fate.ADDED)
+    raise UsageError(
+        "[tool.deploytool] cannot be added to pyproject.toml as it is written",
+        code="file_invalid",
+        hint="write its tool tables with [tool.NAME] headings, or keep a deploytool.toml",
+    )
+
+
+def configured(project: Path) -> dict[str, Any]:
+    """The configuration that a project has already; empty without one."""
+    own = read(project / "deploytool.toml")
+    table = _toml(own) if own else _tool(read(project / "pyproject.toml") or "").get("deploytool")
+    return table if isinstance(table, dict) else {}
+
+
+def configured_port(project: Path) -> int | None:
+    """The port of the first service that has one in an existing configuration."""
+    services = configured(project).get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        port = service.get("port") if isinstance(service, dict) else None
+        if isinstance(port, int) and 0 < port < 65536:
+            return port
+    return None
+
+
+def _tool(text: str) -> dict[str, Any]:
+    tool = _toml(text).get("tool")
+    return tool if isinstance(tool, dict) else {}
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """A TOML document; empty when it is none."""
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except ValueError:
+        return {}
+
+
+def _appended(current: str, ours: Any) -> str:
+    """The file as it is, byte for byte, and our tables behind it."""
+    newline = "\r\n" if "\r\n" in current else "\n"
+    tool = tomlkit.table(is_super_table=True)
+    tool["deploytool"] = ours
+    document = tomlkit.document()
+    document["tool"] = tool
+    gap = "" if not current.strip() else "\n" if current.endswith("\n") else "\n\n"
+    return current + (gap + tomlkit.dumps(document)).replace("\n", newline)
+
+
+def _inserted(current: str, ours: Any) -> str:
+    """For files whose tool table cannot be continued at the end: inline or dotted."""
+    try:
+        document = tomlkit.parse(current)
+        tool = document["tool"]
+        tool["deploytool"] = ours.unwrap() if isinstance(tool, InlineTable) else ours
+        return tomlkit.dumps(document)
+    except (TOMLKitError, ValueError, KeyError, TypeError):
+        return current
+
+
+def _into_document(table: Any, settings: Settings) -> Any:
+    """Defaults are not repeated."""
+    table["app"] = settings.name
+    table["backend"] = "swarm"
+    table["registry"] = settings.registry
+    if settings.entrypoint:
+        table["entrypoint"] = settings.entrypoint
+    if settings.release:
+        table["release"] = tomlkit.table()
+        table["release"]["command"] = list(settings.release)
+    services = tomlkit.table(is_super_table=True)
+    services["web"] = _web(settings.web)
+    for name, command in settings.workers:
+        services[name] = _sized([("command", list(command))])
+    table["services"] = services
+    return table
+
+
+def _web(web: WebService) -> Any:
+    table = _sized([("replicas", web.replicas), ("port", web.port)])
+    if web.command is not None:
+        table["command"] = list(web.command)
+    if web.volumes:
+        table["volumes"] = list(web.volumes)
+    if not web.read_only:
+        table["read_only"] = False
+    if web.capabilities is not None:
+        table["capabilities"] = web.capabilities
+    if web.env:
+        table["env"] = tomlkit.table()
+        table["env"].update(web.env)
+    if web.health_path:
+        table["healthcheck"] = tomlkit.table()
+        table["healthcheck"]["path"] = web.health_path
+    return table
+
+
+def _sized(first: Iterable[tuple[str, Any]]) -> Any:
+    """A service with what a small process needs."""
+    table = tomlkit.table()
+    for key, value in first:
+        table[key] = value
+    table["memory"] = "128MiB"
+    table["memory_limit"] = "256MiB"
+    table["cpu"] = 0.1
+    table["cpu_limit"] = 1.0
+    return table

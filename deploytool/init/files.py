@@ -1,0 +1,90 @@
+"""Files of a project: what would become of each, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from deploytool.errors import UsageError
+
+
+class Fate(StrEnum):
+    WRITTEN = "written"
+    REPLACED = "replaced"
+    ADDED = "added to"
+    KEPT = "kept"
+    SAME = "already as it should be"
+
+
+@dataclass(frozen=True)
+class FileWrite:
+    """A file as it should be, relative to the project, and what happens to the one there."""
+
+    path: str
+    text: str
+    fate: Fate
+
+    @property
+    def changes(self) -> bool:
+        return self.fate not in (Fate.KEPT, Fate.SAME)
+
+
+def plan_file(project: Path, path: str, text: str, *, force: bool) -> FileWrite:
+    """One file that is ours alone."""
+    current = read(project / path)
+    if current is None and not (project / path).exists():
+        return FileWrite(path, text, Fate.WRITTEN)
+    if current == text:
+        return FileWrite(path, text, Fate.SAME)
+    return FileWrite(path, text, Fate.REPLACED if force else Fate.KEPT)
+
+
+def write(project: Path, planned: Iterable[FileWrite]) -> None:
+    """Write what changes. Each file is whole or as it was, even when interrupted.
+
+    Raises UsageError when a file cannot be written.
+    """
+    for file in planned:
+        if file.changes:
+            try:
+                _write_whole(project / file.path, file.text)
+            except OSError as error:
+                raise UsageError(
+                    f"{file.path} cannot be written: {error.strerror or error}",
+                    code="not_writable",
+                    hint="nothing is half-written; free the way and run this again",
+                ) from error
+
+
+def read(path: Path) -> str | None:
+    """The text of a file; None when there is none, or it is not text."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Through a file beside it and a rename; permissions of an existing file are kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.resolve()
+    mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -29,12 +29,16 @@ def render_dockerfile(
     sources: Iterable[str],
     *,
     port: int = 8000,
-    links: Iterable[tuple[str, str]] = (),
+    folders: Iterable[str] = (),
+    links: Collection[tuple[str, str]] = (),
 ) -> str:
     """The Dockerfile for an app, its packaging and the files and folders it needs.
 
-    `links` are made in the image: where the app writes a file, and the place in a volume.
+    `folders` belong to the process in the image. `links` are made there: where the app writes a
+    file, and its place in a volume.
     """
+    parents = (str(PurePosixPath(path).parent) for path, _ in links)
+    owned = sorted({*folders, *parents} - {"/code"})
     copied = not_installed(packaging, sources)
     installs = bool(packaging.install) or packaging.metadata
     values = {
@@ -50,6 +54,7 @@ def render_dockerfile(
         "code_base": "uv" if installs else "base",
         "copy_code": "\n".join(_code(packaging, copied)),
         "environment": _environment(app, packaging, copied),
+        "folders": "".join(f" \\\n    {folder}" for folder in owned),
         "links": "".join(f" && \\\n    ln -s {target} {path}" for path, target in links),
         "enter": "" if app.workdir == "." else f"WORKDIR /code/{app.workdir}\n",
         "command": json.dumps(server_command(app.entrypoint, port)),

@@ -43,6 +43,7 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
         findings.packaging,
         findings.sources,
         port=findings.settings.web.port,
+        folders=findings.storage.folders,
         links=findings.storage.links,
     )
     ignore = render_dockerignore(findings.packaging, findings.sources, findings.tests)

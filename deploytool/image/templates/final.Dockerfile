@@ -3,7 +3,7 @@ ENV $environment
 # A new volume takes the owner of its folder here. `deploytool build` passes the folders.
 ARG VOLUMES=""
 # hadolint ignore=SC2086
-RUN install -d -o 10001 -g 10001 /code $$VOLUMES$links
+RUN install -d -o 10001 -g 10001 /code $$VOLUMES$folders$links
 COPY --from=dependencies /code/.venv .venv
 COPY --from=code --chown=10001:10001 /code .
 ${enter}USER 10001:10001

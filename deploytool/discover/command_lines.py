@@ -19,6 +19,7 @@ RUNNER_OPTIONS_WITH_VALUE = frozenset(
 CELERY_OPTIONS = ("-A", "--app")
 BEAT_SCHEDULE = ("-s", "--schedule", "-S", "--scheduler")
 SCHEDULE_FILE = "/tmp/celerybeat-schedule"
+NOT_IN_IMAGES = frozenset({"-f", "--logfile", "--pidfile", "--uid", "--gid"})
 RELOADS = frozenset({"--reload", "--autoreload"})
 QUEUES = ("celery", "arq", "taskiq", "rq", "dramatiq", "huey")
 MIGRATORS = ("alembic", "aerich")
@@ -170,7 +171,7 @@ def read_words(words: Sequence[str]) -> Line | None:
         if rest and rest[0] in ("env", "exec"):
             rest.pop(0)
     rest = [word for word in _without_watcher(_without_runner(rest)) if word not in RELOADS]
-    return Line(_with_schedule(tuple(rest)), tuple(variables)) if rest else None
+    return Line(_for_image(tuple(rest)), tuple(variables)) if rest else None
 
 
 def _without_runner(words: list[str]) -> list[str]:
@@ -190,6 +191,21 @@ def _without_watcher(words: list[str]) -> list[str]:
     if words and re.match("watchmedo|wait-for", _name(words[0])) and "--" in words:
         return words[words.index("--") + 1 :]
     return words
+
+
+def _for_image(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Celery with its log on the standard output, as the image's own user."""
+    if Line(words).program != "celery":
+        return words
+    kept: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in NOT_IN_IMAGES:
+            rest = rest[1:]
+        elif word.partition("=")[0] not in NOT_IN_IMAGES:
+            kept.append(word)
+    return _with_schedule(tuple(kept))
 
 
 def _with_schedule(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from deploytool.discover.makers import Makers
-from deploytool.discover.names import External, Instance, LocalClass, LocalFunction, Names
+from deploytool.discover.names import (
+    External,
+    Instance,
+    LocalClass,
+    LocalFunction,
+    LocalModule,
+    Names,
+)
 from deploytool.discover.setting import Setting, is_secret_name
 from deploytool.discover.source import Assigned, Binding, Function, Imported, Scope, make_scope
 
@@ -15,8 +22,10 @@ GETS = frozenset({"os.getenv", "os.environ.get"})
 FAILS_ON_NONE = frozenset(
     {"int", "float", "bytes", "len", "pathlib.Path", "json.loads", "ast.literal_eval"}
     | {"create_engine", "create_async_engine", "make_url", "engine_from_config", "from_url"}
-    | {"create_client", "Fernet", "b64decode", "TeleBot", "Bot", "Database", "import_string"}
+    | {"psycopg2.connect", "SimpleConnectionPool", "ThreadedConnectionPool", "create_client"}
+    | {"Fernet", "b64decode", "TeleBot", "Bot", "Database", "import_string"}
 )
+DECISIVE = frozenset({"url", "dsn", "token", "key", "supabase_url", "supabase_key", "db_url"})
 KEYS = {
     "openai.OpenAI": "OPENAI_API_KEY",
     "openai.AsyncOpenAI": "OPENAI_API_KEY",
@@ -166,7 +175,7 @@ class Environment:
             if name and not self._is_safe({name}, here):
                 yield name, f"{full} in {here.scope.file} is not made without it"
         elif self._fails_on_none(call, full):
-            for value in (*call.args[:2], *(keyword.value for keyword in call.keywords)):
+            for value in _decisive(call):
                 yield from self._used(value, here)
         yield from self._read(call, full, here)
         for function in self._entered(meaning):
@@ -287,6 +296,10 @@ def variable_read(
             if isinstance(of, LocalClass):
                 inside = make_scope(of.scope.file, of.node.body, of.scope)
                 return _bound(inside.names.get(attribute, []), inside, names, left)
+            if isinstance(of, LocalModule) and of.is_file:
+                module = names.project.scope(of.path)
+                bindings = module.names.get(attribute, []) if module else []
+                return _bound(bindings, module, names, left) if module else None
     return None
 
 
@@ -333,6 +346,14 @@ def _mentioned(test: ast.expr) -> frozenset[str]:
 
 def _forgives(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or not FORGIVEN.isdisjoint(_mentioned(handler.type))
+
+
+def _decisive(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments of a call without which it fails."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    name = call.func.id if isinstance(call.func, ast.Name) else name
+    yield from call.args[: 2 if name == "create_client" else 1]
+    yield from (keyword.value for keyword in call.keywords if keyword.arg in DECISIVE)
 
 
 def _is_exit(statement: ast.stmt) -> bool:

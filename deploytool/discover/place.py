@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,8 +21,15 @@ FOR_DEVELOPERS = re.compile(r"(^|[._-])(dev\w*|tests?|testing|lint|docs?|ci|loca
 class Place:
     """An image's working folder and import root, as folders of the project."""
 
-    def __init__(self, project: Project, app: FoundApp, workdir: PurePosixPath) -> None:
+    def __init__(
+        self,
+        project: Project,
+        app: FoundApp,
+        workdir: PurePosixPath,
+        listed: Collection[str] | None = None,
+    ) -> None:
         self.project = project
+        self.listed = listed
         self.workdir = workdir
         self.root = PurePosixPath(app.root)
         self.app_file = PurePosixPath(app.file)
@@ -55,10 +62,10 @@ class Place:
         targets = [part.target for part in line.parts if part.target]
         if any(part.words[0] == "cd" for part in line.parts) or not targets:
             return folder
-        here = all(self._is_found(target) for target in targets)
-        if here:
+        if all(self._is_found(target) for target in targets):
             return self.workdir
-        return folder if all(self.file_of(target, folder) for target in targets) else None
+        bases = dict.fromkeys((folder, *self.app_file.parents))
+        return next((b for b in bases if all(self.file_of(t, b) for t in targets)), None)
 
     def _is_found(self, target: str) -> bool:
         """Whether a process in the working folder finds it, which imports from the root too."""
@@ -77,6 +84,8 @@ class Place:
 
     def lists(self, distribution: str) -> bool:
         """Whether the project's dependencies name a distribution, or one that builds on it."""
+        if self.listed is not None:
+            return distribution in self.listed
         if self._requirements is None:
             self._requirements = "\n".join(self._dependency_texts())
         name = re.escape(distribution)

@@ -9,7 +9,7 @@ What is certain becomes a process; what is not, a proposal of one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -33,6 +33,7 @@ PROCFILE_LINE = re.compile(r"^([\w-]+)\s*:\s*(\S.*)$")
 PORT = re.compile(r"\$\{?PORT\b")
 SERVES = re.compile(r"\b(uvicorn|hypercorn|granian|gunicorn)\b.*\b(run|serve|Server)\(")
 BUILT_IN = ("python", "cd", "sleep", "echo", "set", "export", "exit", "true", "[", "test", "pwd")
+WORKER = re.compile(r"(?i)worker|celery(?!.*flower)|beat|scheduler|consumer|queue")
 KINDS = ("python", *QUEUES, *MIGRATORS)
 PRESTART = re.compile(
     r"^(pre[-_]?start|backend_pre_start|release|migrat\w*|(docker-)?entrypoint|start\w*|run)\.sh$"
@@ -67,10 +68,17 @@ class FoundProcesses:
 
 
 def find_processes(
-    project: Project, app: FoundApp, workdir: PurePosixPath = HERE
+    project: Project,
+    app: FoundApp,
+    workdir: PurePosixPath = HERE,
+    listed: Collection[str] | None = None,
 ) -> FoundProcesses:
-    """The release step and the workers of a project, for an image that runs in `workdir`."""
-    return Finder(Place(project, app, workdir)).find()
+    """The release step and the workers of a project, for an image that runs in `workdir`.
+
+    `listed` are the distributions that get installed, by their normalized names; without it the
+    project's own lists are searched for the names of the programs.
+    """
+    return Finder(Place(project, app, workdir, listed)).find()
 
 
 class Finder:
@@ -251,8 +259,11 @@ class Finder:
     def _read_compose(self) -> None:
         compose = Compose(self.place)
         for service in compose.own():
-            if service.line and service.folder is not None:
-                self._add_service(service, service.line, str(compose.file), service.folder)
+            folder = self.place.workdir if service.folder is None else service.folder
+            if service.line and not self._add_service(
+                service, service.line, str(compose.file), folder
+            ):
+                self._propose_unknown(service, str(compose.file))
         if stores := [_store(one.name, one.image) for one in compose.backing()]:
             them, their = ("them", "their addresses") if len(stores) > 1 else ("it", "its address")
             self._propose(
@@ -262,7 +273,8 @@ class Finder:
 
     def _add_service(
         self, service: ComposeService, line: Line, where: str, folder: PurePosixPath
-    ) -> None:
+    ) -> bool:
+        """Whether it is known what a service runs."""
         migrating = next((part for part in line.parts if part.migrates), None)
         if migrating and not self.release and migrating.program not in self.roles:
             self._add_line("release", migrating, where, folder)
@@ -273,6 +285,17 @@ class Finder:
             self._propose_service(service.name, line, where, folder)
         elif any(self._is_worker(part, folder) for part in line.parts) and not line.serves:
             self._add_line(service.name, line, where, folder)
+        elif not migrating:
+            return line.serves
+        return True
+
+    def _propose_unknown(self, service: ComposeService, where: str) -> None:
+        if WORKER.search(service.name) and service.line:
+            name = self._free_name(service.name)
+            self._propose(
+                f"{where} also runs {service.name} with {' '.join(service.line.command)[:80]}: "
+                f"write its command for the image in [tool.deploytool.services.{name}]"
+            )
 
     def _is_worker(self, line: Line, folder: PurePosixPath) -> bool:
         """Whether it is a queue's worker, or Python code of the project."""
@@ -290,6 +313,8 @@ class Finder:
     def _read_source(self) -> None:
         for found in Queues(self.place).find():
             line = Line(found.command)
+            for note in found.notes:
+                self._propose(note)
             if self._is_known(line, "source"):
                 continue
             process, problem = self._process(found.name, line, found.why, self.place.workdir)
@@ -299,8 +324,6 @@ class Finder:
                 self._propose(f"{found.why}{reason}: {self._table(process)}")
             else:
                 self.workers.append(process)
-            for note in found.notes:
-                self._propose(note)
 
     # --- scripts ----------------------------------------------------------------------------
 
@@ -308,8 +331,8 @@ class Finder:
         proposed = [file for file in self._scripts() if self._propose_script(file)]
         for file in self.project.python_files if not proposed else ():
             if PRESTART_MODULE.match(file.name) and file.is_relative_to(self.place.root):
-                command = ("python", str(_relative(file, self.place.workdir)))
-                self._propose_step(file, command)
+                parts = file.relative_to(self.place.root).with_suffix("").parts
+                self._propose_step(file, ("python", "-m", ".".join(parts)))
                 return
 
     def _scripts(self) -> Iterator[PurePosixPath]:

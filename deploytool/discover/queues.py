@@ -102,19 +102,17 @@ class Queues:
             target = f"{self._module(scope)}:{name}"
             why = f"{name} in {scope.file} is a Celery app"
             command = ("celery", "-A", target, "worker")
-            notes = self._beat(target) if certain else ()
-            notes += self._near(made, scope)
+            notes = self._near(made, scope)
             yield Found("worker", command, why, self._module(scope), notes, certain)
+            yield from self._beat(target, self._module(scope)) if certain else ()
 
-    def _beat(self, target: str) -> tuple[str, ...]:
+    def _beat(self, target: str, module: str) -> Iterator[Found]:
         for scope in self._scopes("celery"):
             if re.search(r"beat_schedule\b|on_after_configure", self._text(scope)):
-                command = f'["celery", "-A", "{target}", "beat", "--schedule", "{SCHEDULE_FILE}"]'
-                return (
-                    f"{scope.file} has periodic tasks, which Celery's beat starts, in one replica: "
-                    f"[tool.deploytool.services.beat] command = {command}",
-                )
-        return ()
+                command = ("celery", "-A", target, "beat", "--schedule", SCHEDULE_FILE)
+                why = f"{scope.file} has periodic tasks, which Celery's beat starts in one replica"
+                yield Found("beat", command, why, module, (), False)
+                return
 
     def _near(self, made: Made, scope: Scope) -> tuple[str, ...]:
         """A broker at an address that means the container itself."""
@@ -165,17 +163,15 @@ class Queues:
             tasks = self._users(scope, name, "task")
             why = f"{name} in {scope.file} is a broker of taskiq"
             command = ("taskiq", "worker", target, *tasks)
-            notes = tuple(self._taskiq_schedulers(made))
-            yield Found("worker", command, why, self._module(scope), notes, self._one(brokers))
+            yield Found("worker", command, why, self._module(scope), (), self._one(brokers))
+        yield from self._taskiq_schedulers(made)
 
-    def _taskiq_schedulers(self, made: list[tuple[Scope, str, Made]]) -> Iterator[str]:
+    def _taskiq_schedulers(self, made: list[tuple[Scope, str, Made]]) -> Iterator[Found]:
         for scope, name, one in made:
             if one.name.endswith(".TaskiqScheduler"):
-                command = f'["taskiq", "scheduler", "{self._module(scope)}:{name}"]'
-                yield (
-                    f"{scope.file} has a scheduler, which runs in one replica: "
-                    f"[tool.deploytool.services.scheduler] command = {command}"
-                )
+                command = ("taskiq", "scheduler", f"{self._module(scope)}:{name}")
+                why = f"{scope.file} has a scheduler of taskiq, which runs in one replica"
+                yield Found("scheduler", command, why, self._module(scope), (), False)
 
     def _users(self, scope: Scope, name: str, decorator: str) -> tuple[str, ...]:
         """The other modules that mark functions as an object's tasks."""

@@ -123,8 +123,8 @@ class Queues:
             return ()
         scheme = (url or "").partition(":")[0]
         return (
-            f"{scope.file} has the broker at {scheme}://{near[1]}, which is the container itself: "
-            "read its address from the environment and set it in env of web and worker",
+            f"{scope.file} has the broker at {scheme}://{near[1]}, which a container takes for "
+            "itself: set the real address in env of web and worker, and read it from there",
         )
 
     def _default(self, value: ast.expr, scope: Scope) -> str | None:

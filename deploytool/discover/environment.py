@@ -229,24 +229,19 @@ class Environment:
 
     def _made(self, name: ast.Name, scope: Scope) -> Iterator[str]:
         """What made an object of this module, or one that it imports."""
-        for _, where in self._bindings(name.id, scope):
-            yield from (made.name for made in self.makers.calls(name, where))
-            for binding in where.names.get(name.id, ()):
-                if isinstance(binding, Imported) and (there := _there(self.names, binding, where)):
-                    target = ast.Name(binding.name or "")
-                    yield from (made.name for made in self.makers.calls(target, there))
+        where = _holder(name.id, scope)
+        if where is None:
+            return
+        yield from (made.name for made in self.makers.calls(name, where))
+        for binding in where.names[name.id]:
+            if isinstance(binding, Imported) and (there := _there(self.names, binding, where)):
+                target = ast.Name(binding.name or "")
+                yield from (made.name for made in self.makers.calls(target, there))
 
     # --- what a value is --------------------------------------------------------------------
 
     def _variable(self, value: ast.expr, here: Here) -> str | None:
         return variable_read(value, here.scope, self.names)
-
-    def _bindings(self, name: str, scope: Scope) -> Iterator[tuple[list[Binding], Scope]]:
-        current: Scope | None = scope
-        while current and name not in current.names:
-            current = current.outer
-        if current:
-            yield current.names[name], current
 
     def _is_environ(self, value: ast.expr, here: Here) -> bool:
         return self.names.meaning(value, here.scope) == External("os.environ")
@@ -286,10 +281,8 @@ def variable_read(
             if isinstance(meaning, External) and meaning.name in GETS:
                 return names.text(key, scope)
         case ast.Name(id=name):
-            current: Scope | None = scope
-            while current and name not in current.names:
-                current = current.outer
-            return _bound(current.names[name], current, names, left) if current else None
+            where = _holder(name, scope)
+            return _bound(where.names[name], where, names, left) if where else None
         case ast.Attribute(value=owner, attr=attribute):
             meaning = names.meaning(owner, scope)
             of = meaning.of if isinstance(meaning, Instance) else meaning
@@ -301,6 +294,14 @@ def variable_read(
                 bindings = module.names.get(attribute, []) if module else []
                 return _bound(bindings, module, names, left) if module else None
     return None
+
+
+def _holder(name: str, scope: Scope) -> Scope | None:
+    """The scope that has a name, looking outward."""
+    current: Scope | None = scope
+    while current and name not in current.names:
+        current = current.outer
+    return current
 
 
 def _bound(bindings: list[Binding], scope: Scope, names: Names, left: int) -> str | None:

@@ -28,6 +28,7 @@ from deploytool.discover.migrations import Alembic, Migrations, aerich_folder, a
 from deploytool.discover.place import Place
 from deploytool.discover.queues import Queues
 from deploytool.discover.source import HERE, Project
+from deploytool.redact import hide_passwords
 
 PROCFILE_LINE = re.compile(r"^([\w-]+)\s*:\s*(\S.*)$")
 PORT = re.compile(r"\$\{?PORT\b")
@@ -153,6 +154,8 @@ class Finder:
         problem = self._missing(line) or (None if where is not None else _not_found(line, folder))
         where = folder if where is None else where
         migrations = next(filter(None, (self._migrations(p, where) for p in line.parts)), None)
+        if migrations is None and any(part.program == "alembic" for part in line.parts):
+            problem = problem or "alembic's settings are not found"
         if migrations and line.script is None:
             line = self.alembic.command(migrations, line)
         process = FoundProcess(
@@ -207,10 +210,11 @@ class Finder:
     # --- migrations -------------------------------------------------------------------------
 
     def _add_alembic(self) -> None:
+        if self.release:
+            return
         found = self.alembic.find()
-        if self.release or found is None:
-            if not self.release:
-                self._propose_elsewhere()
+        if found is None:
+            self._propose_elsewhere()
             return
         step = self._upgrade(found)
         self.roles.setdefault("alembic", str(found.settings.file))
@@ -259,10 +263,7 @@ class Finder:
     def _read_compose(self) -> None:
         compose = Compose(self.place)
         for service in compose.own():
-            folder = self.place.workdir if service.folder is None else service.folder
-            if service.line and not self._add_service(
-                service, service.line, str(compose.file), folder
-            ):
+            if service.line and not self._add_service(service, service.line, str(compose.file)):
                 self._propose_unknown(service, str(compose.file))
         if stores := [_store(one.name, one.image) for one in compose.backing()]:
             them, their = ("them", "their addresses") if len(stores) > 1 else ("it", "its address")
@@ -271,10 +272,9 @@ class Finder:
                 f"{their} in env or secrets"
             )
 
-    def _add_service(
-        self, service: ComposeService, line: Line, where: str, folder: PurePosixPath
-    ) -> bool:
+    def _add_service(self, service: ComposeService, line: Line, where: str) -> bool:
         """Whether it is known what a service runs."""
+        folder = self.place.workdir if service.folder is None else service.folder
         migrating = next((part for part in line.parts if part.migrates), None)
         if migrating and not self.release and migrating.program not in self.roles:
             self._add_line("release", migrating, where, folder)
@@ -292,8 +292,9 @@ class Finder:
     def _propose_unknown(self, service: ComposeService, where: str) -> None:
         if WORKER.search(service.name) and service.line:
             name = self._free_name(service.name)
+            command = hide_passwords(" ".join(" ".join(service.line.command).split()))
             self._propose(
-                f"{where} also runs {service.name} with {' '.join(service.line.command)[:80]}: "
+                f"{where} also runs {service.name} with {command[:80]}: "
                 f"write its command for the image in [tool.deploytool.services.{name}]"
             )
 

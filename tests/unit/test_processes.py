@@ -159,6 +159,7 @@ def test_a_procfile_names_the_release_step_and_the_workers(tmp_path: Path) -> No
         pytest.param("python -m app.gone", "app.gone is not found in the project", id="no module"),
         pytest.param("python gone.py", "gone.py is not found in the project", id="no file"),
         pytest.param("cd /srv && python x.py", "it goes to /srv", id="another image's folder"),
+        pytest.param("alembic upgrade head", "alembic is not among the dep", id="no Alembic"),
         pytest.param("npm start", "npm is not among the dependencies", id="another program"),
     ],
 )
@@ -325,6 +326,20 @@ def test_migrations_in_a_folder_of_their_own_are_proposed(tmp_path: Path) -> Non
     assert found.proposals[0].startswith("db/alembic.ini has migrations in db/alembic/: if they")
 
 
+def test_a_release_line_without_settings_is_proposed(tmp_path: Path) -> None:
+    files = {
+        "app/main.py": APP,
+        "requirements.txt": "alembic",
+        "Procfile": "release: alembic upgrade head",
+    }
+    found = find(tmp_path, files)
+    assert found.release is None
+    assert found.proposals == (
+        "Procfile also runs release, but alembic's settings are not found: "
+        '[tool.deploytool.release] command = ["alembic", "upgrade", "head"]',
+    )
+
+
 def test_aerich(tmp_path: Path) -> None:
     pyproject = '[project]\ndependencies = ["aerich"]\n[tool.aerich]\ntortoise_orm = "app.db.T"\n'
     files = {"app/main.py": APP, "pyproject.toml": pyproject, "migrations/models/0_x.py": ""}
@@ -429,6 +444,17 @@ def test_a_worker_whose_command_is_another_images_is_named(tmp_path: Path) -> No
     assert found.proposals[0].startswith(
         "compose.yaml also runs celery_worker with /start-celeryworker: write its command"
     )
+
+
+def test_a_command_that_is_shown_is_one_line_without_passwords(tmp_path: Path) -> None:
+    compose = (
+        "services:\n  queue:\n    build: .\n    command: |\n"
+        "      /run --broker redis://u:hunter2@r\n      --more\n"
+    )
+    (proposal,) = find(tmp_path, WORKERS | {"compose.yaml": compose}).proposals
+    assert "/run --broker" in proposal
+    assert "hunter2" not in proposal
+    assert "\n" not in proposal
 
 
 def test_modules_below_the_folder_that_compose_builds(tmp_path: Path) -> None:

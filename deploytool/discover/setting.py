@@ -1,0 +1,53 @@
+"""A variable of the environment that an app needs, and whether it is a secret."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+SECRET_WORDS = frozenset(
+    {"SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "KEY", "APIKEY", "DSN"}
+    | {"CREDENTIAL", "CREDENTIALS"}
+)
+STORE_WORDS = frozenset(
+    {"DATABASE", "DB", "SQLALCHEMY", "SQLMODEL", "POSTGRES", "POSTGRESQL", "PG", "MYSQL", "MARIADB"}
+    | {"MONGO", "MONGODB", "REDIS", "BROKER", "RABBITMQ", "AMQP", "CELERY", "NEO4J", "MSSQL"}
+)
+ADDRESS_WORDS = frozenset({"URL", "URI", "CONNECTION"})
+HARMLESS_ENDS = frozenset(
+    {"EXPIRE", "EXPIRES", "EXPIRY", "EXPIRATION", "MINUTES", "MINS", "SECONDS", "HOURS", "DAYS"}
+    | {"TTL", "LIFETIME", "TIMEOUT", "ALGORITHM", "TYPE", "URL", "URI", "ENDPOINT", "NAME", "FILE"}
+    | {"HEADER", "PATH", "DIR", "PREFIX", "LENGTH", "SIZE", "COUNT", "LIMIT", "ENABLED", "REQUIRED"}
+)
+
+
+class Reads(StrEnum):
+    """How an app reads a setting."""
+
+    SECRETS_FOLDER = "secrets folder"
+    """pydantic settings that look in /run/secrets too."""
+    SETTINGS = "settings"
+    """pydantic settings that read the environment."""
+    ENVIRONMENT = "environment"
+    """os.environ and what reads it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable of the environment that the app wants at its start."""
+
+    name: str
+    where: str
+    """The file that wants it."""
+    secret: bool
+    why: str
+    reads: Reads = Reads.ENVIRONMENT
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name holds a secret: by its words, not by parts of them."""
+    words = [word.upper() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])", name)]
+    if not STORE_WORDS.isdisjoint(words) and not ADDRESS_WORDS.isdisjoint(words):
+        return True
+    return not SECRET_WORDS.isdisjoint(words) and words[-1] not in HARMLESS_ENDS

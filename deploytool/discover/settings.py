@@ -1,0 +1,83 @@
+"""The settings that an app does not start without: variables of its environment.
+
+They come from fields of pydantic settings (settings_fields.py) and from what the source reads
+while it is imported (environment.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from deploytool.discover.environment import Environment
+from deploytool.discover.names import Names
+from deploytool.discover.setting import Reads, Setting
+from deploytool.discover.settings_fields import Fields
+from deploytool.discover.source import Project
+
+__all__ = ["Reads", "Setting", "find_settings", "settings_note"]
+
+WEB = "[tool.deploytool.services.web]"
+
+
+def find_settings(project: Project, files: Iterable[PurePosixPath]) -> tuple[Setting, ...]:
+    """What the app wants from its environment and has no default for, sorted by name."""
+    names = Names(project)
+    scopes = [scope for file in sorted(files) if (scope := project.scope(file))]
+    found: dict[str, Setting] = {}
+    for setting in (*Fields(names, scopes).find(), *Environment(names, scopes).find()):
+        found.setdefault(setting.name, setting)
+    return tuple(found[name] for name in sorted(found))
+
+
+def settings_note(settings: Iterable[Setting]) -> tuple[str, ...]:
+    """One line for each way in which the app reads what it needs."""
+    ordered = sorted(settings, key=lambda one: (not one.secret, _way(one), one.name))
+    return tuple(
+        _line(tuple(group), secret=secret, reads=reads)
+        for (secret, reads), group in groupby(ordered, key=lambda one: (one.secret, _way(one)))
+    )
+
+
+def _way(setting: Setting) -> Reads:
+    """How a setting is read matters for secrets, which are files."""
+    return setting.reads if setting.secret else Reads.ENVIRONMENT
+
+
+def _line(settings: tuple[Setting, ...], *, secret: bool, reads: Reads) -> str:
+    names = [setting.name for setting in settings]
+    needs = f"the app needs {_listed(names)} at its start ({_places(settings)})"
+    if not secret:
+        return f"{needs}: set {_it(names)} in [tool.deploytool.services.web.env]"
+    quoted = ", ".join(f'"{name}"' for name in names)
+    keep = f"`deploytool secrets set {_one(names)}` and secrets = [{quoted}] in {WEB}"
+    if reads is Reads.SECRETS_FOLDER:
+        return f"{needs}: {keep}"
+    if reads is Reads.SETTINGS:
+        return (
+            f'{needs}: add secrets_dir="/run/secrets" to the configuration of its settings, then '
+            f"{keep}; or set env, which everybody on the cluster can read"
+        )
+    return (
+        f"{needs} and reads {_it(names)} from the environment, where secrets are not: read the "
+        f"file /run/secrets/{_one(names)} instead, then {keep}; or set env, which everybody on the "
+        "cluster can read"
+    )
+
+
+def _places(settings: Iterable[Setting]) -> str:
+    return ", ".join(dict.fromkeys(setting.where for setting in settings))
+
+
+def _it(names: list[str]) -> str:
+    return "them" if len(names) > 1 else "it"
+
+
+def _one(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else "NAME"
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

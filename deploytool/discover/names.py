@@ -242,7 +242,7 @@ class Names:
             case ast.Constant(value=str() as value):
                 return value
             case ast.Name(id=name):
-                return self._text_of(self._bindings(name, scope), scope, depth)
+                return self._text_of(self.bindings(name, scope), scope, depth)
             case ast.Attribute():
                 return self._member_text(node, scope, depth)
             case ast.BinOp(op=ast.Add()):
@@ -253,7 +253,7 @@ class Names:
                 return _joined(self.text(part, scope, depth + 1) for part in parts)
         return None
 
-    def _bindings(self, name: str, scope: Scope) -> list[Binding]:
+    def bindings(self, name: str, scope: Scope) -> list[Binding]:
         current: Scope | None = scope
         while current and name not in current.names:
             current = current.outer

@@ -24,6 +24,10 @@ SKIPPED_FOLDERS = frozenset(
     {"node_modules", "build", "dist", "site-packages", "venv", "env", "migrations", "alembic"}
     | {"test", "tests", "testing", "__pycache__", "__pypackages__"}
 )
+ASIDE = frozenset(
+    {"bench", "benchmarks", "demo", "demos", "doc", "docs", "docs_src", "examples", "example"}
+    | {"samples", "scripts", "tools", "notebooks"}
+)
 TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
 MAX_BYTES = 2**20
 MAX_FILES = 5_000

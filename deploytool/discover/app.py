@@ -35,6 +35,7 @@ FACTORY_NAMES = (
 )
 ENTRYPOINT = re.compile(r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?$")
 SHOWN = 5
+LISTED = 20
 CHOOSE = (
     "choose it with --entrypoint {example}, or write it in pyproject.toml: "
     '[tool.fastapi] entrypoint = "{example}"'
@@ -519,7 +520,7 @@ class Finder:
             f"There are {len(apps)} FastAPI apps and none comes first: {listed}",
             code="several_apps",
             hint=advice,
-            details=[str(app) for app in apps],
+            details=_at_most([str(app) for app in apps], LISTED),
         )
 
     def _none(self) -> UsageError:
@@ -570,7 +571,9 @@ def _ambiguous(entrypoint: str, found: list[tuple[PurePosixPath, PurePosixPath]]
         f"The entrypoint {entrypoint} is in {len(folders)} folders: {_first(folders, ', ')}",
         code="several_apps",
         hint=f"run this in the folder of the one that you want: `deploytool init {folders[0]}`",
-        details=[f"{file}: deploytool init {folders[i]}" for i, (file, _) in enumerate(found)],
+        details=_at_most(
+            [f"{file}: deploytool init {folders[i]}" for i, (file, _) in enumerate(found)], LISTED
+        ),
     )
 
 
@@ -582,9 +585,9 @@ def _first(texts: list[str], separator: str) -> str:
     return separator.join(_at_most(texts))
 
 
-def _at_most(texts: list[str]) -> list[str]:
-    left = len(texts) - SHOWN
-    return [*texts[:SHOWN], *([f"and {left} more"] if left > 0 else [])]
+def _at_most(texts: list[str], most: int = SHOWN) -> list[str]:
+    left = len(texts) - most
+    return [*texts[:most], *([f"and {left} more"] if left > 0 else [])]
 
 
 def _required(function: Function) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 import tomllib
 import warnings
@@ -332,6 +333,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool | None:
         return True if entry.is_dir() else False if entry.is_file() else None
     except OSError:
         return None
+
+
+def normalized_name(name: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_own_module(name: str) -> bool:

@@ -110,7 +110,7 @@ class FoundApp:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know about the choice, one line each."""
-        passed = [f"{folder} is a template and was passed over" for folder in self.templates]
+        passed = [f"{folder} is a template, and was passed over" for folder in self.templates]
         if self.others:
             passed.append(f"other apps: {_first(list(map(str, self.others)), '; ')}")
         return tuple(passed)
@@ -320,12 +320,29 @@ class Finder:
         for base in (HERE, SOURCE_FOLDER):
             for name in PRIORITY:
                 yield from map(_because, self._candidates(base / name)[:1])
-        yield from self._started([self.hints.in_source()])
+        yield from self._started([self._run_by_source()])
         own = [file for file in self.project.python_files if ASIDE.isdisjoint(file.parts)]
         aside = [file for file in self.project.python_files if not ASIDE.isdisjoint(file.parts)]
         for files in (own, aside):
-            yield from self._one_of(self._apps(files))
-            yield from self._one_of(self._best_factories(files))
+            apps, factories = self._apps(files), self._best_factories(files)
+            yield from self._one_of([app for app in apps if not self._is_part(app, factories)])
+            yield from self._one_of(factories)
+
+    def _run_by_source(self) -> list[Hint]:
+        """Modules that run an app of another one. Many run their own, to try it; that tells more
+        only of a factory, which nothing else would call."""
+        meant = ((hint, self._meant(hint)) for hint in self.hints.in_source())
+        return [hint for hint, c in meant if c and (c.factory or c.file != hint.file)]
+
+    def _is_part(self, app: Candidate, factories: list[Candidate]) -> bool:
+        """Whether a factory's module imports the app: what it makes has the app as a part."""
+        return any(
+            factory.name in FACTORY_NAMES
+            and app.file in self.project.reachable(factory.file)
+            and factory.file not in self.project.reachable(app.file)
+            and not _is_same(app, factory)
+            for factory in factories
+        )
 
     def _apps(self, files: Iterable[PurePosixPath]) -> list[Candidate]:
         mentioned = (file for file in files if self._mentions_fastapi(file))
@@ -342,7 +359,7 @@ class Finder:
         if len(candidates) < 2:
             yield from map(_because, candidates)
             return
-        told = [*self.hints.deployed(near=False), *self.hints.described()]
+        told = [*self.hints.deployed(near=False), self.hints.in_source(), *self.hints.described()]
         same = {(candidate.file, candidate.name) for candidate in candidates}
         for chosen, why in self._started(told):
             if (chosen.file, chosen.name) in same:
@@ -416,7 +433,7 @@ class Finder:
             self._other(candidate, named.get((candidate.file, candidate.name)))
             for candidate in self._apps(own)
             if candidate.defined and candidate.file not in parts
-            if not (candidate.app and chosen.app and candidate.app.call is chosen.app.call)
+            if not _is_same(candidate, chosen)
         )
 
     def _other(self, candidate: Candidate, hint: Hint | None) -> OtherApp:
@@ -532,7 +549,9 @@ class Finder:
                     hint=f"add `app = {name}({', '.join(_required(function))})` to {file}: the "
                     "server calls only functions without parameters",
                 )
-        templates = [f"{path} is a template" for path in self.project.templates]
+        templates = [
+            f"{path} is a template, and was passed over" for path in self.project.templates
+        ]
         unreadable = [f"{file}: {why}" for file, why in sorted(self.project.unreadable.items())]
         hint = CHOOSE.format(example="app.main:app") + ", or name the project's folder"
         if templates:
@@ -553,6 +572,11 @@ class Finder:
                 made = self.names.returned(meaning)
                 if made and made.kind == "app":
                     yield name, meaning.node
+
+
+def _is_same(one: Candidate, other: Candidate) -> bool:
+    """Whether two names are of one app: the same call makes it."""
+    return one.app is not None and other.app is not None and one.app.call is other.app.call
 
 
 def _because(chosen: Candidate) -> tuple[Candidate, str]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from deploytool.discover.source import HERE, Imported, Project, is_standard
+from deploytool.discover.source import (
+    HERE,
+    OFTEN_EXTERNAL,
+    Imported,
+    Project,
+    is_standard,
+)
 
 SOURCE_FOLDER = PurePosixPath("src")
 
@@ -55,7 +61,8 @@ class Layout:
         for reached in self.project.reachable(file):
             scope = self.project.scope(reached)
             for imported in dict.fromkeys(scope.imported if scope else ()):
-                if imported.level or not is_standard(imported.module.partition(".")[0]):
+                name = imported.module.partition(".")[0]
+                if imported.level or not (is_standard(name) or name in OFTEN_EXTERNAL):
                     yield reached, imported
 
     def _working(

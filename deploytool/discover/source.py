@@ -29,6 +29,15 @@ ASIDE = frozenset(
     {"bench", "benchmarks", "demo", "demos", "doc", "docs", "docs_src", "examples", "example"}
     | {"samples", "scripts", "tools", "notebooks"}
 )
+OFTEN_EXTERNAL = frozenset(
+    {"aiohttp", "alembic", "boto3", "celery", "dash", "discord", "django", "docker", "fastapi"}
+    | {"flask", "google", "graphene", "grpc", "gunicorn", "httpx", "jwt", "kafka", "langchain"}
+    | {"minio", "mongoengine", "motor", "mysql", "nats", "openai", "pika", "prometheus_client"}
+    | {"psycopg2", "pydantic", "pymongo", "redis", "requests", "sentry_sdk", "slack_sdk"}
+    | {"socketio", "sqlalchemy", "sqlmodel", "starlette", "stripe", "strawberry", "telegram"}
+    | {"telethon", "torch", "uvicorn"}
+)
+"""Packages of others after which people name folders: `adapters/fastapi/` is not FastAPI."""
 TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
 MAX_BYTES = 2**20
 MAX_FILES = 5_000
@@ -255,10 +264,15 @@ class Project:
             for _ in range(level - 1):
                 above = above.parent
             return self.module_at(above / steps)
-        first = (self.package_root(file), HERE, PurePosixPath("src"))
-        roots = dict.fromkeys((*first, *file.parents))
-        found = (self.module_at(root / steps) for root in roots)
-        return next((place for place in found if place), None) if module else None
+        if not module:
+            return None
+        name = module.partition(".")[0]
+        roots = dict.fromkeys((self.package_root(file), HERE, PurePosixPath("src"), *file.parents))
+        for root in list(roots)[: 3 if name in OFTEN_EXTERNAL else None]:
+            place = self.module_at(root / steps)
+            if place and (place[1] or name not in OFTEN_EXTERNAL):
+                return place
+        return None
 
     def module_at(self, stem: PurePosixPath) -> Place | None:
         """The module or package of a path without its suffix."""

@@ -319,7 +319,8 @@ class Finder:
         yield from self._started(self.hints.deployed(near=True))
         for base in (HERE, SOURCE_FOLDER):
             for name in PRIORITY:
-                yield from map(_because, self._candidates(base / name)[:1])
+                found, factories = self._candidates(base / name), self._factories(base / name)
+                yield from map(_because, [c for c in found if not _is_mounted(c, factories)][:1])
         yield from self._started([self._run_by_source()])
         own = [file for file in self.project.python_files if ASIDE.isdisjoint(file.parts)]
         aside = [file for file in self.project.python_files if not ASIDE.isdisjoint(file.parts)]
@@ -336,7 +337,7 @@ class Finder:
 
     def _is_part(self, app: Candidate, factories: list[Candidate]) -> bool:
         """Whether a factory's module imports the app: what it makes has the app as a part."""
-        return any(
+        return _is_mounted(app, factories) or any(
             factory.name in FACTORY_NAMES
             and app.file in self.project.reachable(factory.file)
             and factory.file not in self.project.reachable(app.file)
@@ -572,6 +573,12 @@ class Finder:
                 made = self.names.returned(meaning)
                 if made and made.kind == "app":
                     yield name, meaning.node
+
+
+def _is_mounted(app: Candidate, factories: list[Candidate]) -> bool:
+    """Whether an app is only imported, under a name of its own, where a factory is."""
+    beside = any(factory.file == app.file and not _is_same(app, factory) for factory in factories)
+    return beside and not app.defined and app.name not in OBJECT_NAMES
 
 
 def _is_same(one: Candidate, other: Candidate) -> bool:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploytool.discover.names import Instance, Names
-from deploytool.discover.paths import called_name
-from deploytool.discover.source import ASIDE, HERE, Project, Scope
+from deploytool.discover.names import Instance, LocalFunction, Names
+from deploytool.discover.source import ASIDE, HERE, Imported, Project, Scope
 
 DEPLOYED = (
     re.compile(r"^(.+\.)?(docker|container)file(\..+)?$", re.IGNORECASE),
@@ -115,31 +114,46 @@ class Hints:
         if "uvicorn" in (self.project.text(file) or ""):
             scope = self.project.scope(file)
             for call in scope.calls if scope else ():
-                if scope and _is_server(call) and (hint := self._in_call(call, scope)):
+                if scope and _is_server(call, scope) and (hint := self._in_call(call, scope)):
                     yield hint
 
     def _in_call(self, call: ast.Call, scope: Scope) -> Hint | None:
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         target = call.args[0] if call.args else given.get("app")
-        factory = isinstance(given.get("factory"), ast.Constant) and bool(
-            getattr(given["factory"], "value", False)
-        )
-        if isinstance(target, ast.Name) and _is_app(self.names.named(target.id, scope)):
-            return Hint(scope.file, script=scope.file, name=target.id, folder=scope.file.parent)
+        match target:
+            case ast.Name(id=name) if _is_app(self.names.named(name, scope)):
+                return Hint(scope.file, script=scope.file, name=name, folder=HERE)
+            case ast.Call(func=function, args=[], keywords=[]):
+                made_by = self.names.meaning(function, scope)
+                if isinstance(made_by, LocalFunction):
+                    file, name = made_by.scope.file, made_by.node.name
+                    return Hint(scope.file, script=file, name=name, folder=HERE)
         text = self.names.text(target, scope) if target is not None else None
-        found = OBJECT.fullmatch(text or "")
-        if found is None:
-            return None
-        module, _, name = found[1].partition(":")
-        if module == "__main__":
-            return Hint(scope.file, script=scope.file, name=name, factory=factory)
-        return Hint(scope.file, module, None, name, factory, scope.file.parent)
+        return _in_code(scope.file, text or "", _is_true(given.get("factory")))
 
 
-def _is_server(call: ast.Call) -> bool:
-    return called_name(call) in ("run", "Config") and (
-        "uvicorn" in ast.unparse(call.func) or called_name(call) == "Config"
-    )
+def _in_code(file: PurePosixPath, text: str, factory: bool) -> Hint | None:
+    found = OBJECT.fullmatch(text)
+    if found is None:
+        return None
+    module, _, name = found[1].partition(":")
+    if module == "__main__":
+        return Hint(file, script=file, name=name, factory=factory)
+    return Hint(file, module, None, name, factory, file.parent)
+
+
+def _is_true(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def _is_server(call: ast.Call, scope: Scope) -> bool:
+    """`uvicorn.run(…)` or `uvicorn.Config(…)`."""
+    match call.func:
+        case ast.Attribute(value=ast.Name(id="uvicorn"), attr="run" | "Config"):
+            return True
+        case ast.Name(id=("run" | "Config") as name):
+            return Imported("uvicorn", name, 0) in scope.imported
+    return False
 
 
 def _is_app(meaning: object) -> bool:

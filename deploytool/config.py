@@ -98,6 +98,9 @@ class NomadSettings(Model):
     """The node pool in which it runs."""
 
 
+_ENTRYPOINT = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?$"
+
+
 class Config(Model):
     """Everything that can be written under [tool.deploytool]."""
 
@@ -107,8 +110,9 @@ class Config(Model):
     """The cluster: "swarm" or "nomad"."""
     registry: Annotated[Line, AfterValidator(_registry)] = "localhost:5000"
     """Where images are pushed; the app's name is appended."""
-    entrypoint: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")] | None = None
-    """module:object of the FastAPI app; default: [tool.fastapi] entrypoint, else the source."""
+    entrypoint: Annotated[str, Field(pattern=_ENTRYPOINT)] | None = None
+    """module:object of the FastAPI app, or module:function() where a function makes it; default:
+    [tool.fastapi] entrypoint, else the source."""
     build: BuildSettings = BuildSettings()
     release: ReleaseStep | None = None
     services: Annotated[dict[str, Service], Field(min_length=1)]
@@ -202,7 +206,7 @@ class LoadedConfig:
             return self.fastapi_entrypoint
         from deploytool.discover import find_app
 
-        return find_app(self.project).entrypoint
+        return find_app(self.project, others=False).entrypoint
 
 
 def load(

@@ -465,7 +465,7 @@ class AppSpec(Model):
     image: Line
     """Repository of the app's own image, without tag, for example registry.example.com/items."""
     entrypoint: Line | None = None
-    """module:object of the FastAPI app."""
+    """module:object of the FastAPI app, or module:function() for one that a function makes."""
     services: tuple[Service, ...]
     release: ReleaseStep | None = None
     proxy: ProxySettings = ProxySettings()
@@ -565,7 +565,7 @@ class AppSpec(Model):
         graceful = max(1, (service.stop_grace - service.drain) // 1000 - 5)
         root_path = service.path_prefix.rstrip("/")
         return (
-            *("uvicorn", *app_arguments(self.entrypoint or "")),
+            *uvicorn_app(self.entrypoint or ""),
             *("--host", "0.0.0.0", "--port", str(service.port), "--proxy-headers"),
             *("--timeout-keep-alive", str(KEEP_ALIVE)),
             *("--timeout-graceful-shutdown", str(graceful)),
@@ -573,11 +573,11 @@ class AppSpec(Model):
         )
 
 
-def app_arguments(entrypoint: str) -> tuple[str, ...]:
-    """How Uvicorn is told what to serve: "module:app", or "module:create_app()" for a factory."""
+def uvicorn_app(entrypoint: str) -> tuple[str, ...]:
+    """How Uvicorn is told which app: `module:function()` is a function that makes it."""
     if entrypoint.endswith("()"):
-        return "--factory", entrypoint.removesuffix("()")
-    return (entrypoint,)
+        return "uvicorn", "--factory", entrypoint.removesuffix("()")
+    return "uvicorn", entrypoint
 
 
 def needs_entrypoint(service: Service) -> bool:

@@ -188,6 +188,18 @@ class Names:
         for statement in owner.node.body:
             if isinstance(statement, Function) and statement.name == name:
                 return LocalFunction(statement, owner.scope)
+        return self._set_in_class(owner, name)
+
+    def _set_in_class(self, owner: LocalClass, name: str) -> Meaning | None:
+        """What a class, or its __init__, sets: `self.app = FastAPI()`."""
+        for statement in owner.node.body:
+            if isinstance(statement, Function) and statement.name == "__init__":
+                scope = self.function_scope(LocalFunction(statement, owner.scope))
+                for inner in statements(statement.body):
+                    if (value := _set_on_self(inner, name)) is not None:
+                        return self.meaning(value, scope)
+            elif isinstance(statement, ast.Assign) and _is_target(statement, name):
+                return self.meaning(statement.value, owner.scope)
         return None
 
     def _called(self, target: Meaning | None, call: ast.Call, scope: Scope) -> Meaning | None:
@@ -242,7 +254,7 @@ class Names:
             case ast.Constant(value=str() as value):
                 return value
             case ast.Name(id=name):
-                return self._text_of(self._bindings(name, scope), scope, depth)
+                return self._text_of(self.bindings(name, scope), scope, depth)
             case ast.Attribute():
                 return self._member_text(node, scope, depth)
             case ast.BinOp(op=ast.Add()):
@@ -253,7 +265,7 @@ class Names:
                 return _joined(self.text(part, scope, depth + 1) for part in parts)
         return None
 
-    def _bindings(self, name: str, scope: Scope) -> list[Binding]:
+    def bindings(self, name: str, scope: Scope) -> list[Binding]:
         current: Scope | None = scope
         while current and name not in current.names:
             current = current.outer
@@ -281,6 +293,20 @@ class Names:
         if isinstance(of, LocalModule) and of.is_file:
             return self._module_text(self.project.scope(of.path), node.attr, depth)
         return None
+
+
+def _is_target(statement: ast.Assign, name: str) -> bool:
+    return any(isinstance(t, ast.Name) and t.id == name for t in statement.targets)
+
+
+def _set_on_self(statement: ast.stmt, name: str) -> ast.expr | None:
+    """The value in `self.NAME = value`."""
+    match statement:
+        case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=attribute)]):
+            return statement.value if attribute == name else None
+        case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=attribute)):
+            return statement.value if attribute == name else None
+    return None
 
 
 def _unquoted(annotation: ast.expr) -> ast.expr:

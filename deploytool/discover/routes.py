@@ -101,7 +101,7 @@ class Routes:
             return
         self._seen.add(key)
         self._open.add(key[:2])
-        for node in (node for statement in scope.body for node in ast.walk(statement)):
+        for node in scope.nodes:
             if isinstance(node, Function):
                 yield from self._decorated(node, scope, name, prefix)
             elif isinstance(node, ast.Call):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 import tomllib
 import warnings
@@ -24,12 +25,28 @@ SKIPPED_FOLDERS = frozenset(
     {"node_modules", "build", "dist", "site-packages", "venv", "env", "migrations", "alembic"}
     | {"test", "tests", "testing", "__pycache__", "__pypackages__"}
 )
+ASIDE = frozenset(
+    {"bench", "benchmarks", "demo", "demos", "doc", "docs", "docs_src", "examples", "example"}
+    | {"samples", "scripts", "tools", "notebooks"}
+)
+OFTEN_EXTERNAL = frozenset(
+    {"aiohttp", "alembic", "boto3", "celery", "dash", "discord", "django", "docker", "fastapi"}
+    | {"flask", "google", "graphene", "grpc", "gunicorn", "httpx", "jwt", "kafka", "langchain"}
+    | {"minio", "mongoengine", "motor", "mysql", "nats", "openai", "pika", "prometheus_client"}
+    | {"psycopg2", "pydantic", "pymongo", "redis", "requests", "sentry_sdk", "slack_sdk"}
+    | {"socketio", "sqlalchemy", "sqlmodel", "starlette", "stripe", "strawberry", "telegram"}
+    | {"telethon", "torch", "uvicorn"}
+)
+"""Packages of others after which people name folders: `adapters/fastapi/` is not FastAPI."""
+TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
 MAX_BYTES = 2**20
 MAX_FILES = 5_000
 MAX_DEPTH = 60
 HERE = PurePosixPath()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Place = tuple[PurePosixPath, bool]
+"""Where a module is, and whether that is a file."""
 
 
 @dataclass(frozen=True)
@@ -66,37 +83,83 @@ class Scope:
     def module(self) -> Scope:
         return self.outer.module if self.outer else self
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Everything in it, outer before inner: a tree is walked once, whoever asks."""
+        return tuple(node for statement in self.body for node in ast.walk(statement))
+
+    @cached_property
+    def imported(self) -> tuple[Imported, ...]:
+        """What it imports, wherever the statement is."""
+        found = (node for node in self.nodes if isinstance(node, ast.Import | ast.ImportFrom))
+        return tuple(imported for statement in found for imported in _imported(statement))
+
+    @cached_property
+    def calls(self) -> tuple[ast.Call, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, ast.Call))
+
 
 class Project:
-    """A folder with a Python project in it."""
+    """A folder with a Python project in it. Each file is read and each folder listed once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unreadable: dict[PurePosixPath, str] = {}
+        self.templates: list[PurePosixPath] = []
+        """Folders and files that a template engine makes projects from."""
         self._scopes: dict[PurePosixPath, Scope | None] = {}
+        self._data: dict[PurePosixPath, bytes | OSError | ValueError] = {}
+        self._listings: dict[PurePosixPath, dict[str, bool]] = {}
+        self._places: dict[tuple[str, PurePosixPath, int], Place | None] = {}
+        self._package_roots: dict[PurePosixPath, PurePosixPath] = {}
+        self._direct: dict[PurePosixPath, tuple[PurePosixPath, ...]] = {}
+
+    @classmethod
+    def at(cls, project: Path | Project) -> Project:
+        """The project itself, or the one in a folder."""
+        return project if isinstance(project, Project) else cls(Path(project))
 
     def exists(self, file: PurePosixPath) -> bool:
-        return self._is(Path.exists, file)
+        return self._kind(file) is not None
 
     def is_file(self, file: PurePosixPath) -> bool:
-        return self._is(Path.is_file, file)
+        return self._kind(file) is False
 
     def is_folder(self, file: PurePosixPath) -> bool:
-        return self._is(Path.is_dir, file)
+        return self._kind(file) is True
 
-    def _is(self, check: Any, file: PurePosixPath) -> bool:
-        try:
-            return ".." not in file.parts and bool(check(self.path / file))
-        except (OSError, ValueError):
-            return False
+    def _kind(self, file: PurePosixPath) -> bool | None:
+        """Whether a path is a folder; None when nothing is there."""
+        if not file.parts:
+            return self.path.is_dir() or None
+        if ".." in file.parts or file.is_absolute():
+            return None
+        return self.listing(file.parent).get(file.name)
+
+    def listing(self, folder: PurePosixPath) -> dict[str, bool]:
+        """What is in a folder, and whether each is a folder."""
+        if folder not in self._listings:
+            self._listings[folder] = _listed(self.path / folder)
+        return self._listings[folder]
 
     def text(self, file: PurePosixPath) -> str | None:
         """A small text file, or None."""
         try:
-            data = (self.path / file).read_bytes()[: 64 * MAX_BYTES]
-            return data.decode("utf-8-sig")
+            return self.data(file)[: 64 * MAX_BYTES].decode("utf-8-sig")
         except (OSError, ValueError):
             return None
+
+    def data(self, file: PurePosixPath) -> bytes:
+        """A file's content. Raises OSError or ValueError when it cannot be read."""
+        if file not in self._data:
+            try:
+                self._data[file] = (self.path / file).read_bytes()
+            except (OSError, ValueError) as error:
+                self._data[file] = error
+        data = self._data[file]
+        if isinstance(data, Exception):
+            raise data
+        return data
 
     def toml(self, file: PurePosixPath) -> dict[str, Any]:
         """A TOML file, empty when there is none. Raises UsageError when it is not TOML."""
@@ -125,17 +188,36 @@ class Project:
         found: list[PurePosixPath] = []
         for folder, folders, files in os.walk(self.path):
             here = PurePosixPath(Path(folder).relative_to(self.path).as_posix())
-            folders[:] = sorted(name for name in folders if self._is_own(here / name))
-            found += [here / name for name in files if _is_own_module(name)]
+            own = self._without_templates(here, sorted(folders))
+            folders[:] = [name for name in own if self._is_own(here / name)]
+            modules = [name for name in sorted(files) if _is_own_module(name)]
+            found += [here / name for name in self._without_templates(here, modules)]
             if len(found) > MAX_FILES:
                 break
         return tuple(sorted(found, key=lambda file: (len(file.parts), file)))
+
+    def _without_templates(self, folder: PurePosixPath, names: list[str]) -> list[str]:
+        marked = [name for name in names if any(mark in name for mark in TEMPLATE_MARKS)]
+        self.templates += [folder / name for name in marked]
+        return [name for name in names if name not in marked]
 
     def _is_own(self, folder: PurePosixPath) -> bool:
         name = folder.name
         if name.startswith(".") or name in SKIPPED_FOLDERS or name.endswith(".egg-info"):
             return False
-        return not self.is_file(folder / "pyvenv.cfg")
+        return not (self.path / folder / "pyvenv.cfg").is_file()
+
+    def python_below(self, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
+        """The project's own Python files in a folder and the folders in it."""
+        return tuple(self._python_below.get(folder, ()))
+
+    @cached_property
+    def _python_below(self) -> dict[PurePosixPath, list[PurePosixPath]]:
+        below: dict[PurePosixPath, list[PurePosixPath]] = {}
+        for file in self.python_files:
+            for folder in file.parents:
+                below.setdefault(folder, []).append(file)
+        return below
 
     def scope(self, file: PurePosixPath) -> Scope | None:
         """The module-level names of a file; None when it cannot be read or is not Python."""
@@ -146,7 +228,7 @@ class Project:
 
     def _parse(self, file: PurePosixPath) -> ast.Module | None:
         try:
-            data = (self.path / file).read_bytes()
+            data = self.data(file)
             if len(data) > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
             with _no_warnings():
@@ -160,40 +242,55 @@ class Project:
     def package_root(self, file: PurePosixPath) -> PurePosixPath:
         """The folder above the outermost package that a file belongs to."""
         folder = file.parent
-        while folder != HERE and self.is_file(folder / "__init__.py"):
-            folder = folder.parent
-        return folder
+        if folder not in self._package_roots:
+            is_package = folder != HERE and self.is_file(folder / "__init__.py")
+            self._package_roots[folder] = self.package_root(folder) if is_package else folder
+        return self._package_roots[folder]
 
-    def locate(
-        self, module: str, file: PurePosixPath, level: int = 0
-    ) -> tuple[PurePosixPath, bool] | None:
+    def locate(self, module: str, file: PurePosixPath, level: int = 0) -> Place | None:
         """The file (or the folder, without __init__.py) that an import in `file` means.
 
         The second value tells whether it is a file. None: it is not part of the project.
         """
+        key = module, file.parent, level
+        if key not in self._places:
+            self._places[key] = self._locate(module, file, level)
+        return self._places[key]
+
+    def _locate(self, module: str, file: PurePosixPath, level: int) -> Place | None:
         steps = PurePosixPath(*module.split(".")) if module else HERE
         if level:
             above = file.parent
             for _ in range(level - 1):
                 above = above.parent
-            return self._module_at(above / steps)
-        roots = dict.fromkeys((self.package_root(file), HERE, PurePosixPath("src"), file.parent))
-        found = (self._module_at(root / steps) for root in roots)
-        return next((place for place in found if place), None) if module else None
+            return self.module_at(above / steps)
+        if not module:
+            return None
+        name = module.partition(".")[0]
+        roots = dict.fromkeys((self.package_root(file), HERE, PurePosixPath("src"), *file.parents))
+        for root in list(roots)[: 3 if name in OFTEN_EXTERNAL else None]:
+            place = self.module_at(root / steps)
+            if place and (place[1] or name not in OFTEN_EXTERNAL):
+                return place
+        return None
 
-    def _module_at(self, stem: PurePosixPath) -> tuple[PurePosixPath, bool] | None:
+    def module_at(self, stem: PurePosixPath) -> Place | None:
+        """The module or package of a path without its suffix."""
         if self.is_file(stem / "__init__.py"):
             return stem / "__init__.py", True
         if stem.name and self.is_file(stem.with_name(stem.name + ".py")):
             return stem.with_name(stem.name + ".py"), True
-        return (stem, False) if self.is_folder(stem) else None
+        return (stem, False) if stem in self._python_below else None
 
-    def imported_files(self, file: PurePosixPath) -> Iterator[PurePosixPath]:
+    def imported_files(self, file: PurePosixPath) -> tuple[PurePosixPath, ...]:
         """The project's own files that a file imports directly."""
-        scope = self.scope(file)
-        for statement in imports(scope.body) if scope else ():
-            for imported in _imported(statement):
-                yield from self._files_of(imported, file)
+        if file not in self._direct:
+            scope = self.scope(file)
+            found = (
+                self._files_of(imported, file) for imported in (scope.imported if scope else ())
+            )
+            self._direct[file] = tuple(dict.fromkeys(place for places in found for place in places))
+        return self._direct[file]
 
     def _files_of(self, imported: Imported, file: PurePosixPath) -> Iterator[PurePosixPath]:
         names = [imported.module]
@@ -203,11 +300,20 @@ class Project:
             place = self.locate(name, file, imported.level)
             if place and place[1]:
                 yield place[0]
+            if place:
+                yield from self._packages_above(place[0])
 
-    def reachable(self, file: PurePosixPath) -> set[PurePosixPath]:
-        """The project's own files that are imported when a file is, itself included."""
+    def _packages_above(self, file: PurePosixPath) -> Iterator[PurePosixPath]:
+        """The __init__.py files that are run before a module is."""
+        folder = file.parent
+        while folder != HERE and self.is_file(folder / "__init__.py"):
+            yield folder / "__init__.py"
+            folder = folder.parent
+
+    def reachable(self, *files: PurePosixPath) -> set[PurePosixPath]:
+        """The project's own files that are imported when some are, themselves included."""
         seen: set[PurePosixPath] = set()
-        waiting = [file]
+        waiting = list(files)
         while waiting:
             current = waiting.pop()
             if current not in seen:
@@ -221,6 +327,31 @@ def table_at(document: object, *keys: str) -> dict[str, Any]:
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
+
+
+def _listed(folder: Path) -> dict[str, bool]:
+    """The files and folders in a folder; a link is what it leads to."""
+    found = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if (is_folder := _is_folder(entry)) is not None:
+                    found[entry.name] = is_folder
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    try:
+        return True if entry.is_dir() else False if entry.is_file() else None
+    except OSError:
+        return None
+
+
+def normalized_name(name: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_own_module(name: str) -> bool:
@@ -258,11 +389,12 @@ def imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run in the same scope: also those inside if, try, with and loops."""
+    """Statements that run in the same scope when it is imported: also inside if, try and loops."""
     waiting = list(body)[::-1]
     while waiting:
         statement = waiting.pop()
-        if isinstance(statement, ast.If) and _is_main_guard(statement.test):
+        if isinstance(statement, ast.If) and (runs := _guarded(statement)) is not None:
+            waiting += runs[::-1]
             continue
         yield statement
         if not isinstance(statement, Function | ast.ClassDef):
@@ -277,12 +409,22 @@ def _inner(statement: ast.stmt) -> Iterator[ast.stmt]:
             yield from child.body
 
 
-def _is_main_guard(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-    )
+def _guarded(statement: ast.If) -> list[ast.stmt] | None:
+    """What `if __name__ == "__main__"`, or its opposite, runs on import; None: another test."""
+    match statement.test:
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if _is_main(left, right):
+            if isinstance(op, ast.Eq):
+                return statement.orelse
+            if isinstance(op, ast.NotEq):
+                return statement.body
+    return None
+
+
+def _is_main(*sides: ast.expr) -> bool:
+    """Whether the module's name is compared to that of the program, either way round."""
+    names = [side.id for side in sides if isinstance(side, ast.Name)]
+    texts = [side.value for side in sides if isinstance(side, ast.Constant)]
+    return names == ["__name__"] and texts == ["__main__"]
 
 
 def make_scope(file: PurePosixPath, body: list[ast.stmt], outer: Scope | None = None) -> Scope:
@@ -335,11 +477,7 @@ def _imported(statement: ast.Import | ast.ImportFrom) -> Iterator[Imported]:
             yield Imported(statement.module or "", alias.name, statement.level)
 
 
-def first_names(file_scope: Scope) -> set[str]:
+def first_names(scope: Scope) -> set[str]:
     """The top-level modules that a file imports absolutely."""
-    found = set()
-    for statement in imports(file_scope.body):
-        for imported in _imported(statement):
-            if not imported.level:
-                found.add(imported.module.partition(".")[0])
-    return found
+    found = scope.imported
+    return {imported.module.partition(".")[0] for imported in found if not imported.level}

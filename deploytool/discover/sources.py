@@ -11,38 +11,91 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
+from deploytool.discover.names import Names
+from deploytool.discover.paths import NamedPath, Paths, below, called_name
 from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
 
-NAMING_CALLS = frozenset(
-    {"StaticFiles", "Jinja2Templates", "FileSystemLoader", "Path", "PurePath", "open", "join"}
-    | {"joinpath", "FileResponse", "Config", "fileConfig", "read_text", "read_bytes"}
-)
 NEVER = re.compile(r"^(\.|.*\.(pem|key|log|sqlite3?|db)$)|^(tests?|venv|env|node_modules|secrets)$")
-PROJECT_FILES = frozenset({"pyproject.toml", "uv.lock", "poetry.lock", "Dockerfile", "README.md"})
+NOT_READ = frozenset({"uv.lock", "poetry.lock", "Dockerfile"})
+SELDOM_READ = frozenset({"pyproject.toml", "README.md"})
+"""Files whose names stand in code for other reasons too: copied where a path names them."""
+LISTING_CALLS = frozenset({"iter_modules", "walk_packages"})
 
 
-def find_sources(project: Path, app: FoundApp) -> tuple[str, ...]:
+def find_sources(
+    project: Path | Project, app: FoundApp, modules: Iterable[str] = (), files: Iterable[str] = ()
+) -> tuple[str, ...]:
     """What the app needs to run, relative to the project and sorted; a folder ends with "/".
 
     Followed are imports from the entrypoint's module, modules that the configured commands run,
-    and texts in the source that name files of the project. Dependencies are not among them.
+    and texts in the source that name files of the project; and `modules` and `files`, which other
+    processes of the app run. Dependencies are not among them.
     """
-    return Sources(Project(Path(project)), app).find()
+    return Sources(Project.at(project), app).find(modules, map(PurePosixPath, files))
+
+
+def reached_files(
+    project: Path | Project, app: FoundApp, modules: Iterable[str] = ()
+) -> tuple[PurePosixPath, ...]:
+    """The Python files that are imported when the app starts, and later by its functions."""
+    return Sources(Project.at(project), app).reached(modules)
+
+
+def copied_files(project: Path | Project, sources: Iterable[str]) -> tuple[PurePosixPath, ...]:
+    """The Python files in what is copied, tests not among them."""
+    known = Project.at(project)
+    wanted = {PurePosixPath(source) for source in sources}
+    return tuple(f for f in known.python_files if f in wanted or not wanted.isdisjoint(f.parents))
 
 
 class Sources:
     def __init__(self, project: Project, app: FoundApp) -> None:
         self.project = project
+        self.paths = Paths(Names(project))
         self.root = PurePosixPath(app.root)
+        self.workdir = PurePosixPath(app.workdir)
         self.start = PurePosixPath(app.file)
         self.found: set[PurePosixPath] = set()
 
-    def find(self) -> tuple[str, ...]:
+    def find(
+        self, modules: Iterable[str] = (), files: Iterable[PurePosixPath] = ()
+    ) -> tuple[str, ...]:
         self._follow(self._unit(self.start))
-        for module in self._configured_modules():
+        for module in (*self._configured_modules(), *modules):
             self._follow_module(module)
+        for file in files:
+            self._follow_file(file)
         self._add_migrations()
         return tuple(sorted(map(self._text, filter(self._is_outermost, self.found))))
+
+    def reached(self, modules: Iterable[str] = ()) -> tuple[PurePosixPath, ...]:
+        places = (self._module(module) for module in (*self._configured_modules(), *modules))
+        waiting = {self.start, *(place for place in places if place)}
+        seen: set[PurePosixPath] = set()
+        while waiting - seen:
+            seen |= self.project.reachable(*(waiting - seen))
+            scopes = [scope for file in seen if (scope := self.project.scope(file))]
+            waiting = {file for scope in scopes for file in self._imported_by_call(scope)}
+        return tuple(sorted(seen, key=lambda file: (len(file.parts), file)))
+
+    def _module(self, module: str) -> PurePosixPath | None:
+        stem = PurePosixPath(*module.split("."))
+        for root in dict.fromkeys((self.root, self.workdir, HERE)):
+            place = self.project.module_at(root / stem)
+            if place and place[1]:
+                return place[0]
+        return None
+
+    def _imported_by_call(self, scope: Scope) -> Iterator[PurePosixPath]:
+        """The files of `import_module("pkg.plugins")`; of a package that is listed, all of them."""
+        for name, whole in _names_in_calls(scope):
+            place = self.project.locate(name, scope.file) if name else None
+            if place and place[1]:
+                yield place[0]
+            if place and whole:
+                yield from self.project.python_below(place[0].parent if place[1] else place[0])
+        if any(called_name(call) in LISTING_CALLS for call in scope.calls):
+            yield from self.project.python_below(scope.file.parent)
 
     def _text(self, path: PurePosixPath) -> str:
         return f"{path}/" if self.project.is_folder(path) else str(path)
@@ -52,7 +105,17 @@ class Sources:
 
     def _unit(self, file: PurePosixPath) -> PurePosixPath:
         """The top-level module or package that a file is part of."""
-        return self.root / file.relative_to(self.root).parts[0]
+        root = self.root if file.is_relative_to(self.root) else HERE
+        return root / file.relative_to(root).parts[0]
+
+    def _follow_file(self, file: PurePosixPath) -> None:
+        """A file or folder that another process needs; of a package the whole package."""
+        if self.project.is_folder(file):
+            self._follow(file)
+        elif self.project.is_file(file):
+            top = self.project.package_root(file)
+            is_module = file.suffix == ".py" and top != file.parent
+            self._follow(top / file.relative_to(top).parts[0] if is_module else file)
 
     def _follow(self, unit: PurePosixPath) -> None:
         if unit in self.found:
@@ -66,18 +129,19 @@ class Sources:
 
     def _files(self, unit: PurePosixPath) -> Iterable[PurePosixPath]:
         if self.project.is_file(unit):
-            return [unit]
-        return [file for file in self.project.python_files if file.is_relative_to(unit)]
+            return [unit] if unit.suffix == ".py" else []
+        return self.project.python_below(unit)
 
     def _follow_imports(self, scope: Scope) -> None:
-        for name in sorted(first_names(scope) | set(_imported_by_call(scope.body))):
+        called = (name for name, _ in _names_in_calls(scope))
+        for name in sorted(first_names(scope) | set(called)):
             self._follow_module(name)
 
     def _follow_module(self, module: str) -> None:
         name = module.partition(".")[0]
         if not name or (is_standard(name) and not self._shadows(name)):
             return
-        for root in dict.fromkeys((self.root, HERE)):
+        for root in dict.fromkeys((self.root, self.workdir, HERE)):
             for unit in (root / name, root / f"{name}.py"):
                 if self.project.is_file(unit) or self._has_code(unit):
                     self._follow(unit)
@@ -88,26 +152,29 @@ class Sources:
 
     def _has_code(self, folder: PurePosixPath) -> bool:
         initial = self.project.is_file(folder / "__init__.py")
-        return initial or any(f.is_relative_to(folder) for f in self.project.python_files)
+        return initial or bool(self.project.python_below(folder))
 
     def _add_named_files(self, scope: Scope) -> None:
-        for text in _file_names(scope.body):
-            self._add_named(text, scope.file.parent)
+        for named in self.paths.named_in(scope):
+            path = self._place(named, scope.file)
+            if path and path not in scope.file.parents:
+                self.found.add(path)
 
-    def _add_named(self, text: str, folder: PurePosixPath) -> None:
-        name = PurePosixPath(text)
-        if not name.parts or name.is_absolute() or ".." in name.parts:
-            return
-        for base in dict.fromkeys((HERE, self.root, folder)):
-            path = base / name
-            if self.project.exists(path) and not self._is_unwanted(path):
-                self.found.add(path if self.project.is_file(path) else base / name.parts[0])
-                return
+    def _place(self, named: NamedPath, file: PurePosixPath) -> PurePosixPath | None:
+        """Where in the project a named path is, when the image should have it."""
+        bases = [self.workdir, HERE, self.root, file.parent]
+        for base in [HERE] if named.anchored else dict.fromkeys(bases):
+            path = below(base, named.path)
+            if path and path.parts and self.project.exists(path):
+                return None if self._is_unwanted(path, named.sure) else path
+        return None
 
-    def _is_unwanted(self, path: PurePosixPath) -> bool:
-        if any(NEVER.match(part) for part in path.parts) or str(path) in PROJECT_FILES:
+    def _is_unwanted(self, path: PurePosixPath, sure: bool) -> bool:
+        if any(NEVER.match(part) for part in path.parts) or path.name in NOT_READ:
             return True
-        return path in (self.root, HERE)
+        if str(path) in SELDOM_READ and not sure:
+            return True
+        return path in (self.root, self.workdir, *self.start.parents)
 
     def _configured_modules(self) -> Iterator[str]:
         """Modules of `python -m MODULE` in the commands of [tool.deploytool]."""
@@ -162,48 +229,19 @@ def folders_of_tests(project: Path, sources: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _imported_by_call(body: list[ast.stmt]) -> Iterator[str]:
-    """`importlib.import_module("pkg.plugins")`."""
-    for call in _calls(body):
-        if _called_name(call) in ("import_module", "__import__") and call.args:
-            argument = call.args[0]
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                yield argument.value.lstrip(".")
-
-
-def _file_names(body: list[ast.stmt]) -> Iterator[str]:
-    """Texts that may name files: arguments of calls that take paths, and parts of `a / "b"`."""
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-                yield from _texts([node.right])
-            elif isinstance(node, ast.Call) and _called_name(node) in NAMING_CALLS:
-                yield from _texts([*node.args, *(keyword.value for keyword in node.keywords)])
-            elif isinstance(node, ast.Constant) and _has_suffix(node.value):
-                yield str(node.value)
-
-
-def _has_suffix(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[\w./-]{1,200}\.\w{1,10}", value) is not None
-
-
-def _texts(nodes: Iterable[ast.expr]) -> Iterator[str]:
-    for node in nodes:
-        text = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(text, str) and 0 < len(text) <= 200 and "\0" not in text:
-            yield text
-
-
-def _calls(body: list[ast.stmt]) -> Iterator[ast.Call]:
-    for statement in body:
-        yield from (node for node in ast.walk(statement) if isinstance(node, ast.Call))
-
-
-def _called_name(call: ast.Call) -> str:
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
+def _names_in_calls(scope: Scope) -> Iterator[tuple[str, bool]]:
+    """`importlib.import_module("pkg.plugins")`; of f"pkg.plugins.{name}" the part that is known,
+    and whether it is only a part."""
+    for call in scope.calls:
+        if called_name(call) in ("import_module", "__import__") and call.args:
+            match call.args[0]:
+                case ast.Constant(value=str() as name):
+                    yield name.lstrip("."), False
+                case (
+                    ast.JoinedStr(values=[ast.Constant(value=str() as begin), *_])
+                    | ast.BinOp(left=ast.Constant(value=str() as begin))
+                ):
+                    yield begin.lstrip(".").rpartition(".")[0], True
 
 
 def _commands(value: object) -> Iterator[list[str]]:

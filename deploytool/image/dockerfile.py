@@ -17,7 +17,7 @@ from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
 from deploytool.discover.packaging import PLAIN_FASTAPI
-from deploytool.spec import app_arguments
+from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"
 NARROW = 100
@@ -65,7 +65,7 @@ def render_dockerfile(
 def server_command(entrypoint: str, port: int) -> list[str]:
     """One Uvicorn process: it reads the trusted proxies from FORWARDED_ALLOW_IPS."""
     options = ["--host", "0.0.0.0", "--port", str(port), "--proxy-headers"]
-    return ["uvicorn", *app_arguments(entrypoint), *options]
+    return [*uvicorn_app(entrypoint), *options]
 
 
 def render_dockerignore(

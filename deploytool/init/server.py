@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from deploytool.spec import KEEP_ALIVE, app_arguments
+from deploytool.spec import KEEP_ALIVE, uvicorn_app
 
 GRACEFUL_SHUTDOWN = (0, 22)
 TRUSTED_NETWORKS = (0, 31)
@@ -18,7 +18,7 @@ def command_for(version: str | None, entrypoint: str, port: int) -> tuple[str, .
     if version is None or _numbers(version) >= GRACEFUL_SHUTDOWN:
         return None
     return (
-        *("uvicorn", *app_arguments(entrypoint)),
+        *uvicorn_app(entrypoint),
         *("--host", "0.0.0.0", "--port", str(port), "--proxy-headers"),
         *("--timeout-keep-alive", str(KEEP_ALIVE)),
     )

@@ -390,6 +390,20 @@ class TestAppSpec:
         found = read(tmp_path, 'app = "items"\n[services.web]\nport = 8000')
         assert found.app_spec().entrypoint == "a.b:c"
 
+    def test_the_entrypoint_that_a_function_makes(self, tmp_path: Path) -> None:
+        found = read(
+            tmp_path, 'app = "items"\nentrypoint = "a.b:make()"\n[services.web]\nport = 8000'
+        )
+        spec = found.app_spec()
+        assert spec.entrypoint == "a.b:make()"
+        assert spec.command(spec.services[0])[:3] == ("uvicorn", "--factory", "a.b:make")
+
+    @pytest.mark.parametrize("entrypoint", ["a.b:make(x)", "a.b:make()()", "a.b:()", "a.b()"])
+    def test_what_is_no_entrypoint(self, tmp_path: Path, entrypoint: str) -> None:
+        text = f'app = "items"\nentrypoint = "{entrypoint}"\n[services.web]\nport = 8000'
+        with pytest.raises(ConfigError, match="entrypoint"):
+            read(tmp_path, text)
+
 
 class TestSchema:
     def test_it_describes_every_key(self) -> None:

@@ -259,8 +259,6 @@ def test_find_app(tmp_path: Path, files: Files, entrypoint: str, root: str) -> N
         ({"main.py": "app = ("}, None, "no_app", "main.py: line 1"),
         ({"a/main.py": APP, "b/main.py": APP}, None, "several_apps", "b.main:app (b/main.py)"),
         ({"a.py": APP, "b.py": APP}, None, "several_apps", "--entrypoint a:app"),
-        ({"main.py": FACTORY}, None, "no_app", "`app = create_app()`"),
-        ({"main.py": FACTORY}, "main:create_app", "no_app", "`app = create_app()`"),
         ({"main.py": APP}, "main", "entrypoint_invalid", "module:object"),
         ({"main.py": APP}, "main.py:app!", "entrypoint_invalid", "module:object"),
         ({"main.py": APP}, "other:app", "no_app", "other.py"),

@@ -10,7 +10,7 @@ import pytest
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging, Source
 from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
-from deploytool.spec import app_arguments
+from deploytool.spec import uvicorn_app
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
 APP = FoundApp("app.main:app", "app/main.py", ".", "why", "/health", "why", Source.FOUND)
@@ -112,8 +112,8 @@ def test_what_the_docs_advise(name: str) -> None:
     app, found, _ = PLANS[name]
     final = text.rpartition("\nFROM ")[2]
     assert text.count("\nCMD ") == 1
-    served = json.dumps(app_arguments(app.entrypoint)).strip("[]")
-    assert f'CMD ["uvicorn", {served}, "--host", "0.0.0.0", "--port", "8000"' in final
+    served = json.dumps(uvicorn_app(app.entrypoint)).strip("[]")
+    assert f'CMD [{served}, "--host", "0.0.0.0", "--port", "8000"' in final
     assert "--proxy-headers" in final
     assert "--workers" not in text
     assert "--forwarded-allow-ips" not in text

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deploytool.spec import AppSpec, Image, Release, Service, needs_entrypoint
+from deploytool.spec import AppSpec, Image, Release, Service, needs_entrypoint, uvicorn_app
 
 RIGHT: dict[str, list[Any]] = {
     "name": ["web", "a", "a-b", "1", "x" * 40],
@@ -141,6 +141,17 @@ def test_an_app_without_anything_to_run() -> None:
 )
 def test_who_needs_an_entrypoint(changes: dict[str, Any], needs: bool) -> None:
     assert needs_entrypoint(one(**changes)) is needs
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command"),
+    [
+        ("shop.main:app", ("uvicorn", "shop.main:app")),
+        ("shop.main:create_app()", ("uvicorn", "--factory", "shop.main:create_app")),
+    ],
+)
+def test_how_uvicorn_is_told_the_app(entrypoint: str, command: tuple[str, ...]) -> None:
+    assert uvicorn_app(entrypoint) == command
 
 
 def web(name: str, *depends_on: str) -> Service:

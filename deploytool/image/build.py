@@ -35,7 +35,7 @@ from deploytool.image.progress import (
 )
 from deploytool.image.reference import Reference
 from deploytool.process import Finished, ProgramMissing, capture, stream
-from deploytool.redact import MASK, hide_passwords, looks_secret, mask
+from deploytool.redact import MASK, hide_passwords, mask, names_secret
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
@@ -174,7 +174,7 @@ class _Job:
 
     @property
     def secret_arguments(self) -> list[str]:
-        return sorted(name for name in self.settings.args if looks_secret(name))
+        return sorted(name for name in self.settings.args if names_secret(name))
 
     def flags(self) -> list[str]:
         """What all builders understand."""

@@ -204,6 +204,7 @@ def test_a_dockerfile_against_a_rule(tmp_path: Path, rule: str, line: int, text:
         "FROM x\nCOPY . .",
         "FROM a:1 AS x\nUSER app\nFROM b:1\nUSER app\nCOPY --from=x / /\nRUN pip install -r r.txt",
         "FROM a:1\nUSER app\nENV ACCESS_TOKEN_EXPIRE_MINUTES=30 TOKENIZERS_PARALLELISM=false",
+        "FROM a:1\nUSER app\nARG DOWNLOAD_TIKTOKEN_CACHE\nENV TIKTOKEN_ENCODINGS=cl100k",
         "FROM a:1\nUSER app\nENV DB_PASSWORD_FILE=/run/secrets/db TOKEN_URL=/token PASSWORD=",
         "FROM a:1\nUSER app\nENV URL=postgres://me:$PASSWORD@db/items",
         "FROM a:1\nUSER app\nCOPY .env.example /code/",

@@ -23,6 +23,7 @@ KEYWORDS = frozenset(
 _LONGEST = 8192
 """Characters of a value that are kept: `ENV A=$A$A` doubles with each line."""
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
+WRITTEN_BY_INIT = "# Written by `deploytool init`"
 _DIRECTIVE = re.compile(r"^\s*#\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(.*?)\s*$")
 _HEREDOC = re.compile(r"(?:^|(?<=\s))\d*<<(-?)([\"']?)([^\s<\"']+)\2(?=\s|$)")
 _FLAG = re.compile(r"\s*--([a-z][a-z-]*)(?:=(\S*))?(?=\s|$)")
@@ -135,6 +136,11 @@ class Dockerfile:
         """The stage that is built: the target, or the last."""
         named = [stage for stage in self.stages if target and stage.name == target.lower()]
         return (named or self.stages or (None,))[-1]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was there before `init`, or its first line was taken out since."""
+        return not self.lines[0].startswith(WRITTEN_BY_INIT)
 
     @property
     def instructions(self) -> Iterator[Instruction]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from deploytool.lint.commands import Command, hides_signals
@@ -300,24 +299,13 @@ def _secret_files(subject: Subject) -> Iterator[Finding]:
             yield subject.in_dockerfile(
                 "secret-file-copied", item.line, f"{', '.join(files)} is copied into the image"
             )
-    if not (subject.context / ".env").is_file() or _ignores(subject.ignore_patterns, ".env"):
+    if not (subject.context / ".env").is_file() or subject.copies.ignored.hides(".env"):
         return
     for item in subject.stage.chain if subject.stage else ():
         if any(source in (".", "./", "/") for source in item.sources):
             yield subject.in_dockerfile(
                 "secret-file-copied", item.line, ".env is copied into the image with the rest"
             )
-
-
-def _ignores(patterns: Iterable[str], name: str) -> bool:
-    """Whether .dockerignore leaves out a file of the context's own folder; the last word counts."""
-    ignored = False
-    for pattern in patterns:
-        bare = pattern.removeprefix("!").strip().removeprefix("./").lstrip("/")
-        bare = bare.removeprefix("**/").rstrip("/")
-        if fnmatch.fnmatchcase(name, bare):
-            ignored = not pattern.startswith("!")
-    return ignored
 
 
 def _dockerignore(subject: Subject) -> Iterator[Finding]:

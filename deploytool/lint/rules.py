@@ -229,6 +229,15 @@ RULES: tuple[Rule, ...] = (
         "`deploytool init` does",
     ),
     Rule(
+        "module-not-copied",
+        _ERROR,
+        "A module that is not in the image cannot be imported: the app fails at its start, or, "
+        "for an import inside a function, later.",
+        f"{_DOCKER}/reference/dockerfile/#copy",
+        "`deploytool init --force` writes the Dockerfile and .dockerignore anew, or add it to COPY "
+        "and let it through .dockerignore",
+    ),
+    Rule(
         "add-instead-of-copy",
         _WARNING,
         "ADD also downloads and unpacks, which nobody expects of a line that copies a file.",

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from deploytool.discover.source import HERE, Assigned, Scope, table_at
-from deploytool.discover.started import ImageFiles, Line, Started, unwrapped
+from deploytool.discover.started import ImageFiles, Line, Started, is_python, unwrapped
 from deploytool.lint.dockerfile import Stage
 
 DEFAULT = 8000
@@ -132,7 +132,7 @@ class Listens:
         words = unwrapped(line.filled)
         if not words:
             return
-        if not re.fullmatch(r"(python|pypy)[\d.]*", PurePosixPath(words[0]).name):
+        if not is_python(words[0]):
             yield from self._own_command(words[0])
             return
         for option, value in pairwise(words):

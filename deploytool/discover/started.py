@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 
 from deploytool.discover.source import HERE, Project
@@ -21,7 +22,9 @@ from deploytool.lint.dockerignore import Pattern, cleaned
 SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 TALK = ("echo", "printf", "pip", "pip3", "which", "command", "pkill", "pgrep", "grep", "kill")
 SCRIPT_FOLDERS = ("", "scripts", "script", "bin", "docker", "deploy", "deployment")
+PROGRAMS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin")
 MAX_DEPTH = 4
+MAX_LINES = 5_000
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _KEYWORDS = frozenset(
     {"exec", "if", "then", "else", "elif", "do", "while", "until", "!", "time", "nohup"}
@@ -71,8 +74,12 @@ class ImageFiles:
 
     def find(self, path: str, stage: Stage) -> PurePosixPath | None:
         """The project's file that is at a path of the image, or is most likely put there."""
-        target = posixpath.normpath(posixpath.join(workdir(stage), path))
-        return self._copied(stage, target, 0) or self._by_name(PurePosixPath(target).name)
+        folders = (workdir(stage), *(PROGRAMS if "/" not in path else ()))
+        for folder in folders:
+            target = posixpath.normpath(posixpath.join(folder, path))
+            if found := self._copied(stage, target, 0):
+                return found
+        return self._by_name(posixpath.basename(path))
 
     def _by_name(self, name: str) -> PurePosixPath | None:
         files = (self.context / folder / name for folder in SCRIPT_FOLDERS)
@@ -191,7 +198,8 @@ class Started:
     def lines(self) -> tuple[Line, ...]:
         """All of them, those of scripts in the place of the command that runs the script."""
         scripts = (Line((path,), path, False, self.stage.env) for path in self.first)
-        return tuple(line for top in (*scripts, *self._top()) for line in self._unfolded(top, 0))
+        found = (line for top in (*scripts, *self._top()) for line in self._unfolded(top, 0))
+        return tuple(islice(found, MAX_LINES))
 
     @cached_property
     def server(self) -> Line | None:
@@ -210,12 +218,11 @@ class Started:
         if words is None:
             return False
         runs = self._script(Line(words, "ENTRYPOINT", False))
-        text = runs[1] if runs else shell_script(words) or ""
-        if text:
+        text = runs[1] if runs else shell_script(words)
+        if text is not None:
             return "$@" in text or "$*" in text
-        return PurePosixPath(words[0]).name not in ("python", "python3", "fastapi") and not (
-            Command.read(words).server
-        )
+        rest = unwrapped(words)
+        return not rest or not (is_python(rest[0]) or Command(tuple(rest)).server)
 
     def _top(self) -> Iterator[Line]:
         entrypoint, command = self.stage.last("ENTRYPOINT"), self.stage.last("CMD")
@@ -287,6 +294,10 @@ def unwrapped(words: Sequence[str]) -> list[str]:
         while rest and rest[0].startswith("-"):
             del rest[0]
     return rest
+
+
+def is_python(word: str) -> bool:
+    return re.fullmatch(r"(python|pypy)[\d.]*", PurePosixPath(word).name) is not None
 
 
 def _with_arguments(words: Sequence[str], arguments: Sequence[str]) -> Iterator[str]:

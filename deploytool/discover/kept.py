@@ -86,7 +86,8 @@ class Reader:
         self.stage = stage
         self.brings_server = is_deprecated(stage.base)
         self.files = ImageFiles(project, dockerfile, context)
-        first = ("/app/prestart.sh",) if self.brings_server else ()
+        runs_base = self.brings_server and not own_words(stage)
+        first = ("/app/prestart.sh",) if runs_base else ()
         self.started = Started(self.files, stage, first)
         ignore = dockerignore.find(project.path / file, project.path / context)
         self.copies = Copies(dockerfile, dockerignore.read(ignore))

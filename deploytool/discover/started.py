@@ -56,7 +56,7 @@ class Line:
         """The words with the variables in them that are known."""
         if not self.in_shell:
             return self.words
-        return tuple(expand(word, self.env) for word in self.words)
+        return tuple(_filled(word, self.env) for word in self.words)
 
     @property
     def talks(self) -> bool:
@@ -159,12 +159,17 @@ def simple_commands(
         rest = list(words)
         while rest and (rest[0] in _KEYWORDS or (match := _ASSIGNMENT.fullmatch(rest[0]))):
             if rest[0] not in _KEYWORDS and match:
-                known[match[1]] = expand(match[2], known)
+                known[match[1]] = _filled(match[2], known)
             del rest[0]
         if len(rest) == 2 and rest[0] == "cd":
             folder = rest[1]
         elif rest:
             yield Line(tuple(rest), where, True, dict(known), folder)
+
+
+def _filled(text: str, env: Mapping[str, str]) -> str:
+    """Filled in twice: a default may be a variable too."""
+    return expand(expand(text, env), env)
 
 
 def _split(text: str) -> Iterator[list[str]]:
@@ -257,6 +262,10 @@ class Started:
                 return
             script = ([], inner, line.where)
         arguments, text, where = script
+        if "--" in arguments and "$@" not in text:
+            # What waits for a database runs the command behind "--" when it is there.
+            rest = tuple(arguments[arguments.index("--") + 1 :])
+            yield from self._unfolded(replace(line, words=rest), depth + 1)
         for found in simple_commands(text, where, line.env, line.folder):
             if words := tuple(_with_arguments(found.words, arguments)):
                 given = words != found.words

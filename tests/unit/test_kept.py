@@ -103,6 +103,19 @@ class TestPort:
         assert (found.port, found.takes_command) == (82, True)
         assert found.migrations == ("alembic", "upgrade", "head")
 
+    @pytest.mark.parametrize(
+        "command", ['["./wait.sh", "db:1", "--", {0}]', "./wait.sh db:1 -- {1}"]
+    )
+    def test_of_what_runs_when_the_database_is_there(self, tmp_path: Path, command: str) -> None:
+        words = '"uvicorn", "a:b", "--port", "84"', "uvicorn a:b --port 84"
+        lines = f"COPY wait.sh .\nCMD {command.format(*words)}"
+        script = '#!/bin/bash\nexec "${CLI[@]}"\n'
+        assert kept(tmp_path, LINES + lines, wait_sh=script).port == 84
+
+    def test_of_a_variable_with_a_variable_as_its_default(self, tmp_path: Path) -> None:
+        script = "A=85\nexport B=${B:-$A}\nuvicorn a:b --port ${PORT:-${B}}\n"
+        assert kept(tmp_path, LINES + "COPY . .\nCMD ./run.sh", run_sh=script).port == 85
+
     def test_of_a_script_that_runs_itself(self, tmp_path: Path) -> None:
         script = "./run.sh\n" * 200
         assert kept(tmp_path, LINES + "COPY run.sh .\nCMD ./run.sh", run_sh=script).port == 8000
@@ -156,6 +169,10 @@ class TestPort:
         )
         assert (found.port, found.command) == (80, ("/start.sh",))
         assert found.migrations == ("alembic", "upgrade", "head")
+        found = kept(
+            tmp_path, "FROM tiangolo/uvicorn-gunicorn:python3.11\nCOPY app .\nCMD fastapi run"
+        )
+        assert (found.port, found.migrations) == (8000, None)
 
     def test_without_a_command(self, tmp_path: Path) -> None:
         found = kept(tmp_path, LINES + "EXPOSE 80\n")
@@ -492,7 +509,7 @@ class TestElsewhere:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_text_breaks_it(tmp_path: Path, dockerfile: str, script: str) -> None:
-    text = f"{dockerfile}\nFROM a\nCOPY . /\nCMD /a.sh {script}".encode("utf-8", "replace")
-    (tmp_path / "Dockerfile").write_bytes(text)
+    text = f"FROM a\nCOPY . /\nCMD /a.sh {script}\n{dockerfile}"
+    (tmp_path / "Dockerfile").write_bytes(text.encode("utf-8", "replace"))
     (tmp_path / "a.sh").write_text(script)
     assert read_kept(tmp_path)

@@ -138,12 +138,22 @@ class Reader:
                 "its containers run"
             )
         else:
+            yield from self._notes_on_lists()
             yield from self._notes_on_port(listening)
         yield from self._notes_on_scripts()
         yield from self._note_on_migrations()
         yield from self._notes_on_context()
         yield from self._notes_on_arguments()
         yield from self._note_on_target()
+
+    def _notes_on_lists(self) -> Iterator[str]:
+        for keyword in ("ENTRYPOINT", "CMD"):
+            item = self.stage.last(keyword)
+            if item and item.text.startswith("[") and item.arguments is None:
+                yield (
+                    f"{keyword} in line {item.line} of {self.file} is meant as a list and is not "
+                    "one, so that it fails: quote each word with double quotes"
+                )
 
     def _notes_on_port(self, listening: Listening) -> Iterator[str]:
         if listening.doubt:
@@ -193,9 +203,13 @@ class Reader:
                 f".dockerignore hides {path}, which {self.file} copies: the build fails until "
                 f'"!{path}" is the last line in it'
             )
-        for copy in dict.fromkeys(copy.path for copy in self.copies.all if copy.is_plain):
-            if not self.project.exists(self.context / copy):
-                yield f"{self.file} copies {copy}, which is not there: the build needs it"
+        named = dict.fromkeys(copy.path for copy in self.copies.all if copy.is_plain)
+        missing = [str(path) for path in named if not self.project.exists(self.context / path)]
+        if len(missing) == 1:
+            yield f"{self.file} copies {missing[0]}, which is not there: the build needs it"
+        elif missing:
+            names = ", ".join(missing)
+            yield f"{self.file} copies {names}, which are not there: the build needs them"
 
     def _notes_on_arguments(self) -> Iterator[str]:
         """Build arguments that FROM needs and nothing gives."""

@@ -7,14 +7,15 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import PurePosixPath
 
-from deploytool.discover.source import HERE, Assigned, Scope, table_at
+from deploytool.discover.source import HERE, Assigned, Project, Scope, table_at
 from deploytool.discover.started import ImageFiles, Line, Started, is_python, unwrapped
 from deploytool.lint.dockerfile import Stage
 
 DEFAULT = 8000
+MAX_MODULES = 200
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 _ADDRESS = re.compile(r"(?:.*:)?(\d{1,5})")
 _NAMED = re.compile(r"\$\{?(\w+)\}?")
@@ -115,7 +116,7 @@ class Listens:
         path = posixpath.join(line.folder or "", name.removeprefix("file:"))
         file = self.files.find(path, self.stage)
         scope = self.project.scope(file) if file else None
-        value = _Values(scope, line.env).of_name("bind", 0) if scope else None
+        value = _Values(self.project, scope, line.env).of_name("bind", 0) if scope else None
         return value, f"{file} binds"
 
     # --- a Python program ---------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Listens:
         call = next(_uvicorn_calls(scope), None) if scope else None
         if scope is None or call is None:
             return None
-        values = _Values(scope, line.env)
+        values = _Values(self.project, scope, line.env)
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         host = values.of(given["host"], 0) if "host" in given else "127.0.0.1"
         is_local = host in LOCAL
@@ -209,7 +210,8 @@ def _port(text: str | None) -> int | None:
 class _Values:
     """What simple expressions of a module come to, under an environment."""
 
-    def __init__(self, scope: Scope, env: Mapping[str, str]) -> None:
+    def __init__(self, project: Project, scope: Scope, env: Mapping[str, str]) -> None:
+        self.project = project
         self.scope = scope
         self.env = env
 
@@ -232,8 +234,18 @@ class _Values:
                 return next((value for value in known if value), None)
             case ast.Subscript(value=value, slice=key) if _name(value) == "os.environ":
                 return self.env.get(self.of(key, depth + 1) or "")
+            case ast.Attribute(attr=name):
+                return self.env.get(name.upper()) or self._setting(name, depth)
             case ast.Call():
                 return self._called(node, depth)
+        return None
+
+    def _setting(self, name: str, depth: int) -> str | None:
+        """The default of a field of that name, as `settings.port` has it in a class or module."""
+        for file in islice(sorted(self.project.reachable(self.scope.file)), MAX_MODULES):
+            scope = self.project.scope(file)
+            if scope and (node := next(_fields(scope, name), None)) is not None:
+                return _Values(self.project, scope, self.env).of(node, depth + 1)
         return None
 
     def of_name(self, name: str, depth: int) -> str | None:
@@ -253,4 +265,20 @@ class _Values:
             default = [*call.args[1:], *(keyword.value for keyword in call.keywords)]
             known = self.env.get(self.of(call.args[0], depth + 1) or "")
             return known or (self.of(default[0], depth + 1) if default else None)
+        if name in ("Field", "pydantic.Field"):
+            given = [k.value for k in call.keywords if k.arg == "default"]
+            return self.of((*call.args, *given)[0], depth + 1) if (*call.args, *given) else None
         return None
+
+
+def _fields(scope: Scope, name: str) -> Iterator[ast.expr]:
+    """What is assigned to a name in the classes of a module, and in the module itself."""
+    classes = [node.body for node in scope.body if isinstance(node, ast.ClassDef)]
+    for body in (*classes, scope.body):
+        for node in body:
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value):
+                    if found == name:
+                        yield value
+                case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
+                    yield value

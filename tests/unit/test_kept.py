@@ -161,6 +161,25 @@ class TestPort:
         assert found.port == port
         assert found.port_why.startswith(("main.py", "uvicorn's default, as main.py"))
 
+    @pytest.mark.parametrize(
+        ("settings_text", "port"),
+        [
+            ("class Settings(BaseSettings):\n    port: int = 81\n", 81),
+            ("class Settings(BaseSettings):\n    port: int = Field(default=82)\n", 82),
+            ("class Settings(BaseSettings):\n    port: int = Field(83, alias='x')\n", 83),
+            ("import os\nclass Settings:\n    port = int(os.getenv('PORT', '84'))\n", 84),
+            ("port = 85\n", 85),
+            ("class Settings(BaseSettings):\n    port: int\n    other: int = 1\n", 90),
+            ("class Settings(BaseSettings):\n    port: int = Field(...)\n", 90),
+        ],
+    )
+    def test_of_a_programs_settings(self, tmp_path: Path, settings_text: str, port: int) -> None:
+        program = "import uvicorn\nfrom conf import settings\nuvicorn.run(app, port=settings.port)"
+        lines = LINES + "COPY . .\nEXPOSE 90\nCMD python main.py"
+        assert kept(tmp_path, lines, main_py=program, conf_py=settings_text).port == port
+        lines = lines.replace("EXPOSE 90", "ENV PORT=99")
+        assert kept(tmp_path, lines, main_py=program, conf_py=settings_text).port == 99
+
     def test_of_a_base_image_with_a_server(self, tmp_path: Path) -> None:
         found = kept(
             tmp_path,
@@ -205,6 +224,10 @@ class TestNotes:
                 "Dockerfile copies .env, which is not there: the build needs it",
             ),
             (
+                "COPY a.txt b.txt /\nCMD fastapi run",
+                "Dockerfile copies a.txt, b.txt, which are not there: the build needs them",
+            ),
+            (
                 "COPY hidden.txt .\nCMD fastapi run",
                 ".dockerignore hides hidden.txt, which Dockerfile copies: the build fails until "
                 '"!hidden.txt" is the last line in it',
@@ -221,6 +244,10 @@ class TestNotes:
         (tmp_path / "plain.sh").chmod(0o644)
         [told] = kept(tmp_path, LINES + lines).notes
         assert told.startswith(note) or told.endswith(note)
+
+    def test_a_list_that_is_none(self, tmp_path: Path) -> None:
+        told = kept(tmp_path, LINES + "EXPOSE 80\nCMD [fastapi, run]").notes[0]
+        assert told.startswith("CMD in line 3 of Dockerfile is meant as a list and is not one")
 
     @pytest.mark.parametrize(
         "lines",

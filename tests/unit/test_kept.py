@@ -247,7 +247,7 @@ class TestNotes:
 
     def test_a_list_that_is_none(self, tmp_path: Path) -> None:
         told = kept(tmp_path, LINES + "EXPOSE 80\nCMD [fastapi, run]").notes[0]
-        assert told.startswith("CMD in line 3 of Dockerfile is meant as a list and is not one")
+        assert told.startswith("CMD in line 4 of Dockerfile is meant as a list and is not one")
 
     @pytest.mark.parametrize(
         "lines",

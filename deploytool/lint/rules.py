@@ -196,6 +196,22 @@ RULES: tuple[Rule, ...] = (
         "RUN useradd --uid 10001 app, then USER 10001",
     ),
     Rule(
+        "default-capabilities",
+        _INFO,
+        "The engine's own capabilities allow more than a web app needs, such as changing owners "
+        "and raw sockets.",
+        f"{_DOCKER}/engine/security/#linux-kernel-capabilities",
+        'leave `capabilities` out, or list what it needs, for example capabilities = ["CHOWN"]',
+    ),
+    Rule(
+        "writable-image",
+        _INFO,
+        "Where the image's files can be written, what breaks into the process can change its "
+        "code, and what the app writes is lost with the replica.",
+        f"{_DOCKER}/reference/cli/docker/container/run/#read-only",
+        "leave `read_only` out, and give the app /tmp or a volume where it writes",
+    ),
+    Rule(
         "secret-in-env",
         _ERROR,
         "A variable that is written down is read by everybody who has the image, the repository "

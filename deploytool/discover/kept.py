@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deploytool.discover.listens import Listening, Listens
+from deploytool.discover.outdated import no_longer_builds
 from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
 from deploytool.discover.started import ImageFiles, Line, Started, own_words, workdir
-from deploytool.image.outdated import no_longer_builds
 from deploytool.lint import dockerignore
 from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse

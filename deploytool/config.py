@@ -599,7 +599,7 @@ def _problem(item: dict[str, Any], sources: Mapping[str, str]) -> Problem:
 def _path(location: Sequence[int | str]) -> str:
     path = ""
     for part in location:
-        if part == "[key]":
+        if part in ("[key]", "[list]", "[text]"):
             continue
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{_quoted(part)}"
     return path

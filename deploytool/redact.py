@@ -8,13 +8,26 @@ _SECRET = re.compile(
     r"(passw(or)?d|passphrase|secret|token|api_?key|private_?key|access_?key|credential|dsn$)",
     re.IGNORECASE,
 )
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
+_SECRET_WORD = re.compile(
+    r"(?<![a-z])("
+    r"(access|api|auth|bearer|bot|csrf|github|gitlab|jwt|my|refresh|session)?token"
+    r"|[a-z]*(passw(or)?d|passphrase|secret|secret_?key|api_?key|private_?key|access_?key)"
+    r"|credential|dsn$)s?(?![a-z])"
+)
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
 MASK = "••••••"
 
 
 def looks_secret(name: str) -> bool:
-    """Whether a variable of this name probably holds a secret: DB_PASSWORD, API_TOKEN."""
+    """Whether a variable of this name may hold a secret, so that its value is better not shown."""
     return bool(_SECRET.search(name)) and not name.upper().endswith("_FILE")
+
+
+def names_secret(name: str) -> bool:
+    """Whether a name's words say that it is a secret's: API_TOKEN, apiToken; not TIKTOKEN_CACHE."""
+    words = _WORDS.sub("_", name).lower()
+    return looks_secret(name) and bool(_SECRET_WORD.search(words))
 
 
 def mask(name: str, value: str) -> str:

@@ -18,8 +18,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
@@ -244,6 +246,18 @@ VolumeText = Annotated[
 ]
 
 
+def _kind_of_capabilities(value: object) -> str:
+    return "[text]" if isinstance(value, str) else "[list]"
+
+
+Capability = Annotated[str, Field(pattern=r"^[A-Z_]+$")]
+Capabilities = Annotated[
+    Annotated[tuple[Capability, ...], Tag("[list]")] | Annotated[Literal["default"], Tag("[text]")],
+    Discriminator(_kind_of_capabilities),
+]
+"""The tags are in brackets like pydantic's own [key]: they are no part of a key's path."""
+
+
 def _read_publish(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
@@ -294,8 +308,9 @@ class Service(Model):
     """Whether the image's own files are read-only; /tmp is always writable."""
     user: Line | None = None
     """User that the process runs as; by default the image's."""
-    capabilities: tuple[Annotated[str, Field(pattern=r"^[A-Z_]+$")], ...] = ()
-    """Linux capabilities that the process keeps; all others are dropped."""
+    capabilities: Capabilities = ()
+    """Linux capabilities that the process keeps; all others are dropped. "default" are those that
+    the engine gives every container."""
     labels: dict[Line, str] = Field(default_factory=dict)
     """Labels of the service on the cluster, for example for the proxy's middlewares."""
     networks: tuple[Line, ...] = ()

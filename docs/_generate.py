@@ -102,8 +102,10 @@ def _plain(text: str) -> str:
 
 def _type(field: Json, models: Json) -> str:
     """The type in the words of somebody who writes TOML."""
-    if "anyOf" in field:
-        return _type(next(c for c in field["anyOf"] if c.get("type") != "null"), models)
+    if choices := field.get("anyOf", field.get("oneOf")):
+        return " or ".join(_type(c, models) for c in choices if c.get("type") != "null")
+    if "const" in field:
+        return f'`"{field["const"]}"`'
     if "$ref" in field:
         return _type(models[field["$ref"].rpartition("/")[2]], models)
     if "enum" in field:

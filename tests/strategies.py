@@ -115,7 +115,8 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "volumes": volumes(),
                 "read_only": st.booleans(),
                 "user": lines,
-                "capabilities": _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),
+                "capabilities": st.just("default")
+                | _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),
                 "labels": st.dictionaries(lines, texts, max_size=3),
                 "networks": _unique(words.map(lambda word: f"net-{word}")),
                 "publish": st.lists(_publishes, max_size=2, unique_by=str),

@@ -70,9 +70,12 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
 def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
     """Build the project's image, and push it if asked to; the image and what it is made from."""
     from deploytool.image.build import build
+    from deploytool.lint import modules_left_out
 
     config = session.config.config
     source = project_source(session)
+    for finding in modules_left_out(session.config):
+        session.output.warn(f"{finding.message}: {finding.fix}")
     repository = f"{config.registry}/{config.app}"
     doing = "Building and pushing" if push else "Building"
     session.output.step(f"{doing} {repository}:{source.tag}")

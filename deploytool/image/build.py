@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from deploytool.errors import ImageError, Interrupted
+from deploytool.image import WRITTEN_BY_INIT
 from deploytool.image.failures import (
     build_failure,
     docker_missing,
@@ -35,7 +36,7 @@ from deploytool.image.progress import (
 )
 from deploytool.image.reference import Reference
 from deploytool.process import Finished, ProgramMissing, capture, stream
-from deploytool.redact import MASK, hide_passwords, looks_secret, mask
+from deploytool.redact import MASK, hide_passwords, mask, names_secret
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
@@ -173,8 +174,17 @@ class _Job:
             )
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the Dockerfile was there before `init`."""
+        try:
+            with self.dockerfile.open("rb") as file:
+                return not file.readline(100).startswith(WRITTEN_BY_INIT.encode())
+        except OSError:
+            return False
+
+    @property
     def secret_arguments(self) -> list[str]:
-        return sorted(name for name in self.settings.args if looks_secret(name))
+        return sorted(name for name in self.settings.args if names_secret(name))
 
     def flags(self) -> list[str]:
         """What all builders understand."""
@@ -247,7 +257,7 @@ def _with_buildx(job: _Job, push: bool, progress: Progress) -> BuiltImage | None
         command = [*build, "--push" if push else "--load", *job.flags()]
         if _stream(command, job.listen(log), job.environment()) == 0:
             return _built(job.image, json.loads(metadata.read_text()), pushed=push)
-    error = build_failure(log.failure(), job.image)
+    error = build_failure(log.failure(), job.image, is_kept=job.is_kept)
     # Asked only now: the question takes as long as a build that changes nothing.
     if error.code == "build_failed" and not log.started and not _docker("buildx", "version").ok:
         return None
@@ -279,7 +289,7 @@ def _without_buildx(job: _Job, push: bool, progress: Progress, warn: Warn) -> Bu
         plain = ["--progress=plain"] * has_buildkit
         command = ["docker", "build", *plain, f"--iidfile={id_file}", *job.flags()]
         if _stream(command, job.listen(log), environment) != 0:
-            raise build_failure(log.failure(), job.image)
+            raise build_failure(log.failure(), job.image, is_kept=job.is_kept)
         image_id = id_file.read_text().strip()
     digest = _push(job.image, progress) if push else None
     return BuiltImage(job.image.repository, job.source.tag, digest, image_id)

@@ -12,6 +12,8 @@ from deploytool.errors import DeploytoolError, EngineError, ImageError, Registry
 from deploytool.image.progress import Failure
 from deploytool.image.reference import Reference
 
+INIT_FORCE = "`deploytool init --force` writes a Dockerfile that may build"
+VERBOSE = "--verbose shows all that the build printed"
 _ADDRESS = re.compile(
     r"(?P<url>(?:unix|tcp|ssh|npipe)://[^\s:;,]+(?::\d+)?)"
     r"|dial (?P<kind>unix|tcp) (?P<address>\S+): "
@@ -70,8 +72,11 @@ def _engine_address(cause: str) -> str:
     return f" at {url.rstrip('.')}"
 
 
-def build_failure(failure: Failure, image: Reference) -> DeploytoolError:
-    """The error for a build, with or without push, that failed."""
+def build_failure(failure: Failure, image: Reference, *, is_kept: bool = False) -> DeploytoolError:
+    """The error for a build, with or without push, that failed.
+
+    `is_kept`: the Dockerfile is not `init`'s, which may know better.
+    """
     return (
         _disk_full(failure)
         or _refused_push(failure, image)
@@ -81,7 +86,7 @@ def build_failure(failure: Failure, image: Reference) -> DeploytoolError:
         or _needs_buildkit(failure)
         or _dockerfile(failure)
         or _not_in_context(failure)
-        or _step(failure)
+        or _step(failure, is_kept)
     )
 
 
@@ -314,7 +319,7 @@ def _not_in_context(failure: Failure) -> ImageError | None:
     )
 
 
-def _step(failure: Failure) -> ImageError:
+def _step(failure: Failure, is_kept: bool) -> ImageError:
     exit_code = re.search(r"exit code: (\d+)$", failure.cause)
     why = f"exit code {exit_code[1]}" if exit_code else _line(failure.cause)
     at = f" at {_short(failure.step)}" if failure.step else ""
@@ -322,17 +327,42 @@ def _step(failure: Failure) -> ImageError:
     return ImageError(
         f"The build failed{at}{where}: {why}",
         code="build_failed",
-        hint=_step_hint(failure, exit_code[1] if exit_code else ""),
+        hint=_step_hint(failure, exit_code[1] if exit_code else "", is_kept),
         details=_evidence(failure),
     )
 
 
-def _step_hint(failure: Failure, exit_code: str) -> str:
-    if _says("\n".join([failure.cause, *failure.output]), "exec format error"):
+def _step_hint(failure: Failure, exit_code: str, is_kept: bool) -> str:
+    said = "\n".join([failure.cause, *failure.output])
+    if _says(said, "exec format error"):
         return "the image is for another kind of processor: see build.platforms and binfmt_misc"
     if exit_code == "137":
         return "the step was killed, most likely for lack of memory on the engine's machine"
-    return "--verbose shows all that the build printed"
+    if is_kept and failure.step:
+        reason = _outdated(said)
+        return f"{reason}: {INIT_FORCE}" if reason else f"{VERBOSE}; {INIT_FORCE}"
+    return VERBOSE
+
+
+_OUTDATED: tuple[tuple[str, str], ...] = (
+    (r'option "?--no-dev"? does not exist', "current Poetry has no --no-dev"),
+    (r"requested command export does not exist", "current Poetry has no `poetry export`"),
+    (
+        r"does not have a Release file",
+        "the packages of its base image's release are no longer there",
+    ),
+    (
+        r"python-poetry/poetry/(HEAD|master|main)/(get|install)-poetry\.py",
+        "the installer of Poetry that it downloads is gone",
+    ),
+)
+"""What a build prints when it fails for such a reason, and the reason."""
+
+
+def _outdated(text: str) -> str | None:
+    """Why a build failed, where it says so and the Dockerfile's age is to blame."""
+    found = (reason for pattern, reason in _OUTDATED if re.search(pattern, text, re.IGNORECASE))
+    return next(found, None)
 
 
 def _evidence(failure: Failure) -> list[str]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploytool.errors import UsageError
-from deploytool.lint import config_checks, hadolint, image_checks
+from deploytool.errors import DeploytoolError, UsageError
+from deploytool.lint import config_checks, hadolint, image_checks, modules
 from deploytool.lint.dockerfile import parse
 from deploytool.lint.rules import RULES, Finding, Rule, Severity
 from deploytool.lint.subject import Subject
@@ -24,7 +24,7 @@ from deploytool.lint.subject import Subject
 if TYPE_CHECKING:
     from deploytool.config import LoadedConfig
 
-__all__ = ["RULES", "Finding", "Report", "Rule", "Severity", "inspect", "lint"]
+__all__ = ["RULES", "Finding", "Report", "Rule", "Severity", "inspect", "lint", "modules_left_out"]
 
 _IGNORE = re.compile(r"#\s*deploytool:\s*ignore\s*=\s*([\w-]+(?:\s*,\s*[\w-]+)*)")
 
@@ -55,6 +55,7 @@ def inspect(project: Path, config: LoadedConfig | None) -> Report:
     warnings = []
     if _is_built(config):
         found += image_checks.check(subject)
+        found += modules.check(subject)
         try:
             found = _merge(found, hadolint.run(project, subject.file, subject.shown))
         except hadolint.HadolintUnusable as error:
@@ -62,11 +63,29 @@ def inspect(project: Path, config: LoadedConfig | None) -> Report:
     found += config_checks.check(subject)
     if config is None:
         warnings.append("There is no deploytool configuration, so its rules were left out")
+    return Report(_reported(subject, found), tuple(warnings))
+
+
+def modules_left_out(config: LoadedConfig) -> tuple[Finding, ...]:
+    """What the app imports and the image would not get: the rule that a build asks too.
+
+    Never raises: a doubt about the image is no reason not to build it.
+    """
+    try:
+        if not _is_built(config):
+            return ()
+        subject = _subject(config.project, config)
+        return _reported(subject, modules.check(subject))
+    except (DeploytoolError, OSError, ValueError, RecursionError):
+        return ()
+
+
+def _reported(subject: Subject, found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding of each kind, none that a comment suppresses, sorted."""
     texts = {subject.shown: subject.dockerfile.lines}
-    if config:
-        texts[config.file.name] = tuple(subject.config_text.split("\n"))
-    kept = {finding for finding in found if not _is_ignored(finding, texts)}
-    return Report(tuple(sorted(kept)), tuple(warnings))
+    if subject.loaded:
+        texts[subject.loaded.file.name] = tuple(subject.config_text.split("\n"))
+    return tuple(sorted({finding for finding in found if not _is_ignored(finding, texts)}))
 
 
 def _subject(project: Path, config: LoadedConfig | None) -> Subject:

@@ -159,6 +159,23 @@ def _user(subject: Subject, service: Service) -> Iterator[Finding]:
         yield subject.in_config("root-user", path, f"services.{service.name} runs as root")
 
 
+def _rights(subject: Subject, service: Service) -> Iterator[Finding]:
+    """What a Dockerfile that was there may need, and most do not."""
+    if service.image is not None:
+        return
+    path, where = ("services", service.name), f"services.{service.name}"
+    if service.capabilities == "default":
+        yield subject.in_config(
+            "default-capabilities",
+            (*path, "capabilities"),
+            f"{where} keeps the engine's own capabilities",
+        )
+    if not service.read_only:
+        yield subject.in_config(
+            "writable-image", (*path, "read_only"), f"{where} can write to the image's own files"
+        )
+
+
 def _secrets(subject: Subject, service: Service) -> Iterator[Finding]:
     for name, value in service.env.items():
         if is_secret(name, value):
@@ -244,6 +261,7 @@ CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
     _trust,
     _port,
     _user,
+    _rights,
     _secrets,
     _migrations,
     _volumes,

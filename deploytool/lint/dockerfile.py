@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from deploytool.image import WRITTEN_BY_INIT
+
 KEYWORDS = frozenset(
     {
         *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK"),
@@ -135,6 +137,29 @@ class Dockerfile:
         """The stage that is built: the target, or the last."""
         named = [stage for stage in self.stages if target and stage.name == target.lower()]
         return (named or self.stages or (None,))[-1]
+
+    def named(self, name: str) -> Stage | None:
+        """The stage that `--from` names, by its name or its number."""
+        if name.isdecimal() and int(name) < len(self.stages):
+            return self.stages[int(name)]
+        return next((s for s in reversed(self.stages) if s.name == name.lower()), None)
+
+    def built_for(self, stage: Stage) -> tuple[Stage, ...]:
+        """The stage and all that go into it, the only ones that are built for it."""
+        found: dict[int, Stage] = {}
+        waiting: list[Stage | None] = [stage]
+        while waiting:
+            one = waiting.pop()
+            if one and one.line not in found:
+                found[one.line] = one
+                sources = (item.flags.get("from", "") for item in one.instructions)
+                waiting += [one.parent, *map(self.named, sources)]
+        return tuple(found[line] for line in sorted(found))
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was there before `init`, or its first line was taken out since."""
+        return not self.lines[0].startswith(WRITTEN_BY_INIT)
 
     @property
     def instructions(self) -> Iterator[Instruction]:

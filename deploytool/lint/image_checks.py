@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.dockerfile import KEYWORDS, Instruction, Stage
 from deploytool.lint.rules import Finding
 from deploytool.lint.subject import Subject
-from deploytool.redact import hide_passwords, looks_secret
+from deploytool.redact import hide_passwords, names_secret
 
 _DEPRECATED = re.compile(r"^(docker\.io/|index\.docker\.io/)?tiangolo/(\w+-)?(uvicorn-)?gunicorn\b")
 _ROOTS = ("root", "0")
@@ -41,7 +40,7 @@ _TOOLS = {
 _ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
 _REMOTE = re.compile(r"^(https?|git|ssh|ftp)://|^git@|\.git(#\S*)?$", re.IGNORECASE)
 _NO_SECRET_NAME = re.compile(
-    r"tokeni[sz]|_(expires?|expiry|ttl|lifetime|days|hours|minutes|seconds|timeout|length|size|count|limit"
+    r"max_tokens|_(expires?|expiry|ttl|lifetime|days|hours|minutes|seconds|timeout|length|size|count|limit"
     r"|algorithm|type|url|uri|endpoint|name|header|file|path|dir|prefix|enabled|required)(_in)?$"
     r"|_expires?_|_expire_",
     re.IGNORECASE,
@@ -288,7 +287,7 @@ def is_secret(name: str, value: str | None) -> bool:
     """Whether a variable holds a secret, as far as its name and its value tell."""
     if value and hide_passwords(value) != value and "$" not in value:
         return True
-    if not looks_secret(name) or _NO_SECRET_NAME.search(name):
+    if not names_secret(name) or _NO_SECRET_NAME.search(name):
         return False
     return value is None or (value != "" and not _NO_SECRET_VALUE.match(value))
 
@@ -300,24 +299,13 @@ def _secret_files(subject: Subject) -> Iterator[Finding]:
             yield subject.in_dockerfile(
                 "secret-file-copied", item.line, f"{', '.join(files)} is copied into the image"
             )
-    if not (subject.context / ".env").is_file() or _ignores(subject.ignore_patterns, ".env"):
+    if not (subject.context / ".env").is_file() or subject.copies.ignored.hides(".env"):
         return
     for item in subject.stage.chain if subject.stage else ():
         if any(source in (".", "./", "/") for source in item.sources):
             yield subject.in_dockerfile(
                 "secret-file-copied", item.line, ".env is copied into the image with the rest"
             )
-
-
-def _ignores(patterns: Iterable[str], name: str) -> bool:
-    """Whether .dockerignore leaves out a file of the context's own folder; the last word counts."""
-    ignored = False
-    for pattern in patterns:
-        bare = pattern.removeprefix("!").strip().removeprefix("./").lstrip("/")
-        bare = bare.removeprefix("**/").rstrip("/")
-        if fnmatch.fnmatchcase(name, bare):
-            ignored = not pattern.startswith("!")
-    return ignored
 
 
 def _dockerignore(subject: Subject) -> Iterator[Finding]:

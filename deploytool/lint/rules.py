@@ -196,6 +196,22 @@ RULES: tuple[Rule, ...] = (
         "RUN useradd --uid 10001 app, then USER 10001",
     ),
     Rule(
+        "default-capabilities",
+        _INFO,
+        "The engine's own capabilities allow more than a web app needs, such as changing owners "
+        "and raw sockets.",
+        f"{_DOCKER}/engine/security/#linux-kernel-capabilities",
+        'leave `capabilities` out, or list what it needs, for example capabilities = ["CHOWN"]',
+    ),
+    Rule(
+        "writable-image",
+        _INFO,
+        "Where the image's files can be written, what breaks into the process can change its "
+        "code, and what the app writes is lost with the replica.",
+        f"{_DOCKER}/reference/cli/docker/container/run/#read-only",
+        "leave `read_only` out, and give the app /tmp or a volume where it writes",
+    ),
+    Rule(
         "secret-in-env",
         _ERROR,
         "A variable that is written down is read by everybody who has the image, the repository "
@@ -227,6 +243,15 @@ RULES: tuple[Rule, ...] = (
         f"{_DOCKER}/build/concepts/context/#dockerignore-files",
         "write a .dockerignore with at least .git, .venv, __pycache__ and .env; "
         "`deploytool init` does",
+    ),
+    Rule(
+        "module-not-copied",
+        _ERROR,
+        "A module that is not in the image cannot be imported: the app fails at its start, or, "
+        "for an import inside a function, later.",
+        f"{_DOCKER}/reference/dockerfile/#copy",
+        "`deploytool init --force` writes the Dockerfile and .dockerignore anew, or add it to COPY "
+        "and let it through .dockerignore",
     ),
     Rule(
         "add-instead-of-copy",

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploytool.lint import toml
+from deploytool.lint import dockerignore, toml
 from deploytool.lint.commands import Command, image_command
+from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage
 from deploytool.lint.rules import RULES_BY_NAME, Finding
 
@@ -65,16 +66,12 @@ class Subject:
     @cached_property
     def dockerignore(self) -> Path | None:
         """The file that keeps things out of the build; one beside the Dockerfile comes first."""
-        own = self.file.with_name(f"{self.file.name}.dockerignore")
-        files = (own, self.context / ".dockerignore")
-        return next((file for file in files if file.is_file()), None)
+        return dockerignore.find(self.file, self.context)
 
-    @property
-    def ignore_patterns(self) -> tuple[str, ...]:
-        if self.dockerignore is None:
-            return ()
-        lines = self.dockerignore.read_text(encoding="utf-8", errors="replace").splitlines()
-        return tuple(line.strip() for line in lines if not line.startswith("#"))
+    @cached_property
+    def copies(self) -> Copies:
+        """What the Dockerfile takes from the context."""
+        return Copies(self.dockerfile, dockerignore.read(self.dockerignore))
 
     @cached_property
     def _config_lines(self) -> Mapping[toml.Path, int]:

@@ -87,7 +87,7 @@ def _service(app: AppSpec, service: Service) -> Json:
         "command": swarm.arguments(app, service),
         "environment": _environment(app, service),
         "cap_add": swarm.capabilities(service),
-        "cap_drop": ["ALL"],
+        "cap_drop": swarm.dropped_capabilities(service),
         "read_only": service.read_only,
         "user": service.user,
         "stop_grace_period": format_duration(service.stop_grace),

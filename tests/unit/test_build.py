@@ -712,6 +712,28 @@ def test_a_step_for_another_processor(run: Run, docker: Docker) -> None:
     assert "another kind of processor" in failure(run, docker, failing_step(printed, 255)).hint
 
 
+@pytest.mark.parametrize(
+    ("printed", "hint"),
+    [
+        (['The option "--no-dev" does not exist'], "current Poetry has no --no-dev: "),
+        (["", "The requested command export does not exist."], "has no `poetry export`: "),
+        (["E: The repository 'x buster Release' does not have a Release file."], "base image"),
+        (["curl https://raw.x/python-poetry/poetry/master/get-poetry.py: 404"], "installer"),
+        (["make: *** [all] Error 3"], "--verbose shows all that the build printed; "),
+    ],
+)
+def test_a_dockerfile_that_was_there_may_no_longer_build(
+    run: Run, docker: Docker, printed: list[str], hint: str
+) -> None:
+    told = failure(run, docker, failing_step(printed, 3)).hint
+    assert hint in told
+    assert told.endswith("`deploytool init --force` writes a Dockerfile that may build")
+    written = "# Written by `deploytool init`; yours to edit.\nFROM python:3.13\nRUN make\n"
+    (run.project / "Dockerfile").write_text(written)
+    told = failure(run, docker, failing_step(printed, 3)).hint
+    assert told == "--verbose shows all that the build printed"
+
+
 def test_a_failing_step_of_old_buildkit(run: Run, docker: Docker) -> None:
     error = failure(
         run,

@@ -116,6 +116,19 @@ def test_a_host_port_is_given_up_before_it_is_taken_again() -> None:
     assert spec["UpdateConfig"]["Order"] == "stop-first"
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "dropped", "added"),
+    [
+        ([], ["ALL"], []),
+        (["CHOWN"], ["ALL"], ["CAP_CHOWN"]),
+        ("default", [], []),
+    ],
+)
+def test_capabilities(capabilities: object, dropped: list[str], added: list[str]) -> None:
+    container = compiled(app(service(capabilities=capabilities)))["TaskTemplate"]["ContainerSpec"]
+    assert (container["CapabilityDrop"], container["CapabilityAdd"]) == (dropped, added)
+
+
 def test_a_capability_written_both_ways_is_one() -> None:
     assert swarm.capabilities(service(capabilities=["CHOWN", "CAP_CHOWN"])) == ["CAP_CHOWN"]
 

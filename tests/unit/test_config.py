@@ -247,6 +247,16 @@ class TestMistakes:
             (SMALL + 'replicas = "3"', "services.web.replicas: must be a whole number, not '3'"),
             (SMALL + "read_only = 7", "services.web.read_only: must be true or false, not 7"),
             (SMALL + "domains = 7", "services.web.domains: must be a list, not 7"),
+            (
+                SMALL + 'capabilities = "all"',
+                "services.web.capabilities: must be 'default', not 'all'",
+            ),
+            (SMALL + "capabilities = 7", "services.web.capabilities: must be a list, not 7"),
+            (
+                SMALL + 'capabilities = ["chown"]',
+                "services.web.capabilities[0]: is not written right: 'chown' "
+                '(write the capability in capitals, for example "NET_BIND_SERVICE")',
+            ),
             (SMALL + "user = 7", "services.web.user: must be text, not 7"),
             (
                 SMALL + "memory = 64",

@@ -204,6 +204,7 @@ def test_a_dockerfile_against_a_rule(tmp_path: Path, rule: str, line: int, text:
         "FROM x\nCOPY . .",
         "FROM a:1 AS x\nUSER app\nFROM b:1\nUSER app\nCOPY --from=x / /\nRUN pip install -r r.txt",
         "FROM a:1\nUSER app\nENV ACCESS_TOKEN_EXPIRE_MINUTES=30 TOKENIZERS_PARALLELISM=false",
+        "FROM a:1\nUSER app\nARG DOWNLOAD_TIKTOKEN_CACHE\nENV TIKTOKEN_ENCODINGS=cl100k",
         "FROM a:1\nUSER app\nENV DB_PASSWORD_FILE=/run/secrets/db TOKEN_URL=/token PASSWORD=",
         "FROM a:1\nUSER app\nENV URL=postgres://me:$PASSWORD@db/items",
         "FROM a:1\nUSER app\nCOPY .env.example /code/",
@@ -286,6 +287,8 @@ CONFIGS = [
     ("shell-wrapper", 9, service(command='["sh", "-c", "sleep 1; fastapi run"]')),
     ("port-mismatch", 9, service(command=f'[{UVICORN}, "--port", "80"]')),
     ("root-user", 9, service(user='"root"')),
+    ("default-capabilities", 9, service(capabilities='"default"')),
+    ("writable-image", 9, service(read_only="false")),
     ("secret-in-env", 10, service(**{"env.LOG": '"info"', "env.DB_PASSWORD": '"hunter2"'})),
     ("secret-in-env", 9, service(env='{ URL = "amqp://me:hunter2@queue" }')),
     ("secret-in-arg", 10, service() + '\n[build]\nargs.API_TOKEN = "hunter2"'),
@@ -330,6 +333,9 @@ def test_a_configuration_against_a_rule(tmp_path: Path, rule: str, line: int, te
         service(stop_grace='"15s"'),
         service(command="[]", drain='"2s"'),
         service(env='{ LOG_LEVEL = "info", ACCESS_TOKEN_EXPIRE_MINUTES = 30 }'),
+        service(capabilities='["CHOWN"]', read_only="true"),
+        service() + '\n[services.cache]\nimage = "redis:8.2"\nread_only = false\nmemory = "1GiB"'
+        '\nmemory_limit = "1GiB"\ncapabilities = "default"',
         service(image='"redis:8.2"'),
         service(image='"localhost:5000/x@sha256:' + "0" * 64 + '"'),
         service(user='"10001"'),
@@ -411,6 +417,7 @@ class TestDockerfileAndConfigurationTogether:
 def test_every_rule_has_an_example() -> None:
     shown = {rule for rule, _, _ in (*DOCKERFILES, *CONFIGS)}
     elsewhere = {"no-dockerignore", "entrypoint-takes-command", "health-check-twice"}
+    elsewhere |= {"module-not-copied"}
     assert shown | elsewhere == OURS
 
 

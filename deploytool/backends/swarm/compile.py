@@ -182,8 +182,15 @@ def stop_delay(app: AppSpec, service: Service) -> int:
     return max(0, service.drain - ENGINE_PAUSE)
 
 
+def dropped_capabilities(service: Service) -> list[str]:
+    """What is taken from a process of what the engine gives all."""
+    return [] if service.capabilities == "default" else ["ALL"]
+
+
 def capabilities(service: Service) -> list[str]:
     """What a process keeps of what is dropped, as the engine names it."""
+    if service.capabilities == "default":
+        return []
     names = {name.removeprefix("CAP_") for name in service.capabilities}
     return sorted("ALL" if name == "ALL" else f"CAP_{name}" for name in names)
 
@@ -226,7 +233,7 @@ def _container(
             }
             for name, target in mounted_files(app, service)
         ],
-        "CapabilityDrop": ["ALL"],
+        "CapabilityDrop": dropped_capabilities(service),
         "CapabilityAdd": capabilities(service),
         "ReadOnly": service.read_only,
     }

@@ -1,0 +1,378 @@
+"""A Dockerfile that was there before `init`: an image from it runs as its author wrote it.
+
+Dockerfile, .dockerignore, scripts, settings ──read_kept──▶ Kept: what the configuration has to
+                                                  say so that it does, and what stands in the way
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from deploytool.discover.listens import Listening, Listens
+from deploytool.discover.outdated import no_longer_builds
+from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
+from deploytool.discover.started import ImageFiles, Line, Started, own_words, workdir
+from deploytool.lint import dockerignore
+from deploytool.lint.copies import Copies
+from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse
+from deploytool.lint.image_checks import is_deprecated
+
+MAX_BYTES = 2**20
+MAX_FOLDERS = 5_000
+COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "tests", "testing")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a Dockerfile says about the image and the process in it."""
+
+    port: int | None
+    """The port that it listens on; None where the image has no command of its own."""
+    port_why: str
+    command: tuple[str, ...]
+    """ENTRYPOINT and CMD in words; empty where the image has none of its own."""
+    takes_command: bool
+    """Whether a container can be told to run something else: no ENTRYPOINT is in the way."""
+    user: str | None
+    workdir: str
+    healthcheck: bool
+    migrations: tuple[str, ...] | None
+    """The command that migrates the database at every start."""
+    copied: tuple[str, ...]
+    """What it takes from the build context, as it is written there."""
+    no_longer_builds: str | None
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that the process needs and the image does not set."""
+    notes: tuple[str, ...] = ()
+
+
+def read_kept(
+    project: Project | Path,
+    dockerfile: str = "Dockerfile",
+    *,
+    context: str = ".",
+    target: str | None = None,
+) -> Kept | None:
+    """What a Dockerfile says that was there; None without one or where `init` wrote it."""
+    project = project if isinstance(project, Project) else Project(project)
+    text = _read(project.path / dockerfile)
+    parsed = parse(text) if text is not None else None
+    stage = parsed.stage(target) if parsed else None
+    if parsed is None or stage is None or not parsed.is_kept:
+        return None
+    return Reader(project, PurePosixPath(dockerfile), PurePosixPath(context), parsed, stage).read()
+
+
+class Reader:
+    def __init__(
+        self,
+        project: Project,
+        file: PurePosixPath,
+        context: PurePosixPath,
+        dockerfile: Dockerfile,
+        stage: Stage,
+    ) -> None:
+        self.project = project
+        self.file = file
+        self.context = context
+        self.dockerfile = dockerfile
+        self.stage = stage
+        self.brings_server = is_deprecated(stage.base)
+        self.files = ImageFiles(project, dockerfile, context)
+        runs_base = self.brings_server and not own_words(stage)
+        first = ("/app/prestart.sh",) if runs_base else ()
+        self.started = Started(self.files, stage, first)
+        ignore = dockerignore.find(project.path / file, project.path / context)
+        self.copies = Copies(dockerfile, dockerignore.read(ignore))
+
+    def read(self) -> Kept:
+        command = own_words(self.stage) or (("/start.sh",) if self.brings_server else ())
+        listening = self._listening() if command else None
+        user, check = self.stage.last("USER"), self.stage.last("HEALTHCHECK")
+        wants = listening.wants if listening else None
+        return Kept(
+            port=listening.port if listening else None,
+            port_why=listening.why if listening else "the image has no command of its own",
+            command=command,
+            takes_command=self.started.takes_command,
+            user=self.stage.expand(user.text) if user else None,
+            workdir=workdir(self.stage),
+            healthcheck=check is not None and check.text.strip().upper() != "NONE",
+            migrations=self._migrations(),
+            copied=tuple(sorted({str(copy.path) for copy in self.copies.all})),
+            no_longer_builds=self._no_longer_builds(),
+            env=((wants, str(listening.port)),) if listening and wants else (),
+            notes=tuple(self._notes(listening)),
+        )
+
+    def _listening(self) -> Listening:
+        return Listens(self.files, self.stage, self.started).find(80 * self.brings_server)
+
+    def _migrations(self) -> tuple[str, ...] | None:
+        for line in self.started.lines:
+            if line.command.migrates and not line.talks:
+                return _one_command(line)
+        return None
+
+    def _no_longer_builds(self) -> str | None:
+        plugins = table_at(self.project.pyproject, "tool", "poetry", "requires-plugins")
+        return no_longer_builds(
+            self.dockerfile,
+            has_export_plugin="poetry-plugin-export" in plugins,
+            target=self.stage.name,
+        )
+
+    # --- what to say --------------------------------------------------------------------------
+
+    def _notes(self, listening: Listening | None) -> Iterator[str]:
+        if listening is None:
+            yield (
+                f"{self.file} has no CMD and no ENTRYPOINT: the service's own command is what "
+                "its containers run"
+            )
+        else:
+            yield from self._notes_on_lists()
+            yield from self._notes_on_port(listening)
+        yield from self._notes_on_scripts()
+        yield from self._note_on_migrations()
+        yield from self._notes_on_context()
+        yield from self._notes_on_arguments()
+        yield from self._note_on_target()
+
+    def _notes_on_lists(self) -> Iterator[str]:
+        for keyword in ("ENTRYPOINT", "CMD"):
+            item = self.stage.last(keyword)
+            if item and item.text.startswith("[") and item.arguments is None:
+                yield (
+                    f"{keyword} in line {item.line} of {self.file} is meant as a list and is not "
+                    "one, so that it fails: quote each word with double quotes"
+                )
+
+    def _notes_on_port(self, listening: Listening) -> Iterator[str]:
+        if listening.doubt:
+            yield f"{listening.doubt}. Set port in [tool.deploytool.services.web] to what is right"
+        if listening.wants:
+            yield (
+                f"the port is ${listening.wants}, which {self.file} does not set: "
+                f'[tool.deploytool.services.web.env] {listening.wants} = "{listening.port}" does'
+            )
+        if listening.is_local:
+            server = self.started.server
+            name = server.command.server if server else "uvicorn"
+            option = (
+                "--bind 0.0.0.0:PORT" if name in ("gunicorn", "hypercorn") else "--host 0.0.0.0"
+            )
+            where = "its command" if server else 'its call (host="0.0.0.0")'
+            add = f"add {option} to {where}" if server else f"change {where}"
+            yield f"{name} listens inside the container only, and nothing reaches it: {add}"
+
+    def _notes_on_scripts(self) -> Iterator[str]:
+        scripts = " ".join(item.text for item in self.stage.chain if item.keyword == "RUN")
+        if "chmod" in scripts or any("chmod" in item.flags for item in self.stage.chain):
+            return
+        for item in filter(None, (self.stage.last("ENTRYPOINT"), self.stage.last("CMD"))):
+            path = next(iter(item.arguments or ()), "")
+            file = self.files.find(path, self.stage) if "/" in path else None
+            if file and not os.access(self.project.path / file, os.X_OK):
+                yield f"{item.keyword} runs {file}, which is not executable: `chmod +x {file}`"
+
+    def _note_on_migrations(self) -> Iterator[str]:
+        words = self._migrations()
+        if words is None:
+            return
+        happens = "the image's command runs migrations in every replica"
+        if self.started.takes_command:
+            command = json.dumps(words, ensure_ascii=False)
+            yield f"{happens}: [tool.deploytool.release] command = {command} runs them once"
+        else:
+            yield (
+                f"{happens}, and its ENTRYPOINT lets nothing else run: a release step that runs "
+                "them once needs them in CMD"
+            )
+
+    def _notes_on_context(self) -> Iterator[str]:
+        for path in self.copies.hidden:
+            yield (
+                f".dockerignore hides {path}, which {self.file} copies: the build fails until "
+                f'"!{path}" is the last line in it'
+            )
+        named = dict.fromkeys(copy.path for copy in self.copies.all if copy.is_plain)
+        missing = [str(path) for path in named if not self.project.exists(self.context / path)]
+        if len(missing) == 1:
+            yield f"{self.file} copies {missing[0]}, which is not there: the build needs it"
+        elif missing:
+            names = ", ".join(missing)
+            yield f"{self.file} copies {names}, which are not there: the build needs them"
+
+    def _notes_on_arguments(self) -> Iterator[str]:
+        """Build arguments that FROM needs and nothing gives."""
+        needed = [
+            name
+            for item in self.dockerfile.preamble
+            for name, value in (item.pairs if item.keyword == "ARG" else ())
+            if value is None and any(_mentions(stage, name) for stage in self.dockerfile.stages)
+        ]
+        for name in dict.fromkeys(needed):
+            given = next((b.args[name] for b in self._compose() if name in b.args), "…")
+            yield (
+                f"FROM needs the build argument {name}: [tool.deploytool.build.args] "
+                f"{name} = {json.dumps(given, ensure_ascii=False)}"
+            )
+
+    def _note_on_target(self) -> Iterator[str]:
+        targets = {build.target for build in self._compose() if build.target} - {self.stage.name}
+        wanted = sorted(target for target in targets if target.lower() not in FOR_DEVELOPMENT)
+        if len(wanted) == 1 and self.dockerfile.named(wanted[0]):
+            yield (
+                f'{self._compose()[0].file} builds the stage {wanted[0]}: target = "{wanted[0]}" '
+                "in [tool.deploytool.build] does the same"
+            )
+
+    def _compose(self) -> list[ComposeBuild]:
+        found = compose_builds(self.project)
+        return [build for build in found if build.dockerfile == self.file]
+
+
+def _one_command(line: Line) -> tuple[str, ...]:
+    """A line as one command, with the `cd` before it."""
+    if line.folder is None:
+        return line.filled
+    return ("sh", "-c", f"cd {line.folder} && {' '.join(line.filled)}")
+
+
+def _mentions(stage: Stage, name: str) -> bool:
+    return expand(stage.image, {name: "\0"}) != stage.image
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()[:MAX_BYTES]
+    except (OSError, ValueError):
+        return None
+
+
+# --- compose --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ComposeBuild:
+    """How a compose file builds an image."""
+
+    file: str
+    service: str
+    dockerfile: PurePosixPath
+    """Relative to the project."""
+    context: PurePosixPath
+    target: str | None
+    args: Mapping[str, str]
+
+
+def compose_builds(project: Project) -> list[ComposeBuild]:
+    """The images that the project's compose file builds."""
+    for name in COMPOSE_FILES:
+        if project.is_file(PurePosixPath(name)):
+            services = _yaml(project.text(PurePosixPath(name)) or "").get("services")
+            items = services.items() if isinstance(services, dict) else ()
+            builds = (_compose_build(name, str(key), value) for key, value in items)
+            return [build for build in builds if build]
+    return []
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(text[:MAX_BYTES])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _compose_build(file: str, service: str, value: object) -> ComposeBuild | None:
+    build = value.get("build") if isinstance(value, dict) else None
+    build = {"context": build} if isinstance(build, str) else build
+    if not isinstance(build, dict):
+        return None
+    context = PurePosixPath(str(build.get("context", ".")))
+    path = os.path.normpath(context / str(build.get("dockerfile", "Dockerfile")))
+    target = build.get("target")
+    return ComposeBuild(
+        file=file,
+        service=service,
+        dockerfile=PurePosixPath(path),
+        context=context,
+        target=target if isinstance(target, str) else None,
+        args=dict(_arguments(build.get("args"))),
+    )
+
+
+def _arguments(value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        yield from ((str(name), str(given)) for name, given in value.items() if given is not None)
+    elif isinstance(value, list):
+        for item in value:
+            name, equals, given = str(item).partition("=")
+            if equals:
+                yield name, given
+
+
+# --- Dockerfiles that are not at the root ---------------------------------------------------------
+
+
+def dockerfile_elsewhere(project: Project | Path) -> str | None:
+    """What to say of the one Dockerfile where there is none at the root; None with several."""
+    project = project if isinstance(project, Project) else Project(project)
+    if project.is_file(PurePosixPath("Dockerfile")):
+        return None
+    found = list(islice(_dockerfiles(project), 2))
+    if len(found) != 1:
+        return None
+    [file] = found
+    keys = {"dockerfile": str(file), "context": str(_context(project, file))}
+    if keys["context"] == ".":
+        del keys["context"]
+    written = ", ".join(f'{key} = "{value}"' for key, value in keys.items())
+    return f"{file} is not used: [tool.deploytool.build] {written} builds from it"
+
+
+def _dockerfiles(project: Project) -> Iterator[PurePosixPath]:
+    for folder, folders, files in islice(os.walk(project.path), MAX_FOLDERS):
+        here = PurePosixPath(Path(folder).relative_to(project.path).as_posix())
+        folders[:] = (
+            sorted(name for name in folders if _is_own(name)) if len(here.parts) < 4 else []
+        )
+        yield from (here / name for name in sorted(files) if _is_dockerfile(name))
+
+
+def _is_own(folder: str) -> bool:
+    return not folder.startswith((".", "{")) and folder not in SKIPPED_FOLDERS
+
+
+def _is_dockerfile(name: str) -> bool:
+    is_one = name.startswith("Dockerfile") or name.lower().endswith(".dockerfile")
+    return is_one and not name.endswith(
+        (".dockerignore", ".j2", ".jinja", ".tmpl", ".template", "~")
+    )
+
+
+def _context(project: Project, file: PurePosixPath) -> PurePosixPath:
+    """The folder that has what the Dockerfile copies: compose names it, or it can be seen."""
+    for build in compose_builds(project):
+        if build.dockerfile == file:
+            return build.context
+    parsed = parse(_read(project.path / file) or b"")
+    copies = Copies(parsed, dockerignore.Dockerignore()).all
+    return _most_of(project, [copy.path for copy in copies if copy.is_plain], (HERE, file.parent))
+
+
+def _most_of(
+    project: Project, paths: Sequence[PurePosixPath], folders: Iterable[PurePosixPath]
+) -> PurePosixPath:
+    return max(folders, key=lambda folder: sum(project.exists(folder / path) for path in paths))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import (
@@ -218,7 +218,7 @@ class Paths(Names):
         return posixpath.normpath(posixpath.join(self.workdir, text))
 
     def _argument(
-        self, call: ast.Call, position: int, keywords: Iterable[str], scope: Scope, depth: int
+        self, call: ast.Call, position: int, keywords: Collection[str], scope: Scope, depth: int
     ) -> str | None:
         node = argument(call, position, keywords)
         node = node.body if isinstance(node, ast.Lambda) else node
@@ -321,7 +321,7 @@ class Paths(Names):
         return False
 
 
-def argument(call: ast.Call, position: int | None, keywords: Iterable[str]) -> ast.expr | None:
+def argument(call: ast.Call, position: int | None, keywords: Collection[str]) -> ast.expr | None:
     """An argument of a call, by its place or one of its names."""
     for keyword in call.keywords:
         if keyword.arg in keywords:

@@ -244,7 +244,7 @@ class _Search:
                 yield from self._url(text, scope, is_call=False)
 
     def _target(self, call: ast.Call, name: str, scope: Scope) -> _Target | None:
-        if name not in _CALLED:
+        if isinstance(call.func, ast.Attribute) and name not in _CALLED:
             return None
         match self.paths.meaning(call.func, scope):
             case External(name=full):

@@ -69,7 +69,7 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
 
 def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
     """Build the project's image, and push it if asked to; the image and what it is made from."""
-    from deploytool.image.build import build
+    from deploytool.image.build import build, owned_volumes
 
     config = session.config.config
     source = project_source(session)
@@ -82,6 +82,7 @@ def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
             config.build,
             repository,
             source=source,
+            volumes=owned_volumes(config.services.values()),
             push=push,
             progress=progress,
             warn=session.output.warn,

@@ -150,6 +150,9 @@ _ENGINES = frozenset(
     | {"init", "SQLAlchemyJobStore", "connect", "from_url"}
 )
 _CALLED = frozenset(name.rpartition(".")[2] for name in _CALLS)
+_WORDS = "|".join(sorted(_CALLED | _METHODS.keys() | _EXPORTS | _ENGINES))
+_MENTIONS = re.compile(rf"sqlite|\b(?:{_WORDS}|filename|file_path)\b")
+"""What a module has somewhere if there is anything to find in it."""
 
 
 class _Search:
@@ -158,6 +161,7 @@ class _Search:
     ) -> None:
         self.paths = Paths(project, workdir)
         scopes = (project.scope(file) for file in files)
+        self.project = project
         self.scopes = [scope for scope in scopes if scope]
         imported = {name for scope in self.scopes for name in first_names(scope)}
         self.is_tortoise = "tortoise" in imported and "sqlalchemy" not in imported
@@ -165,6 +169,8 @@ class _Search:
 
     def find(self) -> Iterator[_Found]:
         for scope in self.scopes:
+            if not _MENTIONS.search(self.project.text(scope.file) or ""):
+                continue
             try:
                 yield from self._in_body(scope.body, scope, None)
             except RecursionError:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from deploytool.discover.source import Project
-from deploytool.discover.writes import Write, WriteKind, find_writes
+from deploytool.discover.writes import Write, find_writes
 
 Files = dict[str, str]
 
@@ -118,7 +118,8 @@ VARIABLES = [
         "DATABASE_URL=sqlite:///{path}",
     ),
     (
-        "from pydantic import Field\nfrom pydantic_settings import BaseSettings, SettingsConfigDict\n"
+        "from pydantic import Field\n"
+        "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
         "class S(BaseSettings):\n    model_config = SettingsConfigDict(env_prefix='APP_')\n"
         "    url: str = Field(default='sqlite:///./a.db')",
         "APP_URL=sqlite:///{path}",

@@ -26,6 +26,7 @@ from functools import partial
 from typing import TypeVar
 
 from deploytool.backends.base import (
+    LIKELY,
     Action,
     AuditEntry,
     Backend,
@@ -430,9 +431,15 @@ def _fail(
     return kind(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
-        hint="mend the cause and deploy again",
+        hint=_advice(evidence),
         details=evidence,
     )
+
+
+def _advice(evidence: list[str]) -> str:
+    """What to do about a release that failed: what its replicas' last words tell, if anything."""
+    told = [line.removeprefix(LIKELY) for line in evidence if line.startswith(LIKELY)]
+    return f"{told[0]}; then deploy again" if told else "fix the cause and deploy again"
 
 
 def _nothing_to_undo(

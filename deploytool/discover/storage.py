@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from deploytool.discover.paths import CODE
@@ -65,7 +66,7 @@ def shipped_files(project: Project, sources: Iterable[str]) -> tuple[str, ...]:
 def storage(writes: Iterable[Write], sources: Iterable[str], *, home: str = CODE) -> Storage:
     """How what is written is kept. `sources` are the files of the image, see `shipped_files`;
     `home` is the project's folder in it."""
-    plan = _Plan([PurePosixPath(source) for source in sources], PurePosixPath(home))
+    plan = _Plan([*sources], PurePosixPath(home))
     for write in sorted(writes, key=lambda write: (_rank(write), write.path)):
         plan.add(write)
     return plan.decided()
@@ -79,13 +80,14 @@ def _rank(write: Write) -> int:
 
 
 class _Plan:
-    def __init__(self, shipped: list[PurePosixPath], home: PurePosixPath) -> None:
+    def __init__(self, shipped: list[str], home: PurePosixPath) -> None:
         self.shipped = shipped
         self.home = home
         self.read_only = True
         self.replicas: int | None = None
         self.volumes: dict[PurePosixPath, str] = {}
         self.links: dict[PurePosixPath, PurePosixPath] = {}
+        self.moved: set[PurePosixPath] = set()
         self.env: dict[str, str] = {}
         self.folders: set[PurePosixPath] = set()
         self.notes: list[str] = []
@@ -145,16 +147,19 @@ class _Plan:
         """A place in the volume for files that have no folder of their own."""
         if DATA not in self.volumes:
             self._mount(DATA)
-        taken = {*self.links.values()}
-        target = DATA / write.path.name
-        return target if target not in taken else DATA / "-".join(write.path.parts).lstrip("/-")
+        name = write.path.name
+        names = chain((name,), (f"{number}-{name}" for number in count(2)))
+        target = next(DATA / name for name in names if DATA / name not in self.moved)
+        self.moved.add(target)
+        return target
 
     def _keep_folder(self, write: Write, folder: PurePosixPath) -> None:
         self.replicas = 1
         name = self._mount(folder)
+        stale = "; what later images bring there does not get into it"
         self.notes.append(
             f"{write.where} keeps files in {_inside(folder, self.home)}: it is the volume "
-            f"{name}, and replicas = 1: more need shared storage"
+            f"{name}, and replicas = 1: more need shared storage{stale * self._ships(folder)}"
         )
 
     def _let_go(self, write: Write, folder: PurePosixPath) -> None:
@@ -174,14 +179,13 @@ class _Plan:
         """A volume hides what the image has there: code would be the first release's for ever."""
         if folder == self.home or str(folder) in _SYSTEM or self.home.is_relative_to(folder):
             return False
-        inside = self._shipped_in(folder)
-        return not any(file.suffix in (".py", "") for file in inside)
+        return not any(source.endswith((".py", "/")) for source in self._shipped_in(folder))
 
     def _ships(self, folder: PurePosixPath) -> bool:
-        return any(not _BESIDE_DATA.search(file.name) for file in self._shipped_in(folder))
+        return not all(_BESIDE_DATA.search(s.rpartition("/")[2]) for s in self._shipped_in(folder))
 
-    def _shipped_in(self, folder: PurePosixPath) -> Iterator[PurePosixPath]:
-        return (file for file in self.shipped if (self.home / file).is_relative_to(folder))
+    def _shipped_in(self, folder: PurePosixPath) -> Iterator[str]:
+        return (source for source in self.shipped if (self.home / source).is_relative_to(folder))
 
     def _mount(self, folder: PurePosixPath) -> str:
         inside = folder.relative_to(self.home) if folder.is_relative_to(self.home) else folder

@@ -69,13 +69,15 @@ def find_writes(
     the project.
     """
     search = _Search(project, [*files], workdir)
-    return _merged(search.find())
+    return _merged([*search.find(), *search.in_alembic()])
 
 
 # --- the search ------------------------------------------------------------------------------
 
 _URL = re.compile(r"^(sqlite(?:\+\w+)?)://([^?#\s]*)(\?\S*)?$")
 _MEMORY = re.compile(r"^$|:memory:|mode=memory")
+_ALEMBIC_URL = re.compile(r"^\s*sqlalchemy\.url\s*=\s*(sqlite\S+)", re.MULTILINE)
+_ALEMBIC_SCRIPTS = re.compile(r"^\s*script_location\s*=\s*(?:%\(here\)s/)?([\w./-]+)", re.MULTILINE)
 _WRITING = re.compile(r"[wax+]")
 _READS_MODE = 1
 
@@ -175,6 +177,18 @@ class _Search:
                 yield from self._in_body(scope.body, scope, None)
             except RecursionError:
                 continue
+
+    def in_alembic(self) -> Iterator[_Found]:
+        """The database of an alembic.ini, unless its env.py takes the app's own."""
+        folders = {folder for scope in self.scopes for folder in scope.file.parents}
+        for file in sorted(folder / "alembic.ini" for folder in folders):
+            text = self.project.text(file) or ""
+            url, scripts = _ALEMBIC_URL.search(text), _ALEMBIC_SCRIPTS.search(text)
+            environment = file.parent / (scripts[1] if scripts else "alembic") / "env.py"
+            if url and "sqlalchemy.url" not in (self.project.text(environment) or ""):
+                here = f"{CODE}/{file.parent}".removesuffix("/.")
+                place = Scope(file, [], {})
+                yield from self._url(url[1].replace("%(here)s", here), place, is_call=True)
 
     def _in_body(
         self, body: list[ast.stmt], scope: Scope, owner: ast.ClassDef | None

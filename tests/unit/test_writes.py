@@ -154,6 +154,32 @@ def test_a_variable_counts_only_when_everything_reads_it(tmp_path: Path) -> None
     assert told(written(tmp_path, files)) == ["sqlite a.db"]
 
 
+ALEMBIC = "[alembic]\nscript_location = %(here)s/migrations\nsqlalchemy.url = sqlite:///{}\n"
+
+
+@pytest.mark.parametrize(
+    ("ini", "env", "expected"),
+    [
+        (ALEMBIC.format("a.db"), "", ["sqlite a.db"]),
+        (ALEMBIC.format("%(here)s/b.db"), "", ["sqlite a.db DB=sqlite:///{path}", "sqlite b.db"]),
+        (
+            ALEMBIC.format("b.db"),
+            "config.set_main_option('sqlalchemy.url', settings.url)",
+            ["sqlite a.db DB=sqlite:///{path}"],
+        ),
+        ("[alembic]\n", "", ["sqlite a.db DB=sqlite:///{path}"]),
+    ],
+)
+def test_migrations_use_the_same_database(
+    tmp_path: Path, ini: str, env: str, expected: list[str]
+) -> None:
+    (tmp_path / "alembic.ini").write_text(ini)
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(env)
+    source = "import os\nURL = os.getenv('DB', 'sqlite:///a.db')"
+    assert told(written(tmp_path, source)) == expected
+
+
 OTHERS = [
     ("import logging\nlogging.FileHandler('logs/app.log')", ["log logs/app.log"]),
     (

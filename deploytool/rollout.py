@@ -428,18 +428,13 @@ def _fail(
             details=evidence,
         )
     kind = RolledBack if had_before and is_back else RolloutFailed
+    likely = next((line for line in evidence if line.startswith(LIKELY)), None)
     return kind(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
-        hint=_advice(evidence),
-        details=evidence,
+        hint=f"{likely}; then deploy again" if likely else "fix the cause and deploy again",
+        details=[line for line in evidence if line != likely],
     )
-
-
-def _advice(evidence: list[str]) -> str:
-    """What to do about a release that failed: what its replicas' last words tell, if anything."""
-    told = [line.removeprefix(LIKELY) for line in evidence if line.startswith(LIKELY)]
-    return f"{told[0]}; then deploy again" if told else "fix the cause and deploy again"
 
 
 def _nothing_to_undo(

@@ -65,5 +65,6 @@ def refusal_hint(
 
 
 def _allow(service: str, refused: Refused) -> str:
-    place = "at its folder" if refused.is_database else "there" if refused.path else "where it does"
-    return f"set read_only = false in services.{service}, or mount a volume {place}"
+    volume = f"mount a volume {'there' if refused.path else 'where it does'}"
+    kept = "keep it in a volume" if refused.is_database else volume
+    return f"set read_only = false in services.{service}, or {kept}"

@@ -93,7 +93,7 @@ def test_likely(output: str, hint: str) -> None:
     [
         (True, "the app writes to data.db, and its files are read-only: set read_only = false in"),
         (False, "the app may not open data.db, its user owns no such file or folder: make the"),
-        (None, "the app cannot open data.db: set read_only = false in services.web, or mount"),
+        (None, "the app cannot open data.db: set read_only = false in services.web, or keep"),
     ],
 )
 def test_how_the_replica_ran_tells_why_a_database_is_refused(

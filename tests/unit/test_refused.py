@@ -38,7 +38,7 @@ def test_found(lines: list[str], expected: Refused | None) -> None:
     assert find_refused(lines) == expected
 
 
-ALLOW = "set read_only = false in services.api, or mount a volume"
+ALLOW = "set read_only = false in services.api, or"
 LOG = "OSError: [Errno 30] Read-only file system: '/code/logs/app.log'"
 DENIED = "PermissionError: [Errno 13] Permission denied: '/data/a'"
 
@@ -49,19 +49,21 @@ DENIED = "PermissionError: [Errno 13] Permission denied: '/data/a'"
         (
             LOG,
             None,
-            f"the app writes to /code/logs/app.log, and its files are read-only: {ALLOW} there",
+            "the app writes to /code/logs/app.log, and its files are read-only: "
+            f"{ALLOW} mount a volume there",
         ),
         (
             "OSError: [Errno 30] Read-only file system",
             True,
-            f"the app writes to its own folder, and its files are read-only: {ALLOW} where it does",
+            "the app writes to its own folder, and its files are read-only: "
+            f"{ALLOW} mount a volume where it does",
         ),
-        (SQLITE, None, f"the app cannot open its SQLite database: {ALLOW} at its folder"),
+        (SQLITE, None, f"the app cannot open its SQLite database: {ALLOW} keep it in a volume"),
         (
             READ_ONLY,
             True,
             "the app writes to its SQLite database, and its files are read-only: "
-            f"{ALLOW} at its folder",
+            f"{ALLOW} keep it in a volume",
         ),
         (
             SQLITE,

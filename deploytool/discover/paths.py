@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import (
@@ -53,6 +55,22 @@ _PERCENT = re.compile(r"%[-#0-9.]*[sdifr]|%\(\w+\)[sdifr]")
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
+@dataclass(frozen=True)
+class Parameter(Assigned):
+    """A parameter; its value is the default."""
+
+    name: str
+    of: Function
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A call in the project's own code."""
+
+    call: ast.Call
+    scope: Scope
+
+
 class Default(str):
     """A text that an environment variable replaces."""
 
@@ -67,11 +85,19 @@ class Default(str):
 class Paths(Names):
     """Tells the texts of paths, also where they depend on where a file is."""
 
-    def __init__(self, project: Project, workdir: PurePosixPath) -> None:
+    def __init__(
+        self,
+        project: Project,
+        workdir: PurePosixPath,
+        calls: Callable[[], Iterable[Given]] = tuple,
+    ) -> None:
+        """`calls` are all of the project's, asked for only where a parameter's value is."""
         super().__init__(project)
+        self._find_calls = calls
         self.workdir = posixpath.normpath(f"{CODE}/{workdir}")
         self._told: dict[tuple[int, int], str | None] = {}
         self._insides: dict[int, Scope] = {}
+        self._classes: dict[int, str] = {}
 
     def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
         """Each expression is worked on once: asked again meanwhile, it goes round in a circle."""
@@ -104,6 +130,8 @@ class Paths(Names):
             case ast.Attribute(attr="parent"):
                 owner = self.text(node.value, scope, depth + 1)
                 return super().text(node, scope, depth) if owner is None else _parent(owner)
+            case ast.Attribute(attr="value"):
+                return super().text(node, scope, depth) or self.text(node.value, scope, depth + 1)
         return super().text(node, scope, depth)
 
     def _texts(self, nodes: Iterable[ast.expr], scope: Scope, depth: int) -> Iterator[str | None]:
@@ -237,12 +265,15 @@ class Paths(Names):
         scope = super().function_scope(function)
         if is_new:
             for name, default in _parameters(function.node.args):
-                scope.names.setdefault(name, []).insert(0, Assigned(default, None))
+                parameter = Parameter(default, None, name, function.node)
+                scope.names.setdefault(name, []).insert(0, parameter)
         return scope
 
     def method_scope(self, function: LocalFunction, owner: ast.ClassDef) -> Scope:
         """The scope of a method, whose first parameter stands for its class."""
         scope = self.function_scope(function)
+        if function.node.name == "__init__":
+            self._classes[id(function.node)] = owner.name
         if first := [*function.node.args.posonlyargs, *function.node.args.args][:1]:
             scope.names[first[0].arg] = [owner]
         return scope
@@ -252,7 +283,40 @@ class Paths(Names):
         values = [b.value for b in bindings if isinstance(b, Assigned) and b.value]
         if len(bindings) > 1 and values and depth < MAX_TEXT:
             return self._first(values, scope, depth + 1)
-        return super()._text_of(bindings, scope, depth)
+        known = super()._text_of(bindings, scope, depth)
+        match bindings:
+            case [Parameter() as parameter] if known is None and depth < MAX_TEXT:
+                return self._passed(parameter, depth + 1)
+        return known
+
+    def _passed(self, parameter: Parameter, depth: int) -> str | None:
+        """The first text that a call of the function passes for a parameter."""
+        for given in self._calls_of(parameter.of):
+            node = argument(given.call, _position(parameter), (parameter.name,))
+            text = self.text(node, given.scope, depth) if node else None
+            if text is not None:
+                return text
+        return None
+
+    def _calls_of(self, function: Function) -> Iterator[Given]:
+        for given in self._calls_by_name.get(self._called_as(function), ()):
+            match self.meaning(given.call.func, given.scope):
+                case LocalFunction(node=node) if node is function:
+                    yield given
+                case LocalClass(node=node) if function in node.body:
+                    yield given
+
+    def _called_as(self, function: Function) -> str:
+        return self._classes.get(id(function), function.name)
+
+    @cached_property
+    def _calls_by_name(self) -> dict[str, list[Given]]:
+        found: dict[str, list[Given]] = {}
+        for given in self._find_calls():
+            match given.call.func:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    found.setdefault(name, []).append(given)
+        return found
 
     def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
         owner = self.meaning(node.value, scope)
@@ -265,7 +329,7 @@ class Paths(Names):
         """The text of a class's attribute, of an object's that its methods set, or inherited."""
         if depth > MAX_TEXT:
             return None
-        text = self._module_text(self._inside(owner), name, depth) or self._set_by_method(
+        text = self._module_text(self.class_scope(owner), name, depth) or self._set_by_method(
             owner, name, depth
         )
         if text is not None:
@@ -275,7 +339,7 @@ class Paths(Names):
         found = (self._field(b, name, depth + 1) for b in bases if isinstance(b, LocalClass))
         return next((text for text in found if text is not None), None)
 
-    def _inside(self, owner: LocalClass) -> Scope:
+    def class_scope(self, owner: LocalClass) -> Scope:
         key = id(owner.node)
         if key not in self._insides:
             inside = make_scope(owner.scope.file, owner.node.body, owner.scope)
@@ -330,6 +394,13 @@ def argument(call: ast.Call, position: int | None, keywords: Collection[str]) ->
         return None
     before = call.args[: position + 1]
     return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
+
+
+def _position(parameter: Parameter) -> int | None:
+    """The place of a parameter among a call's arguments."""
+    names = [node.arg for node in (*parameter.of.args.posonlyargs, *parameter.of.args.args)]
+    names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+    return names.index(parameter.name) if parameter.name in names else None
 
 
 def _parameters(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr | None]]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import External, LocalClass, LocalFunction
-from deploytool.discover.paths import CODE, HOLE, Default, Paths, argument
+from deploytool.discover.paths import CODE, HOLE, Default, Given, Paths, argument
 from deploytool.discover.source import MAX_DEPTH, Function, Project, Scope, first_names, statements
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev", "/proc")
@@ -78,6 +78,8 @@ _URL = re.compile(r"^(sqlite(?:\+\w+)?)://([^?#\s]*)(\?\S*)?$")
 _MEMORY = re.compile(r"^$|:memory:|mode=memory")
 _ALEMBIC_URL = re.compile(r"^\s*sqlalchemy\.url\s*=\s*(sqlite\S+)", re.MULTILINE)
 _ALEMBIC_SCRIPTS = re.compile(r"^\s*script_location\s*=\s*(?:%\(here\)s/)?([\w./-]+)", re.MULTILINE)
+_IS_TEST = re.compile(r"^Test(s|ing)?([A-Z_]|$)")
+"""Classes with the settings of tests."""
 _WRITING = re.compile(r"[wax+]")
 _READS_MODE = 1
 
@@ -161,7 +163,7 @@ class _Search:
     def __init__(
         self, project: Project, files: Sequence[PurePosixPath], workdir: PurePosixPath
     ) -> None:
-        self.paths = Paths(project, workdir)
+        self.paths = Paths(project, workdir, self._calls)
         scopes = (project.scope(file) for file in files)
         self.project = project
         self.scopes = [scope for scope in scopes if scope]
@@ -174,7 +176,8 @@ class _Search:
             if not _MENTIONS.search(self.project.text(scope.file) or ""):
                 continue
             try:
-                yield from self._in_body(scope.body, scope, None)
+                for node, place in self._nodes(scope.body, scope):
+                    yield from self._at(node, place)
             except RecursionError:
                 continue
 
@@ -190,26 +193,34 @@ class _Search:
                 place = Scope(file, [], {})
                 yield from self._url(url[1].replace("%(here)s", here), place, is_call=True)
 
-    def _in_body(
-        self, body: list[ast.stmt], scope: Scope, owner: ast.ClassDef | None
-    ) -> Iterator[_Found]:
+    def _calls(self) -> Iterator[Given]:
+        for scope in self.scopes:
+            for node, place in self._nodes(scope.body, scope):
+                if isinstance(node, ast.Call):
+                    yield Given(node, place)
+
+    def _nodes(
+        self, body: list[ast.stmt], scope: Scope, owner: LocalClass | None = None
+    ) -> Iterator[tuple[ast.AST, Scope]]:
+        """Expressions and classes with their scopes; those of a class's body know its names."""
+        here = self.paths.class_scope(owner) if owner else scope
         for statement in statements(body):
             match statement:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     inner = self._inside(statement, scope, owner)
-                    yield from self._in_body(statement.body, inner, None)
+                    yield from self._nodes(statement.body, inner)
                 case ast.ClassDef():
-                    yield from self._in_settings(statement, scope)
-                    yield from self._in_body(statement.body, scope, statement)
+                    if not _IS_TEST.match(statement.name):
+                        yield statement, scope
+                        yield from self._nodes(statement.body, scope, LocalClass(statement, scope))
                 case _:
-                    for node in _expressions(statement):
-                        yield from self._at(node, scope)
+                    yield from ((node, here) for node in _expressions(statement))
 
-    def _inside(self, function: Function, scope: Scope, owner: ast.ClassDef | None) -> Scope:
+    def _inside(self, function: Function, scope: Scope, owner: LocalClass | None) -> Scope:
         local = LocalFunction(function, scope)
         if owner is None:
             return self.paths.function_scope(local)
-        return self.paths.method_scope(local, owner)
+        return self.paths.method_scope(local, owner.node)
 
     def _in_settings(self, node: ast.ClassDef, scope: Scope) -> Iterator[_Found]:
         owner = LocalClass(node, scope)
@@ -228,6 +239,8 @@ class _Search:
         if id(node) in self.seen:
             return
         match node:
+            case ast.ClassDef():
+                yield from self._in_settings(node, scope)
             case ast.Call():
                 yield from self._in_call(node, scope)
             case ast.Dict():

@@ -81,6 +81,27 @@ DATABASES = [
     ),
     ("import sqlite3\nclass C:\n    P = 'a.db'\nsqlite3.connect(C.P)", "sqlite a.db"),
     ("import sqlite3\nsqlite3.connect(f'dbs/{name}.db')", "sqlite dbs/"),
+    (
+        "import sqlite3\nclass Store:\n    def __init__(self, path):\n        self.path = path\n"
+        "    def use(self):\n        sqlite3.connect(self.path)\n"
+        "NAME = 'a.db'\nstore = Store(NAME)",
+        "sqlite a.db",
+    ),
+    (
+        "import logging\ndef make(name, file):\n    logging.FileHandler(file)\n"
+        "def start():\n    make('app', file='a.log')",
+        "log a.log",
+    ),
+    (
+        "from enum import Enum\nclass E(Enum):\n    LOG = 'a.log'\n"
+        "import logging\nlogging.FileHandler(E.LOG.value)",
+        "log a.log",
+    ),
+    (
+        "class Config:\n    BASE = 'db'\n    URL = f'sqlite:///{BASE}/a.db'\n"
+        "class TestingConfig(Config):\n    URL = 'sqlite:///test.db'",
+        "sqlite db/a.db",
+    ),
 ]
 
 

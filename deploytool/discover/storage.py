@@ -24,6 +24,8 @@ KEPT = frozenset(
 LOST = frozenset({"log", "cache", "tmp", "temp", "temporary"})
 MAX_SHIPPED = 20_000
 _BESIDE_DATA = re.compile(r"^\.|^README|\.(db|sqlite3?|log)(-\w+)?$", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w./+@-]+")
+"""What a shell takes as one word."""
 _SYSTEM = frozenset(
     {"/", "/etc", "/usr", "/bin", "/lib", "/sbin", "/var", "/opt", "/home", "/root"}
 )
@@ -40,6 +42,8 @@ class Storage:
     """Names of volumes and where they are mounted."""
     links: tuple[tuple[str, str], ...] = ()
     """Symbolic links of the image and what they point to."""
+    seeds: tuple[tuple[str, str], ...] = ()
+    """Files of the project that the image brings, and where: a fresh volume starts with them."""
     env: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     """Folders of the image, beside the volumes, that have to exist and to be the process's."""
@@ -87,6 +91,7 @@ class _Plan:
         self.replicas: int | None = None
         self.volumes: dict[PurePosixPath, str] = {}
         self.links: dict[PurePosixPath, PurePosixPath] = {}
+        self.seeds: dict[str, PurePosixPath] = {}
         self.moved: set[PurePosixPath] = set()
         self.env: dict[str, str] = {}
         self.folders: set[PurePosixPath] = set()
@@ -107,11 +112,13 @@ class _Plan:
 
     def decided(self) -> Storage:
         folders = (f for f in self.folders if f != self.home and not self._is_in_volume(f))
+        folders = (folder for folder in folders if _PLAIN.fullmatch(str(folder)))
         return Storage(
             read_only=self.read_only,
             replicas=self.replicas,
             volumes=tuple((name, str(target)) for target, name in sorted(self.volumes.items())),
             links=tuple((str(path), str(target)) for path, target in sorted(self.links.items())),
+            seeds=tuple((path, str(target)) for path, target in sorted(self.seeds.items())),
             env=dict(sorted(self.env.items())),
             folders=tuple(sorted(map(str, folders))),
             notes=tuple(self.notes),
@@ -119,7 +126,7 @@ class _Plan:
 
     def _folder(self, write: Write) -> PurePosixPath:
         """The folder in the image that is written in."""
-        return self.home / (write.path if write.is_folder else write.path.parent)
+        return self.home / _folder_of(write)
 
     def _is_in_volume(self, folder: PurePosixPath) -> bool:
         return any(folder.is_relative_to(target) for target in self.volumes)
@@ -127,6 +134,7 @@ class _Plan:
     def _keep_database(self, write: Write, folder: PurePosixPath) -> None:
         self.replicas = 1
         what = f"{write.where} keeps {_shown(write)}{_with_sqlite(write)}"
+        target = self.home / write.path
         if self._can_mount(folder) and not self._ships(folder):
             name = self._mount(folder)
             how = f"{folder} is the volume {name}"
@@ -141,7 +149,11 @@ class _Plan:
             target = self._room(write)
             self.links[self.home / write.path] = target
             how = f"a link puts it into the volume {self.volumes[DATA]}"
-        self.notes.append(f"{what}: {how}, and replicas = 1: more need a database server")
+        seed = ""
+        if write.is_shipped:
+            self.seeds[str(write.path)] = target
+            seed = f", which starts with the {write.path.name} that is here now"
+        self.notes.append(f"{what}: {how}{seed}, and replicas = 1: more need a database server")
 
     def _room(self, write: Write) -> PurePosixPath:
         """A place in the volume for files that have no folder of their own."""
@@ -177,6 +189,8 @@ class _Plan:
 
     def _can_mount(self, folder: PurePosixPath) -> bool:
         """A volume hides what the image has there: code would be the first release's for ever."""
+        if not _PLAIN.fullmatch(str(folder)):
+            return False
         if folder == self.home or str(folder) in _SYSTEM or self.home.is_relative_to(folder):
             return False
         return not any(source.endswith((".py", "/")) for source in self._shipped_in(folder))
@@ -203,15 +217,23 @@ def _volume_name(text: str) -> str:
 
 
 def _is_kept(write: Write) -> bool:
-    """Whether a name says that what is in the folder matters."""
-    words = _words(write)
-    return bool(words & KEPT) and not words & LOST
+    """Whether the names of the folders say that what is in them matters."""
+    all_words = set().union(*map(_words_of, _folder_of(write).parts))
+    return bool(all_words & KEPT) and not _words(write) & LOST
+
+
+def _folder_of(write: Write) -> PurePosixPath:
+    return write.path if write.is_folder else write.path.parent
 
 
 def _words(write: Write) -> set[str]:
-    """The words of the folder's own name, in the singular too."""
-    folder = write.path if write.is_folder else write.path.parent
-    words = set(re.split(r"[^a-z0-9]+", folder.name.lower())) - {""}
+    """The words of the folder's own name."""
+    return _words_of(_folder_of(write).name)
+
+
+def _words_of(name: str) -> set[str]:
+    """The words of a name, in the singular too."""
+    words = set(re.split(r"[^a-z0-9]+", name.lower())) - {""}
     return words | {word.removesuffix("s") for word in words}
 
 

@@ -40,6 +40,8 @@ class Write:
     """The environment variable that says otherwise."""
     value: str = "{path}"
     """What that variable holds, for example "sqlite:///{path}"."""
+    is_shipped: bool = False
+    """A database that is in the project, and whose tables nothing in the source makes."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,15 @@ def find_writes(
     the project.
     """
     search = _Search(project, [*files], workdir)
-    return _merged([*search.find(), *search.in_alembic()])
+    writes = _merged([*search.find(), *search.in_alembic()])
+    if any(map(search.makes_tables, search.scopes)):
+        return writes
+    return tuple(replace(write, is_shipped=_is_shipped(write, project)) for write in writes)
+
+
+def _is_shipped(write: Write, project: Project) -> bool:
+    is_database = write.kind in (WriteKind.SQLITE, WriteKind.DATABASE)
+    return is_database and not write.path.is_absolute() and project.is_file(write.path)
 
 
 # --- the search ------------------------------------------------------------------------------
@@ -78,6 +88,11 @@ _URL = re.compile(r"^(sqlite(?:\+\w+)?)://([^?#\s]*)(\?\S*)?$")
 _MEMORY = re.compile(r"^$|:memory:|mode=memory")
 _ALEMBIC_URL = re.compile(r"^\s*sqlalchemy\.url\s*=\s*(sqlite\S+)", re.MULTILINE)
 _ALEMBIC_SCRIPTS = re.compile(r"^\s*script_location\s*=\s*(?:%\(here\)s/)?([\w./-]+)", re.MULTILINE)
+_TABLES = re.compile(
+    r"create_all|create_tables?|generate_schemas?|CREATE\s+(VIRTUAL\s+)?TABLE|executescript|migrat"
+    r"|alembic|aerich",
+    re.IGNORECASE,
+)
 _IS_TEST = re.compile(r"^Test(s|ing)?([A-Z_]|$)")
 """Classes with the settings of tests."""
 _WRITING = re.compile(r"[wax+]")
@@ -180,6 +195,11 @@ class _Search:
                     yield from self._at(node, place)
             except RecursionError:
                 continue
+
+    def makes_tables(self, scope: Scope) -> bool:
+        """Whether a module makes the tables of a database, or migrations beside it do."""
+        has_migrations = (self.project.is_file(f / "alembic.ini") for f in scope.file.parents)
+        return bool(_TABLES.search(self.project.text(scope.file) or "")) or any(has_migrations)
 
     def in_alembic(self) -> Iterator[_Found]:
         """The database of an alembic.ini, unless its env.py takes the app's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -110,7 +111,9 @@ def test_a_folder_of_its_own_is_a_volume(
         (folder("uploads"), [("uploads", "/code/uploads")], []),
         (folder("app/uploads"), [("uploads", "/code/app/uploads")], []),
         (folder("static/uploads"), [("uploads", "/code/static/uploads")], []),
-        (folder("User Images"), [("User-Images", "/code/User Images")], []),
+        (folder("User Images"), [], []),
+        (folder("static/images/profile"), [("profile", "/code/static/images/profile")], []),
+        (folder("E:\\out"), [], []),
         (folder("_data"), [("data", "/code/_data")], []),
         (file("data/state.json"), [("data", "/code/data")], []),
         (folder("logs"), [], ["/code/logs"]),
@@ -132,6 +135,22 @@ def test_folders(write: Write, volumes: list[tuple[str, str]], folders: list[str
     assert made.read_only is write.path.is_absolute()
     assert len(made.notes) == 1
     assert "\n" not in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("write", "target"),
+    [
+        (sqlite("a.db"), "/data/a.db"),
+        (sqlite("a.db", "DB"), "/data/a.db"),
+        (sqlite("db/a.db"), "/code/db/a.db"),
+    ],
+)
+def test_a_database_that_is_brought_along_is_what_the_volume_starts_with(
+    write: Write, target: str
+) -> None:
+    made = decided(replace(write, is_shipped=True))
+    assert made.seeds == ((str(write.path), target),)
+    assert "which starts with the a.db that is here now" in made.notes[0]
 
 
 def test_code_is_never_hidden_by_a_volume() -> None:

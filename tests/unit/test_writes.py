@@ -201,6 +201,31 @@ def test_migrations_use_the_same_database(
     assert told(written(tmp_path, source)) == expected
 
 
+@pytest.mark.parametrize(
+    ("source", "is_there", "is_shipped"),
+    [
+        ("", True, True),
+        ("", False, False),
+        ("Base.metadata.create_all(engine)", True, False),
+        ("db.execute('create table if not exists t (x)')", True, False),
+    ],
+)
+def test_a_database_whose_tables_nothing_makes_is_brought_along(
+    tmp_path: Path, source: str, is_there: bool, is_shipped: bool
+) -> None:
+    if is_there:
+        (tmp_path / "a.db").touch()
+    (found,) = written(tmp_path, f"URL = 'sqlite:///a.db'\n{source}")
+    assert found.is_shipped is is_shipped
+
+
+def test_migrations_make_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.db").touch()
+    (tmp_path / "alembic.ini").touch()
+    (found,) = written(tmp_path, "URL = 'sqlite:///a.db'")
+    assert not found.is_shipped
+
+
 OTHERS = [
     ("import logging\nlogging.FileHandler('logs/app.log')", ["log logs/app.log"]),
     (

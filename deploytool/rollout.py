@@ -26,6 +26,7 @@ from functools import partial
 from typing import TypeVar
 
 from deploytool.backends.base import (
+    LIKELY,
     Action,
     AuditEntry,
     Backend,
@@ -427,11 +428,12 @@ def _fail(
             details=evidence,
         )
     kind = RolledBack if had_before and is_back else RolloutFailed
+    likely = next((line for line in evidence if line.startswith(LIKELY)), None)
     return kind(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
-        hint="mend the cause and deploy again",
-        details=evidence,
+        hint=f"{likely}; then deploy again" if likely else "fix the cause and deploy again",
+        details=[line for line in evidence if line != likely],
     )
 
 

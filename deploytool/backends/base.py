@@ -89,6 +89,10 @@ class Plan(Model):
         return sum(change.action is action for change in self.changes)
 
 
+LIKELY = "likely: "
+"""Begins the line of `Backend.explain` that says what to do."""
+
+
 class Task(Model):
     """One replica, or one that was."""
 

@@ -69,7 +69,7 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
 
 def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
     """Build the project's image, and push it if asked to; the image and what it is made from."""
-    from deploytool.image.build import build
+    from deploytool.image.build import build, owned_volumes
     from deploytool.lint import modules_left_out
 
     config = session.config.config
@@ -85,6 +85,7 @@ def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
             config.build,
             repository,
             source=source,
+            volumes=owned_volumes(config.services.values()),
             push=push,
             progress=progress,
             warn=session.output.warn,

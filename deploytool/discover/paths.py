@@ -1,248 +1,478 @@
-"""The files and folders that source code names, as far as its text tells.
+"""What a path in the source is, also where it depends on a file's own place or on the environment.
 
-A path that begins at `__file__` belongs to the folder of that file, wherever the process runs; a
-plain relative one belongs to the process's working folder.
+The source is read as if the project was in the image's folder already: `__file__` is a path there,
+and so is what a relative path means. A part that only the running app knows is a HOLE; what is
+before it still tells the folder.
 """
 
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
-from deploytool.discover.names import Instance, LocalClass, LocalModule, Names
-from deploytool.discover.source import HERE, Assigned, Binding, Imported, Scope, make_scope
-
-READING_CALLS = frozenset(
-    {"StaticFiles", "Jinja2Templates", "FileSystemLoader", "open", "FileResponse", "Config"}
-    | {"fileConfig", "read_text", "read_bytes"}
+from deploytool.discover.names import (
+    External,
+    Instance,
+    LocalClass,
+    LocalFunction,
+    Meaning,
+    Names,
 )
-PATH_CLASSES = frozenset({"Path", "PurePath", "PosixPath", "PurePosixPath", "AnyioPath"})
-SAME_PATH = frozenset({"resolve", "absolute", "expanduser", "as_posix"})
-SAME_ARGUMENT = frozenset({"str", "fspath", "abspath", "realpath", "normpath", "expanduser"})
-SUFFIX = re.compile(r"[\w./-]{1,200}\.\w{1,10}")
-MAX_DEPTH = 20
-LONGEST = 200
+from deploytool.discover.source import (
+    MAX_DEPTH,
+    Assigned,
+    Binding,
+    Function,
+    Project,
+    Scope,
+    make_scope,
+    statements,
+)
+
+CODE = "/code"
+"""Where the project is in the image."""
+HOLE = "\0"
+MAX_TEXT = 20
+"""How many steps lead from an expression to its text at most."""
+
+_PATHS = frozenset(
+    {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath"}
+    | {"anyio.Path", "aiopath.AsyncPath", "aiopath.Path", "upath.UPath", "fastapi.Path"}
+)
+_SAME = frozenset({"os.fspath", "os.fsdecode", "os.path.normpath", "pydantic.SecretStr"})
+_ABSOLUTE = frozenset({"os.path.abspath", "os.path.realpath"})
+_FIXED = {"tempfile.gettempdir": "/tmp", "tempfile.mkdtemp": "/tmp", "pathlib.Path.home": "/tmp"}
+_HERE = frozenset({"os.getcwd", "pathlib.Path.cwd"})
+_ENVIRONMENT = frozenset({"os.getenv", "os.environ.get", "decouple.config", "environ.get"})
+_ENVIRONMENT_READERS = frozenset({"config", "env", "getenv"})
+_SETTINGS = re.compile(r"^pydantic(_settings|\.v1|\.env_settings)?(\.main)?\.BaseSettings$")
+_PERCENT = re.compile(r"%[-#0-9.]*[sdifr]|%\(\w+\)[sdifr]")
+_BRACES = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True)
-class NamedPath:
-    """A path in a project's source."""
+class Parameter(Assigned):
+    """A parameter; its value is the default."""
 
-    path: PurePosixPath
-    """From the project when anchored, else from the working folder."""
-    anchored: bool = False
-    """It begins at `__file__`."""
-    sure: bool = True
-    """It is known where it begins; else any text that looks like one."""
+    name: str
+    of: Function
 
 
-class Paths:
-    """Works out the paths in a project's source."""
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A call in the project's own code."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    call: ast.Call
+    scope: Scope
 
-    def named_in(self, scope: Scope) -> Iterator[NamedPath]:
-        """Every path that a module names; of a longer one not also its beginnings."""
-        done: set[int] = set()
-        for node in scope.nodes:
-            if id(node) not in done:
-                for part, found in self._whole(node, scope):
-                    done.update(map(id, ast.walk(part)))
-                    yield found
-        for node in scope.nodes:
-            if id(node) not in done:
-                yield from (NamedPath(path, sure=False) for path in _loose(node))
 
-    def _whole(self, node: ast.AST, scope: Scope) -> Iterator[tuple[ast.expr, NamedPath]]:
-        for part in _path_expressions(node):
-            found = self.value(part, scope)
-            if found and (found.anchored or not isinstance(node, ast.JoinedStr)):
-                yield part, found
+class Default(str):
+    """A text that an environment variable replaces."""
 
-    def value(self, node: ast.expr, scope: Scope, depth: int = 0) -> NamedPath | None:
-        """The path that an expression is; where only its beginning can be told, that folder."""
-        if depth > MAX_DEPTH:
-            return None
+    variable: str
+
+    def __new__(cls, text: str, variable: str) -> Default:
+        made = super().__new__(cls, text)
+        made.variable = variable
+        return made
+
+
+class Paths(Names):
+    """Tells the texts of paths, also where they depend on where a file is."""
+
+    def __init__(
+        self,
+        project: Project,
+        workdir: PurePosixPath,
+        calls: Callable[[], Iterable[Given]] = tuple,
+    ) -> None:
+        """`calls` are all of the project's, asked for only where a parameter's value is."""
+        super().__init__(project)
+        self._find_calls = calls
+        self.workdir = posixpath.normpath(f"{CODE}/{workdir}")
+        self._told: dict[tuple[int, int], str | None] = {}
+        self._insides: dict[int, Scope] = {}
+        self._classes: dict[int, str] = {}
+
+    def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
+        """Each expression is worked on once: asked again meanwhile, it goes round in a circle."""
+        key = id(node), id(scope)
+        if key not in self._told and depth <= MAX_TEXT:
+            self._told[key] = None
+            self._keep += (node, scope)
+            self._told[key] = self._text(node, scope, depth)
+        return self._told.get(key)
+
+    def _text(self, node: ast.expr, scope: Scope, depth: int) -> str | None:
         match node:
-            case ast.Constant(value=str() as text):
-                return _relative(text)
             case ast.Name(id="__file__"):
-                return NamedPath(scope.file, anchored=True)
-            case ast.Name(id=name):
-                return self._bound(self._names.bindings(name, scope), scope, depth)
-            case ast.Attribute(attr="parent"):
-                return _up(self.value(node.value, scope, depth + 1), 1)
-            case ast.Attribute():
-                return self._member(node, scope, depth)
-            case ast.Subscript(
-                value=ast.Attribute(attr="parents", value=inner), slice=ast.Constant(value=int(n))
-            ) if n >= 0:
-                return _up(self.value(inner, scope, depth + 1), n + 1)
-            case ast.BinOp(op=ast.Div()):
-                return self._joined([node.left, node.right], scope, depth)
-            case ast.BinOp(op=ast.Add()):
-                return self._added([node.left, node.right], scope, depth)
+                return f"{CODE}/{scope.file}"
+            case ast.BinOp():
+                return self._operation(node, scope, depth + 1)
             case ast.JoinedStr():
-                return self._added(node.values, scope, depth)
-            case ast.FormattedValue():
-                return self.value(node.value, scope, depth + 1)
+                parts = [p.value if isinstance(p, ast.FormattedValue) else p for p in node.values]
+                return _joined(self._texts(parts, scope, depth + 1))
+            case ast.BoolOp(op=ast.Or()):
+                return self._first(node.values, scope, depth + 1)
+            case ast.IfExp():
+                return self._first([node.body, node.orelse], scope, depth + 1)
+            case ast.NamedExpr() | ast.Await():
+                return self.text(node.value, scope, depth + 1)
             case ast.Call():
-                return self._called(node, scope, depth)
+                return self._call(node, scope, depth + 1)
+            case ast.Subscript(value=ast.Attribute(attr="parents") as parents):
+                return self._ancestor(parents.value, node.slice, scope, depth + 1)
+            case ast.Attribute(attr="parent"):
+                owner = self.text(node.value, scope, depth + 1)
+                return super().text(node, scope, depth) if owner is None else _parent(owner)
+            case ast.Attribute(attr="value"):
+                return super().text(node, scope, depth) or self.text(node.value, scope, depth + 1)
+        return super().text(node, scope, depth)
+
+    def _texts(self, nodes: Iterable[ast.expr], scope: Scope, depth: int) -> Iterator[str | None]:
+        return (self.text(node, scope, depth) for node in nodes)
+
+    def _first(self, nodes: Sequence[ast.expr], scope: Scope, depth: int) -> str | None:
+        """`os.getenv("X") or "text"`: the text that can be told, and what replaces it."""
+        text = next((text for text in self._texts(nodes, scope, depth) if text), None)
+        variable = next(filter(None, (self.variable(node, scope) for node in nodes)), None)
+        return Default(text, variable) if text and variable else text
+
+    def variable(self, node: ast.expr, scope: Scope) -> str | None:
+        """The environment variable that an expression reads."""
+        match node:
+            case ast.Call(args=[ast.Constant(value=str() as name), *_]):
+                return name if self._reads_environment(node, scope) else None
+            case ast.Subscript(slice=ast.Constant(value=str() as name)):
+                is_environment = self.meaning(node.value, scope) == External("os.environ")
+                return name if is_environment else None
         return None
 
-    def _bound(self, bindings: Sequence[Binding], scope: Scope, depth: int) -> NamedPath | None:
-        match bindings:
-            case [Assigned(value=ast.expr() as value)]:
-                return self.value(value, scope, depth + 1)
-            case [Imported(name=str() as name) as imported]:
-                project = self._names.project
-                place = project.locate(imported.module, scope.file, imported.level)
-                there = project.scope(place[0]) if place and place[1] else None
-                return self._bound(there.names.get(name, []), there, depth + 1) if there else None
+    def _reads_environment(self, call: ast.Call, scope: Scope) -> bool:
+        match self.meaning(call.func, scope):
+            case External(name=name):
+                return name in _ENVIRONMENT
+            case None:
+                owner = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+                return isinstance(owner, ast.Name) and owner.id in _ENVIRONMENT_READERS
+        return False
+
+    def _operation(self, node: ast.BinOp, scope: Scope, depth: int) -> str | None:
+        left = self.text(node.left, scope, depth)
+        if left is None:
+            return None
+        match node.op:
+            case ast.Mod():
+                return _PERCENT.sub(HOLE, left)
+            case ast.Div():
+                return _joined_path([left, self.text(node.right, scope, depth)])
+            case ast.Add():
+                return _joined([left, self.text(node.right, scope, depth)])
         return None
 
-    def _member(self, node: ast.Attribute, scope: Scope, depth: int) -> NamedPath | None:
-        owner = self._names.meaning(node.value, scope)
-        of = owner.of if isinstance(owner, Instance) else owner
-        inside: Scope | None = None
-        if isinstance(of, LocalClass):
-            inside = make_scope(of.scope.file, of.node.body, of.scope)
-        elif isinstance(of, LocalModule) and of.is_file:
-            inside = self._names.project.scope(of.path)
-        return self._bound(inside.names.get(node.attr, []), inside, depth + 1) if inside else None
+    def _ancestor(self, node: ast.expr, index: ast.expr, scope: Scope, depth: int) -> str | None:
+        path = self.text(node, scope, depth)
+        if path is None or not isinstance(index, ast.Constant) or type(index.value) is not int:
+            return None
+        for _ in range(min(abs(index.value), MAX_DEPTH) + 1):
+            path = _parent(path)
+        return path
 
-    def _called(self, call: ast.Call, scope: Scope, depth: int) -> NamedPath | None:
-        name = called_name(call)
-        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-        if name in PATH_CLASSES:
-            return self._joined(call.args, scope, depth) if call.args else NamedPath(HERE)
-        if name in ("cwd", "getcwd"):
-            return NamedPath(HERE)
-        if name in SAME_ARGUMENT and call.args:
-            return self.value(call.args[0], scope, depth + 1)
-        if name == "dirname" and call.args:
-            return _up(self.value(call.args[0], scope, depth + 1), 1)
-        if name == "join" and isinstance(owner, ast.Attribute | ast.Name):
-            return self._joined(call.args, scope, depth)
-        if name == "files" and call.args:
-            return self._resources(call.args[0], scope)
+    def _call(self, call: ast.Call, scope: Scope, depth: int) -> str | None:
+        variable = self.variable(call, scope)
+        if variable:
+            default = self._argument(call, 1, ("default",), scope, depth)
+            return None if default is None else Default(default, variable)
+        match self.meaning(call.func, scope):
+            case External(name=name):
+                known = self._library_call(name, call, scope, depth)
+            case LocalFunction() as function:
+                known = self._returned_text(function, depth)
+            case None if isinstance(call.func, ast.Name) and call.func.id == "str":
+                known = self._argument(call, 0, (), scope, depth)
+            case _:
+                known = None
+        return self._method(call, scope, depth) if known is None else known
+
+    def _library_call(self, name: str, call: ast.Call, scope: Scope, depth: int) -> str | None:
+        if name in _FIXED:
+            return _FIXED[name]
+        if name in _HERE:
+            return self.workdir
+        if name in _PATHS or name == "os.path.join":
+            return _joined_path(self._texts(call.args, scope, depth)) if call.args else "."
+        if name.startswith("pydantic") and name.endswith(".Field"):
+            return self._argument(call, 0, ("default", "default_factory"), scope, depth)
+        text = self._argument(call, 0, (), scope, depth)
+        if text is None:
+            return None
+        if name == "os.path.dirname":
+            return _parent(text)
+        if name == "os.path.expanduser":
+            return _at_home(text)
+        return text if name in _SAME else self._absolute(text) if name in _ABSOLUTE else None
+
+    def _method(self, call: ast.Call, scope: Scope, depth: int) -> str | None:
+        """A method of a path or of a text."""
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        owner = self.text(call.func.value, scope, depth)
         if owner is None:
             return None
-        if name in SAME_PATH:
-            return self.value(owner, scope, depth + 1)
-        if name == "joinpath":
-            return self._joined([owner, *call.args], scope, depth)
-        if name == "with_name" and call.args:
-            above = _up(self.value(owner, scope, depth + 1), 1)
-            return _join(above, self.value(call.args[0], scope, depth + 1))
+        match call.func.attr:
+            case "resolve" | "absolute":
+                return self._absolute(owner)
+            case "expanduser":
+                return _at_home(owner)
+            case "as_posix" | "strip" | "lower" | "get_secret_value" | "rstrip":
+                return owner
+            case "format":
+                return _BRACES.sub(HOLE, owner)
+            case "joinpath":
+                return _joined_path([owner, *self._texts(call.args, scope, depth)])
+            case "with_name":
+                return _joined_path([_parent(owner), *self._texts(call.args, scope, depth)])
+            case "with_suffix":
+                suffix = self._argument(call, 0, ("suffix",), scope, depth)
+                return _joined([posixpath.splitext(owner)[0], suffix])
         return None
 
-    def _resources(self, package: ast.expr, scope: Scope) -> NamedPath | None:
-        """`importlib.resources.files("pkg")`."""
-        if isinstance(package, ast.Name) and package.id in ("__package__", "__name__"):
-            return NamedPath(scope.file.parent, anchored=True)
-        name = self._names.text(package, scope)
-        place = self._names.project.locate(name, scope.file) if name else None
-        if place is None:
-            return None
-        return NamedPath(place[0].parent if place[1] else place[0], anchored=True)
+    def _absolute(self, text: str) -> str:
+        return posixpath.normpath(posixpath.join(self.workdir, text))
 
-    def _joined(self, parts: Sequence[ast.expr], scope: Scope, depth: int) -> NamedPath | None:
-        found = self.value(parts[0], scope, depth + 1) if parts else None
-        for part in parts[1:]:
-            more = self.value(part, scope, depth + 1)
-            if found is None or more is None:
-                return found
-            found = _join(found, more)
+    def _argument(
+        self, call: ast.Call, position: int, keywords: Collection[str], scope: Scope, depth: int
+    ) -> str | None:
+        node = argument(call, position, keywords)
+        node = node.body if isinstance(node, ast.Lambda) else node
+        return self.text(node, scope, depth) if node else None
+
+    def _returned_text(self, function: LocalFunction, depth: int) -> str | None:
+        scope = self.function_scope(function)
+        for statement in statements(function.node.body):
+            if isinstance(statement, ast.Return) and statement.value:
+                return self.text(statement.value, scope, depth)
+        return None
+
+    def function_scope(self, function: LocalFunction) -> Scope:
+        """With the parameters, which hide what has their name outside."""
+        is_new = id(function.node) not in self._functions
+        scope = super().function_scope(function)
+        if is_new:
+            for name, default in _parameters(function.node.args):
+                parameter = Parameter(default, None, name, function.node)
+                scope.names.setdefault(name, []).insert(0, parameter)
+        return scope
+
+    def method_scope(self, function: LocalFunction, owner: ast.ClassDef) -> Scope:
+        """The scope of a method, whose first parameter stands for its class."""
+        scope = self.function_scope(function)
+        if function.node.name == "__init__":
+            self._classes[id(function.node)] = owner.name
+        if first := [*function.node.args.posonlyargs, *function.node.args.args][:1]:
+            scope.names[first[0].arg] = [owner]
+        return scope
+
+    def _text_of(self, bindings: list[Binding], scope: Scope, depth: int) -> str | None:
+        """Of several assignments the first whose text can be told."""
+        values = [b.value for b in bindings if isinstance(b, Assigned) and b.value]
+        if len(bindings) > 1 and values and depth < MAX_TEXT:
+            return self._first(values, scope, depth + 1)
+        known = super()._text_of(bindings, scope, depth)
+        match bindings:
+            case [Parameter() as parameter] if known is None and depth < MAX_TEXT:
+                return self._passed(parameter, depth + 1)
+        return known
+
+    def _passed(self, parameter: Parameter, depth: int) -> str | None:
+        """The first text that a call of the function passes for a parameter."""
+        for given in self._calls_of(parameter.of):
+            node = argument(given.call, _position(parameter), (parameter.name,))
+            text = self.text(node, given.scope, depth) if node else None
+            if text is not None:
+                return text
+        return None
+
+    def _calls_of(self, function: Function) -> Iterator[Given]:
+        for given in self._calls_by_name.get(self._called_as(function), ()):
+            match self.meaning(given.call.func, given.scope):
+                case LocalFunction(node=node) if node is function:
+                    yield given
+                case LocalClass(node=node) if function in node.body:
+                    yield given
+
+    def _called_as(self, function: Function) -> str:
+        return self._classes.get(id(function), function.name)
+
+    @cached_property
+    def _calls_by_name(self) -> dict[str, list[Given]]:
+        found: dict[str, list[Given]] = {}
+        for given in self._find_calls():
+            match given.call.func:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    found.setdefault(name, []).append(given)
         return found
 
-    def _added(self, parts: Sequence[ast.expr], scope: Scope, depth: int) -> NamedPath | None:
-        """Texts one behind the other: `BASE + "/data"`, f"data/{name}.json"."""
-        found, tail = self._beginning(parts[0], scope, depth) if parts else (None, "")
-        for part in parts[1:]:
-            text = self._names.text(part, scope)
-            if text is None:
-                return _join(found, _relative(tail.rpartition("/")[0] or "."))
-            tail += text
-        return _join(found, _relative(tail.lstrip("/") or "."))
+    def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
+        owner = self.meaning(node.value, scope)
+        of = owner.of if isinstance(owner, Instance) else owner
+        if isinstance(of, LocalClass):
+            return self._field(of, node.attr, depth + 1)
+        return super()._member_text(node, scope, depth)
 
-    def _beginning(self, part: ast.expr, scope: Scope, depth: int) -> tuple[NamedPath | None, str]:
-        if isinstance(part, ast.Constant) and isinstance(part.value, str):
-            return (None, "") if part.value.startswith("/") else (NamedPath(HERE), part.value)
-        return self.value(part, scope, depth + 1), ""
+    def _field(self, owner: LocalClass, name: str, depth: int) -> str | None:
+        """The text of a class's attribute, of an object's that its methods set, or inherited."""
+        if depth > MAX_TEXT:
+            return None
+        text = self._module_text(self.class_scope(owner), name, depth) or self._set_by_method(
+            owner, name, depth
+        )
+        if text is not None:
+            variable = self.variable_of_field(owner, name)
+            return Default(text, variable) if variable else text
+        bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
+        found = (self._field(b, name, depth + 1) for b in bases if isinstance(b, LocalClass))
+        return next((text for text in found if text is not None), None)
 
+    def class_scope(self, owner: LocalClass) -> Scope:
+        key = id(owner.node)
+        if key not in self._insides:
+            inside = make_scope(owner.scope.file, owner.node.body, owner.scope)
+            self._insides[key] = inside
+        return self._insides[key]
 
-def called_name(call: ast.Call) -> str:
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
+    def is_bound(self, name: str, scope: Scope) -> bool:
+        return bool(self._bindings(name, scope))
 
-
-def _path_expressions(node: ast.AST) -> Iterable[ast.expr]:
-    """The expressions of a node that are paths when they can be worked out."""
-    match node:
-        case ast.BinOp(op=ast.Div()) | ast.JoinedStr():
-            return [node]
-        case ast.BinOp(op=ast.Add()) if not isinstance(node.left, ast.Constant):
-            return [node]
-        case ast.Call() if called_name(node) in {*PATH_CLASSES, "join", "joinpath", "with_name"}:
-            return [node]
-        case ast.Call() if called_name(node) in READING_CALLS:
-            return [*node.args, *(keyword.value for keyword in node.keywords)]
-    return []
-
-
-def _loose(node: ast.AST) -> Iterator[PurePosixPath]:
-    """Texts that may name files: behind a path that is not known, or with a suffix."""
-    parts = [node] if isinstance(node, ast.Constant) and _has_suffix(node.value) else []
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        parts = [node.right] if isinstance(node.right, ast.Constant) else []
-    elif isinstance(node, ast.Call) and called_name(node) in ("join", "joinpath", *READING_CALLS):
-        parts = [argument for argument in node.args if isinstance(argument, ast.Constant)]
-    for part in parts:
-        found = _relative(part.value) if isinstance(part.value, str) else None
-        if found:
-            yield found.path
-
-
-def _has_suffix(value: object) -> bool:
-    return isinstance(value, str) and SUFFIX.fullmatch(value) is not None
-
-
-def _relative(text: str) -> NamedPath | None:
-    if not 0 < len(text) <= LONGEST or "\0" in text or "\n" in text:
+    def _set_by_method(self, owner: LocalClass, name: str, depth: int) -> str | None:
+        for function in owner.node.body:
+            if isinstance(function, Function):
+                for value in _set_on_self(function, name):
+                    method = LocalFunction(function, owner.scope)
+                    scope = self.method_scope(method, owner.node)
+                    return self.text(value, scope, depth)
         return None
-    path = PurePosixPath(text)
-    return None if path.is_absolute() else NamedPath(path)
+
+    def variable_of_field(self, owner: LocalClass, name: str) -> str | None:
+        """The environment variable of a field, where the class is one of pydantic's settings."""
+        if not self.is_settings(owner):
+            return None
+        field_value = _value_in_class(owner.node, name)
+        if isinstance(field_value, ast.Call):
+            for keyword in ("validation_alias", "alias", "env"):
+                node = argument(field_value, None, (keyword,))
+                if node and (alias := super().text(node, owner.scope)):
+                    return alias
+        options = _settings_options(owner.node)
+        prefix = options.get("env_prefix")
+        exact = options.get("case_sensitive")
+        known = prefix.value if isinstance(prefix, ast.Constant) else ""
+        text = f"{known}{name}" if isinstance(known, str) else name
+        return text if isinstance(exact, ast.Constant) and exact.value else text.upper()
+
+    def is_settings(self, owner: Meaning | None, depth: int = 0) -> bool:
+        match owner:
+            case External(name=name):
+                return bool(_SETTINGS.match(name))
+            case LocalClass() if depth < MAX_TEXT:
+                bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
+                return any(self.is_settings(base, depth + 1) for base in bases)
+        return False
 
 
-def _up(found: NamedPath | None, steps: int) -> NamedPath | None:
-    for _ in range(steps):
-        found = _join(found, NamedPath(PurePosixPath("..")))
+def argument(call: ast.Call, position: int | None, keywords: Collection[str]) -> ast.expr | None:
+    """An argument of a call, by its place or one of its names."""
+    for keyword in call.keywords:
+        if keyword.arg in keywords:
+            return keyword.value
+    if position is None or position >= len(call.args):
+        return None
+    before = call.args[: position + 1]
+    return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
+
+
+def _position(parameter: Parameter) -> int | None:
+    """The place of a parameter among a call's arguments."""
+    names = [node.arg for node in (*parameter.of.args.posonlyargs, *parameter.of.args.args)]
+    names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+    return names.index(parameter.name) if parameter.name in names else None
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr | None]]:
+    plain = [*arguments.posonlyargs, *arguments.args]
+    missing = len(plain) - len(arguments.defaults)
+    for parameter, default in zip(plain, [*[None] * missing, *arguments.defaults], strict=True):
+        yield parameter.arg, default
+    for parameter, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield parameter.arg, default
+    for rest in (arguments.vararg, arguments.kwarg):
+        if rest:
+            yield rest.arg, None
+
+
+def _set_on_self(function: Function, name: str) -> Iterator[ast.expr]:
+    for statement in statements(function.body):
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Attribute(attr=found, value=ast.Name())], value=value)
+                | ast.AnnAssign(
+                    target=ast.Attribute(attr=found, value=ast.Name()), value=ast.expr() as value
+                )
+            ) if found == name:
+                yield value
+
+
+def _value_in_class(node: ast.ClassDef, name: str) -> ast.expr | None:
+    for statement in node.body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=found)) if found == name:
+                return statement.value
+            case ast.Assign(targets=[ast.Name(id=found)]) if found == name:
+                return statement.value
+    return None
+
+
+def _settings_options(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """What `model_config` or the inner class Config says."""
+    configured = _value_in_class(node, "model_config")
+    found: dict[str, ast.expr] = {}
+    if isinstance(configured, ast.Call):
+        found = {keyword.arg: keyword.value for keyword in configured.keywords if keyword.arg}
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and inner.name == "Config":
+            for key in ("env_prefix", "case_sensitive"):
+                if value := _value_in_class(inner, key):
+                    found[key] = value
     return found
 
 
-def _join(first: NamedPath | None, second: NamedPath | None) -> NamedPath | None:
-    """One path behind the other, without "..": None above the project, or two beginnings."""
-    if first is None or second is None or second.anchored:
-        return second if first and second else None
-    path = below(first.path, second.path)
-    return None if path is None else NamedPath(path, first.anchored)
+def _joined(parts: Iterable[str | None]) -> str | None:
+    """Texts one after the other; unknown when the first of them is."""
+    known = list(parts)
+    if not known or known[0] is None:
+        return None
+    return "".join(HOLE if part is None else part for part in known)
 
 
-def below(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:
-    """A relative path from a folder of the project, without ".."; None outside the project."""
-    parts = list(folder.parts)
-    for part in path.parts:
-        if part == "/" or (part == ".." and not parts):
-            return None
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
+def _joined_path(parts: Iterable[str | None]) -> str | None:
+    known = list(parts)
+    if not known or known[0] is None:
+        return None
+    if len(known) == 1:
+        return known[0]
+    return posixpath.join(*(HOLE if part is None else part for part in known))
+
+
+def _parent(path: str) -> str:
+    """The folder of a path, as both pathlib and os.path see it in the cases that matter."""
+    return posixpath.dirname(path.rstrip("/")) or ("/" if path.startswith("/") else "")
+
+
+def _at_home(path: str) -> str:
+    """The image's home is /tmp."""
+    return f"/tmp{path[1:]}" if path.startswith("~/") else path

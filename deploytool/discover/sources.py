@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
 from deploytool.discover.names import Names
-from deploytool.discover.paths import NamedPath, Paths, below, called_name
+from deploytool.discover.named import NamedPath, Paths, below, called_name
 from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
 
 NEVER = re.compile(r"^(\.|.*\.(pem|key|log|sqlite3?|db)$)|^(tests?|venv|env|node_modules|secrets)$")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,12 +40,15 @@ from deploytool.redact import MASK, hide_passwords, mask, names_secret
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
+    from deploytool.spec import Service
 
-__all__ = ["BuiltImage", "Source", "build", "push", "read_source"]
+__all__ = ["BuiltImage", "Source", "build", "owned_volumes", "push", "read_source"]
 
 Warn = Callable[[str], None]
 
 LATEST = "latest"
+VOLUMES = "VOLUMES"
+"""The build argument with the folders that the Dockerfile makes for volumes."""
 QUIET = {"DOCKER_CLI_HINTS": "false"}
 # Attestations say when and where a build ran: they would give every build another digest, and turn
 # the image into an index, which Docker 20.10 stumbles over. The variable, not `--provenance=false`,
@@ -85,14 +88,16 @@ def build(
     *,
     source: Source,
     version: str | None = None,
+    volumes: Iterable[str] = (),
     push: bool,
     progress: Progress,
     warn: Warn,
 ) -> BuiltImage:
     """Build the image of a project, tagged with its source and `latest`, and push both tags.
 
-    `version` is the one in the project's pyproject.toml unless given; `progress` gets tidy lines
-    as the builder works. Raises ImageError, RegistryError, EngineError, UsageError, Interrupted.
+    `version` is the one in the project's pyproject.toml unless given; `volumes` are the folders
+    that fresh volumes are mounted at, see `owned_volumes`; `progress` gets tidy lines as the
+    builder works. Raises ImageError, RegistryError, EngineError, UsageError, Interrupted.
     """
     job = _Job(
         project=project,
@@ -100,6 +105,7 @@ def build(
         image=Reference.parse(f"{repository}:{source.tag}"),
         source=source,
         version=version or project_version(project),
+        volumes=tuple(volumes),
     )
     job.check()
     _warn_of_changes(source, warn)
@@ -134,6 +140,18 @@ def project_version(project: Path) -> str | None:
     return version if isinstance(version, str) else None
 
 
+def owned_volumes(services: Iterable[Service]) -> tuple[str, ...]:
+    """Where the services that run the project's own image have named volumes to write to.
+
+    A fresh volume takes the owner of the folder that the image has there. Folders with blanks are
+    left out: the shell that makes them would see several.
+    """
+    own = (service for service in services if service.image is None)
+    mounted = (volume for service in own for volume in service.volumes)
+    targets = {v.target for v in mounted if not v.is_bind and not v.read_only}
+    return tuple(sorted(target for target in targets if not re.search(r"\s", target)))
+
+
 def _warn_of_changes(source: Source, warn: Warn) -> None:
     if source.dirty:
         warn(f"The image {source.tag} has changes that are in no commit")
@@ -148,6 +166,7 @@ class _Job:
     image: Reference
     source: Source
     version: str | None
+    volumes: tuple[str, ...] = ()
 
     @property
     def dockerfile(self) -> Path:
@@ -216,6 +235,16 @@ class _Job:
         """Values travel in the environment where they can: everybody may read a command line."""
         for name, value in sorted(self.settings.args.items()):
             yield f"{name}={value}" if _means_something(name) else name
+        if self.volumes and VOLUMES not in self.settings.args and self._declares_volumes():
+            yield f"{VOLUMES}={' '.join(self.volumes)}"
+
+    def _declares_volumes(self) -> bool:
+        """Builders warn of an argument that the Dockerfile does not declare, or refuse it."""
+        from deploytool.lint.dockerfile import parse
+
+        stages = parse(self.dockerfile.read_bytes()).stages
+        declared = (i for stage in stages for i in stage.instructions if i.keyword == "ARG")
+        return any(name == VOLUMES for item in declared for name, _ in item.pairs)
 
     def environment(self) -> dict[str, str]:
         """The builder's own, and the build arguments' values."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploytool.backends.swarm.compile import ENGINE_PAUSE
 from deploytool.lint.commands import Command, hides_signals
+from deploytool.lint.folders import gives_folder
 from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
 from deploytool.lint.rules import Finding
 from deploytool.lint.subject import Subject, runs_image_command
@@ -14,6 +15,7 @@ from deploytool.spec import needs_entrypoint
 from deploytool.units import format_duration
 
 if TYPE_CHECKING:
+    from deploytool.lint.dockerfile import Stage
     from deploytool.spec import Service
 
 ROOM_TO_FINISH = 10_000
@@ -207,6 +209,27 @@ def _volumes(subject: Subject, service: Service) -> Iterator[Finding]:
         )
 
 
+def _owned_volumes(subject: Subject, service: Service) -> Iterator[Finding]:
+    stage = subject.stage
+    if stage is None or service.image is not None or not _has_plain_user(stage, service):
+        return
+    named = (v for v in service.volumes if not v.is_bind and not v.read_only)
+    missing = [v for v in named if not gives_folder(stage, v.target, subject.context)]
+    if missing:
+        yield subject.in_config(
+            "volume-not-owned",
+            ("services", service.name, "volumes"),
+            f"services.{service.name} has the volume {', '.join(v.source for v in missing)}, and "
+            f"{subject.shown} does not make {', '.join(v.target for v in missing)} for its user",
+        )
+
+
+def _has_plain_user(stage: Stage, service: Service) -> bool:
+    item = stage.last("USER")
+    user = service.user or (stage.expand(item.text) if item else "")
+    return bool(user) and not is_root(user)
+
+
 def _stop_grace(subject: Subject, service: Service) -> Iterator[Finding]:
     left = service.stop_grace - service.drain
     if service.port is None or service.update_order != "start-first" or left >= ROOM_TO_FINISH:
@@ -265,6 +288,7 @@ CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
     _secrets,
     _migrations,
     _volumes,
+    _owned_volumes,
     _stop_grace,
     _drain,
     _interruption,

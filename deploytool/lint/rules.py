@@ -277,6 +277,15 @@ RULES: tuple[Rule, ...] = (
         "constraint, or use a volume driver for shared storage",
     ),
     Rule(
+        "volume-not-owned",
+        _WARNING,
+        "A fresh volume takes the owner of the folder that the image has there; without that "
+        "folder it is root's, and no other user can write to it.",
+        f"{_DOCKER}/engine/storage/volumes/#populate-a-volume-using-a-container",
+        "before USER, write ARG VOLUMES and RUN install -d -o 10001 -g 10001 $VOLUMES with the "
+        "image's own user: `build` and `deploy` pass the folders",
+    ),
+    Rule(
         "short-stop-grace",
         _WARNING,
         "A replica that is replaced needs time to finish its requests after it stopped getting "

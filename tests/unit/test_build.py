@@ -22,8 +22,9 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.image import build as build_module
-from deploytool.image.build import BuiltImage, Source, build, project_version, push
+from deploytool.image.build import BuiltImage, Source, build, owned_volumes, project_version, push
 from deploytool.process import Finished, ProgramMissing
+from tests.builders import service, worker
 
 DIGEST = "sha256:" + "9b54dddf" * 8
 IMAGE_ID = "sha256:" + "5143a514" * 8
@@ -193,6 +194,7 @@ class Run:
         push: bool = True,
         source: Source = SOURCE,
         version: str | None = None,
+        volumes: Sequence[str] = (),
         repository: str = REPOSITORY,
     ) -> BuiltImage:
         return build(
@@ -201,6 +203,7 @@ class Run:
             repository,
             source=source,
             version=version,
+            volumes=volumes,
             push=push,
             progress=self.lines.append,
             warn=self.warnings.append,
@@ -318,6 +321,47 @@ def test_values_of_build_arguments_are_not_on_the_command_line(
     (warning,) = run.warnings
     assert warning.startswith("build.args.API_TOKEN looks like a secret")
     assert "hunter22" not in warning
+
+
+DECLARES_VOLUMES = "FROM scratch AS base\nARG VOLUMES\nRUN install -d /code $VOLUMES\n"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "args", "given"),
+    [
+        (DECLARES_VOLUMES, {}, ["VOLUMES=/code/uploads /data"]),
+        (f"{DECLARES_VOLUMES}FROM base\n", {}, ["VOLUMES=/code/uploads /data"]),
+        ("FROM scratch\nARG VOLUMES=/data\n", {}, ["VOLUMES=/code/uploads /data"]),
+        ("FROM scratch\n", {}, []),
+        ("ARG VOLUMES\nFROM scratch\n", {}, []),
+        ("FROM scratch\nENV VOLUMES=/data\n", {}, []),
+        (DECLARES_VOLUMES, {"VOLUMES": "/mine"}, ["VOLUMES"]),
+    ],
+)
+def test_folders_of_volumes_reach_a_dockerfile_that_declares_them(
+    run: Run, docker: Docker, dockerfile: str, args: dict[str, str], given: list[str]
+) -> None:
+    docker.streams.append((SUCCESS, 0))
+    (run.project / "Dockerfile").write_text(dockerfile)
+    run(BuildSettings(args=args), volumes=("/code/uploads", "/data"))
+    flags = [a.removeprefix("--build-arg=") for a in docker.calls[0] if "--build-arg" in a]
+    assert flags == given
+
+
+def test_without_volumes_no_argument_is_passed(run: Run, docker: Docker) -> None:
+    docker.streams.append((SUCCESS, 0))
+    (run.project / "Dockerfile").write_text(DECLARES_VOLUMES)
+    run()
+    assert not [a for a in docker.calls[0] if "--build-arg" in a]
+
+
+def test_only_named_volumes_that_the_own_image_writes_to_are_owned() -> None:
+    services = (
+        service(volumes=["data:/data", "up:/code/uploads", "seed:/seed:ro", "/srv/x:/x"]),
+        worker(volumes=["data:/data", "odd:/with blank"]),
+        service("redis", image="redis:8", volumes=["redis:/redis"]),
+    )
+    assert owned_volumes(services) == ("/code/uploads", "/data")
 
 
 def test_progress_is_tidy(run: Run, docker: Docker) -> None:

@@ -15,11 +15,16 @@ from tests.fake_engine import FakeEngine
 
 
 def told(
-    failed: Task, *, state: dict[str, Any] | None = None, output: tuple[str, ...] = ()
+    failed: Task,
+    *,
+    state: dict[str, Any] | None = None,
+    output: tuple[str, ...] = (),
+    read_only: bool | None = None,
 ) -> list[str]:
     engine = FakeEngine()
-    if state is not None:
-        engine.containers["c1"] = {"State": state}
+    if state is not None or read_only is not None:
+        host = {} if read_only is None else {"ReadonlyRootfs": read_only}
+        engine.containers["c1"] = {"State": state or {}, "HostConfig": host}
     engine.output[failed.id] = list(output)
     return explain(engine, failed, lines=3)
 
@@ -81,6 +86,22 @@ def test_likely(output: str, hint: str) -> None:
     last = told(failed("task: non-zero exit (1)", 1), output=(output,))[-1]
     assert last.startswith("likely: ")
     assert hint in last
+
+
+@pytest.mark.parametrize(
+    ("read_only", "hint"),
+    [
+        (True, "the app writes to data.db, and its files are read-only: set read_only = false in"),
+        (False, "the app may not open data.db, its user owns no such file or folder: make the"),
+        (None, "the app cannot open data.db: set read_only = false in services.web, or keep"),
+    ],
+)
+def test_how_the_replica_ran_tells_why_a_database_is_refused(
+    read_only: bool | None, hint: str
+) -> None:
+    output = ('db = sqlite3.connect("data.db")', "OperationalError: unable to open database file")
+    last = told(failed("task: non-zero exit (1)", 1), output=output, read_only=read_only)[-1]
+    assert last.startswith(f"likely: {hint}")
 
 
 def test_at_most_one_guess() -> None:

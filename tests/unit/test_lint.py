@@ -298,7 +298,9 @@ CONFIGS = [
         9,
         service(command='["sh", "-c", "alembic -c a.ini upgrade head && exec fastapi run"]'),
     ),
-    ("volume-per-node", 9, service(volumes='["data:/data"]')),
+    ("volume-per-node", 10, service(image='"redis:8.2"', volumes='["data:/data"]')),
+    ("volume-not-owned", 9, service(replicas="1", volumes='["data:/data"]')),
+    ("volume-not-owned", 10, service(replicas="1", user='"1000"', volumes='["data:/data"]')),
     ("short-stop-grace", 9, service(stop_grace='"9s"')),
     ("short-stop-grace", 9, service(stop_grace='"0s"')),
     ("drain-without-effect", 10, service(command="[]", drain='"4s"')),
@@ -325,7 +327,7 @@ def test_a_configuration_against_a_rule(tmp_path: Path, rule: str, line: int, te
     [
         service(),
         service(replicas="1", command=f'[{UVICORN}, "--workers", "4"]'),
-        service(replicas="1", volumes='["data:/data"]'),
+        service(replicas="1", image='"redis:8.2"', volumes='["data:/data"]'),
         service(volumes='["/srv/data:/data"]'),
         service(command=f'[{UVICORN}, "--proxy-headers"]', domains='["a.example.com"]'),
         service(command=f"[{UVICORN}]"),
@@ -382,6 +384,41 @@ class TestDockerfileAndConfigurationTogether:
 
     def test_a_wrapper_in_the_entrypoint(self, tmp_path: Path) -> None:
         assert self.lint(tmp_path, 'ENTRYPOINT ["tini", "--"]', service()) == []
+
+    @pytest.mark.parametrize(
+        ("dockerfile", "is_owned"),
+        [
+            ("USER app", False),
+            ("VOLUME /code/uploads\nUSER app", False),
+            ("COPY app /code/app\nUSER app", False),
+            ("RUN ls /code/uploads\nUSER app", False),
+            ("RUN mkdir /code/uploads2 && chown app /code\nUSER app", False),
+            ("ARG VOLUMES\nRUN install -d -o 10001 -g 10001 $VOLUMES\nUSER app", True),
+            ("RUN install -d -o 10001 /code/uploads\nUSER app", True),
+            ("RUN mkdir -p /code/uploads; chown app /code/uploads;\nUSER app", True),
+            ("WORKDIR /code\nRUN mkdir uploads && chown app uploads\nUSER app", True),
+            ("ENV AT=/code\nRUN mkdir $AT/uploads\nUSER app", True),
+            ("RUN <<EOF\nmkdir /code/uploads\nEOF\nUSER app", True),
+            ("COPY --chown=app uploads /code/uploads\nUSER app", True),
+            ("COPY --chown=app . /code\nUSER app", True),
+            ("COPY . /code\nRUN chown -R app /code\nUSER app", True),
+            ("USER root", True),
+            ("", True),
+        ],
+    )
+    def test_the_folder_of_a_volume(self, tmp_path: Path, dockerfile: str, is_owned: bool) -> None:
+        config = service(replicas="1", volumes='["uploads:/code/uploads"]')
+        folder = project(tmp_path, f"FROM a:1\n{dockerfile}", config)
+        if "COPY" in dockerfile and "." in dockerfile:
+            (folder / "uploads").mkdir()
+        found = [finding for finding in findings(folder) if finding.rule == "volume-not-owned"]
+        assert bool(found) is not is_owned
+        if found:
+            assert "does not make /code/uploads for its user" in found[0].message
+
+    def test_volumes_that_nothing_is_written_to_need_no_folder(self, tmp_path: Path) -> None:
+        config = service(replicas="1", volumes='["data:/data:ro", "/srv:/srv"]')
+        assert self.lint(tmp_path, "", config) == []
 
     def test_two_health_checks(self, tmp_path: Path) -> None:
         found = self.lint(tmp_path, 'HEALTHCHECK CMD ["true"]', service())

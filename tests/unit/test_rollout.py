@@ -432,6 +432,22 @@ def test_a_way_back_that_is_refused_does_not_hide_the_cause(step: str) -> None:
     assert backend.finished == [Outcome.FAILED]
 
 
+@pytest.mark.parametrize(
+    ("evidence", "hint"),
+    [
+        (("web.1: ended", "| Boom"), "fix the cause and deploy again"),
+        (("web.1: ended", "| Boom", "likely: set X"), "likely: set X; then deploy again"),
+    ],
+)
+def test_the_hint_is_what_the_last_words_tell(
+    monkeypatch: pytest.MonkeyPatch, evidence: tuple[str, ...], hint: str
+) -> None:
+    backend = Scripted(FAILED, failures=[task(state="failed")])
+    monkeypatch.setattr(backend, "explain", lambda _: [*evidence])
+    error = ends(backend, RolledBack)
+    assert (error.hint, error.details) == (hint, ("| Boom",))
+
+
 def test_evidence_that_cannot_be_had_is_a_failure_too() -> None:
     backend = Scripted(FAILED, failures=[task(state="failed")], raises={"explain": REFUSED})
     ends(backend, EngineError)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploytool.backends.base import Task
+from deploytool.backends.base import LIKELY, Task
+from deploytool.backends.refused import refusal_hint
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.health import CUT_OFF
 from deploytool.errors import DeploytoolError
@@ -21,10 +22,6 @@ SIGNALS = {
     127: "the command was not found",
 }
 HINTS = (
-    (
-        "Read-only file system",
-        "its files are read-only: write to /tmp or a volume, or set read_only = false",
-    ),
     ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
     ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
     ("exec format error", "the image is for another platform: see build.platforms"),
@@ -49,8 +46,7 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
     cause = _cause(task, container)
     output = last_words(client, task, lines)
     health = _health(container)
-    text = "\n".join([cause, *health, *output])
-    hints = [f"likely: {hint}" for pattern, hint in HINTS if pattern in text]
+    hint = _hint(task.service, [cause, *health, *output], container)
     where = f" on {task.node}" if task.node else ""
     return [
         hide_passwords(line)
@@ -58,9 +54,17 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
             f"{task.service}.{task.slot}{where}: {cause}",
             *(f"health check: {line}" for line in health),
             *(f"| {line}" for line in output),
-            *hints[:1],
+            *([f"{LIKELY}{hint}"] if hint else []),
         )
     ]
+
+
+def _hint(service: str, lines: list[str], container: Json) -> str | None:
+    """The likely reason, in one line that says what to do."""
+    is_read_only = (container.get("HostConfig") or {}).get("ReadonlyRootfs")
+    refused = refusal_hint(service, lines, has_read_only_files=is_read_only)
+    text = "\n".join(lines)
+    return refused or next((hint for pattern, hint in HINTS if pattern in text), None)
 
 
 def _container(client: Client, task: Task) -> Json:

@@ -1,0 +1,70 @@
+"""What an app was refused to write, by what it printed last, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_READ_ONLY = re.compile(r"\[Errno 30\]|Read-only file system")
+_NOT_ITS_OWN = re.compile(r"PermissionError: \[Errno 13\]")
+_DATABASE = re.compile(r"unable to open database file|attempt to write a readonly database")
+_PATH = re.compile(r"(?:Read-only file system|Permission denied):? '([^']+)'")
+_DATABASE_PATH = re.compile(r"""connect\(\s*["']([^"':]+)["']|sqlite[+\w]*:///?(/?[\w./-]+)""")
+
+GIVE = "make the folder for the image's user in the Dockerfile: RUN install -d -o USER FOLDER"
+
+
+@dataclass(frozen=True)
+class Refused:
+    path: str | None
+    """What the app wanted to write, where it says so."""
+    is_database: bool
+    is_read_only: bool | None
+    """Whether the file system was read-only; None when the message can mean a missing folder or
+    another owner too."""
+
+
+def find_refused(lines: Sequence[str]) -> Refused | None:
+    """The last refusal to write in what an app printed; None when it says nothing of the kind."""
+    for line in reversed(lines):
+        if _DATABASE.search(line):
+            return Refused(_database(lines), is_database=True, is_read_only=None)
+        path = _PATH.search(line)
+        if _READ_ONLY.search(line):
+            return Refused(path[1] if path else None, is_database=False, is_read_only=True)
+        if path and _NOT_ITS_OWN.search(line):
+            return Refused(path[1], is_database=False, is_read_only=False)
+    return None
+
+
+def _database(lines: Sequence[str]) -> str | None:
+    for line in reversed(lines):
+        if found := _DATABASE_PATH.search(line):
+            return found[1] or found[2]
+    return None
+
+
+def refusal_hint(
+    service: str, lines: Sequence[str], *, has_read_only_files: bool | None = None
+) -> str | None:
+    """One line for people: what the app could not write, why, and what to set.
+
+    `has_read_only_files` tells how the replica ran, where that is known.
+    """
+    refused = find_refused(lines)
+    if refused is None:
+        return None
+    is_read_only = has_read_only_files if refused.is_read_only is None else refused.is_read_only
+    what = refused.path or ("its SQLite database" if refused.is_database else "its own folder")
+    if is_read_only:
+        return f"the app writes to {what}, and its files are read-only: {_allow(service, refused)}"
+    if is_read_only is None:
+        return f"the app cannot open {what}: {_allow(service, refused)}"
+    return f"the app may not open {what}, its user owns no such file or folder: {GIVE}"
+
+
+def _allow(service: str, refused: Refused) -> str:
+    volume = f"mount a volume {'there' if refused.path else 'where it does'}"
+    kept = "keep it in a volume" if refused.is_database else volume
+    return f"set read_only = false in services.{service}, or {kept}"

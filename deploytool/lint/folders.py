@@ -1,0 +1,47 @@
+"""Which folders a Dockerfile makes for the user of its image."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploytool.lint.dockerfile import Instruction, Stage
+
+VOLUMES = "VOLUMES"
+_MAKES = re.compile(r"\b(mkdir|install|chown)\b")
+
+
+def gives_folder(stage: Stage, folder: str, context: Path) -> bool:
+    """Whether a stage makes a folder, or copies it, as somebody who thought of its owner does."""
+    workdir = "/"
+    for item in stage.chain:
+        if item.keyword == "WORKDIR":
+            workdir = posixpath.join(workdir, stage.expand(item.text))
+        if item.keyword == "ARG" and VOLUMES in dict(item.pairs):
+            return True
+        if any(_is_there(path, folder, workdir, context) for path in _given(item, stage)):
+            return True
+    return False
+
+
+def _given(item: Instruction, stage: Stage) -> Iterator[str]:
+    """The paths that an instruction may give to a user."""
+    if item.keyword in ("COPY", "ADD") and "chown" in item.flags:
+        yield from map(stage.expand, item.words[-1:])
+    script = " ".join((*item.words, *item.heredocs)) if item.keyword == "RUN" else ""
+    if _MAKES.search(script):
+        yield from (word for word in re.split(r"[\s;&|()]+", stage.expand(script)) if word)
+
+
+def _is_there(path: str, folder: str, workdir: str, context: Path) -> bool:
+    """Whether a path is the folder, or one above it that comes with the folder in it."""
+    path = posixpath.normpath(posixpath.join(workdir, path))
+    folder = posixpath.normpath(folder)
+    if path == folder:
+        return True
+    if path == "/" or not folder.startswith(f"{path}/"):
+        return False
+    inside = posixpath.relpath(folder, path)
+    return (context / inside).is_dir()

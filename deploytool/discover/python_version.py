@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 
 DEFAULT = "3.13"
-PREFERRED = (DEFAULT, "3.12", "3.11", "3.14", "3.10")
+PREFERRED = (DEFAULT, "3.12", "3.11", "3.14", "3.10", "3.9", "3.8")
+"""All that are known; a newer one only where a constraint wants it."""
+UNMAINTAINED = frozenset({"3.9", "3.8"})
 _LATEST_PATCH = 99
 _CLAUSE = re.compile(r"(\^|~=|~|===?|!=|>=|<=|>|<|)\s*v?(\d+(?:\.\d+)*)(\.\*)?")
-_PINNED = re.compile(r"^\s*={2,3}\s*(3\.\d+\.\d+)\s*$")
+_PINNED = re.compile(r"^\s*(?:={1,3})?\s*v?(3\.\d+\.\d+)\s*$")
 
 Version = tuple[int, ...]
 
@@ -19,10 +21,35 @@ def newest(constraint: str) -> str | None:
 
     A patch release is named only where the constraint pins one.
     """
-    if pinned := _PINNED.match(constraint):
-        series = pinned[1].rpartition(".")[0]
-        return pinned[1] if series in PREFERRED else None
+    if patch := pinned(constraint):
+        return patch if series(patch) in PREFERRED else None
     return next((version for version in PREFERRED if satisfies(version, constraint)), None)
+
+
+def pinned(constraint: str) -> str | None:
+    """The patch release that a constraint pins: `==3.11.7`, or Poetry's `3.11.7`."""
+    found = _PINNED.match(constraint)
+    return found[1] if found else None
+
+
+def series(version: str) -> str:
+    """ "3.11" of "3.11.7"."""
+    return ".".join(version.split(".")[:2])
+
+
+def latest_patch(version: str) -> str:
+    """A full version for a series: what the newest patch release of it counts as."""
+    return version if version.count(".") == 2 else f"{version}.{_LATEST_PATCH}"
+
+
+def warning(version: str) -> str | None:
+    """What speaks against a Python that works."""
+    if series(version) not in UNMAINTAINED:
+        return None
+    return (
+        f"Python {series(version)} no longer gets security fixes: "
+        "move to a newer one when the dependencies allow it"
+    )
 
 
 def satisfies(version: str, constraint: str) -> bool:

@@ -262,7 +262,7 @@ def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     waiting = list(body)[::-1]
     while waiting:
         statement = waiting.pop()
-        if isinstance(statement, ast.If) and _is_main_guard(statement.test):
+        if isinstance(statement, ast.If) and is_main_guard(statement.test):
             continue
         yield statement
         if not isinstance(statement, Function | ast.ClassDef):
@@ -277,7 +277,7 @@ def _inner(statement: ast.stmt) -> Iterator[ast.stmt]:
             yield from child.body
 
 
-def _is_main_guard(test: ast.expr) -> bool:
+def is_main_guard(test: ast.expr) -> bool:
     return (
         isinstance(test, ast.Compare)
         and isinstance(test.left, ast.Name)

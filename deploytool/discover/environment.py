@@ -16,7 +16,15 @@ from deploytool.discover.names import (
     Names,
 )
 from deploytool.discover.setting import Setting, is_secret_name
-from deploytool.discover.source import Assigned, Binding, Function, Imported, Scope, make_scope
+from deploytool.discover.source import (
+    Assigned,
+    Binding,
+    Function,
+    Imported,
+    Scope,
+    guarded_body,
+    make_scope,
+)
 
 GETS = frozenset({"os.getenv", "os.environ.get"})
 FAILS_ON_NONE = frozenset(
@@ -94,8 +102,8 @@ class Environment:
                     yield from self._enter(LocalFunction(node, here.scope), here)
             case ast.Lambda():
                 return
-            case ast.If(test=test) if _is_main_guard(test):
-                yield from self._each(node.orelse, here)
+            case ast.If() if (body := guarded_body(node)) is not None:
+                yield from self._each(body, here)
             case ast.If():
                 yield from self._refused(node, here)
                 yield from self._guarded(node, here)
@@ -329,10 +337,6 @@ def _is_startup(decorator: ast.expr) -> bool:
         case ast.Call(func=ast.Attribute(attr="on_event"), args=[ast.Constant(value="startup")]):
             return True
     return False
-
-
-def _is_main_guard(test: ast.expr) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
 
 
 def _mentioned(test: ast.expr) -> frozenset[str]:

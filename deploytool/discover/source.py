@@ -393,7 +393,7 @@ def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     waiting = list(body)[::-1]
     while waiting:
         statement = waiting.pop()
-        if isinstance(statement, ast.If) and (runs := _guarded(statement)) is not None:
+        if isinstance(statement, ast.If) and (runs := guarded_body(statement)) is not None:
             waiting += runs[::-1]
             continue
         yield statement
@@ -409,7 +409,7 @@ def _inner(statement: ast.stmt) -> Iterator[ast.stmt]:
             yield from child.body
 
 
-def _guarded(statement: ast.If) -> list[ast.stmt] | None:
+def guarded_body(statement: ast.If) -> list[ast.stmt] | None:
     """What `if __name__ == "__main__"`, or its opposite, runs on import; None: another test."""
     match statement.test:
         case ast.Compare(left=left, ops=[op], comparators=[right]) if _is_main(left, right):

@@ -1,0 +1,411 @@
+"""What the code needs and nothing lists: imports, and what a name, a call or a URL takes.
+
+read_uses (each file) ──▶ Need… without those that are installed ──▶ one a distribution
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from deploytool.discover.distributions import (
+    ALONE,
+    ASYNC_DRIVERS,
+    BRINGS,
+    DEFAULT_DRIVERS,
+    DRIVERS,
+    GONE,
+    NAMESPACES,
+    NO_PKG_RESOURCES,
+    OFTEN_BROUGHT,
+    PKG_RESOURCES,
+    PLAIN,
+    PROVIDERS,
+)
+from deploytool.discover.source import HERE, Project, is_standard
+from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
+
+OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
+LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What gets installed, as far as it is known."""
+
+    names: frozenset[str]
+    """Normalized names of distributions."""
+    extras: Mapping[str, frozenset[str]]
+    """The extras that are asked for, by name."""
+    complete: bool
+    """Whether indirect dependencies are among the names."""
+    where: str
+    """The file that lists them, for messages; empty when there is none."""
+    optional: Mapping[str, str] = field(default_factory=dict)
+    """What is not installed, and who would bring it: "itsdangerous" -> "extra cpu"."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """The versions that are known, by name."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A distribution that the code needs and does not get."""
+
+    distribution: str
+    why: str
+    """What needs it: "app/main.py uses Form"."""
+    where: str
+    """The file that needs it; empty when it is another distribution."""
+    extra: str | None
+    """The project's own extra or group that would bring it."""
+    message: str
+    """What stands in the way, and what to do."""
+    lazy: bool = False
+    """Whether the app starts without it."""
+
+
+def find_needs(
+    project: Project,
+    files: Iterable[PurePosixPath],
+    listed: Listed,
+    entry: PurePosixPath,
+    *,
+    python: str | None = None,
+) -> tuple[Need, ...]:
+    """What the files of an app need and is not installed, what stops its start first.
+
+    `entry` is the app's own file, whose folder is on the path; `python` is the image's version.
+    """
+    return Finder(project, listed, entry, python).find(files)
+
+
+def pkg_resources_needs(versions: Mapping[str, str]) -> tuple[Need, ...]:
+    """Installed distributions that import pkg_resources, where no setuptools has it.
+
+    An environment of uv has no setuptools of its own, on any Python.
+    """
+    setuptools = versions.get("setuptools")
+    if setuptools and is_before(setuptools, NO_PKG_RESOURCES):
+        return ()
+    affected = [
+        f"{name} {versions[name]}"
+        for name, last in sorted(PKG_RESOURCES.items())
+        if name in versions and not is_before(last, versions[name])
+    ]
+    return tuple(_pkg_resources_need(affected, setuptools)) if affected else ()
+
+
+def _pkg_resources_need(affected: list[str], setuptools: str | None) -> Iterator[Need]:
+    imports = "imports" if len(affected) == 1 else "import"
+    why = f"{' and '.join(affected)} {imports} pkg_resources"
+    state = f"setuptools {setuptools} no longer has" if setuptools else "nothing installs"
+    yield Need(
+        "setuptools",
+        why,
+        "",
+        None,
+        f'{why}, which {state}: add "setuptools<{NO_PKG_RESOURCES}" to the dependencies',
+    )
+
+
+class Finder:
+    def __init__(
+        self, project: Project, listed: Listed, entry: PurePosixPath, python: str | None
+    ) -> None:
+        self.project = project
+        self.listed = listed
+        self.entry = entry
+        self.python = python
+        self.installed = installed(listed)
+        self.squeezed = {name.replace("-", "") for name in self.installed}
+        self.beginnings = set(_beginnings(self.installed))
+        self.all_known = listed.complete or all(map(_is_known, listed.names))
+        self.own_names = _own_names(project)
+        self._own: dict[tuple[PurePosixPath, str], bool] = {}
+
+    def find(self, files: Iterable[PurePosixPath]) -> tuple[Need, ...]:
+        read = [(file, read_uses(scope)) for file in files if (scope := self.project.scope(file))]
+        libraries = {name for _, uses in read for name in uses.names}
+        needs = [n for file, uses in read for i in uses.imports for n in self._imported(i, file)]
+        used = [n for file, uses in read for use in uses.uses for n in self._used(use, file)]
+        used += self._drivers(read, libraries)
+        coming = with_what_they_bring({need.distribution for need in needs})
+        needs += [need for need in used if need.distribution not in coming]
+        return _one_each([*needs, *self._versions(read)])
+
+    # --- imports ------------------------------------------------------------------------------
+
+    def _imported(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
+        top = imported.name.partition(".")[0]
+        if top in GONE:
+            yield from self._gone(imported, file)
+        elif not is_standard(top) and not self._is_own(top, file):
+            wanted = providers(imported.name)
+            if not self._has_module(top, wanted):
+                yield self._unlisted(imported, wanted[0], file)
+
+    def _gone(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
+        """A module that the standard library no longer has."""
+        since, distribution = GONE[imported.name.partition(".")[0]]
+        late = self.python is not None and not is_before(self.python, since)
+        if late and distribution not in self.installed:
+            why = f"{file} imports {imported.module}"
+            text = (
+                f"{why}, which Python has no longer from {since} on: {self._advice(distribution)}"
+            )
+            yield self._need(distribution, why, file, text, imported.lazy)
+
+    def _has_module(self, top: str, wanted: tuple[str, ...]) -> bool:
+        if self._has_any(wanted):
+            return True
+        if not self.all_known and wanted[0] in OFTEN_BROUGHT:
+            return True
+        is_certain = top in PLAIN or top in PROVIDERS
+        return (
+            not is_certain and top not in NAMESPACES and self._has_similar(canonicalize_name(top))
+        )
+
+    def _has_any(self, wanted: Iterable[str]) -> bool:
+        return any(base_name(name) in self.installed for name in wanted)
+
+    def _has_similar(self, name: str) -> bool:
+        """Whether a distribution is installed whose name is the module's in other words."""
+        squeezed = name.replace("-", "")
+        variants = (squeezed, f"python{squeezed}", f"py{squeezed}", f"{squeezed}py")
+        return name in self.beginnings or any(variant in self.squeezed for variant in variants)
+
+    def _unlisted(self, imported: ImportedModule, name: str, file: PurePosixPath) -> Need:
+        why = f"{file} imports {_shown(imported)}"
+        extra = self.listed.optional.get(base_name(name))
+        where = self.listed.where or "no file"
+        state = f"only the {extra} brings" if extra else f"{where} {_verb(self.listed)}"
+        text = f"{why}, which {state}: {self._advice(name, adding=_named(imported, name))}"
+        return self._need(name, why, file, text, imported.lazy)
+
+    def _is_own(self, top: str, file: PurePosixPath) -> bool:
+        """Whether a module is the project's: beside the app, the file's package, or in src/."""
+        if top in NAMESPACES:
+            return False
+        is_public = top in PLAIN or top in PROVIDERS
+        if not is_public and top in self.own_names:
+            return True
+        roots = [self.project.package_root(file), self.project.package_root(self.entry)]
+        roots += [HERE, PurePosixPath("src"), self.entry.parent]
+        return any(self._is_at(root, top, file) for root in dict.fromkeys(roots))
+
+    def _is_at(self, root: PurePosixPath, top: str, file: PurePosixPath) -> bool:
+        if root / f"{top}.py" == file:
+            return False
+        if (root, top) not in self._own:
+            place = self.project.is_file(root / f"{top}.py")
+            package = self.project.is_file(root / top / "__init__.py")
+            self._own[root, top] = place or package or self._has_code(root / top)
+        return self._own[root, top]
+
+    def _has_code(self, folder: PurePosixPath) -> bool:
+        return self.project.is_folder(folder) and any(
+            file.is_relative_to(folder) for file in self.project.python_files
+        )
+
+    # --- what is needed without an import ---------------------------------------------------------
+
+    def _used(self, use: Use, file: PurePosixPath) -> Iterator[Need]:
+        if self._has_any(use.providers) or self._is_unsure(use):
+            return
+        yield self._needed(f"{file} {use.text}", use.providers[0], file, use.lazy)
+
+    def _is_unsure(self, use: Use) -> bool:
+        if "wsproto" in use.providers:
+            return not OWN_WEB_SOCKETS.isdisjoint(self.installed)
+        return not self.all_known and not OFTEN_BROUGHT.isdisjoint(map(base_name, use.providers))
+
+    def _needed(self, why: str, name: str, file: PurePosixPath, lazy: bool) -> Need:
+        extra = self.listed.optional.get(base_name(name))
+        state = f", which only the {extra} brings" if extra else ""
+        return self._need(
+            name, why, file, f"{why}, which needs {name}{state}: {self._advice(name)}", lazy
+        )
+
+    def _drivers(
+        self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
+    ) -> Iterator[Need]:
+        found = [(file, url) for file, uses in read for url in uses.urls]
+        engines = {name.rpartition(".")[2] for name in libraries}
+        tops = {name.partition(".")[0] for name in libraries}
+        for file, url in found:
+            wanted = self._wanted_drivers(url, engines, tops)
+            if wanted and not self._has_any(wanted):
+                scheme = f"{url.database}+{url.driver}" if url.driver else url.database
+                yield self._needed(f"{file} uses {scheme}://", wanted[0], file, url.lazy)
+
+    def _wanted_drivers(
+        self, url: DatabaseUrl, engines: set[str], tops: set[str]
+    ) -> tuple[str, ...]:
+        """The distributions of which a URL needs one; none where that cannot be told."""
+        if url.driver:
+            known = tops & {"sqlalchemy", "sqlmodel", "databases", "alembic", "ormar"}
+            return DRIVERS.get(url.driver, ()) if known else ()
+        if tops & {"databases", "tortoise", "ormar"}:
+            return ASYNC_DRIVERS.get(url.database, ())
+        if "create_engine" in engines and "create_async_engine" not in engines:
+            return self._default_drivers(url.database)
+        return ()
+
+    def _default_drivers(self, database: str) -> tuple[str, ...]:
+        version = self.listed.versions.get("sqlalchemy")
+        if database.startswith("postgres") and version and not is_before(version, "2.1"):
+            return ("psycopg[binary]",)
+        return DEFAULT_DRIVERS.get(database, ())
+
+    # --- versions that do not go together ---------------------------------------------------------
+
+    def _versions(self, read: list[tuple[PurePosixPath, FileUses]]) -> Iterator[Need]:
+        pydantic = self.listed.versions.get("pydantic", "0")
+        bcrypt = self.listed.versions.get("bcrypt", "0")
+        for file, uses in read:
+            settings = [i for i in uses.imports if i.name == "pydantic.BaseSettings"]
+            if settings and not is_before(pydantic, "2"):
+                yield self._moved_settings(file, settings[0].lazy)
+            if "passlib.context.CryptContext" in uses.names and not is_before(bcrypt, "5"):
+                yield self._too_new_bcrypt(file, bcrypt)
+
+    def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
+        why = f"{file} imports BaseSettings from pydantic"
+        text = (
+            f"{why}, which has it no longer from version 2 on: import it from pydantic_settings, "
+            "and add pydantic-settings"
+        )
+        return self._need("pydantic-settings", why, file, text, lazy)
+
+    def _too_new_bcrypt(self, file: PurePosixPath, version: str) -> Need:
+        why = f"{file} uses passlib"
+        text = f'{why}, which cannot hash with bcrypt {version}: add "bcrypt<5"{self._to_file()}'
+        return self._need("bcrypt", why, file, text, True)
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _need(self, name: str, why: str, file: PurePosixPath, text: str, lazy: bool) -> Need:
+        distribution = base_name(name)
+        extra = self.listed.optional.get(distribution)
+        return Need(distribution, why, str(file), extra, text, lazy)
+
+    def _advice(self, name: str, adding: str = "it") -> str:
+        if base_name(name) in self.listed.optional:
+            return "add it to the dependencies, or let the Dockerfile install that too"
+        if not self.listed.where:
+            return f"write a requirements.txt with {name if adding == 'it' else adding}"
+        return f"add it{self._to_file()}" if adding == "it" else f"add {adding}"
+
+    def _to_file(self) -> str:
+        return f" to {self.listed.where or 'a requirements.txt'}"
+
+
+def installed(listed: Listed) -> frozenset[str]:
+    """All that gets installed, as far as it is known."""
+    if listed.complete:
+        return listed.names
+    asked = {f"{name}[{extra}]" for name, extras in listed.extras.items() for extra in extras}
+    seen = with_what_they_bring(listed.names | asked)
+    version = listed.versions.get("sqlalchemy")
+    if "sqlalchemy" in seen and (version is None or is_before(version, "2.1")):
+        seen.add("greenlet")
+    return frozenset(seen)
+
+
+def with_what_they_bring(names: Iterable[str]) -> set[str]:
+    """Distributions, also as name[extra], and those that are installed with them."""
+    waiting = list(names)
+    seen: set[str] = set()
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += [*_without_extras(current), *BRINGS.get(current, ())]
+    return seen
+
+
+def _without_extras(name: str) -> Iterator[str]:
+    """`pwdlib[argon2,bcrypt]` is pwdlib, pwdlib[argon2] and pwdlib[bcrypt]."""
+    base, bracket, extras = name.partition("[")
+    if bracket:
+        yield base
+        yield from (f"{base}[{extra}]" for extra in extras.rstrip("]").split(","))
+
+
+def providers(module: str) -> tuple[str, ...]:
+    """The distributions that have a module, the most likely one first."""
+    parts = [part for part in module.split(".") if part[:1].islower() or part[:1] == "_"]
+    parts = module.split(".")[:1] + parts[1:] if parts else module.split(".")[:1]
+    for length in range(len(parts), 1, -1):
+        if known := PROVIDERS.get(".".join(parts[:length])):
+            return known
+    if parts[0] in LONGEST:
+        return _shared(parts[: LONGEST[parts[0]]])
+    return PROVIDERS.get(parts[0]) or (canonicalize_name(parts[0]),)
+
+
+def _shared(parts: list[str]) -> tuple[str, ...]:
+    """Distributions below a namespace are named after their module, or one above it."""
+    names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
+    if parts[0] == "opentelemetry":
+        return *names, "opentelemetry-api", "opentelemetry-sdk"
+    if parts[0] == "llama_index":
+        return (*names, "llama-index") if len(parts) > 2 else ("llama-index", "llama-index-core")
+    return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
+
+
+def base_name(requirement: str) -> str:
+    return requirement.partition("[")[0]
+
+
+def is_before(version: str, other: str) -> bool:
+    """Whether a version is older than another; not, where one is no version."""
+    try:
+        return Version(version) < Version(other)
+    except InvalidVersion:
+        return False
+
+
+def _is_known(name: str) -> bool:
+    return name in BRINGS or name in ALONE
+
+
+def _beginnings(names: Iterable[str]) -> Iterator[str]:
+    """`a`, `a-b` and `a-b-c` of `a-b-c`."""
+    for name in names:
+        parts = name.split("-")
+        yield from ("-".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
+def _own_names(project: Project) -> set[str]:
+    files = project.python_files
+    return {part for file in files for part in (*file.parent.parts, file.stem)}
+
+
+def _named(imported: ImportedModule, name: str) -> str:
+    """What to add; of a module that is not well known only the likely name can be told."""
+    top = imported.name.partition(".")[0]
+    is_known = top in PLAIN or top in PROVIDERS or top in LONGEST or name in BRINGS or name in ALONE
+    return name if is_known else f"the distribution that has it, {name} or by another name"
+
+
+def _shown(imported: ImportedModule) -> str:
+    top = imported.module.partition(".")[0]
+    return imported.module if top in LONGEST else top
+
+
+def _verb(listed: Listed) -> str:
+    return "does not list" if listed.where else "lists"
+
+
+def _one_each(needs: Iterable[Need]) -> tuple[Need, ...]:
+    """The first need of each distribution; what stops the start comes first."""
+    first: dict[str, Need] = {}
+    for need in sorted(needs, key=lambda need: need.lazy):
+        first.setdefault(need.distribution, need)
+    return tuple(sorted(first.values(), key=lambda need: (need.lazy, need.distribution)))

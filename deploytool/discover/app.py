@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from deploytool.discover.hints import Hint, Hints
 from deploytool.discover.layout import SOURCE_FOLDER, Layout, dotted
-from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.named import Paths, below
+from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.routes import health_path
 from deploytool.discover.source import (
     ASIDE,

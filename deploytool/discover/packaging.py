@@ -19,10 +19,9 @@ from deploytool.discover import python_version, requirements
 from deploytool.discover.requirements import (
     brings_server,
     names_any,
-    normalized,
     texts,
 )
-from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
+from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, normalized_name, table_at
 from deploytool.discover.uv_lock import Lock
 from deploytool.errors import UsageError
 
@@ -98,6 +97,11 @@ def find_packaging(project: Path, app_file: str | None = None) -> FoundPackaging
     whole = Project(Path(project))
     file = PurePosixPath(app_file) if app_file else None
     return Finder(whole, file, nearest(whole, file)).find()
+
+
+def with_metadata(project: Project, found: FoundPackaging) -> FoundPackaging:
+    """The same, with the package's own metadata installed too, where it can be built."""
+    return Finder(project, None, PurePosixPath(found.folder)).with_metadata(found)
 
 
 def nearest(project: Project, app_file: PurePosixPath | None) -> PurePosixPath:
@@ -178,7 +182,7 @@ class Finder:
             return any(names_any(requirements.lines(self.project, f), FASTAPI) for f in files)
         poetry = self._table("tool", "poetry", "dependencies")
         pipfile = table_at(self._toml("Pipfile"), "packages")
-        return self._lists_dependencies() or FASTAPI in map(normalized, (*poetry, *pipfile))
+        return self._lists_dependencies() or FASTAPI in map(normalized_name, (*poetry, *pipfile))
 
     def workspace(self) -> PurePosixPath | None:
         """The folder of the project's uv workspace that this folder is a member of."""
@@ -239,7 +243,7 @@ class Finder:
     def _uv_locked(self) -> FoundPackaging:
         lock = Lock(self._toml("uv.lock"))
         member = self._member(lock)
-        local = lock.local_packages(member or normalized(self._name() or ""))
+        local = lock.local_packages(member or normalized_name(self._name() or ""))
         self._refuse_outside(local)
         root = lock.folder(member) if member else "."
         install = [f for f in local.values() if f != root and lock.is_package(f)]
@@ -378,7 +382,6 @@ class Finder:
         return tuple(self._path(name) for name in names)
 
     def with_metadata(self, found: FoundPackaging) -> FoundPackaging:
-        """The same, with the package's own metadata installed, where it can be built."""
         if not table_at(self.pyproject, "build-system") or found.install:
             return found
         return replace(
@@ -418,10 +421,10 @@ class Finder:
 
     def _poetry_group(self) -> tuple[str, ...]:
         main = self._table("tool", "poetry", "dependencies")
-        if FASTAPI in map(normalized, main) or self._lists_dependencies():
+        if FASTAPI in map(normalized_name, main) or self._lists_dependencies():
             return ()
         for name, group in sorted(self._table("tool", "poetry", "group").items()):
-            if FASTAPI in map(normalized, table_at(table_at(group).get("dependencies"))):
+            if FASTAPI in map(normalized_name, table_at(table_at(group).get("dependencies"))):
                 return (name,)
         return ()
 
@@ -561,7 +564,7 @@ class Finder:
             for file in found.files:
                 document = self.project.toml(PurePosixPath(file)) if file.endswith(".toml") else {}
                 name = table_at(document, "project").get("name")
-                if isinstance(name, str) and normalized(name) == normalized(found.package):
+                if isinstance(name, str) and normalized_name(name) == normalized_name(found.package):
                     return table_at(document, key)
         return self._table(key)
 

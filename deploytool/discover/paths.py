@@ -347,7 +347,7 @@ class Paths(Names):
         return self._insides[key]
 
     def is_bound(self, name: str, scope: Scope) -> bool:
-        return bool(self._bindings(name, scope))
+        return bool(self.bindings(name, scope))
 
     def _set_by_method(self, owner: LocalClass, name: str, depth: int) -> str | None:
         for function in owner.node.body:

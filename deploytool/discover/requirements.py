@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.source import Project
+from deploytool.discover.source import Project, normalized_name
 from deploytool.errors import UsageError
 
 NAMES = (
@@ -112,15 +112,17 @@ def texts(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def normalized(name: str) -> str:
-    """A distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def name_of(requirement: str) -> str | None:
     """The distribution that a line asks for."""
     match = NAME.match(requirement)
-    return normalized(match[1]) if match else None
+    return normalized_name(match[1]) if match else None
+
+
+def extras_of(requirement: str) -> frozenset[str]:
+    """The extras of it that a line asks for."""
+    match = NAME.match(requirement)
+    named = (match[2] or "").strip("[]").split(",") if match else ()
+    return frozenset(normalized(extra.strip()) for extra in named if extra.strip())
 
 
 def names_any(requirements: Iterable[str], name: str) -> bool:
@@ -133,6 +135,6 @@ def brings_server(requirements: list[str]) -> bool:
         return True
     found = (NAME.match(requirement) for requirement in requirements)
     return any(
-        match and normalized(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
+        match and normalized_name(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
         for match in found
     )

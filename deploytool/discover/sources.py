@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
-from deploytool.discover.names import Names
 from deploytool.discover.named import NamedPath, Paths, below, called_name
+from deploytool.discover.names import Names
 from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
 
 NEVER = re.compile(r"^(\.|.*\.(pem|key|log|sqlite3?|db)$)|^(tests?|venv|env|node_modules|secrets)$")

@@ -14,32 +14,28 @@ from pathlib import Path, PurePosixPath
 from deploytool.discover import (
     FoundApp,
     FoundPackaging,
-    FoundProcesses,
-    Kept,
-    Listed,
-    Packaging,
     Project,
-    Resolution,
     Source,
-    Storage,
     find_app,
-    find_needs,
     find_packaging,
-    find_processes,
-    find_settings,
     find_sources,
-    find_writes,
     folders_of_tests,
-    pkg_resources_needs,
-    python_hint,
     reached_files,
-    read_kept,
-    resolve,
-    settings_notes,
-    storage,
-    system_packages,
-    with_own_metadata,
+    reads_own_metadata,
 )
+from deploytool.discover.command_lines import toml_command
+from deploytool.discover.kept import Kept, dockerfile_elsewhere, read_kept
+from deploytool.discover.needs import Listed, find_needs, pkg_resources_needs
+from deploytool.discover.packaging import with_metadata
+from deploytool.discover.processes import FoundProcess, find_processes
+from deploytool.discover.python_named import choose, named_pythons
+from deploytool.discover.python_version import warning as about_python
+from deploytool.discover.requirements import extras_of, name_of
+from deploytool.discover.resolve import Resolution, resolve
+from deploytool.discover.settings import find_settings, settings_note
+from deploytool.discover.storage import Storage, shipped_files, storage
+from deploytool.discover.system import system_packages
+from deploytool.discover.writes import find_writes
 from deploytool.errors import UsageError
 from deploytool.init import server
 from deploytool.init.configuration import (
@@ -47,6 +43,7 @@ from deploytool.init.configuration import (
     REPLICAS,
     Settings,
     WebService,
+    configured,
     configured_port,
 )
 
@@ -107,37 +104,40 @@ def valid_name(text: str) -> str:
 class Inspection:
     """One look at a project: everything is asked for once."""
 
-    def __init__(
-        self, folder: Path, entrypoint: str | None, *, force: bool, offline: bool
-    ) -> None:
+    def __init__(self, folder: Path, entrypoint: str | None, *, force: bool, offline: bool) -> None:
         self.folder = folder
-        self.project = Project(folder)
+        self.force = force
         self.offline = offline
-        self.app = find_app(folder, entrypoint)
+        self.project = Project(folder)
+        self.app = find_app(self.project, entrypoint)
+        self.workdir = PurePosixPath(self.app.workdir)
         self.kept = None if force else read_kept(self.project)
-        self.processes = find_processes(self.project, self.app)
-        self.sources = find_sources(
-            folder, self.app, modules=self.processes.modules, files=self.processes.files
-        )
-        self.files = reached_files(self.project, self.app)
-        self.packaging, self.resolution = self._packaging()
-        writes = find_writes(self.project, self.files, PurePosixPath(self.app.workdir))
-        self.storage = storage(writes, self.sources)
+        self.processes = find_processes(self.project, self.app, self.workdir)
+        run = self._run_processes()
+        modules = [module for process in run for module in process.modules]
+        files = [str(file) for process in run for file in process.files]
+        self.sources = find_sources(self.project, self.app, modules, files)
+        self.files = reached_files(self.project, self.app, modules)
+        self.notes: list[str] = []
+        self.resolution = Resolution("", "")
+        self.packaging = self._packaging()
+        writes = find_writes(self.project, self.files, self.workdir)
+        self.storage = storage(writes, shipped_files(self.project, self.sources))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         named = name or self.packaging.name or self.folder.resolve().name
-        app = self.app
+        release, workers = self._release(), self._workers()
         settings = Settings(
             name=valid_name(named),
             registry=registry or DEFAULT_REGISTRY,
-            entrypoint=None if app.source is Source.FASTAPI else app.entrypoint,
+            entrypoint=None if self.app.source is Source.FASTAPI else self.app.entrypoint,
             web=self._web(),
-            release=self.processes.release.command if self.processes.release else (),
-            workers=tuple((worker.name, worker.command) for worker in self.processes.workers),
+            release=release.command if release else (),
+            workers=tuple((worker.name, worker.command) for worker in workers),
         )
         return Findings(
             project=self.folder,
-            app=app,
+            app=self.app,
             packaging=self.packaging,
             sources=self.sources,
             tests=folders_of_tests(self.folder, self.sources),
@@ -149,102 +149,156 @@ class Inspection:
 
     # --- dependencies ---------------------------------------------------------------------------
 
-    def _packaging(self) -> tuple[FoundPackaging, Resolution]:
-        """How dependencies are installed, with the Python that suits them."""
-        found = with_own_metadata(self.project, self.app, find_packaging(self.folder, self.app.file))
-        resolution = resolve(
-            self.folder,
-            found,
-            constraint=found.constraint,
-            hint=python_hint(self.project, found),
-            offline=self.offline or self.kept is not None,
+    def _packaging(self) -> FoundPackaging:
+        """How dependencies are installed, with the Python and Debian packages that they need."""
+        found = find_packaging(self.folder, self.app.file)
+        if reads_own_metadata(self.project, self.files, found.name):
+            found = with_metadata(self.project, found)
+        if self.kept:
+            return found
+        named = named_pythons(self.project, PurePosixPath(found.folder))
+        hint, passed = choose(named, found.constraint, found.constraint_source or "the project")
+        self.resolution = resolve(
+            self.folder, found, constraint=found.constraint, hint=hint, offline=self.offline
         )
-        debian = system_packages(
-            resolution.versions, resolution.source_only, vcs=bool(resolution.vcs)
-        )
-        found = replace(
+        versions, source_only = self.resolution.versions, self.resolution.source_only
+        debian = system_packages(versions, source_only, vcs=bool(self.resolution.vcs))
+        old = about_python(self.resolution.python)
+        self.notes += [*passed, *([old] if old else []), *self.resolution.notes, *debian.notes]
+        return replace(
             found,
-            python=resolution.python,
-            python_why=resolution.why,
+            python=self.resolution.python,
+            python_why=self.resolution.why,
             build_packages=debian.build,
             run_packages=debian.run,
         )
-        return found, replace(resolution, notes=(*resolution.notes, *debian.notes))
 
     def _listed(self) -> Listed:
-        found, resolution = self.packaging, self.resolution
-        return Listed.of(
-            found.listed,
-            installed=resolution.versions,
-            complete=resolution.complete,
-            where=" or ".join(found.files) or "any file",
+        found, versions = self.packaging, self.resolution.versions
+        direct = {name: extras_of(line) for line in found.listed if (name := name_of(line))}
+        return Listed(
+            names=frozenset({*direct, *versions}),
+            extras=direct,
+            complete=self.resolution.complete,
+            where=" or ".join(found.files),
             optional=dict(found.optional),
+            versions=versions,
         )
+
+    # --- processes beside the server ------------------------------------------------------------
+
+    def _run_processes(self) -> list[FoundProcess]:
+        """Those whose code has to be in the image."""
+        found = [self.processes.release] if self.processes.release else []
+        return [*found, *self.processes.workers]
+
+    def _release(self) -> FoundProcess | None:
+        """What a kept image runs is its author's; its migrations are proposed."""
+        return None if self.kept else self.processes.release
+
+    def _workers(self) -> list[FoundProcess]:
+        """Those that the project itself starts. What only the source implies may lack its broker,
+        and would fail a deploy that works without it."""
+        return [] if self.kept else [w for w in self.processes.workers if w.is_told]
+
+    def _proposals(self) -> Iterator[str]:
+        yield from self.processes.proposals
+        release = self.processes.release
+        if self.kept and release and not self.kept.migrations:
+            yield _proposed(release, "release")
+        written = self._workers()
+        for worker in self.processes.workers:
+            if worker not in written:
+                yield _proposed(worker, f"services.{worker.name}")
 
     # --- what is written --------------------------------------------------------------------------
 
     def _web(self) -> WebService:
         port = configured_port(self.folder)
-        health = self.app.health_path
         if self.kept:
-            return WebService(
-                port=port or self.kept.port or PORT,
-                health_path=health,
-                command=(),
-                read_only=False,
-                capabilities="default",
-                replicas=self.storage.replicas or REPLICAS,
-            )
+            return self._kept_web(self.kept, port or self.kept.port or PORT)
         uvicorn = self.resolution.versions.get("uvicorn")
         return WebService(
             port=port or PORT,
             replicas=self.storage.replicas or REPLICAS,
-            health_path=health,
+            health_path=self.app.health_path,
             command=server.command_for(uvicorn, self.app.entrypoint, port or PORT),
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
         )
 
-    # --- what is said -------------------------------------------------------------------------------
+    def _kept_web(self, kept: Kept, port: int) -> WebService:
+        """As the image's author wrote it."""
+        return WebService(
+            port=port,
+            replicas=self.storage.replicas or REPLICAS,
+            health_path=self.app.health_path,
+            command=() if kept.command else None,
+            env=dict(kept.env),
+            read_only=False,
+            capabilities="default",
+        )
+
+    # --- what is said ----------------------------------------------------------------------------
 
     def _warnings(self) -> Iterator[str]:
+        yield from self.app.notes
         if self.kept:
-            yield from self.kept.notes
+            yield from self._about_kept(self.kept)
         else:
-            yield from self.packaging.warnings
             yield from self._about_dependencies()
-        yield from self.storage.notes
-        yield from settings_notes(find_settings(self.project, self.files))
-        yield from self.processes.proposals
-        yield from self._other_apps()
+            yield from self.storage.notes
+        yield from settings_note(find_settings(self.project, self.files))
+        yield from self._proposals()
         if not self.app.health_path:
             yield (
                 f"no health check was written: {self.app.health_why}. Add a GET /health and "
                 'path = "/health" in [tool.deploytool.services.web.healthcheck]'
             )
+        if self.force and self._runs_image_command():
+            yield (
+                "the configuration was written for the Dockerfile that is replaced: remove command "
+                "= [], read_only and capabilities from services.web to get deploytool's defaults"
+            )
+
+    def _about_kept(self, kept: Kept) -> Iterator[str]:
+        if kept.no_longer_builds:
+            yield kept.no_longer_builds
+        yield from kept.notes
+        if self.storage.replicas:
+            yield from (
+                f"{path} is in the container and lost with it: mount a volume there"
+                for path in self._databases()
+            )
+
+    def _databases(self) -> list[str]:
+        return [path for path, _ in self.storage.links] + [
+            target for _, target in self.storage.volumes if target != "/data"
+        ]
 
     def _about_dependencies(self) -> Iterator[str]:
-        resolution = self.resolution
-        yield from resolution.notes
-        entry = PurePosixPath(self.app.file)
-        for need in find_needs(self.project, self.files, self._listed(), entry):
-            yield need.message
-        for need in pkg_resources_needs(resolution.versions, self.packaging.python):
-            yield need.message
-        yield from server.notes(resolution.versions.get("uvicorn"))
+        yield from self.packaging.warnings
+        yield from self.notes
+        entry, python = PurePosixPath(self.app.file), self.packaging.python
+        needs = find_needs(self.project, self.files, self._listed(), entry, python=python)
+        yield from (need.message for need in needs)
+        yield from (need.message for need in pkg_resources_needs(self.resolution.versions))
+        yield from server.notes(self.resolution.versions.get("uvicorn"))
         if self.packaging.metadata and self.packaging.versions_from_history:
-            yield (
-                "the package's version comes from Git, which is not in the image: "
-                "there it is 0.0.0"
-            )
+            yield "the package's version comes from Git, which the image has not: there it is 0.0.0"
+        if elsewhere := dockerfile_elsewhere(self.project):
+            yield elsewhere
 
-    def _other_apps(self) -> Iterator[str]:
-        if self.app.others:
-            yield (
-                f"{self.app.entrypoint} was taken; there are other apps too: "
-                f"{', '.join(self.app.others)}. Take one with --entrypoint"
-            )
+    def _runs_image_command(self) -> bool:
+        services = configured(self.folder).get("services")
+        tables = services.values() if isinstance(services, dict) else ()
+        return any(isinstance(table, dict) and table.get("command") == [] for table in tables)
 
 
-__all__ = ["Findings", "Inspection", "Packaging", "inspect_project", "valid_name"]
+def _proposed(process: FoundProcess, table: str) -> str:
+    command = toml_command(process.command)
+    return f"{process.why}: [tool.deploytool.{table}] command = {command} runs it"
+
+
+__all__ = ["DEFAULT_REGISTRY", "Findings", "inspect_project", "valid_name"]

@@ -98,14 +98,13 @@ _TELLING = (ast.Call, ast.Dict, ast.Constant, ast.JoinedStr, ast.BinOp, ast.Bool
 _IS_TEST = re.compile(r"^Test(s|ing)?([A-Z_]|$)")
 """Classes with the settings of tests."""
 _WRITING = re.compile(r"[wax+]")
-_READS_MODE = 1
 
 _SQLITE = _Target(WriteKind.SQLITE, 0, ("database", "path", "filename"))
 _DATABASE = _Target(WriteKind.DATABASE, 0, ("path", "filename", "database"))
 _HANDLER = _Target(WriteKind.LOG, 0, ("filename",))
 _MADE = _Target(WriteKind.FOLDER, 0, ("name", "path"))
 _FILLED = _Target(WriteKind.FOLDER, 0, ("path", "directory", "persist_directory", "uri"))
-_OPENED = _Target(WriteKind.FILE, 0, ("file", "filename"), mode=_READS_MODE)
+_OPENED = _Target(WriteKind.FILE, 0, ("file", "filename"), mode=1)
 _COPIED = _Target(WriteKind.FILE, 1, ("dst", "filename", "file"))
 
 _CALLS: dict[str, _Target] = {

@@ -37,6 +37,7 @@ from deploytool.backends.base import (
     ServiceProgress,
     Verdict,
 )
+from deploytool.backends.refused import refusal_hint
 from deploytool.errors import (
     DeploytoolError,
     Interrupted,
@@ -248,10 +249,12 @@ def run_step(
         ended=remember,
     )
     if ended.exit_code != 0:
+        service = next(s for s in spec.services if s.name == spec.step_service)
+        told = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
         raise JobFailed(
             f"{what} ended with exit code {ended.exit_code}; no replica was touched",
             code="release_step_failed",
-            hint="mend it and deploy again: it runs again, as it did not succeed",
+            hint=f"{told or 'fix it'}; then deploy again: it runs again, as it did not succeed",
             details=ended.lines[-KEPT:],
         )
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from deploytool.discover.names import External, LocalClass, LocalFunction
 from deploytool.discover.paths import CODE, HOLE, Default, Given, Paths, argument
-from deploytool.discover.source import MAX_DEPTH, Function, Project, Scope, first_names, statements
+from deploytool.discover.source import MAX_DEPTH, Function, Project, Scope, statements
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev", "/proc")
 
@@ -93,17 +93,18 @@ _TABLES = re.compile(
     r"|alembic|aerich",
     re.IGNORECASE,
 )
+_ORM = re.compile(r"^\s*(?:from|import)\s+(tortoise|sqlalchemy|sqlmodel)\b", re.MULTILINE)
+_TELLING = (ast.Call, ast.Dict, ast.Constant, ast.JoinedStr, ast.BinOp, ast.BoolOp, ast.IfExp)
 _IS_TEST = re.compile(r"^Test(s|ing)?([A-Z_]|$)")
 """Classes with the settings of tests."""
 _WRITING = re.compile(r"[wax+]")
-_READS_MODE = 1
 
 _SQLITE = _Target(WriteKind.SQLITE, 0, ("database", "path", "filename"))
 _DATABASE = _Target(WriteKind.DATABASE, 0, ("path", "filename", "database"))
 _HANDLER = _Target(WriteKind.LOG, 0, ("filename",))
 _MADE = _Target(WriteKind.FOLDER, 0, ("name", "path"))
 _FILLED = _Target(WriteKind.FOLDER, 0, ("path", "directory", "persist_directory", "uri"))
-_OPENED = _Target(WriteKind.FILE, 0, ("file", "filename"), mode=_READS_MODE)
+_OPENED = _Target(WriteKind.FILE, 0, ("file", "filename"), mode=1)
 _COPIED = _Target(WriteKind.FILE, 1, ("dst", "filename", "file"))
 
 _CALLS: dict[str, _Target] = {
@@ -182,16 +183,18 @@ class _Search:
         scopes = (project.scope(file) for file in files)
         self.project = project
         self.scopes = [scope for scope in scopes if scope]
-        imported = {name for scope in self.scopes for name in first_names(scope)}
-        self.is_tortoise = "tortoise" in imported and "sqlalchemy" not in imported
+        self.texts = {scope.file: project.text(scope.file) or "" for scope in self.scopes}
+        imported = {name for text in self.texts.values() for name in _ORM.findall(text)}
+        self.is_tortoise = imported == {"tortoise"}
+        self.nodes: dict[PurePosixPath, list[tuple[ast.AST, Scope]]] = {}
         self.seen: set[int] = set()
 
     def find(self) -> Iterator[_Found]:
         for scope in self.scopes:
-            if not _MENTIONS.search(self.project.text(scope.file) or ""):
+            if not _MENTIONS.search(self.texts[scope.file]):
                 continue
             try:
-                for node, place in self._nodes(scope.body, scope):
+                for node, place in self._in_module(scope):
                     yield from self._at(node, place)
             except RecursionError:
                 continue
@@ -199,7 +202,7 @@ class _Search:
     def makes_tables(self, scope: Scope) -> bool:
         """Whether a module makes the tables of a database, or migrations beside it do."""
         has_migrations = (self.project.is_file(f / "alembic.ini") for f in scope.file.parents)
-        return bool(_TABLES.search(self.project.text(scope.file) or "")) or any(has_migrations)
+        return bool(_TABLES.search(self.texts[scope.file])) or any(has_migrations)
 
     def in_alembic(self) -> Iterator[_Found]:
         """The database of an alembic.ini, unless its env.py takes the app's own."""
@@ -215,9 +218,18 @@ class _Search:
 
     def _calls(self) -> Iterator[Given]:
         for scope in self.scopes:
-            for node, place in self._nodes(scope.body, scope):
+            for node, place in self._in_module(scope):
                 if isinstance(node, ast.Call):
                     yield Given(node, place)
+
+    def _in_module(self, scope: Scope) -> list[tuple[ast.AST, Scope]]:
+        """What `_nodes` finds, looked for once."""
+        if scope.file not in self.nodes:
+            try:
+                self.nodes[scope.file] = list(self._nodes(scope.body, scope))
+            except RecursionError:
+                self.nodes[scope.file] = []
+        return self.nodes[scope.file]
 
     def _nodes(
         self, body: list[ast.stmt], scope: Scope, owner: LocalClass | None = None
@@ -392,10 +404,10 @@ class _Search:
 
 
 def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The expressions of a statement, outer ones first; not those of statements inside it."""
+    """The telling expressions of a statement, outer ones first; not those of statements in it."""
     for child in ast.iter_child_nodes(statement):
-        if isinstance(child, ast.expr | ast.withitem | ast.keyword):
-            yield from ast.walk(child)
+        if isinstance(child, ast.expr | ast.withitem):
+            yield from (node for node in ast.walk(child) if isinstance(node, _TELLING))
 
 
 def _last_name(function: ast.expr) -> str:

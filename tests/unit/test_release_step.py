@@ -73,6 +73,14 @@ def test_going_back_runs_none() -> None:
     assert backend.started == []
 
 
+def test_what_it_may_not_write_is_the_hint(told: Told) -> None:
+    backend = Scripted(DONE, job=[BROKEN])
+    backend.printed = ["sqlite3.OperationalError: unable to open database file"]
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step())
+    assert error.hint is not None
+    assert error.hint.startswith("the app writes to its SQLite database, and its files are read-")
+
+
 def test_its_exit_code_decides(told: Told) -> None:
     backend = Scripted(DONE, job=[BROKEN])
     backend.printed = ["no such table"]
@@ -80,6 +88,7 @@ def test_its_exit_code_decides(told: Told) -> None:
     assert (error.code, int(error.exit_code)) == ("release_step_failed", 1)
     assert "exit code 3; no replica was touched" in error.message
     assert error.details == ("no such table",)
+    assert error.hint == "fix it; then deploy again: it runs again, as it did not succeed"
     assert "apply" not in backend.calls
     assert "stepped" not in backend.calls
     assert backend.finished == [Outcome.FAILED]

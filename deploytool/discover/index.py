@@ -115,6 +115,15 @@ class Index:
         return parse_versions(finished.stdout) if finished.ok else parse_failure(finished.stderr)
 
 
+@dataclass
+class NoIndex(Index):
+    """Stands in for the index where it is not to be asked."""
+
+    def _answer(self, *_: object) -> Answer:
+        """Nothing is run."""
+        return Answer(unreachable="--offline was given")
+
+
 def find_uv() -> str | None:
     """The uv that came with deploytool, or the one in PATH."""
     try:

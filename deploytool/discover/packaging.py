@@ -564,7 +564,9 @@ class Finder:
             for file in found.files:
                 document = self.project.toml(PurePosixPath(file)) if file.endswith(".toml") else {}
                 name = table_at(document, "project").get("name")
-                if isinstance(name, str) and normalized_name(name) == normalized_name(found.package):
+                if isinstance(name, str) and normalized_name(name) == normalized_name(
+                    found.package
+                ):
                     return table_at(document, key)
         return self._table(key)
 
@@ -649,3 +651,7 @@ def _named(table: dict[str, Any]) -> Iterator[str]:
         extras = texts(table_at(value).get("extras"))
         if name != "python" and not table_at(value).get("optional"):
             yield f"{name}[{','.join(extras)}]" if extras else name
+
+
+def _same_name(first: str, second: str) -> bool:
+    return normalized_name(first) == normalized_name(second)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from deploytool.discover.app import ASIDE
+from deploytool.discover.source import ASIDE
 from deploytool.discover.command_lines import SCHEDULE_FILE
 from deploytool.discover.makers import Made, Makers
 from deploytool.discover.names import Names

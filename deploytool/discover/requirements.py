@@ -122,7 +122,7 @@ def extras_of(requirement: str) -> frozenset[str]:
     """The extras of it that a line asks for."""
     match = NAME.match(requirement)
     named = (match[2] or "").strip("[]").split(",") if match else ()
-    return frozenset(normalized(extra.strip()) for extra in named if extra.strip())
+    return frozenset(normalized_name(extra.strip()) for extra in named if extra.strip())
 
 
 def names_any(requirements: Iterable[str], name: str) -> bool:

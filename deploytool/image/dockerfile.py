@@ -17,10 +17,12 @@ from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
 from deploytool.discover.packaging import PLAIN_FASTAPI
+from deploytool.discover.storage import Storage
 from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"
 NARROW = 100
+NOTHING_WRITTEN = Storage()
 
 
 def render_dockerfile(
@@ -29,16 +31,10 @@ def render_dockerfile(
     sources: Iterable[str],
     *,
     port: int = 8000,
-    folders: Iterable[str] = (),
-    links: Collection[tuple[str, str]] = (),
+    storage: Storage = NOTHING_WRITTEN,
 ) -> str:
-    """The Dockerfile for an app, its packaging and the files and folders it needs.
-
-    `folders` belong to the process in the image. `links` are made there: where the app writes a
-    file, and its place in a volume.
-    """
-    parents = (str(PurePosixPath(path).parent) for path, _ in links)
-    owned = sorted({*folders, *parents} - {"/code"})
+    """The Dockerfile for an app, its packaging, the files and folders it needs, and what it
+    writes."""
     copied = not_installed(packaging, sources)
     installs = bool(packaging.install) or packaging.metadata
     values = {
@@ -54,8 +50,12 @@ def render_dockerfile(
         "code_base": "uv" if installs else "base",
         "copy_code": "\n".join(_code(packaging, copied)),
         "environment": _environment(app, packaging, copied),
-        "folders": "".join(f" \\\n    {folder}" for folder in owned),
-        "links": "".join(f" && \\\n    ln -s {target} {path}" for path, target in links),
+        "owned": "".join(f" \\\n    {folder}" for folder in _owned(storage)),
+        "links": "".join(f" && \\\n    ln -s {target} {path}" for path, target in storage.links),
+        "seeds": "".join(
+            f"{_copy_line([path], target, ' --chown=10001:10001')}\n"
+            for path, target in storage.seeds
+        ),
         "enter": "" if app.workdir == "." else f"WORKDIR /code/{app.workdir}\n",
         "command": json.dumps(server_command(app.entrypoint, port)),
     }
@@ -68,11 +68,22 @@ def server_command(entrypoint: str, port: int) -> list[str]:
     return [*uvicorn_app(entrypoint), *options]
 
 
+def _owned(storage: Storage) -> list[str]:
+    """The folders that have to be the process's, and exist before links are made in them."""
+    parents = (str(PurePosixPath(path).parent) for path, _ in storage.links)
+    return sorted({*storage.folders, *parents} - {"/code"})
+
+
 def render_dockerignore(
-    packaging: FoundPackaging, sources: Iterable[str], tests: Iterable[str] = ()
+    packaging: FoundPackaging,
+    sources: Iterable[str],
+    tests: Iterable[str] = (),
+    *,
+    storage: Storage = NOTHING_WRITTEN,
 ) -> str:
     """The .dockerignore that lets only what the Dockerfile copies into a build."""
     wanted = {*packaging.files, *packaging.build_files, *map(str, _installed(packaging))}
+    wanted |= {path for path, _ in storage.seeds}
     wanted |= {source.rstrip("/") for source in not_installed(packaging, sources)}
     lines = [
         "# Only what the Dockerfile copies gets into a build: nothing else can leak or slow it.",
@@ -223,10 +234,9 @@ def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) ->
         "PYTHONUNBUFFERED": "1",
     }
     paths = ["/code/lib"] if packaging.install or packaging.metadata else []
-    if app.root != "." and any(PurePosixPath(path).is_relative_to(app.root) for path in copied):
-        paths.append(f"/code/{app.root}")
-    elif app.workdir != ".":
-        paths.append("/code")
+    is_copied = any(PurePosixPath(path).is_relative_to(app.root) for path in copied)
+    if is_copied and (app.root, app.workdir) != (".", "."):
+        paths.append(str(PurePosixPath("/code", app.root)))
     if paths:
         variables["PYTHONPATH"] = ":".join(paths)
     return " \\\n    ".join(f"{name}={value}" for name, value in sorted(variables.items()))
@@ -256,10 +266,11 @@ def _parent(path: str) -> str:
     return str(PurePosixPath(path).parent)
 
 
-def _copy_line(sources: Iterable[str], target: str) -> str:
+def _copy_line(sources: Iterable[str], target: str, options: str = "") -> str:
     words = [*sources, target]
     plain = all(re.fullmatch(r"[\w./+@-]+", word) for word in words)
-    return "COPY " + (" ".join(words) if plain else json.dumps(words, ensure_ascii=False))
+    written = " ".join(words) if plain else json.dumps(words, ensure_ascii=False)
+    return f"COPY{options} {written}"
 
 
 def _wrapped(first: list[str], rest: list[str]) -> str:

@@ -43,10 +43,11 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
         findings.packaging,
         findings.sources,
         port=findings.settings.web.port,
-        folders=findings.storage.folders,
-        links=findings.storage.links,
+        storage=findings.storage,
     )
-    ignore = render_dockerignore(findings.packaging, findings.sources, findings.tests)
+    ignore = render_dockerignore(
+        findings.packaging, findings.sources, findings.tests, storage=findings.storage
+    )
     return (
         configuration,
         plan_file(project, "Dockerfile", dockerfile, force=force),

@@ -24,12 +24,12 @@ from deploytool.discover import (
     reads_own_metadata,
 )
 from deploytool.discover.command_lines import toml_command
+from deploytool.discover.index import Index, NoIndex
 from deploytool.discover.kept import Kept, dockerfile_elsewhere, read_kept
 from deploytool.discover.needs import Listed, find_needs, pkg_resources_needs
 from deploytool.discover.packaging import with_metadata
 from deploytool.discover.processes import FoundProcess, find_processes
 from deploytool.discover.python_named import choose, named_pythons
-from deploytool.discover.python_version import warning as about_python
 from deploytool.discover.requirements import extras_of, name_of
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.discover.settings import find_settings, settings_note
@@ -158,13 +158,14 @@ class Inspection:
             return found
         named = named_pythons(self.project, PurePosixPath(found.folder))
         hint, passed = choose(named, found.constraint, found.constraint_source or "the project")
+        place = self.folder / found.folder
+        index = NoIndex(place) if self.offline else Index(place)
         self.resolution = resolve(
-            self.folder, found, constraint=found.constraint, hint=hint, offline=self.offline
+            self.folder, found, constraint=found.constraint, hint=hint, index=index
         )
         versions, source_only = self.resolution.versions, self.resolution.source_only
         debian = system_packages(versions, source_only, vcs=bool(self.resolution.vcs))
-        old = about_python(self.resolution.python)
-        self.notes += [*passed, *([old] if old else []), *self.resolution.notes, *debian.notes]
+        self.notes += [*passed, *self.resolution.notes, *debian.notes]
         return replace(
             found,
             python=self.resolution.python,

@@ -34,6 +34,7 @@ FACTORY_NAMES = (
     *("create_application", "init_app"),
 )
 ENTRYPOINT = re.compile(r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?$")
+MENTIONS = re.compile(r"fastapi|app(lication)?(?![a-z])", re.IGNORECASE)
 SHOWN = 5
 LISTED = 20
 CHOOSE = (
@@ -457,7 +458,7 @@ class Finder:
         if file.stem in FILE_NAMES:
             return True
         text = self.project.text(file)
-        return text is not None and re.search("fastapi|app", text, re.IGNORECASE) is not None
+        return text is not None and MENTIONS.search(text) is not None
 
     def _candidates(self, file: PurePosixPath) -> list[Candidate]:
         """The apps of a file, best first."""
@@ -470,7 +471,7 @@ class Finder:
         if scope is None:
             return []
         found = [c for name in scope.names if (c := self._candidate(scope, name))]
-        mounted = _mounted(scope)
+        mounted = _mounted(scope) if len(found) > 1 else set()
         found.sort(key=lambda c: (c.name not in OBJECT_NAMES, c.name != "app", c.name in mounted))
         return found
 

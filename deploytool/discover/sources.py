@@ -187,7 +187,7 @@ class Sources:
 
     def _add_migrations(self) -> None:
         """Alembic's configuration and scripts, which a release step runs."""
-        for parent in dict.fromkeys((HERE, *self._folders())):
+        for parent in dict.fromkeys((HERE, self.root, self.workdir, *self._folders())):
             settings = parent / "alembic.ini"
             if self.project.is_file(settings):
                 self.found.add(settings)

@@ -84,6 +84,12 @@ def test_relative_paths_belong_to_the_working_folder(tmp_path: Path) -> None:
     assert found == ("backend/core.py", "backend/main.py", "backend/x.json")
 
 
+def test_migrations_beside_the_modules(tmp_path: Path) -> None:
+    files = {"api/main.py": "import models\n" + APP, "api/models.py": "", "api/alembic/env.py": ""}
+    found = sources(tmp_path, files | {"api/alembic.ini": "[alembic]\nscript_location = alembic"})
+    assert found == ("api/alembic.ini", "api/alembic/", "api/main.py", "api/models.py")
+
+
 def test_other_processes_and_files(tmp_path: Path) -> None:
     project = make(
         tmp_path,

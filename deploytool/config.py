@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import tomli
 from pydantic import AfterValidator, Field, ValidationError
 
 from deploytool import spec
@@ -366,8 +366,8 @@ def _depth(value: Any) -> int:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        return tomli.loads(file.read_text(encoding="utf-8"))
+    except tomli.TOMLDecodeError as error:
         problem = Problem("", f"not valid TOML: {error}")
     except UnicodeDecodeError:
         problem = Problem("", "not valid TOML: the file is not UTF-8 text")
@@ -469,7 +469,7 @@ def _variable_value(path: Sequence[str], text: str) -> Any:
     if _is_free(path[:-1]):
         return text
     try:
-        table = tomllib.loads(f"value = {text}")
+        table = tomli.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
     value = table.pop("value")

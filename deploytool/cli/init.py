@@ -12,6 +12,7 @@ from deploytool.cli.common import Session, command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from deploytool.discover.kept import Kept
     from deploytool.init import FileWrite, Findings
 
 
@@ -62,17 +63,31 @@ def register(app: typer.Typer) -> None:
 
 
 def _explained(findings: Findings) -> list[str]:
-    app, packaging = findings.app, findings.packaging
+    app = findings.app
     health = (
         f"{app.health_path}: {app.health_why}" if app.health_path else f"none: {app.health_why}"
     )
     return [
         f"App {app.entrypoint}: {app.why}",
+        *(_about_kept(findings.kept) if findings.kept else _about_image(findings)),
+        f"Health check {health}",
+    ]
+
+
+def _about_image(findings: Findings) -> list[str]:
+    packaging = findings.packaging
+    return [
         f"Packaging {packaging.kind}: {packaging.why}",
         f"Python {packaging.python}: {packaging.python_why}",
-        f"Health check {health}",
         f"In the image: {', '.join(findings.sources)}",
     ]
+
+
+def _about_kept(kept: Kept) -> list[str]:
+    lines = ["Dockerfile: it was there, and its image runs as it says"]
+    if kept.port:
+        lines.append(f"Port {kept.port}: {kept.port_why}")
+    return lines
 
 
 def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) -> None:

@@ -490,11 +490,11 @@ class Finder:
         block = SCRIPT_BLOCK.search((text or "").replace("\r\n", "\n"))
         if block is None:
             return None
-        import tomllib
+        import tomli
 
         content = "\n".join(line[2:] for line in block["content"].splitlines())
         try:
-            return tomllib.loads(content)
+            return tomli.loads(content)
         except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"The script metadata of {self.app_file} cannot be read: {error}",
@@ -575,7 +575,7 @@ class Finder:
         groups = self._member_table(found, "dependency-groups")
         kinds = (("extra", table_at(extras), found.extras), ("group", groups, found.groups))
         return tuple(
-            (name, f"the {kind} {key}")
+            (name, f"{kind} {key}")
             for kind, tables, installed in kinds
             for key, lines in sorted(tables.items())
             if key not in installed

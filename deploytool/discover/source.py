@@ -10,7 +10,6 @@ import ast
 import os
 import re
 import sys
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import tomli
 
 from deploytool.errors import UsageError
 
@@ -169,7 +170,7 @@ class Project:
             text = self.text(file)
             if text is None:
                 raise ValueError("it is not UTF-8 text")
-            return tomllib.loads(text)
+            return tomli.loads(text)
         except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"{file} cannot be read: {error}",

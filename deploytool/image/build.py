@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import tomli
 
 from deploytool.errors import ImageError, Interrupted
 from deploytool.image import WRITTEN_BY_INIT
@@ -133,7 +134,7 @@ def push(repository: str, source: Source, *, progress: Progress, warn: Warn) -> 
 def project_version(project: Path) -> str | None:
     """The version in pyproject.toml, where it is written there."""
     try:
-        document = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        document = tomli.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
         version = document["project"]["version"]
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomli
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
@@ -92,7 +92,7 @@ def _tool(text: str) -> dict[str, Any]:
 def _toml(text: str) -> dict[str, Any]:
     """A TOML document; empty when it is none."""
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
+        return tomli.loads(text.removeprefix("\ufeff"))
     except ValueError:
         return {}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+
+import tomli
 
 Path = tuple[str, ...]
 
@@ -67,7 +68,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, bool]]:
 def _read_path(statement: str) -> Path:
     """The path of `[a.b."c"]` or `a.b."c"=0`."""
     try:
-        value: object = tomllib.loads(statement)
+        value: object = tomli.loads(statement)
     except (ValueError, RecursionError):
         return ()
     path: Path = ()

@@ -28,8 +28,12 @@ ENV HOME=/tmp \
     PATH=/code/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# A new volume takes the owner of its folder here. `deploytool build` passes the folders.
+ARG VOLUMES=""
+# hadolint ignore=SC2086
+RUN install -d -o 10001 -g 10001 /code $VOLUMES
 COPY --from=dependencies /code/.venv .venv
-COPY --from=code /code .
+COPY --from=code --chown=10001:10001 /code .
 USER 10001:10001
 EXPOSE 8000
 # One process: the cluster runs as many of these as there are replicas. Uvicorn trusts forwarded

@@ -30,6 +30,7 @@ from deploytool.discover.needs import Listed, find_needs, pkg_resources_needs
 from deploytool.discover.packaging import with_metadata
 from deploytool.discover.processes import FoundProcess, find_processes
 from deploytool.discover.python_named import choose, named_pythons
+from deploytool.discover.python_version import PREFERRED, newest
 from deploytool.discover.requirements import extras_of, name_of
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.discover.settings import find_settings, settings_note
@@ -156,6 +157,7 @@ class Inspection:
             found = with_metadata(self.project, found)
         if self.kept:
             return found
+        _refuse_unknown_python(found)
         named = named_pythons(self.project, PurePosixPath(found.folder))
         hint, passed = choose(named, found.constraint, found.constraint_source or "the project")
         place = self.folder / found.folder
@@ -295,6 +297,17 @@ class Inspection:
         services = configured(self.folder).get("services")
         tables = services.values() if isinstance(services, dict) else ()
         return any(isinstance(table, dict) and table.get("command") == [] for table in tables)
+
+
+def _refuse_unknown_python(found: FoundPackaging) -> None:
+    if found.constraint and newest(found.constraint) is None:
+        known = sorted(PREFERRED, key=lambda version: int(version.partition(".")[2]))
+        raise UsageError(
+            f"No Python that is known here satisfies {found.constraint_source} "
+            f"{found.constraint!r}",
+            code="python_unknown",
+            hint=f"known are {', '.join(known)}",
+        )
 
 
 def _proposed(process: FoundProcess, table: str) -> str:

@@ -338,9 +338,9 @@ class TestMistakes:
 
     @pytest.mark.parametrize("form", ["a" + ".a" * 5000 + " = 1", "[" + "a." * 5000 + "a]"])
     def test_deep_tables(self, tmp_path: Path, form: str) -> None:
-        assert problems(tmp_path, f"{SMALL}{form}") == ["tables are nested too deeply"]
+        assert problems(tmp_path, f"{SMALL}{form}") == ["not valid TOML: nested too deeply"]
         assert problems(tmp_path, f"{form.replace('a', 'environments', 1)}\n") == [
-            "tables are nested too deeply"
+            "not valid TOML: nested too deeply"
         ]
 
 

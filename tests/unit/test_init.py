@@ -48,7 +48,7 @@ def make(folder: Path, files: dict[str, str]) -> Path:
 
 
 def run(project: Path, *, force: bool = False, **options: str) -> dict[str, Fate]:
-    findings = inspect_project(project, **options)
+    findings = inspect_project(project, force=force, offline=True, **options)
     files = plan_files(findings, force=force)
     write(project, files)
     rendered = plan_rendered(project, force=force)
@@ -115,7 +115,8 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     }
     mine["deploytool.toml"] += "registry = 'r.example.com'\n[services.web]\nport = 80\n"
     project = make(tmp_path, mine | {"main.py": APP, "stacks/x.yml": "mine: 1\n"})
-    assert set(run(project).values()) == {Fate.KEPT}
+    done = run(project)
+    assert done == dict.fromkeys(("deploytool.toml", "Dockerfile", "stacks/x.yml"), Fate.KEPT)
     for name, text in mine.items():
         assert (project / name).read_text() == text
     assert (project / "stacks/x.yml").read_text() == "mine: 1\n"
@@ -166,7 +167,7 @@ def test_a_write_that_fails_leaves_files_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make(tmp_path, {"main.py": APP, "Dockerfile": "FROM mine\n"})
-    findings = inspect_project(project)
+    findings = inspect_project(project, force=True, offline=True)
     replace = Path.replace
 
     def fail(self: Path, target: Path) -> Path:
@@ -230,7 +231,7 @@ def test_names(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("path", ["Dockerfile", ".dockerignore"])
 def test_this_repository_has_what_init_writes(path: str) -> None:
-    planned = {file.path: file for file in plan_files(inspect_project(REPOSITORY))}
+    planned = {file.path: file for file in plan_files(inspect_project(REPOSITORY, offline=True))}
     assert planned[path].fate is Fate.SAME, "run `deploytool init --force`"
 
 
@@ -241,7 +242,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     register(app)
 
     def call(*arguments: str) -> tuple[str, str]:
-        typer.main.get_command(app).main(args=["init", *arguments], standalone_mode=False)
+        typer.main.get_command(app).main(args=["init", "--offline", *arguments], standalone_mode=False)
         captured = capsys.readouterr()
         return captured.out, captured.err
 
@@ -256,7 +257,7 @@ def test_the_command_says_what_it_found_and_why(
     for text in (
         "App main:app: app is made in main.py, where FastAPI's own command looks too",
         "Packaging requirements: requirements.txt is there",
-        "Python 3.13: nothing says which: the default",
+        "Python 3.13: nothing says which, and the index could not be asked: --offline was given",
         "Health check /health: GET /health in main.py",
         "nothing in requirements.txt brings uvicorn",
     ):
@@ -277,4 +278,4 @@ def test_the_command_as_json(tmp_path: Path, call: Callable[..., tuple[str, str]
 
 def test_init_imports_nothing_of_the_project(tmp_path: Path) -> None:
     source = "raise SystemExit('imported')\n" + APP
-    assert init.inspect_project(make(tmp_path, {"main.py": source})).app.entrypoint == "main:app"
+    assert init.inspect_project(make(tmp_path, {"main.py": source}), offline=True).app.entrypoint == "main:app"

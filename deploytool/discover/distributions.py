@@ -200,7 +200,7 @@ cryptography databases dramatiq edgedb emails environs fakeredis fastapi fastapi
 fastapi_limiter fastapi_mail fastapi_pagination fastapi_users firebase_admin flask gensim
 gevent gino gradio graphene gunicorn h11 h2 hiredis httptools httpx httpx2 huey hvac hypercorn
 itsdangerous jinja2 joblib jsonschema kombu langchain langchain_community langchain_core
-langchain_openai langgraph limits litellm loguru lxml mako mangum markupsafe marshmallow
+langchain_openai langgraph limits litellm loguru mako mangum markupsafe marshmallow
 matplotlib minio mlflow motor msgpack neo4j networkx nltk numpy oauthlib odmantic openai
 openpyxl orjson ormar packaging pandas paramiko pendulum piccolo playwright plotly
 polars pony prisma psutil pwdlib pyarrow pycurl pydantic pydantic_settings pydub pygments
@@ -465,7 +465,7 @@ psutil psycopg2 psycopg2-binary pymysql pypdf pytest pytest-asyncio python-dateu
 python-decouple python-dotenv python-multipart python-slugify pytz pyyaml redis regex
 setuptools six structlog tenacity toml tomli tqdm typing-extensions tzdata ujson uvloop
 validators websockets wheel pip black flake8 isort mypy ruff pre-commit asgiref mangum
-tabulate xmltodict python-magic pyotp jinja2 anyio click httptools
+tabulate xmltodict python-magic pyotp click httptools
 """)
 """Distributions that bring nothing which is imported elsewhere."""
 

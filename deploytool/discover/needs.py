@@ -30,8 +30,11 @@ from deploytool.discover.distributions import (
 from deploytool.discover.source import HERE, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
 
+SERVER = "uvicorn"
+"""What serves the app is looked for elsewhere, also where the code does not import it."""
 OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
 LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
+KNOWN = ALONE | {name.partition("[")[0] for name in BRINGS}
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,12 @@ def pkg_resources_needs(versions: Mapping[str, str]) -> tuple[Need, ...]:
     An environment of uv has no setuptools of its own, on any Python.
     """
     setuptools = versions.get("setuptools")
-    if setuptools and is_before(setuptools, NO_PKG_RESOURCES):
+    if setuptools and not is_from(setuptools, NO_PKG_RESOURCES):
         return ()
     affected = [
         f"{name} {versions[name]}"
         for name, last in sorted(PKG_RESOURCES.items())
-        if name in versions and not is_before(last, versions[name])
+        if name in versions and is_from(last, versions[name])
     ]
     return tuple(_pkg_resources_need(affected, setuptools)) if affected else ()
 
@@ -124,7 +127,8 @@ class Finder:
         self.installed = installed(listed)
         self.squeezed = {name.replace("-", "") for name in self.installed}
         self.beginnings = set(_beginnings(self.installed))
-        self.all_known = listed.complete or all(map(_is_known, listed.names))
+        self.all_known = listed.complete or listed.names <= KNOWN
+        self.alchemy = listed.versions.get("sqlalchemy")
         self.own_names = _own_names(project)
         self._own: dict[tuple[PurePosixPath, str], bool] = {}
 
@@ -144,7 +148,7 @@ class Finder:
         top = imported.name.partition(".")[0]
         if top in GONE:
             yield from self._gone(imported, file)
-        elif not is_standard(top) and not self._is_own(top, file):
+        elif top != SERVER and not is_standard(top) and not self._is_own(top, file):
             wanted = providers(imported.name)
             if not self._has_module(top, wanted):
                 yield self._unlisted(imported, wanted[0], file)
@@ -152,7 +156,7 @@ class Finder:
     def _gone(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
         """A module that the standard library no longer has."""
         since, distribution = GONE[imported.name.partition(".")[0]]
-        late = self.python is not None and not is_before(self.python, since)
+        late = self.python is not None and is_from(self.python, since)
         if late and distribution not in self.installed:
             why = f"{file} imports {imported.module}"
             text = (
@@ -171,7 +175,7 @@ class Finder:
         )
 
     def _has_any(self, wanted: Iterable[str]) -> bool:
-        return any(base_name(name) in self.installed for name in wanted)
+        return any(name in self.installed for name in wanted)
 
     def _has_similar(self, name: str) -> bool:
         """Whether a distribution is installed whose name is the module's in other words."""
@@ -180,11 +184,11 @@ class Finder:
         return name in self.beginnings or any(variant in self.squeezed for variant in variants)
 
     def _unlisted(self, imported: ImportedModule, name: str, file: PurePosixPath) -> Need:
-        why = f"{file} imports {_shown(imported)}"
-        extra = self.listed.optional.get(base_name(name))
+        why = f"{file} imports {_shown_module(imported)}"
+        extra = self.listed.optional.get(name)
         where = self.listed.where or "no file"
         state = f"only the {extra} brings" if extra else f"{where} {_verb(self.listed)}"
-        text = f"{why}, which {state}: {self._advice(name, adding=_named(imported, name))}"
+        text = f"{why}, which {state}: {self._advice(name, to_add=_named(imported, name))}"
         return self._need(name, why, file, text, imported.lazy)
 
     def _is_own(self, top: str, file: PurePosixPath) -> bool:
@@ -217,19 +221,20 @@ class Finder:
     def _used(self, use: Use, file: PurePosixPath) -> Iterator[Need]:
         if self._has_any(use.providers) or self._is_unsure(use):
             return
-        yield self._needed(f"{file} {use.text}", use.providers[0], file, use.lazy)
+        yield self._needed(f"{file} {use.text}", use.providers, file, use.lazy)
 
     def _is_unsure(self, use: Use) -> bool:
         if "wsproto" in use.providers:
             return not OWN_WEB_SOCKETS.isdisjoint(self.installed)
         return not self.all_known and not OFTEN_BROUGHT.isdisjoint(map(base_name, use.providers))
 
-    def _needed(self, why: str, name: str, file: PurePosixPath, lazy: bool) -> Need:
-        extra = self.listed.optional.get(base_name(name))
+    def _needed(self, why: str, wanted: tuple[str, ...], file: PurePosixPath, lazy: bool) -> Need:
+        """The need of one of some distributions, of which the first is the one to add."""
+        missing = next((name for name in wanted if "[" not in name), wanted[0])
+        extra = self.listed.optional.get(missing)
         state = f", which only the {extra} brings" if extra else ""
-        return self._need(
-            name, why, file, f"{why}, which needs {name}{state}: {self._advice(name)}", lazy
-        )
+        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(missing, to_list=wanted[0])}"
+        return self._need(missing, why, file, text, lazy)
 
     def _drivers(
         self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
@@ -240,8 +245,7 @@ class Finder:
         for file, url in found:
             wanted = self._wanted_drivers(url, engines, tops)
             if wanted and not self._has_any(wanted):
-                scheme = f"{url.database}+{url.driver}" if url.driver else url.database
-                yield self._needed(f"{file} uses {scheme}://", wanted[0], file, url.lazy)
+                yield self._needed(f"{file} uses {self._shown(url)}", wanted, file, url.lazy)
 
     def _wanted_drivers(
         self, url: DatabaseUrl, engines: set[str], tops: set[str]
@@ -257,10 +261,19 @@ class Finder:
         return ()
 
     def _default_drivers(self, database: str) -> tuple[str, ...]:
-        version = self.listed.versions.get("sqlalchemy")
-        if database.startswith("postgres") and version and not is_before(version, "2.1"):
-            return ("psycopg[binary]",)
-        return DEFAULT_DRIVERS.get(database, ())
+        """What SQLAlchemy takes: for PostgreSQL psycopg from 2.1 on, and psycopg2 before."""
+        wanted = DEFAULT_DRIVERS.get(database, ())
+        if not database.startswith("postgres"):
+            return wanted
+        if self.alchemy is None:
+            return *DRIVERS["psycopg"], *wanted
+        return DRIVERS["psycopg"] if is_from(self.alchemy, "2.1") else wanted
+
+    def _shown(self, url: DatabaseUrl) -> str:
+        if url.driver:
+            return f"{url.database}+{url.driver}://"
+        with_version = f" with SQLAlchemy {self.alchemy}" if self.alchemy else ""
+        return f"{url.database}://{with_version}"
 
     # --- versions that do not go together ---------------------------------------------------------
 
@@ -269,9 +282,9 @@ class Finder:
         bcrypt = self.listed.versions.get("bcrypt", "0")
         for file, uses in read:
             settings = [i for i in uses.imports if i.name == "pydantic.BaseSettings"]
-            if settings and not is_before(pydantic, "2"):
+            if settings and is_from(pydantic, "2"):
                 yield self._moved_settings(file, settings[0].lazy)
-            if "passlib.context.CryptContext" in uses.names and not is_before(bcrypt, "5"):
+            if "passlib.context.CryptContext" in uses.names and is_from(bcrypt, "5"):
                 yield self._too_new_bcrypt(file, bcrypt)
 
     def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
@@ -290,16 +303,14 @@ class Finder:
     # --- messages -----------------------------------------------------------------------------
 
     def _need(self, name: str, why: str, file: PurePosixPath, text: str, lazy: bool) -> Need:
-        distribution = base_name(name)
-        extra = self.listed.optional.get(distribution)
-        return Need(distribution, why, str(file), extra, text, lazy)
+        return Need(name, why, str(file), self.listed.optional.get(name), text, lazy)
 
-    def _advice(self, name: str, adding: str = "it") -> str:
-        if base_name(name) in self.listed.optional:
+    def _advice(self, name: str, *, to_list: str = "", to_add: str = "") -> str:
+        if name in self.listed.optional:
             return "add it to the dependencies, or let the Dockerfile install that too"
         if not self.listed.where:
-            return f"write a requirements.txt with {name if adding == 'it' else adding}"
-        return f"add it{self._to_file()}" if adding == "it" else f"add {adding}"
+            return f"write a requirements.txt with {to_list or to_add or name}"
+        return f"add {to_add}" if to_add else f"add it{self._to_file()}"
 
     def _to_file(self) -> str:
         return f" to {self.listed.where or 'a requirements.txt'}"
@@ -312,7 +323,7 @@ def installed(listed: Listed) -> frozenset[str]:
     asked = {f"{name}[{extra}]" for name, extras in listed.extras.items() for extra in extras}
     seen = with_what_they_bring(listed.names | asked)
     version = listed.versions.get("sqlalchemy")
-    if "sqlalchemy" in seen and (version is None or is_before(version, "2.1")):
+    if "sqlalchemy" in seen and not is_from(version or "0", "2.1"):
         seen.add("greenlet")
     return frozenset(seen)
 
@@ -339,14 +350,14 @@ def _without_extras(name: str) -> Iterator[str]:
 
 def providers(module: str) -> tuple[str, ...]:
     """The distributions that have a module, the most likely one first."""
-    parts = [part for part in module.split(".") if part[:1].islower() or part[:1] == "_"]
-    parts = module.split(".")[:1] + parts[1:] if parts else module.split(".")[:1]
+    top, *rest = module.split(".")
+    parts = [top, *(part for part in rest if part.isidentifier() and not part[:1].isupper())]
     for length in range(len(parts), 1, -1):
         if known := PROVIDERS.get(".".join(parts[:length])):
             return known
-    if parts[0] in LONGEST:
-        return _shared(parts[: LONGEST[parts[0]]])
-    return PROVIDERS.get(parts[0]) or (canonicalize_name(parts[0]),)
+    if top in LONGEST:
+        return _shared(parts[: LONGEST[top]])
+    return PROVIDERS.get(top) or (canonicalize_name(top),)
 
 
 def _shared(parts: list[str]) -> tuple[str, ...]:
@@ -355,7 +366,7 @@ def _shared(parts: list[str]) -> tuple[str, ...]:
     if parts[0] == "opentelemetry":
         return *names, "opentelemetry-api", "opentelemetry-sdk"
     if parts[0] == "llama_index":
-        return (*names, "llama-index") if len(parts) > 2 else ("llama-index", "llama-index-core")
+        return *names, "llama-index"
     return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
 
 
@@ -363,16 +374,12 @@ def base_name(requirement: str) -> str:
     return requirement.partition("[")[0]
 
 
-def is_before(version: str, other: str) -> bool:
-    """Whether a version is older than another; not, where one is no version."""
+def is_from(version: str, other: str) -> bool:
+    """Whether a version is another or newer; not, where one is no version."""
     try:
-        return Version(version) < Version(other)
+        return Version(version) >= Version(other)
     except InvalidVersion:
         return False
-
-
-def _is_known(name: str) -> bool:
-    return name in BRINGS or name in ALONE
 
 
 def _beginnings(names: Iterable[str]) -> Iterator[str]:
@@ -390,11 +397,11 @@ def _own_names(project: Project) -> set[str]:
 def _named(imported: ImportedModule, name: str) -> str:
     """What to add; of a module that is not well known only the likely name can be told."""
     top = imported.name.partition(".")[0]
-    is_known = top in PLAIN or top in PROVIDERS or top in LONGEST or name in BRINGS or name in ALONE
+    is_known = top in PLAIN or top in PROVIDERS or top in LONGEST or name in KNOWN
     return name if is_known else f"the distribution that has it, {name} or by another name"
 
 
-def _shown(imported: ImportedModule) -> str:
+def _shown_module(imported: ImportedModule) -> str:
     top = imported.module.partition(".")[0]
     return imported.module if top in LONGEST else top
 

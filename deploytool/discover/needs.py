@@ -27,13 +27,14 @@ from deploytool.discover.distributions import (
     PLAIN,
     PROVIDERS,
 )
-from deploytool.discover.source import HERE, Project, is_standard
+from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
 
 SERVER = "uvicorn"
 """What serves the app is looked for elsewhere, also where the code does not import it."""
 OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
 LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
+TELEMETRY = ("opentelemetry-sdk", "opentelemetry-distro")
 KNOWN = ALONE | {name.partition("[")[0] for name in BRINGS}
 
 
@@ -193,14 +194,18 @@ class Finder:
 
     def _is_own(self, top: str, file: PurePosixPath) -> bool:
         """Whether a module is the project's: beside the app, the file's package, or in src/."""
-        if top in NAMESPACES:
+        if top in NAMESPACES or not self._may_be_own(top):
             return False
-        is_public = top in PLAIN or top in PROVIDERS
-        if not is_public and top in self.own_names:
+        if top not in PLAIN and top not in PROVIDERS and top in self.own_names:
             return True
         roots = [self.project.package_root(file), self.project.package_root(self.entry)]
         roots += [HERE, PurePosixPath("src"), self.entry.parent]
         return any(self._is_at(root, top, file) for root in dict.fromkeys(roots))
+
+    def _may_be_own(self, top: str) -> bool:
+        """Whether it is worth a look: some files are not among those that are searched."""
+        is_passed_over = top in SKIPPED_FOLDERS or top.startswith("test_")
+        return top in self.own_names or is_passed_over or len(self.own_names) > MAX_FILES
 
     def _is_at(self, root: PurePosixPath, top: str, file: PurePosixPath) -> bool:
         if root / f"{top}.py" == file:
@@ -356,15 +361,16 @@ def providers(module: str) -> tuple[str, ...]:
         if known := PROVIDERS.get(".".join(parts[:length])):
             return known
     if top in LONGEST:
-        return _shared(parts[: LONGEST[top]])
+        public = [part for part in parts if not part.startswith("_")]
+        return _shared(public[: LONGEST[top]])
     return PROVIDERS.get(top) or (canonicalize_name(top),)
 
 
 def _shared(parts: list[str]) -> tuple[str, ...]:
     """Distributions below a namespace are named after their module, or one above it."""
     names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
-    if parts[0] == "opentelemetry":
-        return *names, "opentelemetry-api", "opentelemetry-sdk"
+    if parts[0] == "opentelemetry" and not {"instrumentation", "exporter"} & set(parts[1:2]):
+        return ("opentelemetry-sdk",) if "sdk" in parts else ("opentelemetry-api", *TELEMETRY)
     if parts[0] == "llama_index":
         return *names, "llama-index"
     return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)

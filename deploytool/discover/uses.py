@@ -155,8 +155,10 @@ class Reader:
         return ".".join([first, *reversed(parts)]) if first else None
 
     def _first(self, name: str) -> str | None:
+        if name in self.names or not self.stars:
+            return self.names.get(name)
         starred = (star for star in self.stars if (star.partition(".")[0], name) in FEATURES)
-        return self.names.get(name) or next((f"{star}.{name}" for star in starred), None)
+        return next((f"{star}.{name}" for star in starred), None)
 
     def _feature(self, name: str, lazy: bool) -> Iterator[Use]:
         last = name.rpartition(".")[2]
@@ -276,6 +278,8 @@ def running(body: Iterable[ast.AST]) -> Iterator[tuple[ast.AST, bool]]:
 
 def _below(node: ast.AST, lazy: bool) -> Iterable[tuple[ast.AST, bool]]:
     match node:
+        case ast.Name() | ast.Constant() | ast.expr_context():
+            return []
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             outside = [*node.decorator_list, node.args, *([node.returns] if node.returns else [])]
             return [*((part, lazy) for part in outside), *((part, True) for part in node.body)]

@@ -83,6 +83,8 @@ def names(found: tuple[Need, ...]) -> list[str]:
             "from opentelemetry.instrumentation.fastapi import X",
             ["opentelemetry-instrumentation-fastapi"],
         ),
+        ("from opentelemetry import trace, metrics", ["opentelemetry-api"]),
+        ("from opentelemetry.sdk._logs.export import X", ["opentelemetry-sdk"]),
         ("import mysql.connector", ["mysql-connector-python"]),
         ("import ruamel.yaml", ["ruamel-yaml"]),
         (
@@ -191,6 +193,7 @@ def test_distribution_that_has_a_module(tmp_path: Path, source: str, distributio
             | {"backend/services/users.py": "from helpers import x", "backend/helpers.py": ""},
             id="beside the app, from a folder below",
         ),
+        pytest.param({"main.py": "import tests.data", "tests/__init__.py": ""}, id="tests"),
         pytest.param(
             {"main.py": "import sys\nsys.path.append('lib')\nimport tools"} | {"lib/tools.py": ""},
             id="anywhere, when no well-known distribution has it",
@@ -215,6 +218,11 @@ def test_own_modules_are_no_needs(tmp_path: Path, files: dict[str, str]) -> None
 )
 def test_file_with_the_name_of_a_distribution(tmp_path: Path, files: dict[str, str]) -> None:
     assert names(needs(tmp_path, files, listed(*WEB))) == ["redis"]
+
+
+def test_own_alembic_folder_is_not_what_is_imported(tmp_path: Path) -> None:
+    files = {"main.py": "from alembic import command", "alembic/env.py": ""}
+    assert names(needs(tmp_path, files, listed(*WEB))) == ["alembic"]
 
 
 def test_every_file_is_read_and_the_first_is_named(tmp_path: Path) -> None:

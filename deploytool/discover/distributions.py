@@ -60,6 +60,7 @@ ebooklib: ebooklib
 editor: python-editor
 elasticsearch: elasticsearch elasticsearch7 elasticsearch8
 engineio: python-engineio
+fastapi_cache: fastapi-cache2 fastapi-cache
 faiss: faiss-cpu faiss-gpu faiss-gpu-cu12 faiss
 fake_useragent: fake-useragent
 ffmpeg: ffmpeg-python
@@ -196,7 +197,7 @@ PLAIN = _names("""
 aioboto3 aiobotocore aiofiles aiogram aiohttp aiokafka aiomysql aiopg aioodbc aiosmtplib
 aiosql aiosqlite alembic anthropic anyio arq asgiref asyncmy asyncpg asyncssh azure babel
 bcrypt beanie bleach boto3 botocore cachetools celery certifi chromadb click cohere colorama
-cryptography databases dramatiq edgedb emails environs fakeredis fastapi fastapi_cache
+cryptography databases dramatiq edgedb emails environs fakeredis fastapi
 fastapi_limiter fastapi_mail fastapi_pagination fastapi_users firebase_admin flask gensim
 gevent gino gradio graphene gunicorn h11 h2 hiredis httptools httpx httpx2 huey hvac hypercorn
 itsdangerous jinja2 joblib jsonschema kombu langchain langchain_community langchain_core
@@ -248,7 +249,9 @@ databases[postgresql]: asyncpg
 databases[sqlite]: aiosqlite
 django: asgiref sqlparse
 djangorestframework: django
+discord: discord-py
 docker: requests urllib3
+dotenv: python-dotenv
 email-validator: dnspython idna
 elasticsearch: elastic-transport urllib3 certifi python-dateutil
 environs: marshmallow python-dotenv

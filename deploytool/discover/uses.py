@@ -17,7 +17,7 @@ SCHEME = re.compile(rf"({DATABASES})\+(\w+)")
 SIGNED = re.compile(r"(RS|ES|PS)(256|384|512)|EdDSA")
 COMPARING = frozenset({"replace", "startswith", "removeprefix", "sub", "split", "match", "error"})
 TELLING = frozenset({"description", "example", "examples", "title", "help", "summary"})
-MULTIPART = ("python-multipart", "multipart")
+MULTIPART = ("python-multipart",)
 TEST_CLIENT = ("httpx", "httpx2")
 BCRYPT = ("passlib[bcrypt]", "bcrypt")
 EXCEL = ("openpyxl", "xlrd", "python-calamine", "xlsxwriter", "calamine")
@@ -50,11 +50,14 @@ PARTS = {
     "apscheduler.jobstores.sqlalchemy": ("sqlalchemy",),
     "authlib.integrations.httpx_client": ("httpx",),
     "authlib.integrations.starlette_client": ("httpx",),
+    "fastapi.templating": ("jinja2",),
     "fastapi.testclient": TEST_CLIENT,
+    "fastapi_cache": ("jinja2",),
     "fastapi_cache.backends.redis": ("redis",),
     "sqlalchemy.ext.asyncio": ("sqlalchemy[asyncio]", "greenlet"),
     "sqlmodel.ext.asyncio": ("sqlalchemy[asyncio]", "greenlet"),
     "starlette.middleware.sessions": ("itsdangerous",),
+    "starlette.templating": ("jinja2",),
     "starlette.testclient": TEST_CLIENT,
 }
 """A module of a distribution -> what it imports that the distribution does not bring."""

@@ -225,6 +225,11 @@ def test_own_alembic_folder_is_not_what_is_imported(tmp_path: Path) -> None:
     assert names(needs(tmp_path, files, listed(*WEB))) == ["alembic"]
 
 
+def test_multipart_is_not_python_multipart(tmp_path: Path) -> None:
+    source = "from fastapi import Form\ndef f(x: str = Form()): ..."
+    assert names(needs(tmp_path, source, listed(*WEB, "multipart"))) == ["python-multipart"]
+
+
 def test_every_file_is_read_and_the_first_is_named(tmp_path: Path) -> None:
     files = {
         "main.py": "import routers.posts",
@@ -271,6 +276,7 @@ def test_every_file_is_read_and_the_first_is_named(tmp_path: Path) -> None:
         ("from fastapi.responses import ORJSONResponse\nr = ORJSONResponse({})", "orjson"),
         ("from fastapi.responses import UJSONResponse\nr = UJSONResponse({})", "ujson"),
         ("from fastapi.testclient import TestClient", "httpx"),
+        ("from fastapi.templating import Jinja2Templates", "jinja2"),
         ("@app.websocket('/ws')\nasync def f(ws): ...", "websockets"),
         ("@router.websocket('/ws')\nasync def f(ws): ...", "websockets"),
     ],
@@ -317,6 +323,7 @@ def test_needed_by_fastapi_without_an_import(tmp_path: Path, source: str, expect
         ),
         ("from authlib.integrations.starlette_client import OAuth", "authlib", "httpx"),
         ("from apscheduler.jobstores.sqlalchemy import S", "apscheduler", "sqlalchemy"),
+        ("from fastapi_cache import FastAPICache", "fastapi-cache2", "jinja2"),
     ],
 )
 def test_needed_by_other_libraries(
@@ -336,7 +343,7 @@ def test_needed_by_other_libraries(
         ("import httpx\nhttpx.AsyncClient(http2=False)", "httpx"),
         ("from bs4 import BeautifulSoup\ns = BeautifulSoup('', 'html.parser')", "bs4"),
         ("from fastapi import Form, UploadFile", "fastapi"),
-        ("from fastapi import Form, UploadFile\nx: UploadFile", "multipart"),
+        ("from fastapi import Form, UploadFile\nx: UploadFile", "python-multipart"),
         ("@app.websocket('/ws')\nasync def f(ws): ...", "hypercorn"),
         ("@app.websocket('/ws')\nasync def f(ws): ...", "wsproto"),
         ("from forms import Form\nForm()", "fastapi"),

@@ -6,7 +6,10 @@ distribution `some-thing`, which brings nothing that code of another project wou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.utils import canonicalize_name
 
 
 def _lists(text: str) -> Mapping[str, tuple[str, ...]]:
@@ -192,6 +195,12 @@ NAMESPACES = frozenset(
     {"google", "google.cloud", "azure", "azure.ai", "opentelemetry", "backports"}
 )
 """Folders that many distributions share: no module of one's own."""
+
+LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
+"""Top-level module -> how many parts of a module's name its distribution's name has at most."""
+
+TELEMETRY = ("opentelemetry-sdk", "opentelemetry-distro")
+"""What brings opentelemetry-api."""
 
 PLAIN = _names("""
 aioboto3 aiobotocore aiofiles aiogram aiohttp aiokafka aiomysql aiopg aioodbc aiosmtplib
@@ -472,6 +481,9 @@ tabulate xmltodict python-magic pyotp click httptools
 """)
 """Distributions that bring nothing which is imported elsewhere."""
 
+KNOWN = ALONE | {name.partition("[")[0] for name in BRINGS}
+"""Distributions of which it is known what they bring."""
+
 OFTEN_BROUGHT = _names("""
 aiohttp anyio attrs boto3 botocore cachetools certifi cffi click cryptography google-api-core
 google-auth grpcio httpx idna jinja2 joblib jsonschema markupsafe networkx numpy packaging
@@ -565,3 +577,50 @@ postgresql: asyncpg aiopg psycopg
 sqlite: aiosqlite
 """)
 """Database in a URL -> what Tortoise and the library `databases` take."""
+
+
+def with_what_they_bring(names: Iterable[str]) -> set[str]:
+    """Distributions, also as name[extra], and those that are installed with them."""
+    waiting = list(names)
+    seen: set[str] = set()
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += [*_without_extras(current), *BRINGS.get(current, ())]
+    return seen
+
+
+def _without_extras(name: str) -> Iterator[str]:
+    """`pwdlib[argon2,bcrypt]` is pwdlib, pwdlib[argon2] and pwdlib[bcrypt]."""
+    base, bracket, extras = name.partition("[")
+    if bracket:
+        yield base
+        yield from (f"{base}[{extra}]" for extra in extras.rstrip("]").split(","))
+
+
+def providers(module: str) -> tuple[str, ...]:
+    """The distributions that have a module, the most likely one first."""
+    top, *rest = module.split(".")
+    parts = [top, *(part for part in rest if part.isidentifier() and not part[:1].isupper())]
+    for length in range(len(parts), 1, -1):
+        if known := PROVIDERS.get(".".join(parts[:length])):
+            return known
+    if top in LONGEST:
+        public = [part for part in parts if not part.startswith("_")]
+        return _shared(public[: LONGEST[top]])
+    return PROVIDERS.get(top) or (canonicalize_name(top),)
+
+
+def _shared(parts: list[str]) -> tuple[str, ...]:
+    """Distributions below a namespace are named after their module, or one above it."""
+    names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
+    if parts[0] == "opentelemetry" and not {"instrumentation", "exporter"} & set(parts[1:2]):
+        return ("opentelemetry-sdk",) if "sdk" in parts else ("opentelemetry-api", *TELEMETRY)
+    if parts[0] == "llama_index":
+        return *names, "llama-index"
+    return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
+
+
+def base_name(requirement: str) -> str:
+    return requirement.partition("[")[0]

@@ -14,18 +14,21 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from deploytool.discover.distributions import (
-    ALONE,
     ASYNC_DRIVERS,
-    BRINGS,
     DEFAULT_DRIVERS,
     DRIVERS,
     GONE,
+    KNOWN,
+    LONGEST,
     NAMESPACES,
     NO_PKG_RESOURCES,
     OFTEN_BROUGHT,
     PKG_RESOURCES,
     PLAIN,
     PROVIDERS,
+    base_name,
+    providers,
+    with_what_they_bring,
 )
 from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
@@ -33,9 +36,6 @@ from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use,
 SERVER = "uvicorn"
 """What serves the app is looked for elsewhere, also where the code does not import it."""
 OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
-LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
-TELEMETRY = ("opentelemetry-sdk", "opentelemetry-distro")
-KNOWN = ALONE | {name.partition("[")[0] for name in BRINGS}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Listed:
     """What is not installed, and who would bring it: "itsdangerous" -> "extra cpu"."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions that are known, by name."""
+    command: str = ""
+    """What adds a dependency, where a lock has to follow: "uv add"."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,12 @@ def find_needs(
     return Finder(project, listed, entry, python).find(files)
 
 
-def pkg_resources_needs(versions: Mapping[str, str]) -> tuple[Need, ...]:
+def pkg_resources_needs(listed: Listed) -> tuple[Need, ...]:
     """Installed distributions that import pkg_resources, where no setuptools has it.
 
     An environment of uv has no setuptools of its own, on any Python.
     """
+    versions = listed.versions
     setuptools = versions.get("setuptools")
     if setuptools and not is_from(setuptools, NO_PKG_RESOURCES):
         return ()
@@ -101,20 +104,15 @@ def pkg_resources_needs(versions: Mapping[str, str]) -> tuple[Need, ...]:
         for name, last in sorted(PKG_RESOURCES.items())
         if name in versions and is_from(last, versions[name])
     ]
-    return tuple(_pkg_resources_need(affected, setuptools)) if affected else ()
+    return (_pkg_resources_need(affected, listed),) if affected else ()
 
 
-def _pkg_resources_need(affected: list[str], setuptools: str | None) -> Iterator[Need]:
-    imports = "imports" if len(affected) == 1 else "import"
-    why = f"{' and '.join(affected)} {imports} pkg_resources"
+def _pkg_resources_need(affected: list[str], listed: Listed) -> Need:
+    setuptools = listed.versions.get("setuptools")
+    why = f"{' and '.join(affected)} {'imports' if len(affected) == 1 else 'import'} pkg_resources"
     state = f"setuptools {setuptools} no longer has" if setuptools else "nothing installs"
-    yield Need(
-        "setuptools",
-        why,
-        "",
-        None,
-        f'{why}, which {state}: add "setuptools<{NO_PKG_RESOURCES}" to the dependencies',
-    )
+    text = f"{why}, which {state}: {add_to_list(listed, f'setuptools<{NO_PKG_RESOURCES}')}"
+    return Need("setuptools", why, "", None, text)
 
 
 class Finder:
@@ -160,9 +158,8 @@ class Finder:
         late = self.python is not None and is_from(self.python, since)
         if late and distribution not in self.installed:
             why = f"{file} imports {imported.module}"
-            text = (
-                f"{why}, which Python has no longer from {since} on: {self._advice(distribution)}"
-            )
+            advice = self._advice(distribution, distribution)
+            text = f"{why}, which Python has no longer from {since} on: {advice}"
             yield self._need(distribution, why, file, text, imported.lazy)
 
     def _has_module(self, top: str, wanted: tuple[str, ...]) -> bool:
@@ -187,10 +184,18 @@ class Finder:
     def _unlisted(self, imported: ImportedModule, name: str, file: PurePosixPath) -> Need:
         why = f"{file} imports {_shown_module(imported)}"
         extra = self.listed.optional.get(name)
-        where = self.listed.where or "no file"
-        state = f"only the {extra} brings" if extra else f"{where} {_verb(self.listed)}"
-        text = f"{why}, which {state}: {self._advice(name, to_add=_named(imported, name))}"
+        where = f"{self.listed.where} does not list" if self.listed.where else "no file lists"
+        state = f"only the {extra} brings" if extra else where
+        text = f"{why}, which {state}: {self._how_to_add(imported, name)}"
         return self._need(name, why, file, text, imported.lazy)
+
+    def _how_to_add(self, imported: ImportedModule, name: str) -> str:
+        if name in self.listed.optional:
+            return self._advice(name, name)
+        if not _is_well_known(imported, name):
+            return f"add the distribution that has it, {name} or by another name"
+        has_file = self.listed.where and not self.listed.command
+        return f"add {name}" if has_file else add_to_list(self.listed, name)
 
     def _is_own(self, top: str, file: PurePosixPath) -> bool:
         """Whether a module is the project's: beside the app, the file's package, or in src/."""
@@ -238,7 +243,7 @@ class Finder:
         missing = next((name for name in wanted if "[" not in name), wanted[0])
         extra = self.listed.optional.get(missing)
         state = f", which only the {extra} brings" if extra else ""
-        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(missing, to_list=wanted[0])}"
+        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(wanted[0], missing)}"
         return self._need(missing, why, file, text, lazy)
 
     def _drivers(
@@ -294,15 +299,15 @@ class Finder:
 
     def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
         why = f"{file} imports BaseSettings from pydantic"
-        text = (
-            f"{why}, which has it no longer from version 2 on: import it from pydantic_settings, "
-            "and add pydantic-settings"
-        )
+        text = f"{why}, which has it no longer from version 2 on: import it from pydantic_settings"
+        if "pydantic-settings" not in self.installed:
+            text += f", and {add_to_list(self.listed, 'pydantic-settings')}"
         return self._need("pydantic-settings", why, file, text, lazy)
 
     def _too_new_bcrypt(self, file: PurePosixPath, version: str) -> Need:
         why = f"{file} uses passlib"
-        text = f'{why}, which cannot hash with bcrypt {version}: add "bcrypt<5"{self._to_file()}'
+        advice = add_to_list(self.listed, "bcrypt<5")
+        text = f"{why}, which cannot hash with bcrypt {version}: {advice}"
         return self._need("bcrypt", why, file, text, True)
 
     # --- messages -----------------------------------------------------------------------------
@@ -310,15 +315,23 @@ class Finder:
     def _need(self, name: str, why: str, file: PurePosixPath, text: str, lazy: bool) -> Need:
         return Need(name, why, str(file), self.listed.optional.get(name), text, lazy)
 
-    def _advice(self, name: str, *, to_list: str = "", to_add: str = "") -> str:
-        if name in self.listed.optional:
+    def _advice(self, requirement: str, distribution: str) -> str:
+        """What to do where a message has named what is to be added."""
+        if distribution in self.listed.optional:
             return "add it to the dependencies, or let the Dockerfile install that too"
-        if not self.listed.where:
-            return f"write a requirements.txt with {to_list or to_add or name}"
-        return f"add {to_add}" if to_add else f"add it{self._to_file()}"
+        if self.listed.command or not self.listed.where:
+            return add_to_list(self.listed, requirement)
+        return f"add it to {self.listed.where}"
 
-    def _to_file(self) -> str:
-        return f" to {self.listed.where or 'a requirements.txt'}"
+
+def add_to_list(listed: Listed, requirement: str) -> str:
+    """What adds a requirement to what is listed."""
+    quoted = f'"{requirement}"' if re.search(r"[^\w.-]", requirement) else requirement
+    if listed.command:
+        return f"run `{listed.command} {quoted}`"
+    if not listed.where:
+        return f"write fastapi[standard] and {requirement} into a requirements.txt"
+    return f"add {quoted} to {listed.where}"
 
 
 def installed(listed: Listed) -> frozenset[str]:
@@ -331,53 +344,6 @@ def installed(listed: Listed) -> frozenset[str]:
     if "sqlalchemy" in seen and not is_from(version or "0", "2.1"):
         seen.add("greenlet")
     return frozenset(seen)
-
-
-def with_what_they_bring(names: Iterable[str]) -> set[str]:
-    """Distributions, also as name[extra], and those that are installed with them."""
-    waiting = list(names)
-    seen: set[str] = set()
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            waiting += [*_without_extras(current), *BRINGS.get(current, ())]
-    return seen
-
-
-def _without_extras(name: str) -> Iterator[str]:
-    """`pwdlib[argon2,bcrypt]` is pwdlib, pwdlib[argon2] and pwdlib[bcrypt]."""
-    base, bracket, extras = name.partition("[")
-    if bracket:
-        yield base
-        yield from (f"{base}[{extra}]" for extra in extras.rstrip("]").split(","))
-
-
-def providers(module: str) -> tuple[str, ...]:
-    """The distributions that have a module, the most likely one first."""
-    top, *rest = module.split(".")
-    parts = [top, *(part for part in rest if part.isidentifier() and not part[:1].isupper())]
-    for length in range(len(parts), 1, -1):
-        if known := PROVIDERS.get(".".join(parts[:length])):
-            return known
-    if top in LONGEST:
-        public = [part for part in parts if not part.startswith("_")]
-        return _shared(public[: LONGEST[top]])
-    return PROVIDERS.get(top) or (canonicalize_name(top),)
-
-
-def _shared(parts: list[str]) -> tuple[str, ...]:
-    """Distributions below a namespace are named after their module, or one above it."""
-    names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
-    if parts[0] == "opentelemetry" and not {"instrumentation", "exporter"} & set(parts[1:2]):
-        return ("opentelemetry-sdk",) if "sdk" in parts else ("opentelemetry-api", *TELEMETRY)
-    if parts[0] == "llama_index":
-        return *names, "llama-index"
-    return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
-
-
-def base_name(requirement: str) -> str:
-    return requirement.partition("[")[0]
 
 
 def is_from(version: str, other: str) -> bool:
@@ -400,20 +366,15 @@ def _own_names(project: Project) -> set[str]:
     return {part for file in files for part in (*file.parent.parts, file.stem)}
 
 
-def _named(imported: ImportedModule, name: str) -> str:
-    """What to add; of a module that is not well known only the likely name can be told."""
+def _is_well_known(imported: ImportedModule, name: str) -> bool:
+    """Whether it is certain which distribution has a module."""
     top = imported.name.partition(".")[0]
-    is_known = top in PLAIN or top in PROVIDERS or top in LONGEST or name in KNOWN
-    return name if is_known else f"the distribution that has it, {name} or by another name"
+    return top in PLAIN or top in PROVIDERS or top in LONGEST or name in KNOWN
 
 
 def _shown_module(imported: ImportedModule) -> str:
     top = imported.module.partition(".")[0]
     return imported.module if top in LONGEST else top
-
-
-def _verb(listed: Listed) -> str:
-    return "does not list" if listed.where else "lists"
 
 
 def _one_each(needs: Iterable[Need]) -> tuple[Need, ...]:

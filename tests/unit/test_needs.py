@@ -16,6 +16,7 @@ from deploytool.discover.distributions import (
     PKG_RESOURCES,
     PLAIN,
     PROVIDERS,
+    providers,
 )
 from deploytool.discover.needs import (
     Listed,
@@ -23,7 +24,6 @@ from deploytool.discover.needs import (
     find_needs,
     installed,
     pkg_resources_needs,
-    providers,
 )
 from deploytool.discover.source import Project
 
@@ -37,12 +37,13 @@ def listed(
     where: str = "requirements.txt",
     optional: Mapping[str, str] | None = None,
     versions: Mapping[str, str] | None = None,
+    command: str = "",
 ) -> Listed:
     """`name[extra]` as in a requirements file."""
     split = [name.rstrip("]").partition("[") for name in names]
     extras = {name: frozenset(extra.split(",")) for name, _, extra in split if extra}
     known = frozenset(name for name, _, _ in split) | (versions or {}).keys()
-    return Listed(known, extras, complete, where, optional or {}, versions or {})
+    return Listed(known, extras, complete, where, optional or {}, versions or {}, command)
 
 
 def needs(
@@ -523,8 +524,26 @@ def test_modules_that_python_no_longer_has(
         ),
         (
             "import redis",
+            listed(*WEB, where="pyproject.toml", command="uv add"),
+            "main.py imports redis, which pyproject.toml does not list: run `uv add redis`",
+        ),
+        (
+            "import httpx\nc = httpx.AsyncClient(http2=True)",
+            listed(*WEB, "httpx", where="pyproject.toml", command="poetry add"),
+            "main.py uses httpx with http2=True, which needs httpx[http2]: "
+            'run `poetry add "httpx[http2]"`',
+        ),
+        (
+            "from pydantic import BaseSettings",
+            listed(*WEB, versions={"pydantic": "2.9"}),
+            "main.py imports BaseSettings from pydantic, which has it no longer from version 2 on: "
+            "import it from pydantic_settings, and add pydantic-settings to requirements.txt",
+        ),
+        (
+            "import redis",
             listed(*WEB, where=""),
-            "main.py imports redis, which no file lists: write a requirements.txt with redis",
+            "main.py imports redis, which no file lists: write fastapi[standard] and redis into a "
+            "requirements.txt",
         ),
         (
             "import unheard_of",
@@ -604,17 +623,17 @@ def test_odd_source_is_no_obstacle(tmp_path: Path, source: str) -> None:
         (
             {"aiosql": "6.2"},
             "aiosql 6.2 imports pkg_resources, which nothing installs: "
-            'add "setuptools<82" to the dependencies',
+            'add "setuptools<82" to requirements.txt',
         ),
         (
             {"aiosql": "8.0", "setuptools": "84.2.1"},
             "aiosql 8.0 imports pkg_resources, which setuptools 84.2.1 no longer has: "
-            'add "setuptools<82" to the dependencies',
+            'add "setuptools<82" to requirements.txt',
         ),
         (
             {"aiosql": "6.2", "razorpay": "1.4.2"},
             "aiosql 6.2 and razorpay 1.4.2 import pkg_resources, which nothing installs: "
-            'add "setuptools<82" to the dependencies',
+            'add "setuptools<82" to requirements.txt',
         ),
         ({"aiosql": "6.2", "setuptools": "81.0.0"}, None),
         ({"aiosql": "9.0"}, None),
@@ -624,7 +643,7 @@ def test_odd_source_is_no_obstacle(tmp_path: Path, source: str) -> None:
     ],
 )
 def test_pkg_resources(versions: dict[str, str], message: str | None) -> None:
-    found = pkg_resources_needs(versions)
+    found = pkg_resources_needs(listed(versions=versions))
     assert [need.message for need in found] == ([message] if message else [])
     assert all(need.distribution == "setuptools" for need in found)
 

@@ -6,7 +6,10 @@ distribution `some-thing`, which brings nothing that code of another project wou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.utils import canonicalize_name
 
 
 def _lists(text: str) -> Mapping[str, tuple[str, ...]]:
@@ -60,6 +63,7 @@ ebooklib: ebooklib
 editor: python-editor
 elasticsearch: elasticsearch elasticsearch7 elasticsearch8
 engineio: python-engineio
+fastapi_cache: fastapi-cache2 fastapi-cache
 faiss: faiss-cpu faiss-gpu faiss-gpu-cu12 faiss
 fake_useragent: fake-useragent
 ffmpeg: ffmpeg-python
@@ -192,15 +196,21 @@ NAMESPACES = frozenset(
 )
 """Folders that many distributions share: no module of one's own."""
 
+LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
+"""Top-level module -> how many parts of a module's name its distribution's name has at most."""
+
+TELEMETRY = ("opentelemetry-sdk", "opentelemetry-distro")
+"""What brings opentelemetry-api."""
+
 PLAIN = _names("""
 aioboto3 aiobotocore aiofiles aiogram aiohttp aiokafka aiomysql aiopg aioodbc aiosmtplib
 aiosql aiosqlite alembic anthropic anyio arq asgiref asyncmy asyncpg asyncssh azure babel
 bcrypt beanie bleach boto3 botocore cachetools celery certifi chromadb click cohere colorama
-cryptography databases dramatiq edgedb emails environs fakeredis fastapi fastapi_cache
+cryptography databases dramatiq edgedb emails environs fakeredis fastapi
 fastapi_limiter fastapi_mail fastapi_pagination fastapi_users firebase_admin flask gensim
 gevent gino gradio graphene gunicorn h11 h2 hiredis httptools httpx httpx2 huey hvac hypercorn
 itsdangerous jinja2 joblib jsonschema kombu langchain langchain_community langchain_core
-langchain_openai langgraph limits litellm loguru lxml mako mangum markupsafe marshmallow
+langchain_openai langgraph limits litellm loguru mako mangum markupsafe marshmallow
 matplotlib minio mlflow motor msgpack neo4j networkx nltk numpy oauthlib odmantic openai
 openpyxl orjson ormar packaging pandas paramiko pendulum piccolo playwright plotly
 polars pony prisma psutil pwdlib pyarrow pycurl pydantic pydantic_settings pydub pygments
@@ -248,7 +258,9 @@ databases[postgresql]: asyncpg
 databases[sqlite]: aiosqlite
 django: asgiref sqlparse
 djangorestframework: django
+discord: discord-py
 docker: requests urllib3
+dotenv: python-dotenv
 email-validator: dnspython idna
 elasticsearch: elastic-transport urllib3 certifi python-dateutil
 environs: marshmallow python-dotenv
@@ -465,9 +477,12 @@ psutil psycopg2 psycopg2-binary pymysql pypdf pytest pytest-asyncio python-dateu
 python-decouple python-dotenv python-multipart python-slugify pytz pyyaml redis regex
 setuptools six structlog tenacity toml tomli tqdm typing-extensions tzdata ujson uvloop
 validators websockets wheel pip black flake8 isort mypy ruff pre-commit asgiref mangum
-tabulate xmltodict python-magic pyotp jinja2 anyio click httptools
+tabulate xmltodict python-magic pyotp click httptools
 """)
 """Distributions that bring nothing which is imported elsewhere."""
+
+KNOWN = ALONE | {name.partition("[")[0] for name in BRINGS}
+"""Distributions of which it is known what they bring."""
 
 OFTEN_BROUGHT = _names("""
 aiohttp anyio attrs boto3 botocore cachetools certifi cffi click cryptography google-api-core
@@ -562,3 +577,50 @@ postgresql: asyncpg aiopg psycopg
 sqlite: aiosqlite
 """)
 """Database in a URL -> what Tortoise and the library `databases` take."""
+
+
+def with_what_they_bring(names: Iterable[str]) -> set[str]:
+    """Distributions, also as name[extra], and those that are installed with them."""
+    waiting = list(names)
+    seen: set[str] = set()
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += [*_without_extras(current), *BRINGS.get(current, ())]
+    return seen
+
+
+def _without_extras(name: str) -> Iterator[str]:
+    """`pwdlib[argon2,bcrypt]` is pwdlib, pwdlib[argon2] and pwdlib[bcrypt]."""
+    base, bracket, extras = name.partition("[")
+    if bracket:
+        yield base
+        yield from (f"{base}[{extra}]" for extra in extras.rstrip("]").split(","))
+
+
+def providers(module: str) -> tuple[str, ...]:
+    """The distributions that have a module, the most likely one first."""
+    top, *rest = module.split(".")
+    parts = [top, *(part for part in rest if part.isidentifier() and not part[:1].isupper())]
+    for length in range(len(parts), 1, -1):
+        if known := PROVIDERS.get(".".join(parts[:length])):
+            return known
+    if top in LONGEST:
+        public = [part for part in parts if not part.startswith("_")]
+        return _shared(public[: LONGEST[top]])
+    return PROVIDERS.get(top) or (canonicalize_name(top),)
+
+
+def _shared(parts: list[str]) -> tuple[str, ...]:
+    """Distributions below a namespace are named after their module, or one above it."""
+    names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
+    if parts[0] == "opentelemetry" and not {"instrumentation", "exporter"} & set(parts[1:2]):
+        return ("opentelemetry-sdk",) if "sdk" in parts else ("opentelemetry-api", *TELEMETRY)
+    if parts[0] == "llama_index":
+        return *names, "llama-index"
+    return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
+
+
+def base_name(requirement: str) -> str:
+    return requirement.partition("[")[0]

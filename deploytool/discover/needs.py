@@ -14,24 +14,28 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from deploytool.discover.distributions import (
-    ALONE,
     ASYNC_DRIVERS,
-    BRINGS,
     DEFAULT_DRIVERS,
     DRIVERS,
     GONE,
+    KNOWN,
+    LONGEST,
     NAMESPACES,
     NO_PKG_RESOURCES,
     OFTEN_BROUGHT,
     PKG_RESOURCES,
     PLAIN,
     PROVIDERS,
+    base_name,
+    providers,
+    with_what_they_bring,
 )
-from deploytool.discover.source import HERE, Project, is_standard
+from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
 
+SERVER = "uvicorn"
+"""What serves the app is looked for elsewhere, also where the code does not import it."""
 OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
-LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Listed:
     """What is not installed, and who would bring it: "itsdangerous" -> "extra cpu"."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions that are known, by name."""
+    command: str = ""
+    """What adds a dependency, where a lock has to follow: "uv add"."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +90,29 @@ def find_needs(
     return Finder(project, listed, entry, python).find(files)
 
 
-def pkg_resources_needs(versions: Mapping[str, str]) -> tuple[Need, ...]:
+def pkg_resources_needs(listed: Listed) -> tuple[Need, ...]:
     """Installed distributions that import pkg_resources, where no setuptools has it.
 
     An environment of uv has no setuptools of its own, on any Python.
     """
+    versions = listed.versions
     setuptools = versions.get("setuptools")
-    if setuptools and is_before(setuptools, NO_PKG_RESOURCES):
+    if setuptools and not is_from(setuptools, NO_PKG_RESOURCES):
         return ()
     affected = [
         f"{name} {versions[name]}"
         for name, last in sorted(PKG_RESOURCES.items())
-        if name in versions and not is_before(last, versions[name])
+        if name in versions and is_from(last, versions[name])
     ]
-    return tuple(_pkg_resources_need(affected, setuptools)) if affected else ()
+    return (_pkg_resources_need(affected, listed),) if affected else ()
 
 
-def _pkg_resources_need(affected: list[str], setuptools: str | None) -> Iterator[Need]:
-    imports = "imports" if len(affected) == 1 else "import"
-    why = f"{' and '.join(affected)} {imports} pkg_resources"
+def _pkg_resources_need(affected: list[str], listed: Listed) -> Need:
+    setuptools = listed.versions.get("setuptools")
+    why = f"{' and '.join(affected)} {'imports' if len(affected) == 1 else 'import'} pkg_resources"
     state = f"setuptools {setuptools} no longer has" if setuptools else "nothing installs"
-    yield Need(
-        "setuptools",
-        why,
-        "",
-        None,
-        f'{why}, which {state}: add "setuptools<{NO_PKG_RESOURCES}" to the dependencies',
-    )
+    text = f"{why}, which {state}: {add_to_list(listed, f'setuptools<{NO_PKG_RESOURCES}')}"
+    return Need("setuptools", why, "", None, text)
 
 
 class Finder:
@@ -124,7 +126,8 @@ class Finder:
         self.installed = installed(listed)
         self.squeezed = {name.replace("-", "") for name in self.installed}
         self.beginnings = set(_beginnings(self.installed))
-        self.all_known = listed.complete or all(map(_is_known, listed.names))
+        self.all_known = listed.complete or listed.names <= KNOWN
+        self.alchemy = listed.versions.get("sqlalchemy")
         self.own_names = _own_names(project)
         self._own: dict[tuple[PurePosixPath, str], bool] = {}
 
@@ -144,7 +147,7 @@ class Finder:
         top = imported.name.partition(".")[0]
         if top in GONE:
             yield from self._gone(imported, file)
-        elif not is_standard(top) and not self._is_own(top, file):
+        elif top != SERVER and not is_standard(top) and not self._is_own(top, file):
             wanted = providers(imported.name)
             if not self._has_module(top, wanted):
                 yield self._unlisted(imported, wanted[0], file)
@@ -152,12 +155,11 @@ class Finder:
     def _gone(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
         """A module that the standard library no longer has."""
         since, distribution = GONE[imported.name.partition(".")[0]]
-        late = self.python is not None and not is_before(self.python, since)
+        late = self.python is not None and is_from(self.python, since)
         if late and distribution not in self.installed:
             why = f"{file} imports {imported.module}"
-            text = (
-                f"{why}, which Python has no longer from {since} on: {self._advice(distribution)}"
-            )
+            advice = self._advice(distribution, distribution)
+            text = f"{why}, which Python has no longer from {since} on: {advice}"
             yield self._need(distribution, why, file, text, imported.lazy)
 
     def _has_module(self, top: str, wanted: tuple[str, ...]) -> bool:
@@ -171,7 +173,7 @@ class Finder:
         )
 
     def _has_any(self, wanted: Iterable[str]) -> bool:
-        return any(base_name(name) in self.installed for name in wanted)
+        return any(name in self.installed for name in wanted)
 
     def _has_similar(self, name: str) -> bool:
         """Whether a distribution is installed whose name is the module's in other words."""
@@ -180,23 +182,35 @@ class Finder:
         return name in self.beginnings or any(variant in self.squeezed for variant in variants)
 
     def _unlisted(self, imported: ImportedModule, name: str, file: PurePosixPath) -> Need:
-        why = f"{file} imports {_shown(imported)}"
-        extra = self.listed.optional.get(base_name(name))
-        where = self.listed.where or "no file"
-        state = f"only the {extra} brings" if extra else f"{where} {_verb(self.listed)}"
-        text = f"{why}, which {state}: {self._advice(name, adding=_named(imported, name))}"
+        why = f"{file} imports {_shown_module(imported)}"
+        extra = self.listed.optional.get(name)
+        where = f"{self.listed.where} does not list" if self.listed.where else "no file lists"
+        state = f"only the {extra} brings" if extra else where
+        text = f"{why}, which {state}: {self._how_to_add(imported, name)}"
         return self._need(name, why, file, text, imported.lazy)
+
+    def _how_to_add(self, imported: ImportedModule, name: str) -> str:
+        if name in self.listed.optional:
+            return self._advice(name, name)
+        if not _is_well_known(imported, name):
+            return f"add the distribution that has it, {name} or by another name"
+        has_file = self.listed.where and not self.listed.command
+        return f"add {name}" if has_file else add_to_list(self.listed, name)
 
     def _is_own(self, top: str, file: PurePosixPath) -> bool:
         """Whether a module is the project's: beside the app, the file's package, or in src/."""
-        if top in NAMESPACES:
+        if top in NAMESPACES or not self._may_be_own(top):
             return False
-        is_public = top in PLAIN or top in PROVIDERS
-        if not is_public and top in self.own_names:
+        if top not in PLAIN and top not in PROVIDERS and top in self.own_names:
             return True
         roots = [self.project.package_root(file), self.project.package_root(self.entry)]
         roots += [HERE, PurePosixPath("src"), self.entry.parent]
         return any(self._is_at(root, top, file) for root in dict.fromkeys(roots))
+
+    def _may_be_own(self, top: str) -> bool:
+        """Whether it is worth a look: some files are not among those that are searched."""
+        is_passed_over = top in SKIPPED_FOLDERS or top.startswith("test_")
+        return top in self.own_names or is_passed_over or len(self.own_names) > MAX_FILES
 
     def _is_at(self, root: PurePosixPath, top: str, file: PurePosixPath) -> bool:
         if root / f"{top}.py" == file:
@@ -217,19 +231,20 @@ class Finder:
     def _used(self, use: Use, file: PurePosixPath) -> Iterator[Need]:
         if self._has_any(use.providers) or self._is_unsure(use):
             return
-        yield self._needed(f"{file} {use.text}", use.providers[0], file, use.lazy)
+        yield self._needed(f"{file} {use.text}", use.providers, file, use.lazy)
 
     def _is_unsure(self, use: Use) -> bool:
         if "wsproto" in use.providers:
             return not OWN_WEB_SOCKETS.isdisjoint(self.installed)
         return not self.all_known and not OFTEN_BROUGHT.isdisjoint(map(base_name, use.providers))
 
-    def _needed(self, why: str, name: str, file: PurePosixPath, lazy: bool) -> Need:
-        extra = self.listed.optional.get(base_name(name))
+    def _needed(self, why: str, wanted: tuple[str, ...], file: PurePosixPath, lazy: bool) -> Need:
+        """The need of one of some distributions, of which the first is the one to add."""
+        missing = next((name for name in wanted if "[" not in name), wanted[0])
+        extra = self.listed.optional.get(missing)
         state = f", which only the {extra} brings" if extra else ""
-        return self._need(
-            name, why, file, f"{why}, which needs {name}{state}: {self._advice(name)}", lazy
-        )
+        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(wanted[0], missing)}"
+        return self._need(missing, why, file, text, lazy)
 
     def _drivers(
         self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
@@ -240,8 +255,7 @@ class Finder:
         for file, url in found:
             wanted = self._wanted_drivers(url, engines, tops)
             if wanted and not self._has_any(wanted):
-                scheme = f"{url.database}+{url.driver}" if url.driver else url.database
-                yield self._needed(f"{file} uses {scheme}://", wanted[0], file, url.lazy)
+                yield self._needed(f"{file} uses {self._shown(url)}", wanted, file, url.lazy)
 
     def _wanted_drivers(
         self, url: DatabaseUrl, engines: set[str], tops: set[str]
@@ -257,10 +271,19 @@ class Finder:
         return ()
 
     def _default_drivers(self, database: str) -> tuple[str, ...]:
-        version = self.listed.versions.get("sqlalchemy")
-        if database.startswith("postgres") and version and not is_before(version, "2.1"):
-            return ("psycopg[binary]",)
-        return DEFAULT_DRIVERS.get(database, ())
+        """What SQLAlchemy takes: for PostgreSQL psycopg from 2.1 on, and psycopg2 before."""
+        wanted = DEFAULT_DRIVERS.get(database, ())
+        if not database.startswith("postgres"):
+            return wanted
+        if self.alchemy is None:
+            return *DRIVERS["psycopg"], *wanted
+        return DRIVERS["psycopg"] if is_from(self.alchemy, "2.1") else wanted
+
+    def _shown(self, url: DatabaseUrl) -> str:
+        if url.driver:
+            return f"{url.database}+{url.driver}://"
+        with_version = f" with SQLAlchemy {self.alchemy}" if self.alchemy else ""
+        return f"{url.database}://{with_version}"
 
     # --- versions that do not go together ---------------------------------------------------------
 
@@ -269,40 +292,46 @@ class Finder:
         bcrypt = self.listed.versions.get("bcrypt", "0")
         for file, uses in read:
             settings = [i for i in uses.imports if i.name == "pydantic.BaseSettings"]
-            if settings and not is_before(pydantic, "2"):
+            if settings and is_from(pydantic, "2"):
                 yield self._moved_settings(file, settings[0].lazy)
-            if "passlib.context.CryptContext" in uses.names and not is_before(bcrypt, "5"):
+            if "passlib.context.CryptContext" in uses.names and is_from(bcrypt, "5"):
                 yield self._too_new_bcrypt(file, bcrypt)
 
     def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
         why = f"{file} imports BaseSettings from pydantic"
-        text = (
-            f"{why}, which has it no longer from version 2 on: import it from pydantic_settings, "
-            "and add pydantic-settings"
-        )
+        text = f"{why}, which has it no longer from version 2 on: import it from pydantic_settings"
+        if "pydantic-settings" not in self.installed:
+            text += f", and {add_to_list(self.listed, 'pydantic-settings')}"
         return self._need("pydantic-settings", why, file, text, lazy)
 
     def _too_new_bcrypt(self, file: PurePosixPath, version: str) -> Need:
         why = f"{file} uses passlib"
-        text = f'{why}, which cannot hash with bcrypt {version}: add "bcrypt<5"{self._to_file()}'
+        advice = add_to_list(self.listed, "bcrypt<5")
+        text = f"{why}, which cannot hash with bcrypt {version}: {advice}"
         return self._need("bcrypt", why, file, text, True)
 
     # --- messages -----------------------------------------------------------------------------
 
     def _need(self, name: str, why: str, file: PurePosixPath, text: str, lazy: bool) -> Need:
-        distribution = base_name(name)
-        extra = self.listed.optional.get(distribution)
-        return Need(distribution, why, str(file), extra, text, lazy)
+        return Need(name, why, str(file), self.listed.optional.get(name), text, lazy)
 
-    def _advice(self, name: str, adding: str = "it") -> str:
-        if base_name(name) in self.listed.optional:
+    def _advice(self, requirement: str, distribution: str) -> str:
+        """What to do where a message has named what is to be added."""
+        if distribution in self.listed.optional:
             return "add it to the dependencies, or let the Dockerfile install that too"
-        if not self.listed.where:
-            return f"write a requirements.txt with {name if adding == 'it' else adding}"
-        return f"add it{self._to_file()}" if adding == "it" else f"add {adding}"
+        if self.listed.command or not self.listed.where:
+            return add_to_list(self.listed, requirement)
+        return f"add it to {self.listed.where}"
 
-    def _to_file(self) -> str:
-        return f" to {self.listed.where or 'a requirements.txt'}"
+
+def add_to_list(listed: Listed, requirement: str) -> str:
+    """What adds a requirement to what is listed."""
+    quoted = f'"{requirement}"' if re.search(r"[^\w.-]", requirement) else requirement
+    if listed.command:
+        return f"run `{listed.command} {quoted}`"
+    if not listed.where:
+        return f"write fastapi[standard] and {requirement} into a requirements.txt"
+    return f"add {quoted} to {listed.where}"
 
 
 def installed(listed: Listed) -> frozenset[str]:
@@ -312,67 +341,17 @@ def installed(listed: Listed) -> frozenset[str]:
     asked = {f"{name}[{extra}]" for name, extras in listed.extras.items() for extra in extras}
     seen = with_what_they_bring(listed.names | asked)
     version = listed.versions.get("sqlalchemy")
-    if "sqlalchemy" in seen and (version is None or is_before(version, "2.1")):
+    if "sqlalchemy" in seen and not is_from(version or "0", "2.1"):
         seen.add("greenlet")
     return frozenset(seen)
 
 
-def with_what_they_bring(names: Iterable[str]) -> set[str]:
-    """Distributions, also as name[extra], and those that are installed with them."""
-    waiting = list(names)
-    seen: set[str] = set()
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            waiting += [*_without_extras(current), *BRINGS.get(current, ())]
-    return seen
-
-
-def _without_extras(name: str) -> Iterator[str]:
-    """`pwdlib[argon2,bcrypt]` is pwdlib, pwdlib[argon2] and pwdlib[bcrypt]."""
-    base, bracket, extras = name.partition("[")
-    if bracket:
-        yield base
-        yield from (f"{base}[{extra}]" for extra in extras.rstrip("]").split(","))
-
-
-def providers(module: str) -> tuple[str, ...]:
-    """The distributions that have a module, the most likely one first."""
-    parts = [part for part in module.split(".") if part[:1].islower() or part[:1] == "_"]
-    parts = module.split(".")[:1] + parts[1:] if parts else module.split(".")[:1]
-    for length in range(len(parts), 1, -1):
-        if known := PROVIDERS.get(".".join(parts[:length])):
-            return known
-    if parts[0] in LONGEST:
-        return _shared(parts[: LONGEST[parts[0]]])
-    return PROVIDERS.get(parts[0]) or (canonicalize_name(parts[0]),)
-
-
-def _shared(parts: list[str]) -> tuple[str, ...]:
-    """Distributions below a namespace are named after their module, or one above it."""
-    names = [canonicalize_name("-".join(parts[:length])) for length in range(len(parts), 1, -1)]
-    if parts[0] == "opentelemetry":
-        return *names, "opentelemetry-api", "opentelemetry-sdk"
-    if parts[0] == "llama_index":
-        return (*names, "llama-index") if len(parts) > 2 else ("llama-index", "llama-index-core")
-    return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
-
-
-def base_name(requirement: str) -> str:
-    return requirement.partition("[")[0]
-
-
-def is_before(version: str, other: str) -> bool:
-    """Whether a version is older than another; not, where one is no version."""
+def is_from(version: str, other: str) -> bool:
+    """Whether a version is another or newer; not, where one is no version."""
     try:
-        return Version(version) < Version(other)
+        return Version(version) >= Version(other)
     except InvalidVersion:
         return False
-
-
-def _is_known(name: str) -> bool:
-    return name in BRINGS or name in ALONE
 
 
 def _beginnings(names: Iterable[str]) -> Iterator[str]:
@@ -387,20 +366,15 @@ def _own_names(project: Project) -> set[str]:
     return {part for file in files for part in (*file.parent.parts, file.stem)}
 
 
-def _named(imported: ImportedModule, name: str) -> str:
-    """What to add; of a module that is not well known only the likely name can be told."""
+def _is_well_known(imported: ImportedModule, name: str) -> bool:
+    """Whether it is certain which distribution has a module."""
     top = imported.name.partition(".")[0]
-    is_known = top in PLAIN or top in PROVIDERS or top in LONGEST or name in BRINGS or name in ALONE
-    return name if is_known else f"the distribution that has it, {name} or by another name"
+    return top in PLAIN or top in PROVIDERS or top in LONGEST or name in KNOWN
 
 
-def _shown(imported: ImportedModule) -> str:
+def _shown_module(imported: ImportedModule) -> str:
     top = imported.module.partition(".")[0]
     return imported.module if top in LONGEST else top
-
-
-def _verb(listed: Listed) -> str:
-    return "does not list" if listed.where else "lists"
 
 
 def _one_each(needs: Iterable[Need]) -> tuple[Need, ...]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from deploytool.discover.source import Assigned, Function, Scope, guarded_body
 
-MISSING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+MISSING = frozenset({"ImportError", "ModuleNotFoundError"})
+ANYTHING = frozenset({"Exception", "BaseException"})
 DATABASES = "postgresql|postgres|mysql|mariadb|sqlite|mssql|oracle|cockroachdb"
 URL = re.compile(rf"({DATABASES})(?:\+(\w+))?://(.?)")
 SCHEME = re.compile(rf"({DATABASES})\+(\w+)")
 SIGNED = re.compile(r"(RS|ES|PS)(256|384|512)|EdDSA")
 COMPARING = frozenset({"replace", "startswith", "removeprefix", "sub", "split", "match", "error"})
 TELLING = frozenset({"description", "example", "examples", "title", "help", "summary"})
-MULTIPART = ("python-multipart", "multipart")
+MULTIPART = ("python-multipart",)
 TEST_CLIENT = ("httpx", "httpx2")
 BCRYPT = ("passlib[bcrypt]", "bcrypt")
 EXCEL = ("openpyxl", "xlrd", "python-calamine", "xlsxwriter", "calamine")
@@ -49,11 +50,14 @@ PARTS = {
     "apscheduler.jobstores.sqlalchemy": ("sqlalchemy",),
     "authlib.integrations.httpx_client": ("httpx",),
     "authlib.integrations.starlette_client": ("httpx",),
+    "fastapi.templating": ("jinja2",),
     "fastapi.testclient": TEST_CLIENT,
+    "fastapi_cache": ("jinja2",),
     "fastapi_cache.backends.redis": ("redis",),
     "sqlalchemy.ext.asyncio": ("sqlalchemy[asyncio]", "greenlet"),
     "sqlmodel.ext.asyncio": ("sqlalchemy[asyncio]", "greenlet"),
     "starlette.middleware.sessions": ("itsdangerous",),
+    "starlette.templating": ("jinja2",),
     "starlette.testclient": TEST_CLIENT,
 }
 """A module of a distribution -> what it imports that the distribution does not bring."""
@@ -110,6 +114,7 @@ class Reader:
         self.nodes = list(running(scope.body))
         self.imports = list(_imported_modules(self.nodes))
         self.names = dict(_local_names(self.nodes))
+        self.stars = [i.module for i in self.imports if i.name.endswith(".*")]
         self.modules = {name.partition(".")[0] for name in self.names.values()}
         self.passed_over: set[int] = set()
 
@@ -149,8 +154,14 @@ class Reader:
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
             node = node.value
-        first = self.names.get(node.id) if isinstance(node, ast.Name) else None
+        first = self._first(node.id) if isinstance(node, ast.Name) else None
         return ".".join([first, *reversed(parts)]) if first else None
+
+    def _first(self, name: str) -> str | None:
+        if name in self.names or not self.stars:
+            return self.names.get(name)
+        starred = (star for star in self.stars if (star.partition(".")[0], name) in FEATURES)
+        return next((f"{star}.{name}" for star in starred), None)
 
     def _feature(self, name: str, lazy: bool) -> Iterator[Use]:
         last = name.rpartition(".")[2]
@@ -270,6 +281,8 @@ def running(body: Iterable[ast.AST]) -> Iterator[tuple[ast.AST, bool]]:
 
 def _below(node: ast.AST, lazy: bool) -> Iterable[tuple[ast.AST, bool]]:
     match node:
+        case ast.Name() | ast.Constant() | ast.expr_context():
+            return []
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             outside = [*node.decorator_list, node.args, *([node.returns] if node.returns else [])]
             return [*((part, lazy) for part in outside), *((part, True) for part in node.body)]
@@ -277,7 +290,7 @@ def _below(node: ast.AST, lazy: bool) -> Iterable[tuple[ast.AST, bool]]:
             return [(node.args, lazy), (node.body, True)]
         case ast.If():
             return [(part, lazy) for part in _certain_branch(node)]
-        case ast.Try() | ast.TryStar() if any(map(_goes_on, node.handlers)):
+        case ast.Try() | ast.TryStar() if _does_without(node, lazy):
             return [(part, lazy) for part in node.finalbody]
         case ast.With() if any(_suppresses(item.context_expr) for item in node.items):
             return []
@@ -317,9 +330,21 @@ def _asks_surroundings(test: ast.expr) -> bool:
     return False
 
 
-def _goes_on(handler: ast.ExceptHandler) -> bool:
-    """Whether the program goes on without a module that is missing."""
-    if handler.type is not None and MISSING.isdisjoint(_names(handler.type)):
+def _does_without(node: ast.Try | ast.TryStar, lazy: bool) -> bool:
+    """Whether the program goes on without what is in a `try`.
+
+    A function that catches all that fails in it still fails, unless it is an import.
+    """
+    imports = any(isinstance(statement, ast.Import | ast.ImportFrom) for statement in node.body)
+    caught = MISSING if lazy and not imports else MISSING | ANYTHING
+    return any(_goes_on(handler, caught) for handler in node.handlers)
+
+
+def _goes_on(handler: ast.ExceptHandler, caught: frozenset[str]) -> bool:
+    if handler.type is None:
+        if ANYTHING.isdisjoint(caught):
+            return False
+    elif caught.isdisjoint(_names(handler.type)):
         return False
     last = handler.body[-1]
     return not (isinstance(last, ast.Raise) or _exits(last))
@@ -339,7 +364,7 @@ def _exits(statement: ast.stmt) -> bool:
 def _suppresses(item: ast.expr) -> bool:
     match item:
         case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress")):
-            return any(not MISSING.isdisjoint(_names(argument)) for argument in item.args)
+            return any(_names(argument) & (MISSING | ANYTHING) for argument in item.args)
     return False
 
 

@@ -23,6 +23,7 @@ from deploytool.discover.needs import (
     Need,
     find_needs,
     installed,
+    listed_in,
     pkg_resources_needs,
 )
 from deploytool.discover.source import Project
@@ -523,6 +524,12 @@ def test_modules_that_python_no_longer_has(
             "brings: add it to the dependencies, or let the Dockerfile install that too",
         ),
         (
+            "from passlib.context import CryptContext\nc = CryptContext(['bcrypt'])",
+            listed(*WEB, "passlib"),
+            "main.py hashes passwords with passlib and bcrypt, which needs bcrypt<5: "
+            "add it to requirements.txt",
+        ),
+        (
             "import redis",
             listed(*WEB, where="pyproject.toml", command="uv add"),
             "main.py imports redis, which pyproject.toml does not list: run `uv add redis`",
@@ -646,6 +653,39 @@ def test_pkg_resources(versions: dict[str, str], message: str | None) -> None:
     found = pkg_resources_needs(listed(versions=versions))
     assert [need.message for need in found] == ([message] if message else [])
     assert all(need.distribution == "setuptools" for need in found)
+
+
+def test_lines_of_a_requirements_file() -> None:
+    found = listed_in(
+        [
+            "# what the app needs",
+            "FastAPI[standard] == 0.115.2  # pinned",
+            "uvicorn[standard]>=0.20",
+            "SQLAlchemy[asyncio]==2.0.* ",
+            "pywin32==306 ; sys_platform == 'win32'",
+            "tomli==2.0 ; python_version < '3.11'",
+            "six==1.16.0 --hash=sha256:0 --hash=sha256:1",
+            "git+https://host/somebody/python-tetris.git@main",
+            "-e git+https://host/somebody/other#egg=shop_client",
+            "client @ https://host/client-1.0-py3-none-any.whl",
+            "-r more.txt",
+            "not a requirement",
+        ],
+        "requirements.txt",
+    )
+    assert found == Listed(
+        frozenset(
+            {"fastapi", "uvicorn", "sqlalchemy", "six", "python-tetris", "shop-client", "client"}
+        ),
+        {
+            "fastapi": frozenset({"standard"}),
+            "uvicorn": frozenset({"standard"}),
+            "sqlalchemy": frozenset({"asyncio"}),
+        },
+        complete=False,
+        where="requirements.txt",
+        versions={"fastapi": "0.115.2", "six": "1.16.0"},
+    )
 
 
 def test_extras_bring_what_they_name() -> None:

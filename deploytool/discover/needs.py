@@ -151,7 +151,7 @@ class Finder:
         elif top != SERVER and not is_standard(top) and not self._is_own(top, file):
             wanted = providers(imported.name)
             if not self._has_module(top, wanted):
-                yield self._unlisted(imported, wanted[0], file)
+                yield self._unlisted(imported, self._offered(wanted) or wanted[0], file)
 
     def _gone(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
         """A module that the standard library no longer has."""
@@ -241,11 +241,16 @@ class Finder:
 
     def _needed(self, why: str, wanted: tuple[str, ...], file: PurePosixPath, lazy: bool) -> Need:
         """The need of one of some distributions, of which the first is the one to add."""
-        missing = base_name(next((name for name in wanted if "[" not in name), wanted[0]))
-        extra = self.listed.optional.get(missing)
-        state = f", which only the {extra} brings" if extra else ""
-        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(wanted[0], missing)}"
+        offered = self._offered(wanted)
+        name = offered or wanted[0]
+        missing = offered or base_name(next(n for n in wanted if "[" not in n))
+        state = f", which only the {self.listed.optional[offered]} brings" if offered else ""
+        text = f"{why}, which needs {name}{state}: {self._advice(name, missing)}"
         return self._need(missing, why, file, text, lazy)
+
+    def _offered(self, wanted: Iterable[str]) -> str | None:
+        """The first of some distributions that the project itself would bring."""
+        return next((name for name in map(base_name, wanted) if name in self.listed.optional), None)
 
     def _drivers(
         self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
@@ -344,7 +349,7 @@ def listed_in(lines: Iterable[str], where: str, *, python: str = "3.13") -> List
         name = canonicalize_name(requirement.name)
         extras[name] = extras.get(name, frozenset()) | requirement.extras
     asked = {name: chosen for name, chosen in extras.items() if chosen}
-    versions = {canonicalize_name(r.name): pin for r in applying if (pin := _pin(r))}
+    versions = {str(canonicalize_name(r.name)): pin for r in applying if (pin := _pin(r))}
     return Listed(frozenset(extras), asked, False, where, versions=versions)
 
 

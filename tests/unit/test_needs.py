@@ -27,6 +27,7 @@ from deploytool.discover.needs import (
     pkg_resources_needs,
 )
 from deploytool.discover.source import Project
+from deploytool.discover.uses import FEATURES, METHODS, PARTS
 
 ENTRY = PurePosixPath("main.py")
 WEB = ("fastapi", "uvicorn")
@@ -518,6 +519,18 @@ def test_modules_that_python_no_longer_has(
             "dependencies, or let the Dockerfile install that too",
         ),
         (
+            "import psycopg2",
+            listed(*WEB, optional={"psycopg2": "extra pg"}),
+            "main.py imports psycopg2, which only the extra pg brings: add it to the "
+            "dependencies, or let the Dockerfile install that too",
+        ),
+        (
+            f"URL = 'postgresql://db/x'\n{ENGINE}",
+            listed(*WEB, "sqlalchemy", optional={"psycopg2-binary": "extra pg"}),
+            "main.py uses postgresql://, which needs psycopg2-binary, which only the extra pg "
+            "brings: add it to the dependencies, or let the Dockerfile install that too",
+        ),
+        (
             "@app.websocket('/')\ndef f(): ...",
             listed(*WEB, optional={"websockets": "group live"}),
             "main.py has a WebSocket route, which needs websockets, which only the group live "
@@ -720,5 +733,7 @@ def test_tables_name_distributions_as_they_are_compared() -> None:
         if canonicalize_name(name.partition("[")[0]) != name.partition("[")[0]
     }
     assert wrong == set()
+    alternatives = [*FEATURES.values(), *PARTS.values(), *METHODS.values(), *DRIVERS.values()]
+    assert all(any("[" not in name for name in values) for values in alternatives)
     assert PLAIN.isdisjoint(PROVIDERS)
     assert ALONE.isdisjoint(name for name in BRINGS if "[" not in name)

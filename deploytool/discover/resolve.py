@@ -110,25 +110,19 @@ def resolve(
     place = PurePosixPath(getattr(packaging, "folder", "."))
     dependencies = dependencies_of(project, packaging, place)
     chooser = Chooser(dependencies, index or Index(folder / place))
-    pythons, why = candidates(constraint, hint)
+    pythons, why = pythons_to_try(constraint, hint)
     return chooser.choose(pythons, why)
 
 
-def candidates(constraint: str, hint: tuple[str, str] | None) -> tuple[tuple[str, ...], str | None]:
+def pythons_to_try(
+    constraint: str, hint: tuple[str, str] | None
+) -> tuple[tuple[str, ...], str | None]:
     """The Pythons to try, best first; and why, when there is no choice."""
     if patch := python_version.pinned(constraint):
         return (patch,), f"the project pins {patch}"
     if hint and python_version.satisfies(hint[0], constraint):
         return (hint[0],), hint[1]
-    known = python_version.PREFERRED
-    fitting = [python for python in known if python_version.satisfies(python, constraint)]
-    newest = fitting[:1]
-    older = [python for python in fitting[1:] if _minor(python) < _minor(newest[0])]
-    return (*newest, *older) or (python_version.DEFAULT,), None
-
-
-def _minor(python: str) -> int:
-    return int(python.split(".")[1])
+    return python_version.candidates(constraint) or (python_version.DEFAULT,), None
 
 
 # --- what the project depends on -----------------------------------------------------------------

@@ -548,9 +548,9 @@ def test_find_packaging(
             "uv",
         ),
         (
-            {"pyproject.toml": PROJECT + "requires-python = '<3.9'\n"},
+            {"pyproject.toml": PROJECT + "requires-python = '<3.8'\n"},
             "python_unknown",
-            "3.10, 3.11, 3.12, 3.13, 3.14",
+            "3.8, 3.9, 3.10, 3.11, 3.12, 3.13, 3.14",
         ),
         (
             {"pyproject.toml": '[project]\nname = "x"\ndynamic = ["dependencies"]\n[tool.uv]\na=1'},
@@ -665,8 +665,12 @@ def test_nothing_to_warn_about(tmp_path: Path) -> None:
         ("3.11", "3.11"),
         ("~3.9 || ~3.11", "3.11"),
         (">=3.9 <4.0", "3.13"),
-        ("<3.9", None),
+        (">=3.9,<3.10", "3.9"),
+        ("<3.9", "3.8"),
+        ("<3.8", None),
         (">=4", None),
+        ("3.11.7", "3.11.7"),
+        ("=3.11.7", "3.11.7"),
         ("==2.7.18", None),
     ],
 )

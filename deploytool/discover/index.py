@@ -31,6 +31,7 @@ LIMIT = 40.0
 CALL_LIMIT = 30.0
 PLATFORM = f"x86_64-manylinux_2_{GLIBC}"
 NOWHERE = "python_version < '0'"
+SYSTEM_SETTINGS = {"pip": "/etc/pip.conf", "uv": "/etc/uv/uv.toml"}
 _OWN_INDEX = re.compile(r"^(?:-i|--index-url|--no-index)\b")
 
 
@@ -168,7 +169,7 @@ def _uv_has_index(folder: Path) -> bool:
     if os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"):
         return True
     config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    files = (config / "uv/uv.toml", Path("/etc/uv/uv.toml"), folder / "uv.toml")
+    files = (config / "uv/uv.toml", Path(SYSTEM_SETTINGS["uv"]), folder / "uv.toml")
     tables = [read_toml(_text(file)) for file in files]
     tables.append(table_at(read_toml(_text(folder / "pyproject.toml")), "tool", "uv"))
     return any({"index", "index-url"} & (t.keys() | table_at(t, "pip").keys()) for t in tables)
@@ -208,8 +209,9 @@ def _pip_files() -> list[Path]:
     own = os.environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return []
-    files = [Path("/etc/pip.conf"), Path("~/.pip/pip.conf").expanduser(), config / "pip/pip.conf"]
-    return [*files, Path(sys.prefix) / "pip.conf", *([Path(own)] if own else [])]
+    files = [Path(SYSTEM_SETTINGS["pip"]), Path("~/.pip/pip.conf").expanduser()]
+    files += [config / "pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    return [*files, *([Path(own)] if own else [])]
 
 
 def _text(file: Path) -> str:

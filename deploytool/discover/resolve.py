@@ -224,6 +224,8 @@ class Chooser:
         self, requested: Requested, start: Outcome, best: Outcome | None, *, alone: bool
     ) -> Outcome:
         """Ask until the rest resolves without what has no wheel."""
+        if not requested.lines:
+            return start
         outcome = replace(start, missing=self._missing)
         left_out = {name_of(pin) for pin in self._missing}
         while not best or outcome.rank < best.rank:

@@ -304,6 +304,7 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     wheel(folder, "web", "1.0", needs="fast>=1")
     wheel(folder, "fast", "1.0", "cp311-cp311-manylinux_2_17_x86_64")
     wheel(folder, "windows", "1.0", "py3-none-win_amd64")
+    wheel(folder, "loose", "1.0", needs="fast (>=1.*)")
     (folder / "slow-1.0.tar.gz").write_bytes(b"setup.py of this would never be run")
     return "--no-index", f"--find-links {folder}"
 
@@ -313,6 +314,9 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     ("line", "python", "without", "answer"),
     [
         ("web", "3.11", [], Answer({"web": "1.0", "fast": "1.0"})),
+        pytest.param(
+            "loose", "3.11", [], Answer({"loose": "1.0", "fast": "1.0"}), id="old metadata"
+        ),
         ("web", "3.12", [], Answer(unfit=("fast==1.0",))),
         ("web", "3.12", ["fast"], Answer({"web": "1.0"})),
         ("slow==1.0", "3.11", [], Answer(source_only=("slow==1.0",))),

@@ -19,6 +19,7 @@ from deploytool.discover.index import (
     parse_versions,
 )
 from deploytool.discover.requested import Requested
+from deploytool.discover.wheels import file_name
 from deploytool.process import Finished, ProgramMissing, TookTooLong
 
 SETTINGS = ("PIP_", "UV_", "XDG_CONFIG_HOME", "SSL_CERT_FILE")
@@ -176,7 +177,8 @@ def test_command_builds_nothing(tmp_path: Path) -> None:
     }
     command = " ".join(seen)
     assert "--only-binary :all: --no-sources" in command
-    assert "--python-version 3.12.99 --python-platform x86_64-manylinux_2_36" in command
+    assert "--python-version 3.12.99" in command
+    assert "--python-platform x86_64-manylinux_2_36" in command
     assert "--no-deps" in seen
 
 
@@ -335,3 +337,14 @@ def test_real_uv(
 ) -> None:
     requested = Requested(lines=(*links, line))
     assert Index(tmp_path).ask(requested, python, without=without) == answer
+
+
+@pytest.mark.skipif(find_uv() is None, reason="uv is not installed")
+def test_survey_with_the_real_uv(tmp_path: Path, links: tuple[str, ...]) -> None:
+    pins = Requested(lines=(*links, "fast==1.0", "slow==1.0", "windows==1.0"))
+    assert Index(tmp_path).survey(pins, "3.8") == Answer(source_only=("slow==1.0",))
+    found = Index(tmp_path).survey(pins, "3.8", without=["slow"]).wheels
+    assert {name: [file_name(file) for file in files] for name, files in found.items()} == {
+        "fast": ["fast-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"],
+        "windows": ["windows-1.0-py3-none-win_amd64.whl"],
+    }

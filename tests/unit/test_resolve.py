@@ -33,17 +33,35 @@ class FakeIndex(Index):
         without: Iterable[str] = (),
         alone: bool = False,
     ) -> Answer:
-        self.asked.append(python)
+        pins = self._asked(python, requested, without)
         if len(self.asked) >= self.unreachable_from:
             return Answer(unreachable="the index cannot be reached")
-        left_out = set(without)
-        pins = [line for line in requested.lines if name_of(line) not in left_out]
         for pin in pins:
             if pin not in self.wheels:
                 return Answer(missing=(pin,))
             if python not in self.wheels[pin]:
                 return Answer(unfit=(pin,)) if pin == self.unfit else Answer(source_only=(pin,))
         return Answer({name_of(pin): pin.partition("==")[2] for pin in pins})
+
+    def survey(self, pins: Requested, oldest: str, *, without: Iterable[str] = ()) -> Answer:
+        asked = self._asked("survey", pins, without)
+        if len(self.asked) >= self.unreachable_from:
+            return Answer(unreachable="the index cannot be reached")
+        for pin in asked:
+            if not self.wheels.get(pin):
+                known = pin in self.wheels
+                return Answer(source_only=(pin,)) if known else Answer(missing=(pin,))
+        return Answer(wheels={name_of(pin): tuple(map(_wheel, self.wheels[pin])) for pin in asked})
+
+    def _asked(self, what: str, requested: Requested, without: Iterable[str]) -> list[str]:
+        self.asked.append(what)
+        left_out = set(without)
+        return [line for line in requested.lines if name_of(line) not in left_out]
+
+
+def _wheel(python: str) -> str:
+    tag = "cp" + python.replace(".", "")
+    return f"x-1-{tag}-{tag}-manylinux_2_17_x86_64.whl"
 
 
 def _refuse(*_: object, **__: object) -> Finished:
@@ -129,7 +147,7 @@ def test_constraint(tmp_path: Path, constraint: str, tried: list[str]) -> None:
     packaging = requirements(tmp_path, "a==1")
     found = resolve(tmp_path, packaging, constraint=constraint, hint=("3.11", "x"), index=index)
     assert found.python == tried[-1]
-    assert list(dict.fromkeys(index.asked)) == tried
+    assert set(index.asked) <= {*tried, "survey"}
 
 
 def test_hint_against_the_constraint_is_not_taken(tmp_path: Path) -> None:
@@ -149,15 +167,55 @@ def test_what_the_index_has_not_is_named_once(tmp_path: Path) -> None:
     assert found.python == "3.11"
     assert found.notes == ("ours==1 is not in the package index: correct its name or version",)
     assert not found.complete
-    assert index.asked.count("3.12") == 1
 
 
 def test_unfit_distributions(tmp_path: Path) -> None:
     index = FakeIndex(tmp_path, {"gone==1": frozenset()}, unfit="gone==1")
+    index.wheels["gone==1"] = frozenset({"2.7"})
     packaging = requirements(tmp_path, "gone==1")
     found = resolve(tmp_path, packaging, constraint=">=3.12", hint=None, index=index)
     assert found.source_only == ()
     assert found.notes == ("gone==1 does not install on Python 3.13: choose another version of it",)
+
+
+def test_survey_finds_the_best_at_once(tmp_path: Path) -> None:
+    old = frozenset({"3.9"})
+    index = FakeIndex(tmp_path, {f"p{number}==1": old for number in range(20)})
+    packaging = requirements(tmp_path, *index.wheels)
+    assert resolve(tmp_path, packaging, constraint="", hint=None, index=index).python == "3.9"
+    assert index.asked == ["3.13", "survey", "3.9"]
+
+
+def test_wheels_for_other_systems_tell_nothing_of_a_source(tmp_path: Path) -> None:
+    class Windows(FakeIndex):
+        def survey(self, pins: Requested, oldest: str, *, without: Iterable[str] = ()) -> Answer:
+            return Answer(wheels={"psycopg2": ("psycopg2-1-cp313-cp313-win_amd64.whl",)})
+
+    index = Windows(tmp_path, {"psycopg2==1": frozenset()})
+    packaging = requirements(tmp_path, "psycopg2==1")
+    found = resolve(tmp_path, packaging, constraint=">=3.12", hint=None, index=index)
+    assert (found.python, found.source_only, found.notes) == ("3.13", ("psycopg2==1",), ())
+
+
+def test_foreign_distribution(tmp_path: Path) -> None:
+    class Windows(FakeIndex):
+        def ask(
+            self, requested: Requested, python: str, *, without: Iterable[str] = (), **_: object
+        ) -> Answer:
+            if "pywin32" in without:
+                return Answer({})
+            return Answer(unfit=("pywin32==306",), foreign=("pywin32",))
+
+        def survey(self, pins: Requested, oldest: str, *, without: Iterable[str] = ()) -> Answer:
+            return Answer(wheels={"pywin32": ("pywin32-306-cp312-cp312-win_amd64.whl",)})
+
+    packaging = requirements(tmp_path, "pywin32==306")
+    index = Windows(tmp_path, {})
+    found = resolve(tmp_path, packaging, constraint="", hint=None, index=index)
+    assert found.notes == (
+        "pywin32==306 does not install on Linux: take it out, "
+        "or add the marker `; sys_platform == 'win32'`",
+    )
 
 
 def test_without_an_index(tmp_path: Path) -> None:
@@ -167,19 +225,27 @@ def test_without_an_index(tmp_path: Path) -> None:
     found = resolve(tmp_path, packaging, constraint=">=3.9", hint=None, index=index)
     assert found == Resolution(
         python="3.13",
-        why="nothing says which, and the index could not be asked: the index cannot be reached",
+        why="nothing is known for sure: the index cannot be reached",
         versions={"a": "1", "b": ""},
         unreachable="the index cannot be reached",
     )
 
 
-def test_index_that_stops_answering(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("unreachable_from", "python", "source_only"),
+    [(2, "3.13", ("a==1",)), (3, "3.10", ())],
+    ids=["before the survey", "after it"],
+)
+def test_index_that_stops_answering(
+    tmp_path: Path, unreachable_from: int, python: str, source_only: tuple[str, ...]
+) -> None:
     index = FakeIndex(tmp_path, {"a==1": frozenset({"3.10"})})
-    index.unreachable_from = 3
+    index.unreachable_from = unreachable_from
     packaging = requirements(tmp_path, "a==1")
     found = resolve(tmp_path, packaging, constraint="", hint=None, index=index)
-    assert (found.python, found.source_only) == ("3.13", ("a==1",))
+    assert (found.python, found.source_only) == (python, source_only)
     assert found.unreachable == "the index cannot be reached"
+    assert not found.complete
 
 
 def test_conflict(tmp_path: Path) -> None:
@@ -194,6 +260,21 @@ def test_conflict(tmp_path: Path) -> None:
     assert found.notes == (
         "the dependencies cannot be resolved: you require a<1 and a>2, which are incompatible",
     )
+
+
+def test_index_options_go_with_every_question(tmp_path: Path) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Recorder(FakeIndex):
+        def _asked(self, what: str, requested: Requested, without: Iterable[str]) -> list[str]:
+            asked.append(requested.lines)
+            pins = Requested(lines=requested.lines[1:])
+            return super()._asked(what, pins, without)
+
+    packaging = requirements(tmp_path, "-i https://own/simple", "a==1")
+    index = Recorder(tmp_path, {"a==1": frozenset({"3.11"})})
+    assert resolve(tmp_path, packaging, constraint="", hint=None, index=index).python == "3.11"
+    assert asked == [("-i https://own/simple", "a==1")] * 3
 
 
 def test_git_and_archives(tmp_path: Path) -> None:

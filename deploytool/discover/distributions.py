@@ -623,4 +623,4 @@ def _shared(parts: list[str]) -> tuple[str, ...]:
 
 
 def base_name(requirement: str) -> str:
-    return requirement.partition("[")[0]
+    return re.split(r"[\[<>=]", requirement)[0]

@@ -20,7 +20,7 @@ from typing import Protocol
 from packaging.utils import canonicalize_name
 
 from deploytool import process
-from deploytool.discover.locks import read_toml
+from deploytool.discover.locks import pylock, read_toml
 from deploytool.discover.python_version import latest_patch
 from deploytool.discover.requested import Requested
 from deploytool.discover.source import table_at
@@ -31,6 +31,7 @@ LIMIT = 40.0
 CALL_LIMIT = 30.0
 PLATFORM = f"x86_64-manylinux_2_{GLIBC}"
 NOWHERE = "python_version < '0'"
+SYSTEM_SETTINGS = {"pip": "/etc/pip.conf", "uv": "/etc/uv/uv.toml"}
 _OWN_INDEX = re.compile(r"^(?:-i|--index-url|--no-index)\b")
 
 
@@ -57,6 +58,8 @@ class Answer:
     """Distributions that the index has not."""
     conflict: str | None = None
     unreachable: str | None = None
+    wheels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a survey: the names of the wheels of each distribution, for any Python and platform."""
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -94,25 +97,44 @@ class Index:
 
         Never raises: `unreachable` says why there is no answer.
         """
+        options = ["--python-platform", PLATFORM, *(["--no-deps"] if alone else [])]
+        return self._run(requested, python, without, options, parse_versions)
+
+    def survey(self, pins: Requested, oldest: str, *, without: Iterable[str] = ()) -> Answer:
+        """Which wheels there are of pinned distributions, for a Python and all newer ones."""
+        options = ["--universal", "--no-deps", "--format", "pylock.toml"]
+        return self._run(pins, oldest, without, options, parse_wheels)
+
+    def _run(
+        self,
+        requested: Requested,
+        python: str,
+        without: Iterable[str],
+        options: list[str],
+        parse: Callable[[str], Answer],
+    ) -> Answer:
         program = find_uv()
         if program is None:
             return Answer(unreachable="uv is not installed")
         with tempfile.TemporaryDirectory(prefix="deploytool-") as place:
             files = _write(Path(place), requested, without)
-            command = [program, *_command(python, files), *(["--no-deps"] if alone else [])]
-            return self._answer(command, index_settings(self.folder, requested))
+            command = [program, *_command(python, files), *options]
+            finished = self._finish(command, index_settings(self.folder, requested))
+        if isinstance(finished, str):
+            return Answer(unreachable=finished)
+        return parse(finished.stdout) if finished.ok else parse_failure(finished.stderr)
 
-    def _answer(self, command: list[str], env: Mapping[str, str]) -> Answer:
+    def _finish(self, command: list[str], env: Mapping[str, str]) -> process.Finished | str:
+        """What uv said, or why it did not."""
         timeout = min(CALL_LIMIT, self._end - self.clock())
         if timeout <= 0:
-            return Answer(unreachable=f"it took longer than {self.limit:g} s")
+            return f"it took longer than {self.limit:g} s"
         try:
-            finished = self.run(command, cwd=self.folder, env=env, timeout=timeout)
+            return self.run(command, cwd=self.folder, env=env, timeout=timeout)
         except process.TookTooLong:
-            return Answer(unreachable=f"the index did not answer within {timeout:.0f} s")
+            return f"the index did not answer within {min(CALL_LIMIT, self.limit):g} s"
         except (process.ProgramMissing, OSError) as error:
-            return Answer(unreachable=f"uv cannot be run: {error}")
-        return parse_versions(finished.stdout) if finished.ok else parse_failure(finished.stderr)
+            return f"uv cannot be run: {error}"
 
 
 @dataclass
@@ -151,7 +173,7 @@ def _write(place: Path, requested: Requested, without: Iterable[str]) -> dict[st
 def _command(python: str, files: Mapping[str, Path]) -> list[str]:
     command = ["pip", "compile", "--quiet", "--color", "never", "--no-header", "--no-annotate"]
     command += ["--only-binary", ":all:", "--no-sources", "--python", sys.executable]
-    command += ["--python-version", latest_patch(python), "--python-platform", PLATFORM]
+    command += ["--python-version", latest_patch(python)]
     for option, file in files.items():
         command += [option, str(file)] if option else [str(file)]
     return command
@@ -177,7 +199,7 @@ def _uv_has_index(folder: Path) -> bool:
     if os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"):
         return True
     config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    files = (config / "uv/uv.toml", Path("/etc/uv/uv.toml"), folder / "uv.toml")
+    files = (config / "uv/uv.toml", Path(SYSTEM_SETTINGS["uv"]), folder / "uv.toml")
     tables = [read_toml(_text(file)) for file in files]
     tables.append(table_at(read_toml(_text(folder / "pyproject.toml")), "tool", "uv"))
     return any({"index", "index-url"} & (t.keys() | table_at(t, "pip").keys()) for t in tables)
@@ -217,8 +239,9 @@ def _pip_files() -> list[Path]:
     own = os.environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return []
-    files = [Path("/etc/pip.conf"), Path("~/.pip/pip.conf").expanduser(), config / "pip/pip.conf"]
-    return [*files, Path(sys.prefix) / "pip.conf", *([Path(own)] if own else [])]
+    files = [Path(SYSTEM_SETTINGS["pip"]), Path("~/.pip/pip.conf").expanduser()]
+    files += [config / "pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    return [*files, *([Path(own)] if own else [])]
 
 
 def _text(file: Path) -> str:
@@ -258,6 +281,11 @@ MAX_MESSAGE = 240
 
 def parse_versions(stdout: str) -> Answer:
     return Answer({str(canonicalize_name(name)): v for name, v in _PIN.findall(stdout)})
+
+
+def parse_wheels(stdout: str) -> Answer:
+    found = pylock(read_toml(stdout)).packages
+    return Answer(wheels={package.name: package.files or () for package in found})
 
 
 def parse_failure(stderr: str) -> Answer:

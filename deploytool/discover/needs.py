@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -150,7 +151,7 @@ class Finder:
         elif top != SERVER and not is_standard(top) and not self._is_own(top, file):
             wanted = providers(imported.name)
             if not self._has_module(top, wanted):
-                yield self._unlisted(imported, wanted[0], file)
+                yield self._unlisted(imported, self._offered(wanted) or wanted[0], file)
 
     def _gone(self, imported: ImportedModule, file: PurePosixPath) -> Iterator[Need]:
         """A module that the standard library no longer has."""
@@ -240,11 +241,16 @@ class Finder:
 
     def _needed(self, why: str, wanted: tuple[str, ...], file: PurePosixPath, lazy: bool) -> Need:
         """The need of one of some distributions, of which the first is the one to add."""
-        missing = next((name for name in wanted if "[" not in name), wanted[0])
-        extra = self.listed.optional.get(missing)
-        state = f", which only the {extra} brings" if extra else ""
-        text = f"{why}, which needs {wanted[0]}{state}: {self._advice(wanted[0], missing)}"
+        offered = self._offered(wanted)
+        name = offered or wanted[0]
+        missing = offered or base_name(next(n for n in wanted if "[" not in n))
+        state = f", which only the {self.listed.optional[offered]} brings" if offered else ""
+        text = f"{why}, which needs {name}{state}: {self._advice(name, missing)}"
         return self._need(missing, why, file, text, lazy)
+
+    def _offered(self, wanted: Iterable[str]) -> str | None:
+        """The first of some distributions that the project itself would bring."""
+        return next((name for name in map(base_name, wanted) if name in self.listed.optional), None)
 
     def _drivers(
         self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
@@ -332,6 +338,50 @@ def add_to_list(listed: Listed, requirement: str) -> str:
     if not listed.where:
         return f"write fastapi[standard] and {requirement} into a requirements.txt"
     return f"add {quoted} to {listed.where}"
+
+
+def listed_in(lines: Iterable[str], where: str, *, python: str = "3.13") -> Listed:
+    """What the lines of a requirements file list for Linux, and the versions that they pin."""
+    found = [requirement for line in lines if (requirement := _requirement(line))]
+    applying = [r for r in found if r.marker is None or r.marker.evaluate(_linux(python))]
+    extras: dict[str, frozenset[str]] = {}
+    for requirement in applying:
+        name = canonicalize_name(requirement.name)
+        extras[name] = extras.get(name, frozenset()) | requirement.extras
+    asked = {name: chosen for name, chosen in extras.items() if chosen}
+    versions = {str(canonicalize_name(r.name)): pin for r in applying if (pin := _pin(r))}
+    return Listed(frozenset(extras), asked, False, where, versions=versions)
+
+
+def _pin(requirement: Requirement) -> str | None:
+    pins = [s.version for s in requirement.specifier if s.operator in ("==", "===")]
+    return next((pin for pin in pins if "*" not in pin), None)
+
+
+def _requirement(line: str) -> Requirement | None:
+    text = re.sub(r"(^|\s)(#|--hash\b).*$", "", line)
+    text = re.sub(r"^(-e|--editable)[\s=]*", "", text.strip())
+    unnamed = re.match(
+        r"[\w+]+://[^#]*/([\w.-]+?)(\.git)?(@[^/#]*)?/?(?:#.*egg=([\w.-]+).*)?$", text
+    )
+    try:
+        return Requirement((unnamed[4] or unnamed[1]) if unnamed else text)
+    except InvalidRequirement:
+        return None
+
+
+def _linux(python: str) -> dict[str, str]:
+    minor = ".".join(python.split(".")[:2])
+    return {
+        "extra": "",
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+        "platform_system": "Linux",
+        "python_full_version": python if python != minor else f"{minor}.0",
+        "python_version": minor,
+        "sys_platform": "linux",
+    }
 
 
 def installed(listed: Listed) -> frozenset[str]:

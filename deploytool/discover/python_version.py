@@ -32,6 +32,18 @@ def pinned(constraint: str) -> str | None:
     return found[1] if found else None
 
 
+def candidates(constraint: str) -> tuple[str, ...]:
+    """The Pythons to try for a constraint, best first, none newer than the first."""
+    if pinned(constraint):
+        return tuple(filter(None, [newest(constraint)]))
+    fitting = [version for version in PREFERRED if satisfies(version, constraint)]
+    return tuple(version for version in fitting if _minor(version) <= _minor(fitting[0]))
+
+
+def _minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
 def series(version: str) -> str:
     """ "3.11" of "3.11.7"."""
     return ".".join(version.split(".")[:2])

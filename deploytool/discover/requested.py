@@ -53,6 +53,11 @@ class Requested:
             self.local + other.local,
         )
 
+    def only(self, pins: Iterable[str]) -> Requested:
+        """Other requirements, of the same index."""
+        options = (line for line in self.lines if line.startswith("-"))
+        return Requested(lines=(*options, *pins))
+
     @property
     def is_complete(self) -> bool:
         return not (self.vcs or self.archives or self.local)

@@ -24,8 +24,9 @@ from deploytool.discover.requested import (
     of_texts,
 )
 from deploytool.discover.source import Project
-from deploytool.discover.wheels import applies, has_source, has_wheel
+from deploytool.discover.wheels import applies, has_source, has_wheel, tags_of
 
+MAX_QUESTIONS = 100
 PLAIN_FASTAPI = "fastapi[standard]>=0.115,<1"
 
 
@@ -63,6 +64,8 @@ class Outcome:
     conflict: str | None = None
     unreachable: str | None = None
     complete: bool = True
+    is_finished: bool = False
+    """Whether all questions were asked."""
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -70,8 +73,12 @@ class Outcome:
         return int(bool(self.conflict)), len(self.unfit), len(self.source_only)
 
     @property
+    def left_out(self) -> frozenset[str]:
+        return frozenset(map(name_of, (*self.source_only, *self.unfit, *self.missing)))
+
+    @property
     def is_good(self) -> bool:
-        return self.rank == (0, 0, 0) and not self.unreachable
+        return self.rank == (0, 0, 0) and self.is_finished
 
     def with_answer(self, answer: Answer) -> Outcome:
         return replace(
@@ -110,25 +117,19 @@ def resolve(
     place = PurePosixPath(getattr(packaging, "folder", "."))
     dependencies = dependencies_of(project, packaging, place)
     chooser = Chooser(dependencies, index or Index(folder / place))
-    pythons, why = candidates(constraint, hint)
+    pythons, why = pythons_to_try(constraint, hint)
     return chooser.choose(pythons, why)
 
 
-def candidates(constraint: str, hint: tuple[str, str] | None) -> tuple[tuple[str, ...], str | None]:
+def pythons_to_try(
+    constraint: str, hint: tuple[str, str] | None
+) -> tuple[tuple[str, ...], str | None]:
     """The Pythons to try, best first; and why, when there is no choice."""
     if patch := python_version.pinned(constraint):
         return (patch,), f"the project pins {patch}"
     if hint and python_version.satisfies(hint[0], constraint):
         return (hint[0],), hint[1]
-    known = python_version.PREFERRED
-    fitting = [python for python in known if python_version.satisfies(python, constraint)]
-    newest = fitting[:1]
-    older = [python for python in fitting[1:] if _minor(python) < _minor(newest[0])]
-    return (*newest, *older) or (python_version.DEFAULT,), None
-
-
-def _minor(python: str) -> int:
-    return int(python.split(".")[1])
+    return python_version.candidates(constraint) or (python_version.DEFAULT,), None
 
 
 # --- what the project depends on -----------------------------------------------------------------
@@ -194,52 +195,122 @@ def _of_script(text: str | None) -> Requested:
 
 @dataclass
 class Chooser:
-    """Tries Pythons, best first, until everything installs from wheels on one."""
+    """Finds the Python on which everything installs from wheels, or nearly everything."""
 
     dependencies: Dependencies
     index: Index
 
     def __post_init__(self) -> None:
         self._missing: tuple[str, ...] = ()
+        self._wheels: Mapping[str, tuple[str, ...]] = {}
+        self._no_wheels: tuple[str, ...] = ()
 
     def choose(self, pythons: tuple[str, ...], why: str | None) -> Resolution:
-        tried: list[Outcome] = []
-        for python in pythons:
-            best = min(tried, key=lambda outcome: outcome.rank, default=None)
-            tried.append(self.outcome(python, best))
-            if tried[-1].is_good or tried[-1].unreachable:
+        """The first Python is asked alone, as it mostly does; else all are compared."""
+        first = self._outcome(pythons[0], None, questions=1)
+        tried = [first]
+        if not (first.is_good or first.unreachable):
+            self._survey(pythons)
+            tried = self._compare(pythons)
+        finished = [outcome for outcome in tried if outcome.is_finished]
+        if not (finished or self._wheels):
+            tried = [replace(first, unreachable=_unreachable(tried))]
+        chosen = min(finished or tried, key=lambda outcome: outcome.rank)
+        confirmed = self._confirmed(chosen)
+        tried = [confirmed if outcome is chosen else outcome for outcome in tried]
+        return self._resolution(confirmed, tried, why)
+
+    def _compare(self, pythons: tuple[str, ...]) -> list[Outcome]:
+        """How everything installs on each Python, as far as needed to know the best."""
+        outcomes = {python: self._start(python)[0] for python in pythons}
+        best: Outcome | None = None
+        for python in sorted(pythons, key=lambda python: outcomes[python].rank):
+            outcomes[python] = self._outcome(python, best)
+            if outcomes[python].unreachable or outcomes[python].is_good:
                 break
-        answered = [outcome for outcome in tried if not outcome.unreachable] or tried
-        chosen = min(answered, key=lambda outcome: outcome.rank)
-        return self._resolution(chosen, tried, why)
+            if outcomes[python].is_finished:
+                best = min(best or outcomes[python], outcomes[python], key=lambda one: one.rank)
+        return [outcomes[python] for python in pythons]
 
-    def outcome(self, python: str, best: Outcome | None) -> Outcome:
-        """How everything installs on a Python; not to the end once it is no better than `best`."""
-        lock, requested = self.dependencies.lock, self.dependencies.requested
-        if lock is None:
-            start = Outcome(python, complete=requested.is_complete, source_only=requested.archives)
-            return self._ask(requested, start, best, alone=False)
-        installed = [package for package in lock.installed(python) if not package.is_local]
-        start = _of_lock(python, installed)
-        pins = tuple(p.pin for p in installed if p.files is None and not p.is_vcs and p.version)
-        if not pins or (best and start.rank >= best.rank):
-            return start
-        return self._ask(Requested(lines=pins), start, best, alone=True)
-
-    def _ask(
-        self, requested: Requested, start: Outcome, best: Outcome | None, *, alone: bool
-    ) -> Outcome:
-        """Ask until the rest resolves without what has no wheel."""
-        outcome = replace(start, missing=self._missing)
-        left_out = {name_of(pin) for pin in self._missing}
-        while not best or outcome.rank < best.rank:
-            answer = self.index.ask(requested, start.python, without=left_out, alone=alone)
-            outcome = outcome.with_answer(answer)
-            self._missing = outcome.missing
+    def _survey(self, pythons: tuple[str, ...]) -> None:
+        """Look at once which wheels all pinned distributions have."""
+        pins = _single({pin for python in pythons for pin in self._pins(python)})
+        oldest = min(pythons, key=lambda python: int(python.split(".")[1]))
+        asked = self.dependencies.requested.only(pins)
+        left_out: set[str] = set()
+        answer = Answer()
+        while pins:
+            answer = self.index.survey(asked, oldest, without=left_out)
+            self._no_wheels += answer.source_only
+            self._missing += answer.missing
             if not answer.left_out - left_out:
                 break
             left_out |= answer.left_out
-        return replace(outcome, complete=start.complete and _is_whole(outcome, alone=alone))
+        self._wheels = answer.wheels
+
+    def _pins(self, python: str) -> Iterator[str]:
+        requested = self._start(python)[1]
+        for name, version in _direct(requested, python).items():
+            if version:
+                yield f"{name}=={version}"
+
+    def _start(self, python: str) -> tuple[Outcome, Requested]:
+        """What is known for a Python without a question for it, and what to ask."""
+        lock, requested = self.dependencies.lock, self.dependencies.requested
+        if lock is None:
+            start = Outcome(python, complete=requested.is_complete, source_only=requested.archives)
+        else:
+            installed = [package for package in lock.installed(python) if not package.is_local]
+            start = _of_lock(python, installed)
+            asked = [p for p in installed if p.files is None and not p.is_vcs and p.version]
+            requested = Requested(lines=tuple(package.pin for package in asked))
+        return self._with_survey(start, requested), requested
+
+    def _with_survey(self, start: Outcome, requested: Requested) -> Outcome:
+        direct = _direct(requested, start.python)
+        lacking = (
+            f"{name}=={direct[name]}"
+            for name, files in self._wheels.items()
+            if name in direct and not _is_foreign(files) and not has_wheel(files, start.python)
+        )
+        without = (pin for pin in self._no_wheels if name_of(pin) in direct)
+        source_only = (*start.source_only, *lacking, *without)
+        return replace(start, source_only=source_only, missing=self._missing)
+
+    def _outcome(
+        self, python: str, best: Outcome | None, *, questions: int = MAX_QUESTIONS
+    ) -> Outcome:
+        """Ask until the rest resolves, but not once a Python is no better than `best`."""
+        outcome, requested = self._start(python)
+        if not requested.lines:
+            return replace(outcome, is_finished=True)
+        alone = self.dependencies.lock is not None
+        for _ in range(questions):
+            if best and outcome.rank >= best.rank:
+                return outcome
+            answer = self.index.ask(requested, python, without=outcome.left_out, alone=alone)
+            news = answer.left_out - outcome.left_out
+            outcome = outcome.with_answer(answer)
+            self._missing = outcome.missing
+            if not news:
+                complete = outcome.complete and _is_whole(outcome, alone=alone)
+                return replace(outcome, complete=complete, is_finished=not outcome.unreachable)
+        return outcome
+
+    def _confirmed(self, outcome: Outcome) -> Outcome:
+        """Tell apart, of what the survey found without a wheel, what does not come as source."""
+        unsure = {name_of(pin): pin for pin in outcome.source_only if name_of(pin) in self._wheels}
+        asked = self.dependencies.requested.only(unsure.values())
+        unfit: dict[str, str] = {}
+        seen: set[str] = set()
+        while len(seen) < len(unsure):
+            answer = self.index.ask(asked, outcome.python, without=seen, alone=True)
+            if not answer.left_out - seen:
+                break
+            seen |= answer.left_out
+            unfit |= {name_of(pin): pin for pin in answer.unfit}
+        source = tuple(pin for pin in outcome.source_only if name_of(pin) not in unfit)
+        return replace(outcome, source_only=source, unfit=(*outcome.unfit, *unfit.values()))
 
     def _resolution(self, chosen: Outcome, tried: list[Outcome], why: str | None) -> Resolution:
         lock, requested = self.dependencies.lock, self.dependencies.requested
@@ -250,11 +321,25 @@ class Chooser:
             why=why or _why(chosen, tried),
             source_only=_unique(chosen.source_only),
             versions=_versions(chosen, _direct(requested, chosen.python), vcs),
-            complete=chosen.complete,
+            complete=chosen.complete and chosen.is_finished,
             vcs=_unique(vcs),
-            unreachable=tried[-1].unreachable,
+            unreachable=_unreachable(tried),
             notes=tuple(_notes(chosen, tried)),
         )
+
+
+def _single(pins: Iterable[str]) -> tuple[str, ...]:
+    """Pins of names that have only one: others depend on the Python."""
+    by_name: dict[str, list[str]] = {}
+    for pin in pins:
+        by_name.setdefault(name_of(pin), []).append(pin)
+    return tuple(sorted(pins[0] for pins in by_name.values() if len(pins) == 1))
+
+
+def _is_foreign(wheels: Iterable[str]) -> bool:
+    """Whether all wheels are for other systems: there may be a source for this one, or not."""
+    platforms = [tag.platform for file in wheels for tag in tags_of(file)]
+    return bool(platforms) and all(p.startswith(("win", "macosx", "ios")) for p in platforms)
 
 
 def _is_whole(outcome: Outcome, *, alone: bool) -> bool:
@@ -308,16 +393,24 @@ def _unique(values: Iterable[str]) -> tuple[str, ...]:
 # --- why and notes -------------------------------------------------------------------------------
 
 
+def _unreachable(tried: list[Outcome]) -> str | None:
+    return next((outcome.unreachable for outcome in tried if outcome.unreachable), None)
+
+
 def _why(chosen: Outcome, tried: list[Outcome]) -> str:
-    if chosen.unreachable:
-        return f"nothing says which, and the index could not be asked: {chosen.unreachable}"
-    newer = tried[: tried.index(chosen)]
+    newer = [outcome for outcome in tried if _minor(outcome) > _minor(chosen)]
+    if not chosen.is_finished:
+        return f"nothing is known for sure: {_unreachable(tried)}"
     if chosen.is_good:
         reason = f" ({_obstacle(newer[-1])})" if newer else ""
         return f"the newest for which every dependency has a wheel{reason}"
     if chosen.conflict:
         return "the newest; the dependencies resolve on no Python"
     return f"no Python has wheels for all dependencies, this one lacks fewest ({_obstacle(chosen)})"
+
+
+def _minor(outcome: Outcome) -> int:
+    return int(outcome.python.split(".")[1])
 
 
 def _obstacle(outcome: Outcome) -> str:

@@ -19,7 +19,7 @@ COMPARING = frozenset({"replace", "startswith", "removeprefix", "sub", "split", 
 TELLING = frozenset({"description", "example", "examples", "title", "help", "summary"})
 MULTIPART = ("python-multipart",)
 TEST_CLIENT = ("httpx", "httpx2")
-BCRYPT = ("passlib[bcrypt]", "bcrypt")
+BCRYPT = ("bcrypt<5", "passlib[bcrypt]", "bcrypt")
 EXCEL = ("openpyxl", "xlrd", "python-calamine", "xlsxwriter", "calamine")
 PARQUET = ("pyarrow", "fastparquet")
 
@@ -205,9 +205,9 @@ class Reader:
     def _schemes_of_passwords(self, call: ast.Call) -> Iterator[Use]:
         for text in self._texts(call):
             if text.startswith("bcrypt"):
-                yield Use(f"hashes passwords with {text}", BCRYPT, True)
+                yield Use(f"hashes passwords with passlib and {text}", BCRYPT, True)
             elif text == "argon2":
-                yield Use("hashes passwords with argon2", ("argon2-cffi",), True)
+                yield Use("hashes passwords with passlib and argon2", ("argon2-cffi",), True)
 
     def _form(self, node: ast.Await) -> Iterator[Use]:
         match node.value:

@@ -23,9 +23,11 @@ from deploytool.discover.needs import (
     Need,
     find_needs,
     installed,
+    listed_in,
     pkg_resources_needs,
 )
 from deploytool.discover.source import Project
+from deploytool.discover.uses import FEATURES, METHODS, PARTS
 
 ENTRY = PurePosixPath("main.py")
 WEB = ("fastapi", "uvicorn")
@@ -517,10 +519,28 @@ def test_modules_that_python_no_longer_has(
             "dependencies, or let the Dockerfile install that too",
         ),
         (
+            "import psycopg2",
+            listed(*WEB, optional={"psycopg2": "extra pg"}),
+            "main.py imports psycopg2, which only the extra pg brings: add it to the "
+            "dependencies, or let the Dockerfile install that too",
+        ),
+        (
+            f"URL = 'postgresql://db/x'\n{ENGINE}",
+            listed(*WEB, "sqlalchemy", optional={"psycopg2-binary": "extra pg"}),
+            "main.py uses postgresql://, which needs psycopg2-binary, which only the extra pg "
+            "brings: add it to the dependencies, or let the Dockerfile install that too",
+        ),
+        (
             "@app.websocket('/')\ndef f(): ...",
             listed(*WEB, optional={"websockets": "group live"}),
             "main.py has a WebSocket route, which needs websockets, which only the group live "
             "brings: add it to the dependencies, or let the Dockerfile install that too",
+        ),
+        (
+            "from passlib.context import CryptContext\nc = CryptContext(['bcrypt'])",
+            listed(*WEB, "passlib"),
+            "main.py hashes passwords with passlib and bcrypt, which needs bcrypt<5: "
+            "add it to requirements.txt",
         ),
         (
             "import redis",
@@ -648,6 +668,39 @@ def test_pkg_resources(versions: dict[str, str], message: str | None) -> None:
     assert all(need.distribution == "setuptools" for need in found)
 
 
+def test_lines_of_a_requirements_file() -> None:
+    found = listed_in(
+        [
+            "# what the app needs",
+            "FastAPI[standard] == 0.115.2  # pinned",
+            "uvicorn[standard]>=0.20",
+            "SQLAlchemy[asyncio]==2.0.* ",
+            "pywin32==306 ; sys_platform == 'win32'",
+            "tomli==2.0 ; python_version < '3.11'",
+            "six==1.16.0 --hash=sha256:0 --hash=sha256:1",
+            "git+https://host/somebody/python-tetris.git@main",
+            "-e git+https://host/somebody/other#egg=shop_client",
+            "client @ https://host/client-1.0-py3-none-any.whl",
+            "-r more.txt",
+            "not a requirement",
+        ],
+        "requirements.txt",
+    )
+    assert found == Listed(
+        frozenset(
+            {"fastapi", "uvicorn", "sqlalchemy", "six", "python-tetris", "shop-client", "client"}
+        ),
+        {
+            "fastapi": frozenset({"standard"}),
+            "uvicorn": frozenset({"standard"}),
+            "sqlalchemy": frozenset({"asyncio"}),
+        },
+        complete=False,
+        where="requirements.txt",
+        versions={"fastapi": "0.115.2", "six": "1.16.0"},
+    )
+
+
 def test_extras_bring_what_they_name() -> None:
     assert "websockets" in installed(listed("fastapi[standard]"))
     assert "itsdangerous" not in installed(listed("fastapi[standard]"))
@@ -680,5 +733,7 @@ def test_tables_name_distributions_as_they_are_compared() -> None:
         if canonicalize_name(name.partition("[")[0]) != name.partition("[")[0]
     }
     assert wrong == set()
+    alternatives = [*FEATURES.values(), *PARTS.values(), *METHODS.values(), *DRIVERS.values()]
+    assert all(any("[" not in name for name in values) for values in alternatives)
     assert PLAIN.isdisjoint(PROVIDERS)
     assert ALONE.isdisjoint(name for name in BRINGS if "[" not in name)

@@ -118,13 +118,6 @@ def name_of(requirement: str) -> str | None:
     return normalized_name(match[1]) if match else None
 
 
-def extras_of(requirement: str) -> frozenset[str]:
-    """The extras of it that a line asks for."""
-    match = NAME.match(requirement)
-    named = (match[2] or "").strip("[]").split(",") if match else ()
-    return frozenset(normalized_name(extra.strip()) for extra in named if extra.strip())
-
-
 def names_any(requirements: Iterable[str], name: str) -> bool:
     return any(name_of(requirement) == name for requirement in requirements)
 

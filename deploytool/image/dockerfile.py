@@ -21,6 +21,19 @@ from deploytool.discover.storage import Storage
 from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"
+PDM_VERSIONS = r"""
+sed -n '/^name = /{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1==\2/p}' \
+    pdm.lock > constraints.txt
+""".strip()
+"""What pdm.lock pins, which PDM itself exports from its newest format only."""
+PIPENV = "/root/.local/bin/pipenv"
+PIPENV_LOCK = f"{PIPENV} lock && \\\n    "
+PIPENV_VERSIONS = (
+    f"{PIPENV} requirements --hash > locked.txt && \\\n"
+    r"    sed '/^-i https:\/\/pypi.org\/simple\/*$/d' locked.txt > requirements.txt"
+    "\n"
+)
+"""Without the name of the default index: that of the machine counts, as everywhere."""
 NARROW = 100
 NOTHING_WRITTEN = Storage()
 
@@ -118,7 +131,7 @@ def _installed(packaging: FoundPackaging) -> list[PurePosixPath]:
 
 def _parts(packaging: FoundPackaging) -> tuple[str, ...]:
     match packaging.kind, packaging.locked:
-        case (Packaging.UV, _) | (Packaging.SCRIPT, True):
+        case (Packaging.UV | Packaging.PDM, _) | (Packaging.SCRIPT, True):
             return "base", "uv", "uv-lock"
     return "base", "uv", packaging.kind.value
 
@@ -143,6 +156,18 @@ def _lock_command(packaging: FoundPackaging) -> str:
         case Packaging.SCRIPT, True:
             script = packaging.files[0]
             return _wrapped([f"uv export --quiet --locked --script {script}"], output)
+        case Packaging.PDM, _:
+            compiled = _wrapped(
+                [
+                    "uv pip compile --quiet pyproject.toml --constraint constraints.txt",
+                    *extras,
+                    *groups,
+                ],
+                output,
+            )
+            return f"{PDM_VERSIONS} && \\\n    {compiled}"
+        case Packaging.PIPENV, _:
+            return PIPENV_VERSIONS if packaging.locked else f"{PIPENV_LOCK}{PIPENV_VERSIONS}"
         case Packaging.POETRY, _:
             return _poetry_install(packaging)
     return ""

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from deploytool.discover import (
     FoundApp,
     FoundPackaging,
+    Packaging,
     Project,
     Source,
     find_app,
@@ -26,12 +29,11 @@ from deploytool.discover import (
 from deploytool.discover.command_lines import toml_command
 from deploytool.discover.index import Index, NoIndex
 from deploytool.discover.kept import Kept, dockerfile_elsewhere, read_kept
-from deploytool.discover.needs import Listed, find_needs, pkg_resources_needs
+from deploytool.discover.needs import Listed, find_needs, listed_in, pkg_resources_needs
 from deploytool.discover.packaging import with_metadata
 from deploytool.discover.processes import FoundProcess, find_processes
 from deploytool.discover.python_named import choose, named_pythons
 from deploytool.discover.python_version import PREFERRED, newest
-from deploytool.discover.requirements import extras_of, name_of
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.discover.settings import find_settings, settings_note
 from deploytool.discover.storage import Storage, shipped_files, storage
@@ -50,6 +52,13 @@ from deploytool.init.configuration import (
 
 DEFAULT_REGISTRY = "localhost:5000"
 LONGEST_NAME = 40
+ADDING = {
+    Packaging.UV: "uv add",
+    Packaging.POETRY: "poetry add",
+    Packaging.PDM: "pdm add",
+    Packaging.PIPENV: "pipenv install",
+}
+"""How a dependency gets into the list and the lock at once."""
 
 
 @dataclass(frozen=True)
@@ -177,15 +186,16 @@ class Inspection:
         )
 
     def _listed(self) -> Listed:
-        found, versions = self.packaging, self.resolution.versions
-        direct = {name: extras_of(line) for line in found.listed if (name := name_of(line))}
-        return Listed(
-            names=frozenset({*direct, *versions}),
-            extras=direct,
-            complete=self.resolution.complete,
-            where=" or ".join(found.files),
-            optional=dict(found.optional),
-            versions=versions,
+        found, resolution = self.packaging, self.resolution
+        where = " or ".join(found.files)
+        direct = listed_in(found.listed, where, python=found.python)
+        return replace(
+            direct,
+            names=direct.names | resolution.versions.keys(),
+            complete=resolution.complete,
+            versions={**direct.versions, **resolution.versions},
+            optional={str(canonicalize_name(name)): by for name, by in found.optional},
+            command=ADDING.get(found.kind, "") if found.locked else "",
         )
 
     # --- processes beside the server ------------------------------------------------------------
@@ -284,9 +294,9 @@ class Inspection:
         yield from self.packaging.warnings
         yield from self.notes
         entry, python = PurePosixPath(self.app.file), self.packaging.python
-        needs = find_needs(self.project, self.files, self._listed(), entry, python=python)
-        yield from (need.message for need in needs)
-        yield from (need.message for need in pkg_resources_needs(self.resolution.versions))
+        listed = self._listed()
+        needs = find_needs(self.project, self.files, listed, entry, python=python)
+        yield from (need.message for need in (*needs, *pkg_resources_needs(listed)))
         yield from server.notes(self.resolution.versions.get("uvicorn"))
         if self.packaging.metadata and self.packaging.versions_from_history:
             yield "the package's version comes from Git, which the image has not: there it is 0.0.0"

@@ -75,6 +75,9 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
         replace(POETRY, install=(".",), build_files=BUILD_FILES, groups=("web",)),
         ("src/shop/",),
     ),
+    "pdm": (APP, packaging(Packaging.PDM, "pyproject.toml", "pdm.lock", locked=True), ("app/",)),
+    "pipenv": (APP, packaging(Packaging.PIPENV, "Pipfile", "Pipfile.lock", locked=True), ("app/",)),
+    "pipenv-unlocked": (APP, packaging(Packaging.PIPENV, "Pipfile"), ("app/",)),
     "requirements": (APP, packaging(Packaging.REQUIREMENTS, "requirements.txt"), ("app/",)),
     "requirements-many": (
         APP,
@@ -172,6 +175,9 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
         ("poetry-unlocked", ["poetry lock &&"]),
         ("poetry-stale", ["poetry lock &&"]),
         ("poetry-src", ["--only main,web &&", "uv pip install --no-deps --target lib /build"]),
+        ("pdm", ["pdm.lock > constraints.txt", "--constraint constraints.txt", "uv pip sync"]),
+        ("pipenv", ["COPY Pipfile Pipfile.lock ./", "pipenv requirements --hash > locked.txt"]),
+        ("pipenv-unlocked", ["pipenv lock &&"]),
         ("requirements", ["COPY requirements.txt ./", "uv pip install --requirements requ"]),
         (
             "requirements-many",

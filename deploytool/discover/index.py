@@ -187,6 +187,7 @@ def index_settings(folder: Path, requested: Requested) -> dict[str, str]:
     defaults = {
         "UV_SYSTEM_CERTS": "1",
         "UV_HTTP_RETRIES": "1",
+        "UV_HTTP_TIMEOUT": "8",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",
     }

@@ -159,7 +159,8 @@ def uv_lock(
     root = _uv_root(tables, package)
     if root is None:
         listed = _tables(table_at(document, "manifest").get("requirements"))
-        return Lock(packages, tuple(_uv_requirement(table) for table in listed))
+        asked = tuple(_uv_requirement(table) for table in listed)
+        return Lock(packages, asked) if asked else _flat(packages)
     return Lock(packages, tuple(_uv_roots(root, extras, groups)))
 
 

@@ -421,6 +421,6 @@ def test_odd_documents(text: str | None) -> None:
 
 def test_odd_tables() -> None:
     document = read_toml('package = [1, {name = 2}, {name = "a", dependencies = 3, source = 4}]')
-    assert pins(uv_lock(document)) == []
+    assert pins(uv_lock(document)) == ["a"]
     assert pins(pdm_lock(document)) == ["a"]
     assert pins(poetry_lock(document, {"project": {"dependencies": ["a"]}})) == ["a"]

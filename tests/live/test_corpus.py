@@ -4,6 +4,7 @@ request through the proxy."""
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.corpus.projects import (
     check_sayings,
     nothing_said,
     sayings,
+    written_configuration,
 )
 from tests.lab import Lab
 from tests.lab.cache import locked
@@ -48,9 +50,14 @@ def parameters() -> list[object]:
 
 @pytest.fixture
 def deployable(
-    corpus_project: CorpusProject, lab: Lab, lab_env: dict[str, str], tmp_path: Path
+    corpus_project: CorpusProject,
+    lab: Lab,
+    lab_env: dict[str, str],
+    tmp_path: Path,
+    removals: list[subprocess.Popen[str]],
 ) -> Iterator[Project]:
-    """A copy of a project of the corpus, removed from the cluster afterwards."""
+    """A copy of a project of the corpus, removed from the cluster afterwards while the next test
+    runs."""
     expected = corpus_project.expected
     provide_python(lab, expected.python)
     env = lab_env | QUICK
@@ -61,7 +68,8 @@ def deployable(
     app = f"corpus-{corpus_project.name}"
     made = Project(corpus_project.copy(tmp_path / corpus_project.name), app, lab, env)
     yield made
-    made.run("destroy", "--yes", "--volumes")
+    if written_configuration(made.folder):
+        removals.append(made.start("destroy", "--yes", "--volumes"))
 
 
 def provide_python(lab: Lab, version: str) -> None:

@@ -37,6 +37,11 @@ ALL=("$REGISTRY" "$UV" "$TRAEFIK" "$PYTHON")
 declare -A SUITES=([$PYTHON]=trixie [python:3.11-slim]=bookworm [python:3.9-slim]=bullseye)
 OLDER=(python:3.11-slim python:3.9-slim)
 PACKAGES=python3,python3-venv,python3-pip,passwd,ca-certificates # passwd: Dockerfiles add users
+# The headers of Python, to build packages that come as source; without all that Debian adds to them.
+HEADERS='cd /tmp && python=$(readlink /usr/bin/python3) && package=lib${python##*/}-dev
+  apt-get -qq -o APT::Sandbox::User=root download "$package"
+  dpkg -x "$package"_*.deb headers && cp -r headers/usr/include/. /usr/include/
+  rm -r headers "$package"_*.deb'
 FORMAT=2 # of what is in the cache: another number makes all of it anew
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/deploytool/stand-ins
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
@@ -102,7 +107,7 @@ cached() {
   key=$({
     echo "$FORMAT"
     cat "$BUNDLE" 2>/dev/null
-    [[ $image != python:* ]] || { echo "$PACKAGES"; pip_settings; uv_settings; } 2>/dev/null
+    [[ $image != python:* ]] || { echo "$PACKAGES $HEADERS"; pip_settings; uv_settings; } 2>/dev/null
   } | sha256sum | cut -c1-12)
   printf '%s/%s-%s.tar\n' "$CACHE" "${image//[\/:]/_}" "$key"
 }
@@ -192,7 +197,7 @@ todays_pip() {
 make_python() {
   local root=$1 suite=${SUITES[$2]} name python
   as_root mmdebstrap --quiet --mode=root --variant=apt --dpkgopt=force-unsafe-io \
-    --include=$PACKAGES "$suite" "$root" \
+    --include="$PACKAGES" --customize-hook="chroot \"\$1\" sh -ec '$HEADERS'" "$suite" "$root" \
     "deb [signed-by=$KEYRING] $(debian_mirror) $suite main" >"$work/mmdebstrap.log" 2>&1 || {
     tail -n 5 "$work/mmdebstrap.log" >&2
     die "mmdebstrap could not make Debian $suite"

@@ -6,4 +6,4 @@ app = FastAPI()
 
 @app.get("/")
 def index():
-    return {"mysqlclient": MySQLdb.__version__}
+    return {"mysqlclient": list(MySQLdb.version_info[:3])}

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from deploytool.cli import app
+from deploytool.__main__ import run
 from tests.corpus.projects import (
     ADDED,
     EXPECT,
@@ -27,45 +26,44 @@ from tests.corpus.projects import (
 PROJECTS = [project for project in all_projects() if not project.expected.asks_index]
 
 
-@pytest.fixture(autouse=True)
-def without_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEPLOYTOOL_INDEX", "off")
-
-
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
-def test_init(project: CorpusProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init(
+    project: CorpusProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     expected = project.expected
     folder = project.copy(tmp_path / project.name)
-    code, said = init(folder, *expected.init)
+    code, said = init(folder, capsys, *expected.init)
     assert code == (2 if expected.refused else 0), said
     check_sayings(expected, said)
     if project.can_be_followed:
         project.overlay(FIXED, folder)
         folder /= expected.folder
-        code, said = init(folder, *expected.again_with())
+        code, said = init(folder, capsys, *expected.again_with())
         assert code == 0, said
         nothing_said(expected.says, said)
     check_files(expected, folder)
     project.overlay(ADDED, folder)
-    check_findings(expected, folder, monkeypatch)
+    monkeypatch.chdir(folder)
+    check_findings(expected, capsys)
 
 
-def init(folder: Path, *options: str) -> tuple[int, list[str]]:
-    ran = CliRunner().invoke(app, ["init", str(folder), "--json", *options])
-    assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
-    return ran.exit_code, sayings(ran.exit_code, ran.stdout)
+def init(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[str]]:
+    code = run(["init", str(folder), "--json", "--offline", *options])
+    return code, sayings(code, capsys.readouterr().out)
 
 
-def check_findings(expected: Expected, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `lint` has to find, and what not."""
+def check_findings(expected: Expected, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `lint` has to find in the working folder, and what not."""
     if not (expected.lints or expected.lints_not):
         return
-    monkeypatch.chdir(folder)
-    ran = CliRunner().invoke(app, ["lint", "--json"])
-    rules = {finding["rule"] for finding in json.loads(ran.stdout)["data"]["findings"]}
+    run(["lint", "--json"])
+    findings = json.loads(capsys.readouterr().out)["data"]["findings"]
+    rules = {finding["rule"] for finding in findings}
     assert rules >= set(expected.lints)
-    for pattern in expected.lints_not:
-        nothing_said([pattern], rules)
+    nothing_said(expected.lints_not, rules)
 
 
 def test_every_folder_is_a_project() -> None:

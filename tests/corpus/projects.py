@@ -24,6 +24,8 @@ EXPECT = "expect.toml"
 FIXED = "fixed"
 ADDED = "added"
 ABSENT = "absent"
+ALWAYS_TRUE = ("versions are not locked", "no longer gets security fixes")
+"""What may be said of many projects that work."""
 
 
 class Expected(BaseModel):
@@ -47,8 +49,10 @@ class Expected(BaseModel):
     """Part of it is known to the package index alone."""
     says: tuple[str, ...] = ()
     """Each matches one line that `init` warns or refuses with."""
+    may_say: tuple[str, ...] = ()
+    """Every other line that it says matches one of these."""
     quiet: tuple[str, ...] = ()
-    """None of these matches any such line."""
+    """None of these matches any line."""
     again: tuple[str, ...] = ()
     """Options with which the advice says to run `init` again."""
     folder: str = "."
@@ -136,6 +140,15 @@ def check_sayings(expected: Expected, lines: Iterable[str]) -> None:
     for pattern in expected.says:
         assert matching(pattern, said), f"nothing says {pattern!r}: {_listed(said)}"
     nothing_said(expected.quiet, said)
+    if not expected.refused:
+        check_nothing_else(expected, said)
+
+
+def check_nothing_else(expected: Expected, said: Iterable[str]) -> None:
+    """A false alarm costs whoever follows it time, and the others' belief in the next one."""
+    known = (*expected.says, *expected.may_say, *ALWAYS_TRUE)
+    more = [line for line in said if not any(re.search(pattern, line) for pattern in known)]
+    assert not more, f"is said, and not expected: {_listed(more)}"
 
 
 def check_files(expected: Expected, folder: Path) -> None:

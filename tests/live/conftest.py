@@ -152,11 +152,17 @@ class Project:
 
     def get(self, path: str = "/", host: str | None = None) -> tuple[int, dict[str, str], str]:
         """One request through the proxy, on a connection of its own."""
+        return self.request("GET", path, host)
+
+    def request(
+        self, method: str, path: str, host: str | None = None
+    ) -> tuple[int, dict[str, str], str]:
+        """The same with any method."""
         import http.client
 
         connection = http.client.HTTPConnection(self.address, 80, timeout=10)
         try:
-            connection.request("GET", path, headers={"Host": host or f"{self.app}.localhost"})
+            connection.request(method, path, headers={"Host": host or f"{self.app}.localhost"})
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             return response.status, headers, response.read().decode()

@@ -1,0 +1,1 @@
+ROOMS = ["rooms"]

@@ -1,0 +1,9 @@
+import markupsafe  # noqa: F401
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/")
+def index():
+    return {"hello": "git"}

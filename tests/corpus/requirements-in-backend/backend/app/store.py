@@ -1,0 +1,3 @@
+import orjson
+
+ORDERS = orjson.loads(b'["orders"]')

@@ -1,0 +1,1 @@
+from {{ cookiecutter.package }} import part_2

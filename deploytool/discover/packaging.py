@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deploytool.discover import python_version, requirements
+from deploytool.discover.locks import poetry_lock_is_stale, uv_lock_is_stale
 from deploytool.discover.requirements import (
     brings_server,
     names_any,
@@ -241,7 +242,8 @@ class Finder:
     # --- uv ---------------------------------------------------------------------------------
 
     def _uv_locked(self) -> FoundPackaging:
-        lock = Lock(self._toml("uv.lock"))
+        document = self._toml("uv.lock")
+        lock = Lock(document)
         member = self._member(lock)
         local = lock.local_packages(member or normalized_name(self._name() or ""))
         self._refuse_outside(local)
@@ -256,6 +258,7 @@ class Finder:
             f"{self._path('uv.lock')} is there",
             files=(*(self._path(f"{f}/pyproject.toml") for f in folders), self._path("uv.lock")),
             locked=True,
+            stale=uv_lock_is_stale(self._toml(f"{root}/pyproject.toml"), document, member),
             name=member or self._name(),
             package=member if root != "." else None,
             extras=extras,
@@ -413,6 +416,7 @@ class Finder:
             else f"{self._path('pyproject.toml')} has [tool.poetry]",
             files=tuple(map(self._path, names)),
             locked=locked,
+            stale=locked and poetry_lock_is_stale(self.pyproject, lock),
             name=self._name(),
             groups=groups or self._poetry_group(),
             install=install,
@@ -601,6 +605,7 @@ class Finder:
 
     def _warnings(self, found: FoundPackaging) -> Iterator[str]:
         yield from self._reproducibility(found)
+        yield from self._staleness(found)
         if found.kind is Packaging.REQUIREMENTS:
             yield from self._encoding(found)
         if found.kind is not Packaging.SINGLE_FILE and not self._brings_uvicorn(found):
@@ -620,6 +625,19 @@ class Finder:
             yield (
                 "versions are not locked: the same commit can become a different image; "
                 f"`{advice[found.kind]}` writes them down, then run init again"
+            )
+
+    def _staleness(self, found: FoundPackaging) -> Iterator[str]:
+        lock = found.files[-1]
+        if found.stale and found.kind is Packaging.POETRY:
+            yield (
+                f"{lock} was made for other dependencies than pyproject.toml has now: the build "
+                "locks them again; `poetry lock` does it here"
+            )
+        elif found.stale:
+            yield (
+                f"{lock} was made for other dependencies than pyproject.toml has now, and the "
+                "build refuses it: run `uv lock`"
             )
 
     def _encoding(self, found: FoundPackaging) -> Iterator[str]:

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from deploytool.discover import locks, python_version
 from deploytool.discover.index import Answer, Index, name_of
 from deploytool.discover.locks import Lock, Locked
-from deploytool.discover.packaging import SCRIPT_BLOCK, FoundPackaging, Packaging
+from deploytool.discover.packaging import PLAIN_FASTAPI, SCRIPT_BLOCK, FoundPackaging, Packaging
 from deploytool.discover.requested import (
     Requested,
     of_pipfile,
@@ -27,7 +27,6 @@ from deploytool.discover.source import Project
 from deploytool.discover.wheels import applies, has_source, has_wheel, tags_of
 
 MAX_QUESTIONS = 100
-PLAIN_FASTAPI = "fastapi[standard]>=0.115,<1"
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def resolve(
     `hint` is a Python that a file names, and that file. Never raises, and ends within index.LIMIT.
     """
     project = Project(folder)
-    place = PurePosixPath(getattr(packaging, "folder", "."))
+    place = PurePosixPath(packaging.folder)
     dependencies = dependencies_of(project, packaging, place)
     chooser = Chooser(dependencies, index or Index(folder / place))
     pythons, why = pythons_to_try(constraint, hint)
@@ -177,7 +176,7 @@ def _requested(project: Project, packaging: FoundPackaging, place: PurePosixPath
         Packaging.POETRY: lambda: of_poetry(pyproject, *wanted),
         Packaging.SCRIPT: lambda: _of_script(project.text(files[0])),
         Packaging.SINGLE_FILE: lambda: of_texts([PLAIN_FASTAPI]),
-        "pipenv": lambda: of_pipfile(_toml(project, place / "Pipfile")),
+        Packaging.PIPENV: lambda: of_pipfile(_toml(project, place / "Pipfile")),
     }
     return readers.get(packaging.kind, lambda: of_project(pyproject, *wanted))()
 

@@ -628,17 +628,11 @@ class Finder:
             )
 
     def _staleness(self, found: FoundPackaging) -> Iterator[str]:
-        lock = found.files[-1]
-        if found.stale and found.kind is Packaging.POETRY:
-            yield (
-                f"{lock} was made for other dependencies than pyproject.toml has now: the build "
-                "locks them again; `poetry lock` does it here"
-            )
-        elif found.stale:
-            yield (
-                f"{lock} was made for other dependencies than pyproject.toml has now, and the "
-                "build refuses it: run `uv lock`"
-            )
+        if found.stale:
+            happens = "the build refuses it: run `uv lock`"
+            if found.kind is Packaging.POETRY:
+                happens = "the build locks them again: `poetry lock` does it here"
+            yield f"{found.files[-1]} is older than the dependencies of pyproject.toml, and {happens}"
 
     def _encoding(self, found: FoundPackaging) -> Iterator[str]:
         for file in found.files:

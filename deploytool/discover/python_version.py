@@ -8,7 +8,7 @@ from collections.abc import Callable
 DEFAULT = "3.13"
 PREFERRED = (DEFAULT, "3.12", "3.11", "3.14", "3.10", "3.9", "3.8")
 """All that are known; a newer one only where a constraint wants it."""
-UNMAINTAINED = frozenset({"3.9", "3.8"})
+UNMAINTAINED = frozenset({"3.10", "3.9", "3.8"})
 _LATEST_PATCH = 99
 _CLAUSE = re.compile(r"(\^|~=|~|===?|!=|>=|<=|>|<|)\s*v?(\d+(?:\.\d+)*)(\.\*)?")
 _PINNED = re.compile(r"^\s*(?:={1,3})?\s*v?(3\.\d+\.\d+)\s*$")

@@ -141,7 +141,7 @@ class Index:
 class NoIndex(Index):
     """Stands in for the index where it is not to be asked."""
 
-    def _answer(self, *_: object) -> Answer:
+    def _run(self, *_: object) -> Answer:
         """Nothing is run."""
         return Answer(unreachable="--offline was given")
 

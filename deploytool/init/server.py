@@ -15,7 +15,7 @@ TRUSTED_NETWORKS = (0, 31)
 
 def command_for(version: str | None, entrypoint: str, port: int) -> tuple[str, ...] | None:
     """The service's command where the default one has an option that this Uvicorn lacks."""
-    if version is None or _numbers(version) >= GRACEFUL_SHUTDOWN:
+    if not version or _numbers(version) >= GRACEFUL_SHUTDOWN:
         return None
     return (
         *uvicorn_app(entrypoint),
@@ -26,7 +26,7 @@ def command_for(version: str | None, entrypoint: str, port: int) -> tuple[str, .
 
 def notes(version: str | None) -> tuple[str, ...]:
     """What is lost with this Uvicorn, in one line."""
-    if version is None or _numbers(version) >= TRUSTED_NETWORKS:
+    if not version or _numbers(version) >= TRUSTED_NETWORKS:
         return ()
     lost = "it does not take the proxy's network in FORWARDED_ALLOW_IPS, so the app sees the "
     lost += "proxy's address as the caller's"

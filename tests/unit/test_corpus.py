@@ -26,6 +26,14 @@ from tests.corpus.projects import (
 PROJECTS = [project for project in all_projects() if not project.expected.asks_index]
 
 
+@pytest.fixture(autouse=True)
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise AssertionError("with --offline nobody asks the index")
+
+    monkeypatch.setattr("deploytool.discover.index.find_uv", refuse)
+
+
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
 def test_init(
     project: CorpusProject,

@@ -141,9 +141,9 @@ class Index:
 class NoIndex(Index):
     """Stands in for the index where it is not to be asked."""
 
-    def _run(self, *_: object) -> Answer:
+    def _finish(self, *_: object) -> str:
         """Nothing is run."""
-        return Answer(unreachable="--offline was given")
+        return "--offline was given"
 
 
 def find_uv() -> str | None:

@@ -22,7 +22,14 @@ from deploytool.discover.requirements import (
     names_any,
     texts,
 )
-from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, normalized_name, table_at
+from deploytool.discover.source import (
+    HERE,
+    SKIPPED_FOLDERS,
+    Project,
+    is_utf16,
+    normalized_name,
+    table_at,
+)
 from deploytool.discover.uv_lock import Lock
 from deploytool.errors import UsageError
 
@@ -80,6 +87,8 @@ class FoundPackaging:
     """Whether the app asks for its own package's metadata, which is installed without the code."""
     versions_from_history: bool = False
     """Whether the package's version is worked out from Git, which is not in the image."""
+    utf16: bool = False
+    """Whether the requirements are in UTF-16, which uv does not read."""
     listed: tuple[str, ...] = ()
     """What is asked for by name, as requirement lines; a lock has more."""
     optional: tuple[tuple[str, str], ...] = ()
@@ -483,6 +492,7 @@ class Finder:
             Packaging.REQUIREMENTS,
             why,
             files=tuple(map(str, files)),
+            utf16=is_utf16(self.project.data(start)),
             locked=all("==" in line or " @ " in line for line in named),
             name=self._name(),
             install=install,
@@ -609,8 +619,7 @@ class Finder:
     def _warnings(self, found: FoundPackaging) -> Iterator[str]:
         yield from self._reproducibility(found)
         yield from self._staleness(found)
-        if found.kind is Packaging.REQUIREMENTS:
-            yield from self._encoding(found)
+        yield from self._encoding(found)
         if found.kind is not Packaging.SINGLE_FILE and not self._brings_uvicorn(found):
             yield (
                 f"nothing in {' or '.join(found.files)} brings uvicorn, which serves the app: "
@@ -632,18 +641,18 @@ class Finder:
 
     def _staleness(self, found: FoundPackaging) -> Iterator[str]:
         if found.stale:
+            lock = f"{found.files[-1]} is older than the dependencies of pyproject.toml"
             happens = "the build refuses it: run `uv lock`"
             if found.kind is Packaging.POETRY:
                 happens = "the build locks them again: `poetry lock` does it here"
-            yield f"{found.files[-1]} is older than the dependencies of pyproject.toml, and {happens}"
+            yield f"{lock}, and {happens}"
 
     def _encoding(self, found: FoundPackaging) -> Iterator[str]:
-        for file in found.files:
-            if requirements.is_utf16((self.project.path / file).read_bytes()[:2]):
-                yield (
-                    f"{file} is UTF-16, as PowerShell writes it, which uv cannot read: "
-                    "save it as UTF-8"
-                )
+        if found.utf16:
+            yield (
+                f"{found.files[0]} is UTF-16, as PowerShell writes it: the Dockerfile converts it "
+                "for uv; saved as UTF-8 it needs that no more"
+            )
 
     def _brings_uvicorn(self, found: FoundPackaging) -> bool:
         if found.kind is Packaging.UV and found.locked:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from deploytool.discover.requested import requirement_lines
 from deploytool.discover.source import Project, normalized_name
 from deploytool.errors import UsageError
 
@@ -34,7 +35,7 @@ def find(project: Project, folder: PurePosixPath) -> PurePosixPath | None:
     for name in NAMES:
         if project.is_file(folder / name):
             return folder / name
-    others = sorted((project.path / folder).glob("*requirement*.txt"))
+    others = sorted((project.path / folder).glob("*req*.txt*"))
     for path in others:
         file = folder / path.name
         if not DEVELOPMENT.search(path.stem) and names_any(lines(project, file), "fastapi"):
@@ -44,22 +45,7 @@ def find(project: Project, folder: PurePosixPath) -> PurePosixPath | None:
 
 def lines(project: Project, file: PurePosixPath) -> list[str]:
     """The lines that say something, without comments."""
-    text = read(project.path / file).replace("\\\n", " ")
-    stripped = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in text.splitlines())
-    return [line for line in stripped if line]
-
-
-def read(path: Path) -> str:
-    """The text of a requirements file. Windows' PowerShell writes them in UTF-16."""
-    try:
-        data = path.read_bytes()[: 2**20]
-        return data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
-    except (OSError, ValueError):
-        return ""
-
-
-def is_utf16(data: bytes) -> bool:
-    return data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return list(requirement_lines(project.text(file) or ""))
 
 
 def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[PurePosixPath]:

@@ -144,9 +144,10 @@ class Project:
         return self._listings[folder]
 
     def text(self, file: PurePosixPath) -> str | None:
-        """A small text file, or None."""
+        """A small text file, or None. Windows' PowerShell writes some in UTF-16."""
         try:
-            return self.data(file)[: 64 * MAX_BYTES].decode("utf-8-sig")
+            data = self.data(file)[: 64 * MAX_BYTES]
+            return data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
         except (OSError, ValueError):
             return None
 
@@ -321,6 +322,11 @@ class Project:
                 seen.add(current)
                 waiting += self.imported_files(current)
         return seen
+
+
+def is_utf16(data: bytes) -> bool:
+    """Whether a text begins with the mark of UTF-16."""
+    return data.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def table_at(document: object, *keys: str) -> dict[str, Any]:

@@ -190,6 +190,9 @@ def _poetry_install(packaging: FoundPackaging) -> str:
 
 def _install_requirements(packaging: FoundPackaging) -> str:
     match packaging.kind:
+        case Packaging.REQUIREMENTS if packaging.utf16:
+            convert = f"iconv --from-code UTF-16 --to-code UTF-8 {packaging.files[0]} > utf8.txt"
+            return f"{convert} && \\\n    uv pip install --requirements utf8.txt"
         case Packaging.REQUIREMENTS:
             return f"uv pip install --requirements {packaging.files[0]}"
         case Packaging.SINGLE_FILE:

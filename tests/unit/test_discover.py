@@ -632,6 +632,18 @@ def test_packaging_warnings(tmp_path: Path, files: Files, says: str) -> None:
     assert any(says in warning for warning in found.warnings)
 
 
+def test_requirements_of_powershell(tmp_path: Path) -> None:
+    make(tmp_path, {"main.py": APP})
+    (tmp_path / "requirements.txt").write_text("fastapi[standard]==0.120.0\n", encoding="utf-16")
+    found = find_packaging(tmp_path, "main.py")
+    assert (found.listed, found.utf16, found.locked) == (
+        ("fastapi[standard]==0.120.0",),
+        True,
+        True,
+    )
+    assert ["UTF-16" in warning for warning in found.warnings] == [True]
+
+
 def test_nothing_to_warn_about(tmp_path: Path) -> None:
     files = {"requirements.txt": "FastAPI[standard, x]==0.1 ; python_version > '3'  # web\n"}
     assert find_packaging(make(tmp_path, files)).warnings == ()

@@ -79,6 +79,11 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
     "pipenv": (APP, packaging(Packaging.PIPENV, "Pipfile", "Pipfile.lock", locked=True), ("app/",)),
     "pipenv-unlocked": (APP, packaging(Packaging.PIPENV, "Pipfile"), ("app/",)),
     "requirements": (APP, packaging(Packaging.REQUIREMENTS, "requirements.txt"), ("app/",)),
+    "requirements-utf16": (
+        APP,
+        packaging(Packaging.REQUIREMENTS, "requirements.txt", utf16=True),
+        ("app/",),
+    ),
     "requirements-many": (
         APP,
         packaging(Packaging.REQUIREMENTS, "requirements/prod.txt", "requirements/base.txt"),
@@ -179,6 +184,7 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
         ("pipenv", ["COPY Pipfile Pipfile.lock ./", "pipenv requirements --hash > locked.txt"]),
         ("pipenv-unlocked", ["pipenv lock &&"]),
         ("requirements", ["COPY requirements.txt ./", "uv pip install --requirements requ"]),
+        ("requirements-utf16", ["UTF-8 requirements.txt > utf8.txt", "--requirements utf8.txt"]),
         (
             "requirements-many",
             [

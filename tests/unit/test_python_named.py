@@ -162,4 +162,5 @@ def test_pinned_patch() -> None:
 
 def test_warns_of_a_python_without_security_fixes() -> None:
     assert "no longer gets security fixes" in (warning("3.9.2") or "")
-    assert warning("3.10") is None
+    assert "no longer gets security fixes" in (warning("3.10") or "")
+    assert warning("3.11") is None

@@ -7,6 +7,7 @@ import pytest
 
 from deploytool.discover.index import Answer, Index, name_of
 from deploytool.discover.packaging import FoundPackaging, Packaging
+from deploytool.discover.python_version import warning
 from deploytool.discover.requested import Requested
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.process import Finished
@@ -322,6 +323,7 @@ def test_lock_answers_without_an_index(tmp_path: Path) -> None:
         versions={"asyncpg": "0.26.0", "ours": "1"},
         complete=True,
         vcs=("ours",),
+        notes=(warning("3.10") or "",),
     )
     assert index.asked == []
 

@@ -37,6 +37,7 @@ BUILD_FILES = ("README*", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "setup.
 SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 FROM_HISTORY = re.compile(r"\b(hatch-vcs|setuptools[-_]scm|versioningit|dunamai|versioneer)\b")
 FASTAPI = "fastapi"
+OF_DEVELOPERS = frozenset({"dev", "test", "tests", "testing", "lint", "docs"})
 PLAIN_FASTAPI = "fastapi[standard]>=0.115,<1"
 
 
@@ -351,19 +352,21 @@ class Finder:
                 )
 
     def _where_fastapi_is(self, folder: PurePosixPath) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The extras or groups that have FastAPI where the project's dependencies have not."""
+        """The extra or group that has FastAPI, or its server, where the project's dependencies
+        have not."""
         document = self.project.toml(folder / "pyproject.toml")
         project = table_at(document.get("project"))
-        if names_any(texts(project.get("dependencies")), FASTAPI):
+        brings = _what_lacks(texts(project.get("dependencies")))
+        if brings is None:
             return (), ()
-        extras = table_at(project.get("optional-dependencies"))
-        for name, listed in sorted(extras.items()):
-            if names_any(texts(listed), FASTAPI):
-                return (name,), ()
-        for name, listed in sorted(table_at(document.get("dependency-groups")).items()):
-            if names_any(texts(listed), FASTAPI):
-                return (), (name,)
-        return (), ()
+        extra = _smallest(table_at(project.get("optional-dependencies")), brings)
+        if extra:
+            return (extra,), ()
+        groups = {
+            k: v for k, v in table_at(document.get("dependency-groups")).items() if k != "dev"
+        }
+        group = _smallest(groups, brings)  # --no-dev leaves that one out, whatever else is said
+        return (), (group,) if group else ()
 
     # --- the project's own package ------------------------------------------------------------
 
@@ -654,16 +657,24 @@ class Finder:
     def _brings_uvicorn(self, found: FoundPackaging) -> bool:
         if found.kind is Packaging.UV and found.locked:
             return Lock(self._toml("uv.lock")).has("uvicorn")
-        if found.kind is Packaging.SCRIPT:
-            return brings_server(texts((self._script_block() or {}).get("dependencies")))
-        if found.kind is Packaging.REQUIREMENTS:
-            files = map(PurePosixPath, found.files)
-            lines = (line for f in files for line in requirements.lines(self.project, f))
-            return brings_server(list(lines))
+        if not found.locked or found.kind in (Packaging.SCRIPT, Packaging.REQUIREMENTS):
+            return brings_server(list(self._listed(found)))
         text = self.project.text(PurePosixPath(found.files[-1])) or ""
-        if found.locked:
-            return bool(re.search(r'(?m)^name = "uvicorn"$|^\s*"uvicorn": \{', text))
-        return "uvicorn" in text or bool(re.search(r"fastapi.*(standard|all)", text))
+        return bool(re.search(r'(?m)^name = "uvicorn"$|^\s*"uvicorn": \{', text))
+
+
+def _what_lacks(listed: list[str]) -> Callable[[list[str]], bool] | None:
+    """How to tell what brings FastAPI, or else its server, where these do not."""
+    if not names_any(listed, FASTAPI):
+        return lambda lines: names_any(lines, FASTAPI)
+    return None if brings_server(listed) else brings_server
+
+
+def _smallest(tables: dict[str, Any], brings: Callable[[list[str]], bool]) -> str | None:
+    """The extra or group with the least else in it; one of developers only if no other does."""
+    found = [(name, texts(lines)) for name, lines in tables.items() if brings(texts(lines))]
+    ranked = sorted((name in OF_DEVELOPERS, len(lines), name) for name, lines in found)
+    return ranked[0][2] if ranked else None
 
 
 def _named(table: dict[str, Any]) -> Iterator[str]:

@@ -26,6 +26,11 @@ from tests.corpus.projects import (
 PROJECTS = [project for project in all_projects() if not project.expected.asks_index]
 
 
+@pytest.fixture(autouse=True)
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploytool.discover.index.find_uv", lambda: "/nonexistent/uv")
+
+
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
 def test_init(
     project: CorpusProject,

@@ -636,7 +636,7 @@ class Finder:
         if not found.locked and found.kind in advice:
             yield (
                 "versions are not locked: the same commit can become a different image; "
-                f"`{advice[found.kind]}` writes them down, then run init again"
+                f"`{advice[found.kind]}` writes them down, then run `deploytool init --force`"
             )
 
     def _staleness(self, found: FoundPackaging) -> Iterator[str]:
@@ -651,7 +651,7 @@ class Finder:
         if found.utf16:
             yield (
                 f"{found.files[0]} is UTF-16, as PowerShell writes it: the Dockerfile converts it "
-                "for uv; saved as UTF-8 it needs that no more"
+                "for uv; saved as UTF-8 it no longer needs that"
             )
 
     def _brings_uvicorn(self, found: FoundPackaging) -> bool:

@@ -176,15 +176,15 @@ class _Plan:
 
     def _let_go(self, write: Write, folder: PurePosixPath) -> None:
         self.folders.add(folder)
-        lets = "" if write.path.is_absolute() else "read_only = false lets it, and "
-        advice = "mount a volume where it is to be kept"
+        lets = "" if write.path.is_absolute() else "read_only = false allows it, and "
+        advice = "to keep it, mount a volume and write there"
         if write.kind is WriteKind.LOG or _words(write) & LOST:
             advice = "logs belong on standard output"
             if write.kind is not WriteKind.LOG and not _words(write) & {"log"}:
                 advice = "nothing is kept there"
         self.notes.append(
-            f"{write.where} writes {_shown(write)}: {lets}each replica has its own and loses it "
-            f"when it ends; {advice}"
+            f"{write.where} writes {_shown(write)}: {lets}each replica has its own, which is lost "
+            f"when the replica ends; {advice}"
         )
 
     def _can_mount(self, folder: PurePosixPath) -> bool:

@@ -299,7 +299,7 @@ class Inspection:
         yield from (need.message for need in (*needs, *pkg_resources_needs(listed)))
         yield from server.notes(self.resolution.versions.get("uvicorn"))
         if self.packaging.metadata and self.packaging.versions_from_history:
-            yield "the package's version comes from Git, which the image has not: there it is 0.0.0"
+            yield "the package's version comes from Git, which is not in the image: there it is 0.0.0"
         if elsewhere := dockerfile_elsewhere(self.project):
             yield elsewhere
 
@@ -322,7 +322,7 @@ def _refuse_unknown_python(found: FoundPackaging) -> None:
 
 def _proposed(process: FoundProcess, table: str) -> str:
     command = toml_command(process.command)
-    return f"{process.why}: [tool.deploytool.{table}] command = {command} runs it"
+    return f"{process.why}: [tool.deploytool.{table}] {command} runs it"
 
 
 __all__ = ["DEFAULT_REGISTRY", "Findings", "inspect_project", "valid_name"]

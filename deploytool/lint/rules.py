@@ -241,8 +241,7 @@ RULES: tuple[Rule, ...] = (
         "Without .dockerignore the virtual environment, .git and .env are sent to the builder, "
         "end up in the image and spoil its cache.",
         f"{_DOCKER}/build/concepts/context/#dockerignore-files",
-        "write a .dockerignore with at least .git, .venv, __pycache__ and .env; "
-        "`deploytool init` does",
+        "write a .dockerignore with at least .git, .venv, __pycache__ and .env",
     ),
     Rule(
         "module-not-copied",

@@ -556,7 +556,7 @@ def test_modules_that_python_no_longer_has(
         (
             "from pydantic import BaseSettings",
             listed(*WEB, versions={"pydantic": "2.9"}),
-            "main.py imports BaseSettings from pydantic, which has it no longer from version 2 on: "
+            "main.py imports BaseSettings from pydantic, which no longer has it from version 2 on: "
             "import it from pydantic_settings, and add pydantic-settings to requirements.txt",
         ),
         (
@@ -574,7 +574,7 @@ def test_modules_that_python_no_longer_has(
         (
             "import cgi",
             listed(*WEB),
-            "main.py imports cgi, which Python has no longer from 3.13 on: "
+            "main.py imports cgi, which Python no longer has from 3.13 on: "
             "add it to requirements.txt",
         ),
         (

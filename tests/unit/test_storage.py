@@ -189,7 +189,7 @@ def test_notes_say_what_is_lost() -> None:
     made = decided(file("logs/app.log", WriteKind.LOG), file("state.json"), folder("uploads"))
     text = "\n".join(made.notes)
     assert re.search(r"app.log: read_only = false .* logs belong on standard output", text)
-    assert re.search(r"state.json: read_only = false .* loses it .* mount a volume", text)
+    assert re.search(r"state.json: read_only = false .* is lost .* mount a volume", text)
     assert re.search(r"uploads/: .* replicas = 1: more need shared storage", text)
 
 

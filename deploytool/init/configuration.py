@@ -50,7 +50,7 @@ class Settings:
 
 def plan_configuration(project: Path, settings: Settings) -> FileWrite:
     """Our table in pyproject.toml, or our own file without one; what is there is always kept."""
-    if (project / "deploytool.toml").exists() or not (project / "pyproject.toml").exists():
+    if has_own_file(project):
         text = tomlkit.dumps(_into_document(tomlkit.document(), settings))
         return plan_file(project, "deploytool.toml", text, force=False)
     current = read(project / "pyproject.toml") or ""
@@ -65,6 +65,11 @@ def plan_configuration(project: Path, settings: Settings) -> FileWrite:
         code="file_invalid",
         hint="write its tool tables with [tool.NAME] headings, or keep a deploytool.toml",
     )
+
+
+def has_own_file(project: Path) -> bool:
+    """Whether the configuration is, or will be, in a deploytool.toml."""
+    return (project / "deploytool.toml").exists() or not (project / "pyproject.toml").exists()
 
 
 def configured(project: Path) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from deploytool.init.configuration import (
     WebService,
     configured,
     configured_port,
+    has_own_file,
 )
 
 DEFAULT_REGISTRY = "localhost:5000"
@@ -154,7 +155,7 @@ class Inspection:
             storage=self.storage,
             kept=self.kept,
             settings=settings,
-            warnings=tuple(dict.fromkeys(self._warnings())),
+            warnings=tuple(dict.fromkeys(map(self._with_headings, self._warnings()))),
         )
 
     # --- dependencies ---------------------------------------------------------------------------
@@ -275,6 +276,12 @@ class Inspection:
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
             )
 
+    def _with_headings(self, text: str) -> str:
+        """A deploytool.toml has the same tables without `tool.deploytool.`."""
+        if has_own_file(self.folder):
+            return text.replace("[tool.deploytool.", "[")
+        return text
+
     def _about_kept(self, kept: Kept) -> Iterator[str]:
         if kept.no_longer_builds:
             yield kept.no_longer_builds
@@ -299,7 +306,7 @@ class Inspection:
         yield from (need.message for need in (*needs, *pkg_resources_needs(listed)))
         yield from server.notes(self.resolution.versions.get("uvicorn"))
         if self.packaging.metadata and self.packaging.versions_from_history:
-            yield "the package's version comes from Git, which is not in the image: there it is 0.0.0"
+            yield "the package's version comes from Git, which no image has: there it is 0.0.0"
         if elsewhere := dockerfile_elsewhere(self.project):
             yield elsewhere
 

@@ -212,9 +212,25 @@ def test_a_worker_that_only_the_source_implies_is_proposed(tmp_path: Path) -> No
     warnings = inspect_project(make(tmp_path, files), offline=True).warnings
     [proposed] = [warning for warning in warnings if "Celery app" in warning]
     assert proposed.endswith(
-        "[tool.deploytool.services.worker] "
-        'command = ["celery", "-A", "app.jobs:queue", "worker"] runs it'
+        '[services.worker] command = ["celery", "-A", "app.jobs:queue", "worker"] runs it'
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "heading"),
+    [
+        ({}, "[services.web.healthcheck]"),
+        ({"pyproject.toml": PYPROJECT}, "[tool.deploytool.services.web.healthcheck]"),
+        ({"pyproject.toml": PYPROJECT, "deploytool.toml": ""}, "[services.web.healthcheck]"),
+    ],
+)
+def test_headings_are_those_of_the_file_that_is_written(
+    tmp_path: Path, files: dict[str, str], heading: str
+) -> None:
+    source = "from fastapi import FastAPI\napp = FastAPI(docs_url=None)\n"
+    findings = inspect_project(make(tmp_path, {"main.py": source, **files}), offline=True)
+    [warning] = [warning for warning in findings.warnings if "Add a GET /health" in warning]
+    assert warning.endswith(f" in {heading}")
 
 
 def test_what_a_lock_changes_needs_force(tmp_path: Path) -> None:

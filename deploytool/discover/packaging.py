@@ -537,7 +537,7 @@ class Finder:
         ):
             if self._has(name):
                 raise UsageError(
-                    f"The dependencies are in a {name}, which no image is built from here",
+                    f"The dependencies are in {name}, from which no image is built here",
                     code="packaging_unknown",
                     hint=f"write them down with `{command}`, and run this again",
                 )

@@ -323,7 +323,7 @@ def _refuse_unknown_python(found: FoundPackaging) -> None:
             f"No Python that is known here satisfies {found.constraint_source} "
             f"{found.constraint!r}",
             code="python_unknown",
-            hint=f"known are {', '.join(known)}",
+            hint=f"allow one of {', '.join(known)}",
         )
 
 

@@ -620,6 +620,7 @@ class Finder:
         yield from self._reproducibility(found)
         yield from self._staleness(found)
         yield from self._encoding(found)
+        yield from self._invalid_lines(found)
         if found.kind is not Packaging.SINGLE_FILE and not self._brings_uvicorn(found):
             yield (
                 f"nothing in {' or '.join(found.files)} brings uvicorn, which serves the app: "
@@ -653,6 +654,12 @@ class Finder:
                 f"{found.files[0]} is UTF-16, as PowerShell writes it: the Dockerfile converts it "
                 "for uv; saved as UTF-8 it needs that no more"
             )
+
+    def _invalid_lines(self, found: FoundPackaging) -> Iterator[str]:
+        for file in found.files if found.kind is Packaging.REQUIREMENTS else ():
+            for line in requirements.lines(self.project, PurePosixPath(file)):
+                if not requirements.is_valid(line):
+                    yield f"{file} has a line that is no requirement, {line!r}: take it out"
 
     def _brings_uvicorn(self, found: FoundPackaging) -> bool:
         if found.kind is Packaging.UV and found.locked:

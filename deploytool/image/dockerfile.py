@@ -265,6 +265,7 @@ def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) ->
     is_copied = any(PurePosixPath(path).is_relative_to(app.root) for path in copied)
     if is_copied and (app.root, app.workdir) != (".", "."):
         paths.append(str(PurePosixPath("/code", app.root)))
+    paths += [str(PurePosixPath("/code", root)) for root in app.further_roots]
     if paths:
         variables["PYTHONPATH"] = ":".join(paths)
     return " \\\n    ".join(f"{name}={value}" for name, value in sorted(variables.items()))

@@ -51,6 +51,13 @@ def make(folder: Path, files: Files) -> Path:
             {"src/shop/__init__.py": "", "src/shop/main.py": APP}, "shop.main:app", "src", id="src"
         ),
         pytest.param({"src/main.py": APP}, "main:app", "src", id="src, a module"),
+        pytest.param(
+            {"src/main.py": "from .db import get\nfrom . import files\n" + APP}
+            | {"src/db.py": "get = 1", "src/files.py": "import db\nimport more", "src/more.py": ""},
+            "src.main:app",
+            ".",
+            id="src, relative imports",
+        ),
         pytest.param({"src/shop/server.py": APP}, "shop.server:app", "src", id="src, namespace"),
         pytest.param(
             {"backend/app/__init__.py": "", "backend/app/main.py": "from app.api import r\n" + APP}
@@ -642,6 +649,25 @@ def test_requirements_of_powershell(tmp_path: Path) -> None:
         True,
     )
     assert ["UTF-16" in warning for warning in found.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("line", "valid"),
+    [
+        ("fastapi[standard]>=0.1,<1; python_version > '3.9'  # web", True),
+        ("uvicorn==0.30 --hash=sha256:ab --hash=sha256:cd", True),
+        ("-e git+https://example.com/x.git#egg=x", True),
+        ("x @ https://example.com/x.whl", True),
+        ("--extra-index-url https://example.com/simple", True),
+        ("Tip: run pip freeze", False),
+        ("numpy=1.22=py310h", False),
+        ("Package   Version", False),
+    ],
+)
+def test_lines_that_are_no_requirements(tmp_path: Path, line: str, valid: bool) -> None:
+    files = {"main.py": APP, "requirements.txt": f"fastapi[standard]\n{line}\n"}
+    warnings = find_packaging(make(tmp_path, files), "main.py").warnings
+    assert any("no requirement" in warning for warning in warnings) != valid
 
 
 def test_nothing_to_warn_about(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
         packaging(Packaging.REQUIREMENTS, "backend/requirements.txt", folder="backend"),
         ("backend/app/",),
     ),
+    "further-roots": (replace(APP, further_roots=("app",)), UV, ("app/",)),
     "metadata": (APP, replace(UV, metadata=True, build_files=BUILD_FILES), ("app/",)),
     "debian": (
         APP,
@@ -208,6 +209,7 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
                 "uv pip install --requirements backend/requirements.txt",
             ],
         ),
+        ("further-roots", ["PYTHONPATH=/code/app \\"]),
         (
             "metadata",
             [

@@ -492,6 +492,11 @@ source = { registry = "https://pypi.org/simple" }
         ),
         ({"requirements.txt": "fastapi[standard]"}, "requirements", ("requirements.txt",)),
         (
+            {"pyproject.toml": "[tool.poetry]\nname = 'x'", "requirements.txt": "fastapi"},
+            "requirements",
+            ("requirements.txt",),
+        ),
+        (
             {"requirements/prod.txt": "-r base.txt\nuvicorn", "requirements/base.txt": "fastapi"},
             "requirements",
             ("requirements/prod.txt", "requirements/base.txt"),

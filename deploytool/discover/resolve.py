@@ -399,7 +399,7 @@ def _unreachable(tried: list[Outcome]) -> str | None:
 def _why(chosen: Outcome, tried: list[Outcome]) -> str:
     newer = [outcome for outcome in tried if _minor(outcome) > _minor(chosen)]
     if not chosen.is_finished:
-        return f"nothing is known for sure: {_unreachable(tried)}"
+        return f"nothing says which: the default, as {_unreachable(tried)}"
     if chosen.is_good:
         reason = f" ({_obstacle(newer[-1])})" if newer else ""
         return f"the newest for which every dependency has a wheel{reason}"

@@ -258,7 +258,7 @@ def test_the_command_says_what_it_found_and_why(
     for text in (
         "App main:app: app is made in main.py, where FastAPI's own command looks too",
         "Packaging requirements: requirements.txt is there",
-        "Python 3.13: nothing says which, and the index could not be asked: --offline",
+        "Python 3.13: nothing says which: the default, as --offline was given",
         "Health check /health: GET /health in main.py",
         "nothing in requirements.txt brings uvicorn",
     ):

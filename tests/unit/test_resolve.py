@@ -226,7 +226,7 @@ def test_without_an_index(tmp_path: Path) -> None:
     found = resolve(tmp_path, packaging, constraint=">=3.9", hint=None, index=index)
     assert found == Resolution(
         python="3.13",
-        why="nothing is known for sure: the index cannot be reached",
+        why="nothing says which: the default, as the index cannot be reached",
         versions={"a": "1", "b": ""},
         unreachable="the index cannot be reached",
     )

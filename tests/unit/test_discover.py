@@ -628,6 +628,35 @@ def test_fastapi_in_an_extra_or_a_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tables", "extras", "groups"),
+    [
+        ('[project.optional-dependencies]\nserve = ["uvicorn"]', ("serve",), ()),
+        (
+            '[project.optional-dependencies]\nall = ["uvicorn", "x"]\nweb = ["uvicorn"]',
+            ("web",),
+            (),
+        ),
+        (
+            '[project.optional-dependencies]\ndev = ["uvicorn"]\nweb = ["a", "uvicorn"]',
+            ("web",),
+            (),
+        ),
+        ('[dependency-groups]\nrun = ["fastapi[standard]"]', (), ("run",)),
+        ('[dependency-groups]\ndev = ["uvicorn"]', (), ()),
+        ("[tool.taskipy.tasks]\nrun = 'uvicorn app:app'", (), ()),
+    ],
+)
+def test_server_in_an_extra_or_a_group(
+    tmp_path: Path, tables: str, extras: tuple[str, ...], groups: tuple[str, ...]
+) -> None:
+    project = f'[project]\nname = "x"\ndependencies = ["fastapi"]\n{tables}\n'
+    found = find_packaging(make(tmp_path, {"main.py": APP, "pyproject.toml": project}), "main.py")
+    assert (found.extras, found.groups) == (extras, groups)
+    told = any("brings uvicorn" in warning for warning in found.warnings)
+    assert told is not bool(extras or groups)
+
+
+@pytest.mark.parametrize(
     ("files", "says"),
     [
         ({"requirements.txt": "fastapi"}, "brings uvicorn"),

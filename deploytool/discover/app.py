@@ -93,6 +93,8 @@ class FoundApp:
     """The app's own `root_path`, when its source says one."""
     workdir: str = "."
     """The folder that the process runs in, relative to the project: for example "backend"."""
+    further_roots: tuple[str, ...] = ()
+    """Other folders to import from."""
     others: tuple[OtherApp, ...] = ()
     """Apps that were not taken, when the source decided."""
     templates: tuple[str, ...] = ()
@@ -278,6 +280,7 @@ class Finder:
             source,
             self._root_path(chosen.app),
             str(self._workdir(chosen.file, root)),
+            tuple(map(str, self.layout.further_roots(chosen.file))),
             self._others(chosen) if source is Source.FOUND and self._with_others else (),
             tuple(f"{path}/" for path in self.project.templates if self.project.is_folder(path)),
         )

@@ -34,12 +34,29 @@ class Layout:
 
     def _best(self, file: PurePosixPath) -> PurePosixPath:
         usual = self._usual(file)
-        roots = [folder for folder in file.parents if _is_importable(file.relative_to(folder))]
-        if len(roots) < 2:
-            return usual
         imports = list(self._imports(file))
-        works = {root: self._working(imports, root) for root in {*roots, usual}}
-        return max([usual, *roots], key=lambda root: works[root])
+        roots = [root for root in self._roots_of(file) if self._has_package(file, root)]
+        if len(roots) < 2:
+            return roots[0] if roots else usual
+        ranked = [usual, *roots] if usual in roots else roots
+        works = {root: self._working(imports, root) for root in roots}
+        return max(ranked, key=lambda root: works[root])
+
+    def further_roots(self, file: PurePosixPath) -> tuple[PurePosixPath, ...]:
+        """Other folders that have to be on the path: some imports work from there alone."""
+        root = self.root(file)
+        failing = [(f, i) for f, i in self._imports(file) if not self._works(i, f, root)]
+        others = (folder for folder in self._roots_of(file) if folder != root)
+        return tuple(folder for folder in others if self._working(failing, folder))
+
+    def _roots_of(self, file: PurePosixPath) -> list[PurePosixPath]:
+        return [folder for folder in file.parents if _is_importable(file.relative_to(folder))]
+
+    def _has_package(self, file: PurePosixPath, root: PurePosixPath) -> bool:
+        """Whether the file's own relative imports have the packages that they are relative to."""
+        scope = self.project.scope(file)
+        level = max((i.level for i in scope.imported), default=0) if scope else 0
+        return len(file.parent.relative_to(root).parts) >= level
 
     def _usual(self, file: PurePosixPath) -> PurePosixPath:
         climbed = self.project.package_root(file)

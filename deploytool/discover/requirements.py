@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from deploytool.discover.requested import requirement_lines
 from deploytool.discover.source import Project, normalized_name
 from deploytool.errors import UsageError
@@ -78,6 +80,18 @@ def refuse_local(found: Iterable[str], name: str) -> None:
                 code="path_dependency",
                 hint=f"take {line!r} out of {name}: the project's own code is copied anyway",
             )
+
+
+def is_valid(line: str) -> bool:
+    """Whether installers take a line: an option, an address or a path, or a requirement."""
+    bare = re.sub(r"\s--?\w.*$", "", line)
+    if line.startswith(("-", ".", "/")) or "://" in line or bare.endswith((".whl", ".gz", ".zip")):
+        return True
+    try:
+        Requirement(bare)
+    except InvalidRequirement:
+        return False
+    return True
 
 
 def within(folder: PurePosixPath, name: str) -> PurePosixPath | None:

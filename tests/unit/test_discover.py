@@ -51,6 +51,13 @@ def make(folder: Path, files: Files) -> Path:
             {"src/shop/__init__.py": "", "src/shop/main.py": APP}, "shop.main:app", "src", id="src"
         ),
         pytest.param({"src/main.py": APP}, "main:app", "src", id="src, a module"),
+        pytest.param(
+            {"src/main.py": "from .db import get\nfrom . import files\n" + APP}
+            | {"src/db.py": "get = 1", "src/files.py": "import db\nimport more", "src/more.py": ""},
+            "src.main:app",
+            ".",
+            id="src, relative imports",
+        ),
         pytest.param({"src/shop/server.py": APP}, "shop.server:app", "src", id="src, namespace"),
         pytest.param(
             {"backend/app/__init__.py": "", "backend/app/main.py": "from app.api import r\n" + APP}
@@ -485,6 +492,11 @@ source = { registry = "https://pypi.org/simple" }
         ),
         ({"requirements.txt": "fastapi[standard]"}, "requirements", ("requirements.txt",)),
         (
+            {"pyproject.toml": "[tool.poetry]\nname = 'x'", "requirements.txt": "fastapi"},
+            "requirements",
+            ("requirements.txt",),
+        ),
+        (
             {"requirements/prod.txt": "-r base.txt\nuvicorn", "requirements/base.txt": "fastapi"},
             "requirements",
             ("requirements/prod.txt", "requirements/base.txt"),
@@ -616,6 +628,35 @@ def test_fastapi_in_an_extra_or_a_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tables", "extras", "groups"),
+    [
+        ('[project.optional-dependencies]\nserve = ["uvicorn"]', ("serve",), ()),
+        (
+            '[project.optional-dependencies]\nall = ["uvicorn", "x"]\nweb = ["uvicorn"]',
+            ("web",),
+            (),
+        ),
+        (
+            '[project.optional-dependencies]\ndev = ["uvicorn"]\nweb = ["a", "uvicorn"]',
+            ("web",),
+            (),
+        ),
+        ('[dependency-groups]\nrun = ["fastapi[standard]"]', (), ("run",)),
+        ('[dependency-groups]\ndev = ["uvicorn"]', (), ()),
+        ("[tool.taskipy.tasks]\nrun = 'uvicorn app:app'", (), ()),
+    ],
+)
+def test_server_in_an_extra_or_a_group(
+    tmp_path: Path, tables: str, extras: tuple[str, ...], groups: tuple[str, ...]
+) -> None:
+    project = f'[project]\nname = "x"\ndependencies = ["fastapi"]\n{tables}\n'
+    found = find_packaging(make(tmp_path, {"main.py": APP, "pyproject.toml": project}), "main.py")
+    assert (found.extras, found.groups) == (extras, groups)
+    told = any("brings uvicorn" in warning for warning in found.warnings)
+    assert told is not bool(extras or groups)
+
+
+@pytest.mark.parametrize(
     ("files", "says"),
     [
         ({"requirements.txt": "fastapi"}, "brings uvicorn"),
@@ -642,6 +683,25 @@ def test_requirements_of_powershell(tmp_path: Path) -> None:
         True,
     )
     assert ["UTF-16" in warning for warning in found.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("line", "valid"),
+    [
+        ("fastapi[standard]>=0.1,<1; python_version > '3.9'  # web", True),
+        ("uvicorn==0.30 --hash=sha256:ab --hash=sha256:cd", True),
+        ("-e git+https://example.com/x.git#egg=x", True),
+        ("x @ https://example.com/x.whl", True),
+        ("--extra-index-url https://example.com/simple", True),
+        ("Tip: run pip freeze", False),
+        ("numpy=1.22=py310h", False),
+        ("Package   Version", False),
+    ],
+)
+def test_lines_that_are_no_requirements(tmp_path: Path, line: str, valid: bool) -> None:
+    files = {"main.py": APP, "requirements.txt": f"fastapi[standard]\n{line}\n"}
+    warnings = find_packaging(make(tmp_path, files), "main.py").warnings
+    assert any("no requirement" in warning for warning in warnings) != valid
 
 
 def test_nothing_to_warn_about(tmp_path: Path) -> None:

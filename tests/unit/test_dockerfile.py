@@ -47,6 +47,7 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
     "uv-extra": (APP, replace(UV, extras=("server",), groups=("web",)), ("app/",)),
     "poetry": (APP, POETRY, ("app/",)),
     "poetry-unlocked": (APP, packaging(Packaging.POETRY, "pyproject.toml"), ("app/",)),
+    "poetry-1": (APP, replace(POETRY, old_lock=True), ("app/",)),
     "poetry-stale": (APP, replace(POETRY, stale=True), ("app/",)),
     "beside-the-app": (
         replace(APP, file="backend/app/main.py", root="backend", workdir="backend"),
@@ -58,6 +59,7 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
         packaging(Packaging.REQUIREMENTS, "backend/requirements.txt", folder="backend"),
         ("backend/app/",),
     ),
+    "further-roots": (replace(APP, further_roots=("app",)), UV, ("app/",)),
     "metadata": (APP, replace(UV, metadata=True, build_files=BUILD_FILES), ("app/",)),
     "debian": (
         APP,
@@ -176,10 +178,14 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
             ],
         ),
         ("uv-extra", ["--extra server --group web"]),
-        ("poetry", ["poetry install --no-interaction --no-root --only main &&"]),
+        ("poetry", ['"poetry>=2,<3"', "poetry export --only main --output requirements.txt"]),
+        ("poetry-1", ['"poetry>=1.8,<2" --with "poetry-plugin-export<1.9"']),
         ("poetry-unlocked", ["poetry lock &&"]),
         ("poetry-stale", ["poetry lock &&"]),
-        ("poetry-src", ["--only main,web &&", "uv pip install --no-deps --target lib /build"]),
+        (
+            "poetry-src",
+            ["--only main,web --output", "uv pip install --no-deps --target lib /build"],
+        ),
         ("pdm", ["pdm.lock > constraints.txt", "--constraint constraints.txt", "uv pip sync"]),
         ("pipenv", ["COPY Pipfile Pipfile.lock ./", "pipenv requirements --hash > locked.txt"]),
         ("pipenv-unlocked", ["pipenv lock &&"]),
@@ -208,6 +214,7 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
                 "uv pip install --requirements backend/requirements.txt",
             ],
         ),
+        ("further-roots", ["PYTHONPATH=/code/app \\"]),
         (
             "metadata",
             [

@@ -324,7 +324,7 @@ class Finder:
     def _advice(self, requirement: str, distribution: str) -> str:
         """What to do where a message has named what is to be added."""
         if distribution in self.listed.optional:
-            return "add it to the dependencies, or let the Dockerfile install that too"
+            return "add it to the dependencies, or install that in the Dockerfile too"
         if self.listed.command or not self.listed.where:
             return add_to_list(self.listed, requirement)
         return f"add it to {self.listed.where}"

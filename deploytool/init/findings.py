@@ -38,7 +38,7 @@ from deploytool.discover.resolve import Resolution, resolve
 from deploytool.discover.settings import find_settings, settings_note
 from deploytool.discover.storage import Storage, shipped_files, storage
 from deploytool.discover.system import system_packages
-from deploytool.discover.writes import find_writes
+from deploytool.discover.writes import WriteKind, find_writes
 from deploytool.errors import UsageError
 from deploytool.init import server
 from deploytool.init.configuration import (
@@ -47,6 +47,7 @@ from deploytool.init.configuration import (
     Settings,
     WebService,
     configured,
+    configured_names,
     configured_port,
     has_own_file,
 )
@@ -132,19 +133,18 @@ class Inspection:
         self.notes: list[str] = []
         self.resolution = Resolution("", "")
         self.packaging = self._packaging()
-        writes = find_writes(self.project, self.files, self.workdir)
-        self.storage = storage(writes, shipped_files(self.project, self.sources))
+        self.writes = find_writes(self.project, self.files, self.workdir)
+        self.storage = storage(self.writes, shipped_files(self.project, self.sources))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         named = name or self.packaging.name or self.folder.resolve().name
-        release, workers = self._release(), self._workers()
         settings = Settings(
             name=valid_name(named),
             registry=registry or DEFAULT_REGISTRY,
             entrypoint=None if self.app.source is Source.FASTAPI else self.app.entrypoint,
             web=self._web(),
-            release=release.command if release else (),
-            workers=tuple((worker.name, worker.command) for worker in workers),
+            release=self._release(),
+            workers=tuple(self._workers()),
         )
         return Findings(
             project=self.folder,
@@ -263,7 +263,9 @@ class Inspection:
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
-        yield from settings_note(find_settings(self.project, self.files))
+        given = configured_names(self.folder)
+        wanted = find_settings(self.project, self.files)
+        yield from settings_note(setting for setting in wanted if setting.name not in given)
         yield from self._proposals()
         if not self.app.health_path:
             yield (
@@ -286,16 +288,12 @@ class Inspection:
         if kept.no_longer_builds:
             yield kept.no_longer_builds
         yield from kept.notes
-        if self.storage.replicas:
-            yield from (
-                f"{path} is in the container and lost with it: mount a volume there"
-                for path in self._databases()
-            )
-
-    def _databases(self) -> list[str]:
-        return [path for path, _ in self.storage.links] + [
-            target for _, target in self.storage.volumes if target != "/data"
-        ]
+        for write in self.writes:
+            if write.kind in (WriteKind.SQLITE, WriteKind.DATABASE):
+                yield (
+                    f"{write.path} is in the container and lost with it: put it into a folder of "
+                    "its own, and mount a volume there"
+                )
 
     def _about_dependencies(self) -> Iterator[str]:
         yield from self.packaging.warnings

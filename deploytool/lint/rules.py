@@ -51,7 +51,7 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "The builder refuses a Dockerfile that it cannot read.",
         f"{_DOCKER}/reference/dockerfile/#format",
-        "mend the line; a Dockerfile is FROM and instructions after it",
+        "fix the line; a Dockerfile is FROM and instructions after it",
     ),
     Rule(
         "cmd-shell-form",

@@ -206,8 +206,11 @@ class TestNotes:
     @pytest.mark.parametrize(
         ("lines", "note"),
         [
-            ("CMD uvicorn a:b", "uvicorn listens inside the container only, and nothing reaches"),
-            ("CMD fastapi dev", "fastapi listens inside the container only"),
+            (
+                "CMD uvicorn a:b",
+                "uvicorn listens on 127.0.0.1, where nothing outside the container",
+            ),
+            ("CMD fastapi dev", "fastapi listens on 127.0.0.1"),
             ("CMD gunicorn a:b", "add --bind 0.0.0.0:PORT to its command"),
             ("CMD other", "nothing in the Dockerfile says on which port it listens"),
             (
@@ -217,7 +220,7 @@ class TestNotes:
             ),
             (
                 'CMD ["uvicorn", "a:b", "--host", "0.0.0.0", "--port", "$PORT"]',
-                "CMD is a list, in which $PORT stays as it is: write the port",
+                "CMD is a list, in which $PORT is not replaced: write the number",
             ),
             (
                 "COPY .env .\nCMD fastapi run",

@@ -516,25 +516,25 @@ def test_modules_that_python_no_longer_has(
             "import itsdangerous",
             listed(*WEB, where="pyproject.toml", optional={"itsdangerous": "extra cpu"}),
             "main.py imports itsdangerous, which only the extra cpu brings: add it to the "
-            "dependencies, or let the Dockerfile install that too",
+            "dependencies, or install that in the Dockerfile too",
         ),
         (
             "import psycopg2",
             listed(*WEB, optional={"psycopg2": "extra pg"}),
             "main.py imports psycopg2, which only the extra pg brings: add it to the "
-            "dependencies, or let the Dockerfile install that too",
+            "dependencies, or install that in the Dockerfile too",
         ),
         (
             f"URL = 'postgresql://db/x'\n{ENGINE}",
             listed(*WEB, "sqlalchemy", optional={"psycopg2-binary": "extra pg"}),
             "main.py uses postgresql://, which needs psycopg2-binary, which only the extra pg "
-            "brings: add it to the dependencies, or let the Dockerfile install that too",
+            "brings: add it to the dependencies, or install that in the Dockerfile too",
         ),
         (
             "@app.websocket('/')\ndef f(): ...",
             listed(*WEB, optional={"websockets": "group live"}),
             "main.py has a WebSocket route, which needs websockets, which only the group live "
-            "brings: add it to the dependencies, or let the Dockerfile install that too",
+            "brings: add it to the dependencies, or install that in the Dockerfile too",
         ),
         (
             "from passlib.context import CryptContext\nc = CryptContext(['bcrypt'])",

@@ -50,7 +50,7 @@ def test_a_database_beside_the_code_is_linked() -> None:
     )
     assert made.notes == (
         "app/db.py keeps data.db with SQLite: a link puts it into the volume data, and "
-        "replicas = 1: more need a database server",
+        "replicas = 1, as more replicas need a database server",
     )
 
 
@@ -190,7 +190,7 @@ def test_notes_say_what_is_lost() -> None:
     text = "\n".join(made.notes)
     assert re.search(r"app.log: read_only = false .* logs belong on standard output", text)
     assert re.search(r"state.json: read_only = false .* is lost .* mount a volume", text)
-    assert re.search(r"uploads/: .* replicas = 1: more need shared storage", text)
+    assert re.search(r"uploads/: .* replicas = 1, as more replicas need shared storage", text)
 
 
 def test_another_folder_in_the_image() -> None:

@@ -60,10 +60,9 @@ def deployable(
     runs."""
     expected = corpus_project.expected
     provide_python(lab, expected.python)
-    env = lab_env | QUICK
-    if expected.post:  # a volume is its node's own
-        constraint = f'["node.hostname=={lab.manager.name}"]'
-        env["DEPLOYTOOL_SERVICES__WEB__PLACEMENT__CONSTRAINTS"] = constraint
+    # All replicas where the image was built: a volume is its node's own, and nothing is pulled.
+    constraint = f'["node.hostname=={lab.manager.name}"]'
+    env = lab_env | QUICK | {"DEPLOYTOOL_SERVICES__WEB__PLACEMENT__CONSTRAINTS": constraint}
     env |= {f"DEPLOYTOOL_SERVICES__WEB__ENV__{name}": text for name, text in expected.env.items()}
     app = f"corpus-{corpus_project.name}"
     made = Project(corpus_project.copy(tmp_path / corpus_project.name), app, lab, env)

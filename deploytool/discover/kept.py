@@ -171,7 +171,10 @@ class Reader:
             )
             where = "its command" if server else 'its call (host="0.0.0.0")'
             add = f"add {option} to {where}" if server else f"change {where}"
-            yield f"{name} listens on 127.0.0.1, where nothing outside the container reaches it: {add}"
+            yield (
+                f"{name} listens on 127.0.0.1, where nothing outside the container reaches it: "
+                f"{add}"
+            )
 
     def _notes_on_scripts(self) -> Iterator[str]:
         scripts = " ".join(item.text for item in self.stage.chain if item.keyword == "RUN")

@@ -153,9 +153,8 @@ class _Plan:
         if write.is_shipped:
             self.seeds[str(write.path)] = target
             seed = f", which starts with the {write.path.name} that is here now"
-        self.notes.append(
-            f"{what}: {how}{seed}; replicas = 1, as more replicas need a database server"
-        )
+        alone = "replicas = 1, as more replicas need a database server"
+        self.notes.append(f"{what}: {how}{seed}; {alone}")
 
     def _room(self, write: Write) -> PurePosixPath:
         """A place in the volume for files that have no folder of their own."""
@@ -173,7 +172,8 @@ class _Plan:
         stale = "; what later images bring there does not get into it"
         self.notes.append(
             f"{write.where} keeps files in {_inside(folder, self.home)}: it is the volume "
-            f"{name}, ; replicas = 1, as more replicas need shared storage{stale * self._ships(folder)}"
+            f"{name}; replicas = 1, as more replicas need shared storage"
+            f"{stale * self._ships(folder)}"
         )
 
     def _let_go(self, write: Write, folder: PurePosixPath) -> None:

@@ -220,7 +220,7 @@ class TestNotes:
             ),
             (
                 'CMD ["uvicorn", "a:b", "--host", "0.0.0.0", "--port", "$PORT"]',
-                "CMD is a list, in which $PORT is not replaced: write the number",
+                "CMD is a list, where $PORT is not replaced: write the number",
             ),
             (
                 "COPY .env .\nCMD fastapi run",

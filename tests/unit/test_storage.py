@@ -49,7 +49,7 @@ def test_a_database_beside_the_code_is_linked() -> None:
         notes=made.notes,
     )
     assert made.notes == (
-        "app/db.py keeps data.db with SQLite: a link puts it into the volume data, and "
+        "app/db.py keeps data.db with SQLite: a link puts it into the volume data; "
         "replicas = 1, as more replicas need a database server",
     )
 

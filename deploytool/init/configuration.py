@@ -34,6 +34,8 @@ class WebService:
     volumes: tuple[str, ...] = ()
     read_only: bool = True
     capabilities: str | None = None
+    processes: int = 1
+    """How many the image's own command starts in each replica."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def _into_document(table: Any, settings: Settings) -> Any:
 
 
 def _web(web: WebService) -> Any:
-    table = _sized([("replicas", web.replicas), ("port", web.port)])
+    first = [("replicas", web.replicas), ("port", web.port)]
+    table = _sized(first, processes=web.processes)
     if web.command is not None:
         table["command"] = list(web.command)
     if web.capabilities is not None:
@@ -178,13 +181,13 @@ def _add_storage(table: Any, web: WebService) -> None:
         table["env"].update(web.env)
 
 
-def _sized(first: Iterable[tuple[str, Any]]) -> Any:
-    """A service with what a small process needs."""
+def _sized(first: Iterable[tuple[str, Any]], processes: int = 1) -> Any:
+    """A service with what some small processes need."""
     table = tomlkit.table()
     for key, value in first:
         table[key] = value
-    table["memory"] = "128MiB"
-    table["memory_limit"] = "256MiB"
+    table["memory"] = f"{128 * processes}MiB"
+    table["memory_limit"] = f"{256 * processes}MiB"
     table["cpu"] = 0.1
     table["cpu_limit"] = 1.0
     return table

@@ -231,16 +231,20 @@ class Inspection:
         port = configured_port(self.folder)
         if self.kept:
             return self._kept_web(self.kept, port or self.kept.port or PORT)
-        uvicorn = self.resolution.versions.get("uvicorn")
         return WebService(
             port=port or PORT,
             replicas=self.storage.replicas or REPLICAS,
             health_path=self.app.health_path,
-            command=server.command_for(uvicorn, self.app.entrypoint, port or PORT),
+            command=self._default_command(port or PORT),
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
         )
+
+    def _default_command(self, port: int) -> tuple[str, ...] | None:
+        """None where the project's Uvicorn knows all options of the default."""
+        uvicorn = self._listed().versions.get("uvicorn")
+        return server.command_for(uvicorn, self.app.entrypoint, port)
 
     def _kept_web(self, kept: Kept, port: int) -> WebService:
         """As the image's author wrote it."""
@@ -248,10 +252,11 @@ class Inspection:
             port=port,
             replicas=self.storage.replicas or REPLICAS,
             health_path=self.app.health_path,
-            command=() if kept.command else None,
+            command=() if kept.command else self._default_command(port),
             env=dict(kept.env),
             read_only=False,
             capabilities="default",
+            processes=kept.processes,
         )
 
     # --- what is said ----------------------------------------------------------------------------

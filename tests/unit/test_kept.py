@@ -202,6 +202,20 @@ class TestPort:
         )
 
 
+@pytest.mark.parametrize(
+    ("command", "processes"),
+    [
+        ('CMD ["uvicorn", "a:b"]', 1),
+        ('CMD ["fastapi", "run", "a.py", "--workers", "4"]', 4),
+        ("CMD gunicorn a:b -w 3 -k uvicorn.workers.UvicornWorker", 3),
+        ("CMD uvicorn a:b --workers $WORKERS", 1),
+        ("CMD uvicorn a:b --workers 500", 16),
+    ],
+)
+def test_how_many_processes_serve(tmp_path: Path, command: str, processes: int) -> None:
+    assert kept(tmp_path, f"{LINES}{command}\n").processes == processes
+
+
 class TestNotes:
     @pytest.mark.parametrize(
         ("lines", "note"),

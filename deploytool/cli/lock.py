@@ -10,6 +10,7 @@ import typer
 
 from deploytool.cli.common import Session, command
 from deploytool.errors import DeploytoolError
+from deploytool.output import ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,9 +56,9 @@ def register(app: typer.Typer) -> None:
                 raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
             backend.unlock(lease)
             note(session, backend, f"lock release, of {lease.by}")
-        text = f"[good]✓[/] {name} is not locked" + (" any more" if lease else "")
+        text = f"{name} is not locked" + (" any more" if lease else "")
         data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
-        session.output.result(data, lambda console: console.print(text))
+        session.output.result(data, lambda console: console.print(ticked(text)))
 
     @command(app, "audit")
     def audit(session: Session) -> None:
@@ -120,11 +121,10 @@ def _show_lease(console: Console, app: str, lease: Lease | None) -> None:
         return
     console.print(
         f"{lease.by} is changing {app}: {lease.purpose}, since "
-        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}",
-        markup=False,
+        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}"
     )
     expires = f"expires in {lease.left:.0f} s" if lease.left else "has expired"
-    console.print(f"[quiet]The lease {expires} unless it is renewed[/]")
+    console.print(f"The lease {expires} unless it is renewed", style="quiet")
 
 
 def _show_entries(console: Console, entries: list[AuditEntry]) -> None:

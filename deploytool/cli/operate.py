@@ -11,6 +11,7 @@ import typer
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.output import ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +121,7 @@ def register(app: typer.Typer) -> None:
             removed = backend.destroy(name, volumes=volumes)
 
         def human(console: Console) -> None:
-            console.print(f"[good]✓[/] {name} is gone: {', '.join(removed)}")
+            console.print(ticked(f"{name} is gone: {', '.join(removed)}"))
 
         output.result({"app": name, "removed": removed}, human)
 
@@ -160,5 +161,5 @@ def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard
 def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:
     data = {"app": session.config.config.app} | data
     session.output.result(
-        data, lambda console: console.print(f"[good]✓[/] {text}, after {seconds:.1f} s")
+        data, lambda console: console.print(ticked(f"{text}, after {seconds:.1f} s"))
     )

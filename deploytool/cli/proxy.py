@@ -10,6 +10,7 @@ from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.render import Check, Stdout, put
 from deploytool.errors import DeploytoolError
+from deploytool.output import ticked
 
 
 def register(app: typer.Typer) -> None:
@@ -52,8 +53,8 @@ def register(app: typer.Typer) -> None:
             "network": config.proxy.network,
             "seconds": round(result.seconds, 1),
         }
-        text = f"[good]✓[/] The proxy runs: {listening}"
-        session.output.result(data, lambda console: console.print(text))
+        text = f"The proxy runs: {listening}"
+        session.output.result(data, lambda console: console.print(ticked(text)))
 
     @command(group, "render")
     def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
@@ -97,5 +98,5 @@ def register(app: typer.Typer) -> None:
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
         removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
         session.output.result(
-            {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
+            {"removed": removed}, lambda console: console.print(ticked("The proxy is gone"))
         )

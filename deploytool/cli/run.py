@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
         def emit(line: str) -> None:
             if not output.as_json:
-                output.console.print(line, markup=False)
+                output.console.print(line)
 
         ended = one_off(backend, name, tuple(words), service=service, timeout=limit, emit=emit)
         note(session, backend, f"run {words[0]}", ended.seconds)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, noted
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
 
@@ -38,10 +38,13 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
         told = ", ".join(f"{name}={count}" for name, count in wanted.items())
-        with holding(session, backend, f"scale {told}", lock_limit) as guard:
+        what = f"scale {told}"
+        with (
+            holding(session, backend, what, lock_limit) as guard,
+            noted(session, backend, what),
+        ):
             plan = backend.scale(session.config.config.app, wanted)
             seconds = _wait(session, backend, plan, limit, guard)
-            note(session, backend, f"scale {told}", seconds)
         configured = {name: s.replicas for name, s in session.config.config.services.items()}
         for name, count in wanted.items():
             if name in configured and configured[name] != count:
@@ -65,10 +68,12 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
         what = " ".join(("restart", *(service or ())))
-        with holding(session, backend, what, lock_limit) as guard:
+        with (
+            holding(session, backend, what, lock_limit) as guard,
+            noted(session, backend, what),
+        ):
             plan = backend.restart(session.config.config.app, service or ())
             seconds = _wait(session, backend, plan, limit, guard)
-            note(session, backend, what, seconds)
         names = [change.name for change in plan.changes]
         _tell(
             session,

@@ -1,0 +1,142 @@
+"""The operator's levers, as commands: what they say, and what they leave in the audit log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploytool import job, lock, rollout
+from deploytool.__main__ import run
+from deploytool.backends.base import AuditEntry, Outcome
+from deploytool.backends.swarm import audit, history
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.errors import EngineError
+from tests.builders import app, deploy, engine, release, service
+from tests.fake_engine import FakeEngine
+
+CONFIGURATION = """
+app = "items"
+entrypoint = "app.main:app"
+registry = "registry.example.com/team"
+
+[services.web]
+port = 8000
+"""
+SPEC = app(service())
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """A cluster without the app, and the project to deploy it from."""
+    made = engine()
+    (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
+    for module in (rollout, job, lock):
+        monkeypatch.setattr(module, "POLL", 0.01)
+    return made
+
+
+@pytest.fixture
+def cluster(empty: FakeEngine) -> FakeEngine:
+    """The cluster with the app on it."""
+    begun = history.begin(empty, release(SPEC, 0))
+    deploy(empty, SPEC)
+    history.finish(empty, begun, Outcome.DONE, 1.0)
+    return empty
+
+
+class Command:
+    """Runs commands and reads the one object that they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        before, dashes, after = " ".join(arguments).partition(" -- ")
+        code = run([*before.split(), "--json", *(dashes + after).split()])
+        return code, json.loads(self.capsys.readouterr().out)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(capsys)
+
+
+def log(made: FakeEngine) -> list[AuditEntry]:
+    return audit.entries(made, "items")
+
+
+LEVERS = [
+    (("scale", "web=3", "--timeout", "50ms"), "scale web=3"),
+    (("restart", "web", "--timeout", "50ms"), "restart web"),
+    (("run", "--timeout", "50ms", "--", "sleep", "1000"), "run sleep"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "action"), LEVERS)
+def test_what_timed_out_is_in_the_audit_log(
+    cluster: FakeEngine, command: Command, arguments: tuple[str, ...], action: str
+) -> None:
+    cluster.settle = False
+    code, said = command(*arguments)
+    assert (code, said["error"]["code"][-9:]) == (4, "timed_out")
+    (entry,) = log(cluster)
+    assert (entry.action, entry.outcome) == (action, "timed_out")
+    assert entry.seconds is not None
+
+
+@pytest.mark.parametrize(("arguments", "action"), LEVERS)
+@pytest.mark.parametrize(
+    ("raised", "outcome", "exit_code"),
+    [
+        (EngineError("The engine refused", code="engine_refused"), "failed", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
+    ],
+)
+def test_what_failed_or_was_interrupted_too(
+    cluster: FakeEngine,
+    command: Command,
+    arguments: tuple[str, ...],
+    action: str,
+    raised: Any,
+    outcome: str,
+    exit_code: int,
+) -> None:
+    cluster.settle = False
+    told = cluster.tasks
+
+    def tasks(**filters: Any) -> Any:
+        if any(change.startswith(("update_service", "create_service")) for change in changes()):
+            raise raised
+        return told(**filters)
+
+    before = len(cluster.changes)
+
+    def changes() -> list[str]:
+        return cluster.changes[before:]
+
+    cluster.tasks = tasks  # type: ignore[method-assign]
+    code, _ = command(*arguments)
+    assert code == exit_code
+    assert [(entry.action, entry.outcome) for entry in log(cluster)] == [(action, outcome)]
+
+
+def test_what_was_done_has_no_outcome_of_its_own(cluster: FakeEngine, command: Command) -> None:
+    assert command("scale", "web=2")[0] == 0
+    (entry,) = log(cluster)
+    assert (entry.action, entry.outcome) == ("scale web=2", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("scale", "nope=3"), ("restart", "nope"), ("run", "--service", "nope", "--", "x")]
+)
+def test_what_was_refused_is_not_there(
+    cluster: FakeEngine, command: Command, arguments: tuple[str, ...]
+) -> None:
+    code, said = command(*arguments)
+    assert (code, said["error"]["code"]) == (2, "unknown_service")
+    assert log(cluster) == []

@@ -50,7 +50,7 @@ from deploytool.errors import (
 )
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.patience import patiently
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, release_number
 from deploytool.units import format_duration
 
 POLL = 0.25
@@ -186,8 +186,8 @@ def roll_out(
         raise interrupted(release) from None
     except _Unsuccessful as failure:
         try:
-            back = _last_good(records, release) if resumed else None
-            error = _fail(backend, plan, release, failure, report, back)
+            earlier = _last_good(records, release)
+            error = _fail(backend, plan, release, failure, report, earlier, resumed=bool(resumed))
         except KeyboardInterrupt:
             raise interrupted(release) from None
         except DeploytoolError:
@@ -395,20 +395,23 @@ def _fail(
     release: Release,
     failure: _Unsuccessful,
     report: Report,
-    back: Release | None,
+    earlier: Release | None,
+    *,
+    resumed: bool,
 ) -> DeploytoolError:
     """Go back, unless the configuration wants to look at it first, and say what happened.
 
-    `back` is the release to go back to where `plan` does not know all that was changed, as an
-    earlier deploy of the same release began the work.
+    `earlier` is the last good release. Where an earlier deploy of the same release began the work,
+    it is what to go back to, as `plan` does not know all that was changed.
     """
+    back = earlier if resumed else None
     reason, *evidence = _evidence(backend, plan) or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
             f"{release.id} of {plan.app} failed and was left as it is: {reason}",
             code="rollout_paused",
             hint="look at `deploytool status`; then deploy a mended version, or "
-            "`deploytool rollback`",
+            + (f"`deploytool rollback` to {earlier.id}" if earlier else "`deploytool destroy`"),
             details=evidence,
         )
     if plan.is_empty and back is None:
@@ -561,10 +564,21 @@ def settle(
     return time.monotonic() - started
 
 
-def choose_rollback(records: Sequence[Record], app: str, wanted: str | None) -> Release:
+def running_release(backend: Backend, app: str) -> int:
+    """The number of the newest release that a service is of; 0 where there is none."""
+    try:
+        return release_number(backend.status(app).release)
+    except UsageError:
+        return 0
+
+
+def choose_rollback(
+    records: Sequence[Record], app: str, wanted: str | None, running: int = 0
+) -> Release:
     """The release to go back to: the named one, or the last good one before the current.
 
-    Raises UsageError where there is none.
+    `running` is the newest that a service is of: one that failed and was left as it is, is the
+    current one too. Raises UsageError where there is none.
     """
     good = [record.release for record in records if record.outcome is Outcome.DONE]
     if wanted is not None:
@@ -577,7 +591,8 @@ def choose_rollback(records: Sequence[Record], app: str, wanted: str | None) -> 
             code="unknown_release",
             hint=f"there are: {', '.join(r.release.id for r in records) or 'none'}",
         )
-    before = [r for r in good if records and r.number < _current(records)]
+    current = max(_current(records), running)
+    before = [r for r in good if r.number < current]
     if before:
         return before[-1]
     raise UsageError(

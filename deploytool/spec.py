@@ -633,3 +633,9 @@ class Release(Model):
     def runs_the_same(self, other: "Release") -> bool:
         """Whether both are the same thing to run, whoever wanted it and when."""
         return (self.spec, self.images, self.secrets) == (other.spec, other.images, other.secrets)
+
+
+def release_number(release: str) -> int:
+    """The number in a release's id; 0 where it is none."""
+    number = release.removeprefix("v")
+    return int(number) if number.isdecimal() else 0

@@ -49,14 +49,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import choose_rollback, new_release
+        from deploytool.rollout import choose_rollback, new_release, running_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
-            earlier = choose_rollback(backend.records(name), name, release)
+            running = running_release(backend, name)
+            earlier = choose_rollback(backend.records(name), name, release, running)
             plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
             confirm_plan(session, plan, f"Go back to {earlier.id}?")
             again = new_release(

@@ -90,6 +90,20 @@ def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> No
 
 
 @pytest.mark.thorough
+def test_rollback_from_what_was_left_brings_what_served(
+    deployed: Project, example_image: str
+) -> None:
+    deployed.services["web"]["update"]["on_failure"] = "pause"
+    deployed.deploy(example_image, env={"ROUND": "2"})
+    ran = attempt(deployed, example_image, command=CRASH, env={"ROUND": "3"})
+    assert ran.error["code"] == "rollout_paused", ran.stdout + ran.stderr
+    deployed.ok("rollback", "--yes")
+    assert deployed.ok("releases")["releases"][0]["note"] == "rollback to v2"
+    assert "ROUND=2" in deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert deployed.replicas_that_answer()
+
+
+@pytest.mark.thorough
 def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     ran = attempt(deployed, example_image, "--timeout", "6s", command=["sleep", "1000"])

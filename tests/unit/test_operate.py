@@ -140,3 +140,49 @@ def test_what_was_refused_is_not_there(
     code, said = command(*arguments)
     assert (code, said["error"]["code"]) == (2, "unknown_service")
     assert log(cluster) == []
+
+
+def changed(text: str) -> None:
+    Path("deploytool.toml").write_text(CONFIGURATION + text)
+
+
+@pytest.mark.parametrize("good", [1, 2])
+def test_a_rollback_after_a_failure_that_was_left_goes_to_what_served_last(
+    cluster: FakeEngine, command: Command, good: int
+) -> None:
+    for number in range(2, good + 1):
+        changed(f'env = {{ N = "{number}" }}\n')
+        assert command("deploy", "--yes", "--image", "r/items:1")[1]["data"]["release"] == "v2"
+    cluster.settle = False
+    changed('env = { N = "bad" }\nupdate = { on_failure = "pause" }\n')
+    paused(cluster, command)
+    cluster.settle = True
+    code, said = command("rollback", "--yes")
+    assert code == 0, said
+    assert history.records(cluster, "items")[-1].release.note == f"rollback to v{good}"
+    container = cluster.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert "N=bad" not in container["Env"]
+
+
+def paused(cluster: FakeEngine, command: Command) -> None:
+    """A release whose update the engine pauses."""
+    told = cluster.services
+
+    def services(**filters: Any) -> Any:
+        live = cluster.service("items_web")
+        if live.get("UpdateStatus", {}).get("State") == "updating":
+            cluster.set_update("items_web", "paused", "update paused due to failure")
+        return told(**filters)
+
+    cluster.services = services  # type: ignore[method-assign]
+    code, said = command("deploy", "--yes", "--image", "r/items:bad")
+    assert (code, said["error"]["code"]) == (1, "rollout_paused")
+    cluster.services = told  # type: ignore[method-assign]
+
+
+def test_a_service_whose_release_is_none_is_no_obstacle(
+    cluster: FakeEngine, command: Command
+) -> None:
+    cluster.service("items_web")["Spec"]["Labels"]["deploytool.release"] = "latest"
+    assert command("status")[1]["data"]["release"] == "latest"
+    assert command("rollback")[1]["error"]["code"] == "no_earlier_release"

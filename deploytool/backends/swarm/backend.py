@@ -58,7 +58,7 @@ from deploytool.backends.swarm.plan import (
 from deploytool.backends.swarm.remove import destroy
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.spec import AppSpec, Image, Release, Service
+from deploytool.spec import AppSpec, Image, Release, Service, release_number
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -191,7 +191,7 @@ class Swarm:
             for _, service in sorted(services.items())
         )
         releases = [service.release for service in found if service.release]
-        newest = max(releases, key=lambda r: int(r.removeprefix("v") or 0), default="")
+        newest = max(releases, key=release_number, default="")
         return Status(app=app, release=newest, services=found)
 
     def logs(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
+from deploytool.errors import UsageError
 from deploytool.spec import AppSpec, Image, Model, Release, Service
 
 
@@ -298,6 +299,19 @@ class Capacity(Model):
     band: tuple[float, float] = BAND
 
 
+class Belonging(Model):
+    """Something on the cluster that is an app's, whether the app runs or not."""
+
+    kind: Literal["service", "network", "config", "secret", "volume"]
+    name: str
+    nodes: tuple[str, ...] = ()
+    """Nodes that may have it and whose own engines alone could remove it; empty for what can be
+    removed from here."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 class Executed(Model):
     """A command that ran in a replica."""
 
@@ -337,6 +351,14 @@ class Secret(Model):
     services: dict[str, int]
     """The services that read it → the version that they read."""
     older: tuple[OlderVersion, ...] = ()
+
+
+def not_deployed(app: str, hint: str = "") -> UsageError:
+    return UsageError(
+        f"{app} is not deployed on this cluster",
+        code="not_deployed",
+        hint=hint or "deploytool deploy; or does --env or the docker context name another cluster?",
+    )
 
 
 class Backend(Protocol):
@@ -452,6 +474,10 @@ class Backend(Protocol):
     def remove_secret(self, app: str, name: str) -> list[str]:
         """Remove a secret with all its versions; the names of what was removed. Raises
         UsageError while a service reads it."""
+
+    def belongings(self, app: str) -> list[Belonging]:
+        """Everything that the cluster has of an app, running or not; nothing where a stack of that
+        name is somebody else's."""
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         """Remove everything of the app, its volumes and secrets where that is asked for; the names

@@ -11,14 +11,16 @@ import typer
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, noted
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.output import ticked
+from deploytool.output import next_step, ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Plan
     from deploytool.lock import Guard
+    from deploytool.removal import Removal
 
+DESTROY = "deploytool destroy"
 Timeout = Annotated[str, typer.Option(help="Give up waiting after this long.")]
 
 
@@ -110,25 +112,42 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Remove the app from the cluster, all of it."""
         from deploytool.backends import open_backend
+        from deploytool.removal import plan_removal, told
 
         lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         output = session.output
         backend = open_backend(session.config.config)
-        backend.status(name)
+        removal = plan_removal(backend, name, volumes=volumes, command=DESTROY)
         what = " and the data in its volumes" if volumes else ""
         if not output.require_confirmation(
-            f"Remove {name}{what} from the cluster?", assume_yes=session.yes
+            f"Remove {name}{what} from the cluster ({told(removal.going)})?",
+            assume_yes=session.yes,
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
         with holding(session, backend, "destroy", lock_limit):
             output.step(f"Removing {name}")
             removed = backend.destroy(name, volumes=volumes)
+        tell_removed(session, removal, removed, f"{name} is gone: {told(removal.going)}", DESTROY)
 
-        def human(console: Console) -> None:
-            console.print(ticked(f"{name} is gone: {', '.join(removed)}"))
 
-        output.result({"app": name, "removed": removed}, human)
+def tell_removed(
+    session: Session, removal: Removal, removed: list[str], text: str, command: str
+) -> None:
+    """What is gone, what is kept, and what removes that too."""
+    from deploytool.removal import told
+
+    for warning in removal.warnings():
+        session.output.warn(warning)
+
+    def human(console: Console) -> None:
+        console.print(ticked(text))
+        if removal.kept:
+            kept = told(removal.kept)
+            console.print(next_step(f"{kept} is kept; `{command} --volumes` removes it"))
+
+    kept = [str(thing) for thing in removal.kept]
+    session.output.result({"app": removal.app, "removed": removed, "kept": kept}, human)
 
 
 def _become(program: Sequence[str]) -> NoReturn:

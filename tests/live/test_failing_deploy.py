@@ -66,6 +66,29 @@ def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image:
     assert project.ok("deploy", "--image", example_image)["release"] == "v2"
 
 
+@pytest.mark.thorough
+def test_destroy_removes_what_a_first_deploy_that_failed_left(
+    project: Project, example_image: str
+) -> None:
+    value = project.folder / "value"
+    value.write_text("x")
+    project.ok("secrets", "set", "DB", "--file", str(value))
+    on_the_manager = {"constraints": ["node.role == manager"]}
+    keys = {"secrets": ["DB"], "volumes": ["data:/data"], "placement": on_the_manager}
+    ran = attempt(project, example_image, command=CRASH, **keys)
+    assert ran.error["code"] == "rollout_failed", ran.stdout + ran.stderr
+    done = project.ok("destroy", "--yes")
+    assert f"network {project.app}_default" in done["removed"]
+    assert f"secret {project.app}_DB.1" in done["removed"]
+    assert done["kept"] == [f"volume {project.app}_data"]
+    again = project.run("destroy", "--yes")
+    assert again.error["code"] == "not_deployed"
+    assert f"volume {project.app}_data" in again.error["hint"]
+    assert project.ok("destroy", "--yes", "--volumes")["removed"] == done["kept"]
+    for kind in ("network", "config", "secret", "volume"):
+        assert f"{project.app}_" not in project.docker(kind, "ls")
+
+
 def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
     """A release is one thing: a service that came up goes back when another does not."""
     deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}

@@ -14,7 +14,8 @@ from deploytool.backends.base import AuditEntry, Outcome
 from deploytool.backends.swarm import audit, history
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError
-from tests.builders import app, deploy, engine, release, service
+from deploytool.output import Output
+from tests.builders import app, deploy, engine, release, service, with_proxy
 from tests.fake_engine import FakeEngine
 
 CONFIGURATION = """
@@ -126,9 +127,9 @@ def test_what_failed_or_was_interrupted_too(
 
 
 def test_what_was_done_has_no_outcome_of_its_own(cluster: FakeEngine, command: Command) -> None:
-    assert command("scale", "web=2")[0] == 0
+    assert command("restart", "web")[0] == 0
     (entry,) = log(cluster)
-    assert (entry.action, entry.outcome) == ("scale web=2", "")
+    assert (entry.action, entry.outcome) == ("restart web", "")
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,129 @@ def test_a_service_whose_release_is_none_is_no_obstacle(
     cluster.service("items_web")["Spec"]["Labels"]["deploytool.release"] = "latest"
     assert command("status")[1]["data"]["release"] == "latest"
     assert command("rollback")[1]["error"]["code"] == "no_earlier_release"
+
+
+# destroy
+
+STACK = {"com.docker.stack.namespace": "items"}
+
+
+def left(made: FakeEngine) -> list[str]:
+    return [str(thing) for thing in Swarm(made).belongings("items") if not thing.nodes]
+
+
+def test_destroy_names_the_volumes_that_it_keeps(
+    cluster: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.add_volume("items_data", STACK)
+    assert run(["destroy", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert "items is gone: service items_web, network items_default, 1 record\n" in out
+    assert "volume items_data is kept; `deploytool destroy --volumes` removes it" in out
+    assert left(cluster) == ["volume items_data"]
+
+
+def test_destroy_with_volumes_afterwards_removes_them(
+    cluster: FakeEngine, command: Command
+) -> None:
+    cluster.add_volume("items_data", STACK)
+    assert command("destroy", "--yes")[1]["data"]["kept"] == ["volume items_data"]
+    code, said = command("destroy", "--yes")
+    assert (code, said["error"]["code"]) == (2, "not_deployed")
+    assert "volume items_data" in said["error"]["hint"]
+    assert "`deploytool destroy --volumes`" in said["error"]["hint"]
+    code, said = command("destroy", "--yes", "--volumes")
+    assert (code, said["data"]["removed"], said["data"]["kept"]) == (0, ["volume items_data"], [])
+    assert left(cluster) == []
+    assert command("destroy", "--yes", "--volumes")[1]["error"]["code"] == "not_deployed"
+
+
+def test_destroy_removes_what_a_first_deploy_that_failed_left(
+    empty: FakeEngine, command: Command
+) -> None:
+    Swarm(empty).set_secrets("items", {"DB": b"x"})
+    changed('secrets = ["DB"]\nvolumes = ["data:/data"]\n')
+    empty.settle = False
+    code, _ = command("deploy", "--yes", "--image", "r/items:1", "--timeout", "50ms")
+    assert code == 4
+    assert empty.services() == []
+    empty.add_volume("items_data", STACK)
+    empty.add_volume("other_data", {"com.docker.stack.namespace": "other"})
+    said = command("destroy", "--yes", "--volumes")[1]
+    assert said["data"]["removed"] == [
+        "network items_default",
+        "secret items_DB.1",
+        "volume items_data",
+        "config items.release.1",
+    ]
+    assert left(empty) == []
+    assert [volume["Name"] for volume in empty.volumes()] == ["other_data"]
+
+
+def test_destroy_asks_with_the_names(
+    cluster: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_volume("items_data", STACK)
+    monkeypatch.setattr(Output, "interactive", True)
+    monkeypatch.setattr("sys.stdin.readline", lambda: "n\n")
+    assert run(["destroy", "--volumes"]) == 1
+    asked = capsys.readouterr().err
+    assert "Remove items and the data in its volumes from the cluster (service items_web" in asked
+    assert "volume items_data" in asked
+    assert "service items_web" in left(cluster)
+
+
+def test_destroy_leaves_a_stack_that_is_not_ours(empty: FakeEngine, command: Command) -> None:
+    spec: dict[str, Any] = {
+        "Name": "items_web",
+        "Labels": STACK,
+        "TaskTemplate": {"ContainerSpec": {"Image": "other"}},
+        "Mode": {"Replicated": {"Replicas": 1}},
+    }
+    empty.create_service(spec)
+    empty.create_network("items_default", labels=STACK)
+    empty.add_volume("items_data", STACK)
+    code, said = command("destroy", "--yes", "--volumes")
+    assert (code, said["error"]["code"]) == (2, "not_deployed")
+    assert len(empty.services()) == len(empty.volumes()) == 1
+
+
+def test_destroy_says_which_volumes_other_nodes_may_have(
+    empty: FakeEngine, command: Command
+) -> None:
+    """Each engine knows its own volumes alone."""
+    changed('replicas = 3\nvolumes = ["data:/data"]\n')
+    assert command("deploy", "--yes", "--image", "r/items:1", "--no-wait")[0] == 0
+    empty.add_volume("items_data", STACK)
+    code, said = command("destroy", "--yes", "--volumes")
+    assert (code, said["data"]["kept"]) == (0, [])
+    (warning,) = said["warnings"]
+    assert "items_data may be on node-2, node-3 too" in warning
+    assert "docker --host ssh://node-2 volume rm items_data" in warning
+
+
+def test_destroy_goes_on_where_somebody_else_removed_something(
+    cluster: FakeEngine, command: Command
+) -> None:
+    told = cluster.remove_network
+
+    def remove_network(network_id: str) -> None:
+        told(network_id)
+        raise EngineError(f"network {network_id} not found", code="engine_refused")
+
+    cluster.remove_network = remove_network  # type: ignore[method-assign]
+    assert command("destroy", "--yes")[0] == 0
+
+
+def test_proxy_down_names_what_it_keeps_and_forgets_it_afterwards(
+    empty: FakeEngine, command: Command
+) -> None:
+    with_proxy(empty)
+    Swarm(empty).set_secrets("proxy", {"TOKEN": b"x"})
+    empty.add_volume("proxy_certificates", {"com.docker.stack.namespace": "proxy"})
+    kept = ["secret proxy_TOKEN.1", "volume proxy_certificates"]
+    assert command("proxy", "down", "--yes")[1]["data"]["kept"] == kept
+    error = command("proxy", "down", "--yes")[1]["error"]
+    assert error["code"] == "not_deployed"
+    assert "`deploytool proxy down --volumes`" in error["hint"]
+    assert command("proxy", "down", "--yes", "--volumes")[1]["data"]["removed"] == kept

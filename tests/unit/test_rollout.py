@@ -16,6 +16,7 @@ from deploytool import patience, rollout
 from deploytool.backends.base import (
     Action,
     AuditEntry,
+    Belonging,
     Capacity,
     Change,
     Executed,
@@ -205,6 +206,9 @@ class Scripted:
         raise NotImplementedError
 
     def remove_secret(self, app: str, name: str) -> list[str]:
+        raise NotImplementedError
+
+    def belongings(self, app: str) -> list[Belonging]:
         raise NotImplementedError
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:

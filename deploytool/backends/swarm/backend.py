@@ -11,6 +11,7 @@ from deploytool.backends.base import (
     Action,
     Amount,
     AuditEntry,
+    Belonging,
     Capacity,
     Change,
     Executed,
@@ -26,6 +27,7 @@ from deploytool.backends.base import (
     ServiceStatus,
     Status,
     Task,
+    not_deployed,
 )
 from deploytool.backends.swarm import (
     audit,
@@ -55,7 +57,7 @@ from deploytool.backends.swarm.plan import (
     per_node,
     replicas,
 )
-from deploytool.backends.swarm.remove import destroy
+from deploytool.backends.swarm.remove import belongings, destroy
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release, Service, release_number
@@ -295,6 +297,9 @@ class Swarm:
     def remove_secret(self, app: str, name: str) -> list[str]:
         return versioned.remove(self.client, app, name)
 
+    def belongings(self, app: str) -> list[Belonging]:
+        return belongings(self.client, app)
+
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         return destroy(self.client, app, volumes=volumes, secrets=secrets)
 
@@ -348,14 +353,6 @@ class Swarm:
                 hint=f"there are: {', '.join(sorted(short))}",
             )
         return {name: short[name] for name in (services or sorted(short))}
-
-
-def not_deployed(app: str) -> UsageError:
-    return UsageError(
-        f"{app} is not deployed on this cluster",
-        code="not_deployed",
-        hint="deploytool deploy; or does --env or the docker context name another cluster?",
-    )
 
 
 def _stamp(target: Target, spec: Json, release: Release) -> None:

@@ -221,7 +221,7 @@ def run_step(
     wanted = spec.release
     if wanted is None:
         return
-    if not step.rerun and any(r.stepped and r.release.runs_the_same(release) for r in records):
+    if not step.rerun and any(r.stepped and r.is_of(release) for r in records):
         step.say(f"The release step has run for this release already: {shlex.join(wanted.command)}")
         return
     what = f"The release step of {release.id}"
@@ -285,7 +285,7 @@ def _unfinished(records: Sequence[Record], release: Release) -> Record | None:
     """The newest release, if nobody finished it and it is this one."""
     for record in records[-1:]:
         open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-        return record if open_end and record.release.runs_the_same(release) else None
+        return record if open_end and record.is_of(release) else None
     return None
 
 
@@ -599,6 +599,19 @@ def choose_rollback(
         f"{app} has no earlier release to go back to",
         code="no_earlier_release",
         hint="`deploytool releases` shows the history that the cluster keeps",
+    )
+
+
+def in_part(records: Sequence[Record]) -> str:
+    """What to know of releases that another version of deploytool stored; empty for nothing."""
+    partly = [record for record in records if record.unknown]
+    if not partly:
+        return ""
+    names = ", ".join(record.release.id for record in partly)
+    unknown = ", ".join(sorted({path for record in partly for path in record.unknown}))
+    return (
+        f"another version of deploytool stored {names}, with what this one does not know and "
+        f"leaves out: {unknown}"
     )
 
 

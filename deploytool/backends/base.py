@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from pydantic import ConfigDict, Field
 
 from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, Image, Model, Release, Service
+from deploytool.spec import AppSpec, Image, Model, Moment, Release, Service
 
 
 class Action(StrEnum):
@@ -166,7 +166,8 @@ class ServiceProgress(Model):
 
 
 class Outcome(StrEnum):
-    """How a release ended; "started" is one that nobody has finished."""
+    """How a release ended; "started" is one that nobody has finished, "unknown" what another
+    version of deploytool wrote."""
 
     STARTED = "started"
     DONE = "done"
@@ -174,6 +175,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled_back"
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
+    UNKNOWN = "unknown"
 
 
 class Record(Model):
@@ -184,6 +186,12 @@ class Record(Model):
     seconds: float | None = None
     stepped: bool = False
     """Whether its release step has run to its end."""
+    unknown: tuple[str, ...] = ()
+    """What else it says that this version of deploytool does not know, as paths."""
+
+    def is_of(self, release: Release) -> bool:
+        """Whether it is known to be of the same thing to run."""
+        return not self.unknown and self.release.runs_the_same(release)
 
 
 class Lease(Model):
@@ -203,7 +211,7 @@ class Lease(Model):
 class AuditEntry(Model):
     """Something that somebody did to an app."""
 
-    at: datetime
+    at: Moment
     by: str
     action: str
     """"deploy", "scale web=6", "secrets set TOKEN", …"""
@@ -387,6 +395,9 @@ class Backend(Protocol):
         those that are missing there. `secrets` names the versions to take, as a release remembers
         them; of a secret that is missing there the newest is taken.
         """
+
+    def unread(self, app: str) -> list[str]:
+        """The releases whose records cannot be read here, and that `records` leaves out."""
 
     def begin(self, release: Release) -> Release:
         """Remember that a release is being rolled out; it gets its number here. An unfinished

@@ -11,7 +11,7 @@ import pytest
 from deploytool import job, lock, rollout
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
-from deploytool.backends.swarm import audit, history
+from deploytool.backends.swarm import audit, history, labels
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError
 from deploytool.output import Output
@@ -313,3 +313,47 @@ def test_proxy_down_names_what_it_keeps_and_forgets_it_afterwards(
     assert error["code"] == "not_deployed"
     assert "`deploytool proxy down --volumes`" in error["hint"]
     assert command("proxy", "down", "--yes", "--volumes")[1]["data"]["removed"] == kept
+
+
+# Records of another shape
+
+
+def test_an_entry_of_another_shape_stops_no_command(cluster: FakeEngine, command: Command) -> None:
+    line = {"at": "2026-11-22T03:04:05Z", "by": "ann", "action": "restart", "added": 1}
+    own = {"deploytool.app": "items", labels.AUDIT: json.dumps([line, "?"])}
+    cluster.create_config("items.audit", b"", own)
+    assert command("restart")[0] == 0
+    entries = command("audit")[1]["data"]["entries"]
+    assert {(entry["by"] == "ann", entry["action"]) for entry in entries} >= {(True, "restart")}
+    assert len(log(cluster)) == 2
+
+
+def test_a_lock_that_cannot_be_read_can_be_released(cluster: FakeEngine, command: Command) -> None:
+    own = {"deploytool.app": "items", labels.ROLE: "lock"}
+    cluster.create_config("items.lock", b"{", own)
+    code, said = command("restart", "--lock-timeout", "0s")
+    assert (code, said["error"]["code"]) == (1, "locked")
+    assert command("lock", "status")[0] == 0
+    assert command("lock", "release", "--yes")[0] == 0
+    assert command("restart", "--lock-timeout", "0s")[0] == 0
+
+
+def test_a_release_of_another_version_is_listed_and_gone_back_to(
+    cluster: FakeEngine, command: Command
+) -> None:
+    data = json.loads(release(app(service(replicas=2)), 2).model_dump_json())
+    data["spec"]["services"][0]["added"] = True
+    told = {"deploytool.app": "items", labels.OUTCOME: "done"}
+    for number, content in ((2, data), (3, {"number": 3})):
+        own = told | {labels.RELEASE: f"v{number}"}
+        cluster.create_config(f"items.release.{number}", json.dumps(content).encode(), own)
+    said = command("releases")[1]
+    assert [found["release"] for found in said["data"]["releases"]] == ["v2", "v1"]
+    partly, unread = said["warnings"]
+    assert "v2" in partly
+    assert "spec.services.0.added" in partly
+    assert unread.startswith("v3 cannot be read")
+    code, said = command("rollback", "v2")
+    assert code == 0
+    assert said["warnings"][:2] == [partly, unread]
+    assert cluster.service("items_web")["Spec"]["Mode"]["Replicated"]["Replicas"] == 2

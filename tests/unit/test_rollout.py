@@ -112,6 +112,9 @@ class Scripted:
     def records(self, app: str) -> list[Record]:
         return self.history
 
+    def unread(self, app: str) -> list[str]:
+        raise NotImplementedError
+
     def plan(
         self,
         spec: AppSpec,

@@ -81,6 +81,9 @@ class Swarm:
     def records(self, app: str) -> list[Record]:
         return history.records(self.client, app)
 
+    def unread(self, app: str) -> list[str]:
+        return history.unread(self.client, app)
+
     def begin(self, release: Release) -> Release:
         return history.begin(self.client, release)
 

@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(output, error)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            output.progress.print(str(error), markup=False)
+            output.progress.print(str(error))
             return ExitCode.USAGE
         return _fail(output, _usage(error))
     except (KeyboardInterrupt, typer.Abort):

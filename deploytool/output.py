@@ -3,6 +3,9 @@
 Results go to standard output, everything on the way there to standard error. With `--json`,
 standard output is exactly one object: {"data": …, "warnings": […]} or
 {"error": {"code", "message", "hint"}}. Rich is imported when something is first shown.
+
+No text is ever markup: users' names, notes, commands and paths may look like it. What has a style
+is a `Text`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from deploytool.errors import DeploytoolError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 COLOURS = {
     "good": "green",
@@ -29,6 +33,24 @@ COLOURS = {
     "removed": "red",
     "changed": "yellow",
 }
+
+
+def signed(sign: str, style: str, text: str) -> Text:
+    """A line that begins with a sign. In one piece: what moves on the terminal is drawn again
+    between two."""
+    from rich.text import Text
+
+    return Text.assemble((sign, style), f" {text}")
+
+
+def ticked(text: str) -> Text:
+    """A line that says what was done."""
+    return signed("✓", "good", text)
+
+
+def next_step(text: str) -> Text:
+    """A line that says what to do next."""
+    return signed("  →", "name", text)
 
 
 class Output:
@@ -61,6 +83,7 @@ class Output:
                 theme=Theme(COLOURS),
                 highlight=False,
                 emoji=False,
+                markup=False,
                 soft_wrap=True,
             )
             self._consoles[stream] = console
@@ -73,21 +96,15 @@ class Output:
 
     def step(self, text: str) -> None:
         """The next thing that is being done."""
-        self._signed("●", "good", text)
-
-    def _signed(self, sign: str, style: str, text: str) -> None:
-        """In one piece: what moves on the terminal is drawn again between two."""
-        from rich.text import Text
-
-        self.progress.print(Text.assemble((sign, style), f" {text}"))
+        self.progress.print(signed("●", "good", text))
 
     def line(self, text: str) -> None:
         """A line of somebody else's output: a build's, a log's."""
-        self.progress.print(f"  {text}", style="quiet", markup=False)
+        self.progress.print(f"  {text}", style="quiet")
 
     def debug(self, text: str) -> None:
         if self.verbose:
-            self.progress.print(f"  {text}", style="quiet", markup=False)
+            self.progress.print(f"  {text}", style="quiet")
 
     def warn(self, text: str) -> None:
         """Something to know that is no failure; part of the JSON object too."""
@@ -95,7 +112,7 @@ class Output:
             return
         self.warnings.append(text)
         if not self.as_json:
-            self._signed("!", "busy", text)
+            self.progress.print(signed("!", "busy", text))
 
     def result(self, data: BaseModel | dict[str, Any], human: Callable[[Console], None]) -> None:
         """What the command was run for. Called once, last."""
@@ -124,27 +141,26 @@ class Output:
                 body["details"] = list(error.details)
             self._write_json({"error": body})
             return
-        self.progress.print("[bad]✗[/] ", end="")
-        self.progress.print(error.message, markup=False)
+        self.progress.print(signed("✗", "bad", error.message))
         for detail in error.details:
-            self.progress.print(f"    {detail}", style="quiet", markup=False)
+            self.progress.print(f"    {detail}", style="quiet")
         if error.hint:
-            self.progress.print("  [name]→[/] ", end="")
-            self.progress.print(error.hint, markup=False)
+            self.progress.print(next_step(error.hint))
 
     def traceback(self, error: BaseException) -> None:
         """For `--verbose`. Never with the values of variables: they hold secrets."""
         import traceback
 
-        self.progress.print(
-            "".join(traceback.format_exception(error)), style="quiet", markup=False, end=""
-        )
+        self.progress.print("".join(traceback.format_exception(error)), style="quiet", end="")
 
     def confirm(self, question: str) -> bool:
         """Ask, on a terminal. Without one nobody can answer, and the caller said no `--yes`."""
         if not self.interactive:
             return True
-        self.progress.print(f"[name]{question}[/] [quiet]\\[y/N][/] ", end="")
+        from rich.text import Text
+
+        asked = Text.assemble((question, "name"), " ", ("[y/N]", "quiet"), " ")
+        self.progress.print(asked, end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def require_confirmation(self, question: str, *, assume_yes: bool) -> bool:

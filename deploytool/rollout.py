@@ -50,7 +50,7 @@ from deploytool.errors import (
 )
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.patience import patiently
-from deploytool.spec import AppSpec, Image, Release
+from deploytool.spec import AppSpec, Image, Release, release_number
 from deploytool.units import format_duration
 
 POLL = 0.25
@@ -186,8 +186,8 @@ def roll_out(
         raise interrupted(release) from None
     except _Unsuccessful as failure:
         try:
-            back = _last_good(records, release) if resumed else None
-            error = _fail(backend, plan, release, failure, report, back)
+            earlier = _last_good(records, release)
+            error = _fail(backend, plan, release, failure, report, earlier, resumed=bool(resumed))
         except KeyboardInterrupt:
             raise interrupted(release) from None
         except DeploytoolError:
@@ -221,7 +221,7 @@ def run_step(
     wanted = spec.release
     if wanted is None:
         return
-    if not step.rerun and any(r.stepped and r.release.runs_the_same(release) for r in records):
+    if not step.rerun and any(r.stepped and r.is_of(release) for r in records):
         step.say(f"The release step has run for this release already: {shlex.join(wanted.command)}")
         return
     what = f"The release step of {release.id}"
@@ -285,7 +285,7 @@ def _unfinished(records: Sequence[Record], release: Release) -> Record | None:
     """The newest release, if nobody finished it and it is this one."""
     for record in records[-1:]:
         open_end = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-        return record if open_end and record.release.runs_the_same(release) else None
+        return record if open_end and record.is_of(release) else None
     return None
 
 
@@ -395,20 +395,23 @@ def _fail(
     release: Release,
     failure: _Unsuccessful,
     report: Report,
-    back: Release | None,
+    earlier: Release | None,
+    *,
+    resumed: bool,
 ) -> DeploytoolError:
     """Go back, unless the configuration wants to look at it first, and say what happened.
 
-    `back` is the release to go back to where `plan` does not know all that was changed, as an
-    earlier deploy of the same release began the work.
+    `earlier` is the last good release. Where an earlier deploy of the same release began the work,
+    it is what to go back to, as `plan` does not know all that was changed.
     """
+    back = earlier if resumed else None
     reason, *evidence = _evidence(backend, plan) or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
             f"{release.id} of {plan.app} failed and was left as it is: {reason}",
             code="rollout_paused",
             hint="look at `deploytool status`; then deploy a fixed version, or "
-            "`deploytool rollback`",
+            + (f"`deploytool rollback` to {earlier.id}" if earlier else "`deploytool destroy`"),
             details=evidence,
         )
     if plan.is_empty and back is None:
@@ -561,10 +564,21 @@ def settle(
     return time.monotonic() - started
 
 
-def choose_rollback(records: Sequence[Record], app: str, wanted: str | None) -> Release:
+def running_release(backend: Backend, app: str) -> int:
+    """The number of the newest release that a service is of; 0 where there is none."""
+    try:
+        return release_number(backend.status(app).release)
+    except UsageError:
+        return 0
+
+
+def choose_rollback(
+    records: Sequence[Record], app: str, wanted: str | None, running: int = 0
+) -> Release:
     """The release to go back to: the named one, or the last good one before the current.
 
-    Raises UsageError where there is none.
+    `running` is the newest that a service is of: one that failed and was left as it is, is the
+    current one too. Raises UsageError where there is none.
     """
     good = [record.release for record in records if record.outcome is Outcome.DONE]
     if wanted is not None:
@@ -577,13 +591,27 @@ def choose_rollback(records: Sequence[Record], app: str, wanted: str | None) -> 
             code="unknown_release",
             hint=f"there are: {', '.join(r.release.id for r in records) or 'none'}",
         )
-    before = [r for r in good if records and r.number < _current(records)]
+    current = max(_current(records), running)
+    before = [r for r in good if r.number < current]
     if before:
         return before[-1]
     raise UsageError(
         f"{app} has no earlier release to go back to",
         code="no_earlier_release",
         hint="`deploytool releases` shows the history that the cluster keeps",
+    )
+
+
+def in_part(records: Sequence[Record]) -> str:
+    """What to know of releases that another version of deploytool stored; empty for nothing."""
+    partly = [record for record in records if record.unknown]
+    if not partly:
+        return ""
+    names = ", ".join(record.release.id for record in partly)
+    unknown = ", ".join(sorted({path for record in partly for path in record.unknown}))
+    return (
+        f"another version of deploytool stored {names}, with what this one does not know and "
+        f"leaves out: {unknown}"
     )
 
 

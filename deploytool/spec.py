@@ -6,7 +6,7 @@ a rendered file can write each of them out. Memory is in bytes, durations in mil
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -611,6 +611,14 @@ class Image(Model):
     """(architecture, operating system) of each of its variants; empty where unknown."""
 
 
+def _with_zone(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_with_zone)]
+"""A moment that can be compared with any other: UTC where nobody said which zone."""
+
+
 class Release(Model):
     """An app at one point of its history: what ran, with which images, who wanted it and when."""
 
@@ -622,7 +630,7 @@ class Release(Model):
     """Secret → the name of the version that the cluster has of it, which its replicas read."""
     commit: str | None = None
     by: str
-    at: datetime
+    at: Moment
     note: str = ""
     """What made it, when not a deploy: "rollback to v3", "scale web=6"."""
 
@@ -633,3 +641,9 @@ class Release(Model):
     def runs_the_same(self, other: "Release") -> bool:
         """Whether both are the same thing to run, whoever wanted it and when."""
         return (self.spec, self.images, self.secrets) == (other.spec, other.images, other.secrets)
+
+
+def release_number(release: str) -> int:
+    """The number in a release's id; 0 where it is none."""
+    number = release.removeprefix("v")
+    return int(number) if number.isdecimal() else 0

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
-from deploytool.spec import AppSpec, Image, Model, Release, Service
+from deploytool.errors import UsageError
+from deploytool.spec import AppSpec, Image, Model, Moment, Release, Service
 
 
 class Action(StrEnum):
@@ -165,7 +166,8 @@ class ServiceProgress(Model):
 
 
 class Outcome(StrEnum):
-    """How a release ended; "started" is one that nobody has finished."""
+    """How a release ended; "started" is one that nobody has finished, "unknown" what another
+    version of deploytool wrote."""
 
     STARTED = "started"
     DONE = "done"
@@ -173,6 +175,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled_back"
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
+    UNKNOWN = "unknown"
 
 
 class Record(Model):
@@ -183,6 +186,12 @@ class Record(Model):
     seconds: float | None = None
     stepped: bool = False
     """Whether its release step has run to its end."""
+    unknown: tuple[str, ...] = ()
+    """What else it says that this version of deploytool does not know, as paths."""
+
+    def is_of(self, release: Release) -> bool:
+        """Whether it is known to be of the same thing to run."""
+        return not self.unknown and self.release.runs_the_same(release)
 
 
 class Lease(Model):
@@ -202,7 +211,7 @@ class Lease(Model):
 class AuditEntry(Model):
     """Something that somebody did to an app."""
 
-    at: datetime
+    at: Moment
     by: str
     action: str
     """"deploy", "scale web=6", "secrets set TOKEN", …"""
@@ -298,6 +307,19 @@ class Capacity(Model):
     band: tuple[float, float] = BAND
 
 
+class Belonging(Model):
+    """Something on the cluster that is an app's, whether the app runs or not."""
+
+    kind: Literal["service", "network", "config", "secret", "volume"]
+    name: str
+    nodes: tuple[str, ...] = ()
+    """Nodes that may have it and whose own engines alone could remove it; empty for what can be
+    removed from here."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 class Executed(Model):
     """A command that ran in a replica."""
 
@@ -339,6 +361,14 @@ class Secret(Model):
     older: tuple[OlderVersion, ...] = ()
 
 
+def not_deployed(app: str, hint: str = "") -> UsageError:
+    return UsageError(
+        f"{app} is not deployed on this cluster",
+        code="not_deployed",
+        hint=hint or "deploytool deploy; or does --env or the docker context name another cluster?",
+    )
+
+
 class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
@@ -365,6 +395,9 @@ class Backend(Protocol):
         those that are missing there. `secrets` names the versions to take, as a release remembers
         them; of a secret that is missing there the newest is taken.
         """
+
+    def unread(self, app: str) -> list[str]:
+        """The releases whose records cannot be read here, and that `records` leaves out."""
 
     def begin(self, release: Release) -> Release:
         """Remember that a release is being rolled out; it gets its number here. An unfinished
@@ -452,6 +485,10 @@ class Backend(Protocol):
     def remove_secret(self, app: str, name: str) -> list[str]:
         """Remove a secret with all its versions; the names of what was removed. Raises
         UsageError while a service reads it."""
+
+    def belongings(self, app: str) -> list[Belonging]:
+        """Everything that the cluster has of an app, running or not; nothing where a stack of that
+        name is somebody else's."""
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         """Remove everything of the app, its volumes and secrets where that is asked for; the names

@@ -9,6 +9,7 @@ import typer
 
 from deploytool.cli.common import Session, command
 from deploytool.errors import DeploytoolError, ExitCode
+from deploytool.output import next_step, signed, ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from deploytool.config import Config
     from deploytool.doctor import Check
 
-MARKS = {"good": "[good]✓[/]", "warning": "[busy]![/]", "bad": "[bad]✗[/]"}
+MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad")}
 
 
 def register(app: typer.Typer) -> None:
@@ -92,7 +93,7 @@ def _register_cluster(group: typer.Typer) -> None:
         session.output.result(
             {"removed": removed},
             lambda console: console.print(
-                f"[good]✓[/] Removed: {', '.join(removed)}" if removed else "There was nothing"
+                ticked(f"Removed: {', '.join(removed)}") if removed else "There was nothing"
             ),
         )
 
@@ -125,16 +126,14 @@ def _client(config: Config) -> Client:
 def _show_cluster(console: Console, found: ClusterStatus) -> None:
     nodes = f", {found.nodes} node{'s' if found.nodes != 1 else ''}" if found.nodes else ""
     mark = MARKS["good" if found.manager else "warning"]
-    console.print(f"{mark} Swarm mode {found.swarm}{nodes}")
+    console.print(signed(*mark, f"Swarm mode {found.swarm}{nodes}"))
     mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
     state = "not run by deploytool" if found.registry == "not ours" else found.registry
-    console.print(f"{mark} registry {found.address}: {state}")
+    console.print(signed(*mark, f"registry {found.address}: {state}"))
 
 
 def _show_checks(console: Console, checks: list[Check]) -> None:
     for check in checks:
-        console.print(f"{MARKS[check.state]} {check.name}: ", end="")
-        console.print(check.message, markup=False)
+        console.print(signed(*MARKS[check.state], f"{check.name}: {check.message}"))
         if check.hint:
-            console.print("  [name]→[/] ", end="")
-            console.print(check.hint, markup=False)
+            console.print(next_step(check.hint))

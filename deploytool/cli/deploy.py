@@ -11,6 +11,7 @@ from deploytool.cli.common import Session, command, duration
 from deploytool.cli.image import build_project, project_source
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 from deploytool.errors import DeploytoolError, ExitCode
+from deploytool.output import ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -184,12 +185,12 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
 
     def human(console: Console) -> None:
         if result.release is None:
-            console.print(f"[good]✓[/] Nothing to change: {app} runs {release}")
+            console.print(ticked(f"Nothing to change: {app} runs {release}"))
         elif not result.waited:
-            console.print(f"[good]✓[/] {release} of {app} is on its way: deploytool status --watch")
+            console.print(ticked(f"{release} of {app} is on its way: deploytool status --watch"))
         else:
-            console.print(f"[good]✓[/] {release} of {app} runs, after {result.seconds:.1f} s")
+            console.print(ticked(f"{release} of {app} runs, after {result.seconds:.1f} s"))
         for url in urls:
-            console.print(f"  {url}", markup=False)
+            console.print(f"  {url}")
 
     session.output.result(data, human)

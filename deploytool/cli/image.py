@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command
+from deploytool.output import signed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -60,9 +61,9 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
     }
 
     def human(console: Console) -> None:
-        console.print("[good]✓[/] ", end="")
-        console.print(image.reference, style="name", markup=False, end="")
-        console.print(f" [quiet]{'pushed' if image.digest else 'built'} in {seconds:.1f} s[/]")
+        line = signed("✓", "good", "").append(image.reference, "name")
+        told = f" {'pushed' if image.digest else 'built'} in {seconds:.1f} s"
+        console.print(line.append(told, "quiet"))
 
     session.output.result(data, human)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command
+from deploytool.output import signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,9 +122,8 @@ def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
     from deploytool.init import CONFIGURATION, Fate
 
     for file in files:
-        mark = "[good]✓[/]" if file.changes else "[quiet]·[/]"
-        console.print(mark, end=" ")
-        console.print(f"{file.path}: {file.fate.value}", markup=False)
+        mark = ("✓", "good") if file.changes else ("·", "quiet")
+        console.print(signed(*mark, f"{file.path}: {file.fate.value}"))
     if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
     console.print("Next: look through them, then `deploytool cluster up` and `deploytool deploy`.")

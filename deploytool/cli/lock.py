@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command
-from deploytool.errors import DeploytoolError
+from deploytool.errors import DeploytoolError, ExitCode, UsageError
+from deploytool.output import ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,9 +57,9 @@ def register(app: typer.Typer) -> None:
                 raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
             backend.unlock(lease)
             note(session, backend, f"lock release, of {lease.by}")
-        text = f"[good]✓[/] {name} is not locked" + (" any more" if lease else "")
+        text = f"{name} is not locked" + (" any more" if lease else "")
         data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
-        session.output.result(data, lambda console: console.print(text))
+        session.output.result(data, lambda console: console.print(ticked(text)))
 
     @command(app, "audit")
     def audit(session: Session) -> None:
@@ -93,12 +95,36 @@ def holding(
         yield guard
 
 
+@contextmanager
+def noted(session: Session, backend: Backend, action: str) -> Iterator[None]:
+    """Remember what is done here, how long it took, and how it ended where that is no success. Of
+    what was refused, nothing was done."""
+    started = time.monotonic()
+    outcome = ""
+    try:
+        yield
+    except UsageError:
+        action = ""
+        raise
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    except BaseException as error:
+        late = getattr(error, "exit_code", None) is ExitCode.TIMED_OUT
+        outcome = "timed_out" if late else "failed"
+        raise
+    finally:
+        if action:
+            note(session, backend, action, time.monotonic() - started, outcome=outcome)
+
+
 def note(
     session: Session,
     backend: Backend,
     action: str,
     seconds: float | None = None,
     *,
+    outcome: str = "",
     app: str | None = None,
 ) -> None:
     """Remember what was done. That it cannot be is no failure of what was done."""
@@ -107,7 +133,13 @@ def note(
     from deploytool.backends.base import AuditEntry
     from deploytool.rollout import whoami
 
-    entry = AuditEntry(at=datetime.now(UTC), by=whoami(), action=action, seconds=seconds)
+    entry = AuditEntry(
+        at=datetime.now(UTC),
+        by=whoami(),
+        action=action,
+        outcome=outcome,
+        seconds=None if seconds is None else round(seconds, 1),
+    )
     try:
         backend.note(app or session.config.config.app, entry)
     except DeploytoolError as error:
@@ -120,11 +152,10 @@ def _show_lease(console: Console, app: str, lease: Lease | None) -> None:
         return
     console.print(
         f"{lease.by} is changing {app}: {lease.purpose}, since "
-        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}",
-        markup=False,
+        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}"
     )
     expires = f"expires in {lease.left:.0f} s" if lease.left else "has expired"
-    console.print(f"[quiet]The lease {expires} unless it is renewed[/]")
+    console.print(f"The lease {expires} unless it is renewed", style="quiet")
 
 
 def _show_entries(console: Console, entries: list[AuditEntry]) -> None:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, noted
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.output import next_step, ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Plan
     from deploytool.lock import Guard
+    from deploytool.removal import Removal
 
+DESTROY = "deploytool destroy"
 Timeout = Annotated[str, typer.Option(help="Give up waiting after this long.")]
 
 
@@ -37,10 +40,13 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
         told = ", ".join(f"{name}={count}" for name, count in wanted.items())
-        with holding(session, backend, f"scale {told}", lock_limit) as guard:
+        what = f"scale {told}"
+        with (
+            holding(session, backend, what, lock_limit) as guard,
+            noted(session, backend, what),
+        ):
             plan = backend.scale(session.config.config.app, wanted)
             seconds = _wait(session, backend, plan, limit, guard)
-            note(session, backend, f"scale {told}", seconds)
         configured = {name: s.replicas for name, s in session.config.config.services.items()}
         for name, count in wanted.items():
             if name in configured and configured[name] != count:
@@ -64,10 +70,12 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend = open_backend(session.config.config)
         what = " ".join(("restart", *(service or ())))
-        with holding(session, backend, what, lock_limit) as guard:
+        with (
+            holding(session, backend, what, lock_limit) as guard,
+            noted(session, backend, what),
+        ):
             plan = backend.restart(session.config.config.app, service or ())
             seconds = _wait(session, backend, plan, limit, guard)
-            note(session, backend, what, seconds)
         names = [change.name for change in plan.changes]
         _tell(
             session,
@@ -104,25 +112,42 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Remove the app from the cluster, all of it."""
         from deploytool.backends import open_backend
+        from deploytool.removal import plan_removal, told
 
         lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         output = session.output
         backend = open_backend(session.config.config)
-        backend.status(name)
+        removal = plan_removal(backend, name, volumes=volumes, command=DESTROY)
         what = " and the data in its volumes" if volumes else ""
         if not output.require_confirmation(
-            f"Remove {name}{what} from the cluster?", assume_yes=session.yes
+            f"Remove {name}{what} from the cluster ({told(removal.going)})?",
+            assume_yes=session.yes,
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
         with holding(session, backend, "destroy", lock_limit):
             output.step(f"Removing {name}")
             removed = backend.destroy(name, volumes=volumes)
+        tell_removed(session, removal, removed, f"{name} is gone: {told(removal.going)}", DESTROY)
 
-        def human(console: Console) -> None:
-            console.print(f"[good]✓[/] {name} is gone: {', '.join(removed)}")
 
-        output.result({"app": name, "removed": removed}, human)
+def tell_removed(
+    session: Session, removal: Removal, removed: list[str], text: str, command: str
+) -> None:
+    """What is gone, what is kept, and what removes that too."""
+    from deploytool.removal import told
+
+    for warning in removal.warnings():
+        session.output.warn(warning)
+
+    def human(console: Console) -> None:
+        console.print(ticked(text))
+        if removal.kept:
+            kept = told(removal.kept)
+            console.print(next_step(f"{kept} is kept; `{command} --volumes` removes it"))
+
+    kept = [str(thing) for thing in removal.kept]
+    session.output.result({"app": removal.app, "removed": removed, "kept": kept}, human)
 
 
 def _become(program: Sequence[str]) -> NoReturn:
@@ -160,5 +185,5 @@ def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard
 def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:
     data = {"app": session.config.config.app} | data
     session.output.result(
-        data, lambda console: console.print(f"[good]✓[/] {text}, after {seconds:.1f} s")
+        data, lambda console: console.print(ticked(f"{text}, after {seconds:.1f} s"))
     )

@@ -10,6 +10,9 @@ from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.render import Check, Stdout, put
 from deploytool.errors import DeploytoolError
+from deploytool.output import ticked
+
+DOWN = "deploytool proxy down"
 
 
 def register(app: typer.Typer) -> None:
@@ -52,8 +55,8 @@ def register(app: typer.Typer) -> None:
             "network": config.proxy.network,
             "seconds": round(result.seconds, 1),
         }
-        text = f"[good]✓[/] The proxy runs: {listening}"
-        session.output.result(data, lambda console: console.print(text))
+        text = f"The proxy runs: {listening}"
+        session.output.result(data, lambda console: console.print(ticked(text)))
 
     @command(group, "render")
     def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
@@ -87,15 +90,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Remove the proxy. The apps go on, but nobody reaches them."""
         from deploytool.backends import open_backend
+        from deploytool.cli.operate import tell_removed
         from deploytool.proxy import NAME
+        from deploytool.removal import plan_removal
 
         backend = open_backend(settings(session))
-        backend.status(NAME)
+        removal = plan_removal(backend, NAME, volumes=volumes, secrets=volumes, command=DOWN)
         if not session.output.require_confirmation(
             "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
         ):
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
         removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
-        session.output.result(
-            {"removed": removed}, lambda console: console.print("[good]✓[/] The proxy is gone")
-        )
+        tell_removed(session, removal, removed, "The proxy is gone", DOWN)

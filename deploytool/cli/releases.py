@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.deploy import confirm_plan, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
+
+if TYPE_CHECKING:
+    from deploytool.backends.base import Backend, Record
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +24,7 @@ def register(app: typer.Typer) -> None:
 
         backend = open_backend(session.config.config)
         found = backend.records(session.config.config.app)
+        _warn_of(session, backend, found)
         data = {
             "app": session.config.config.app,
             "releases": [
@@ -49,14 +54,17 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import choose_rollback, new_release
+        from deploytool.rollout import choose_rollback, new_release, running_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
         name = session.config.config.app
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
-            earlier = choose_rollback(backend.records(name), name, release)
+            running = running_release(backend, name)
+            records = backend.records(name)
+            earlier = choose_rollback(records, name, release, running)
+            _warn_of(session, backend, [r for r in records if r.release == earlier])
             plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
             confirm_plan(session, plan, f"Go back to {earlier.id}?")
             again = new_release(
@@ -67,3 +75,15 @@ def register(app: typer.Typer) -> None:
             )
             result = roll_out_shown(session, backend, plan, again, timeout=limit, guard=guard)
         tell(session, backend, earlier.images, result)
+
+
+def _warn_of(session: Session, backend: Backend, records: Sequence[Record]) -> None:
+    """Say what of these releases is not known here, and which others cannot be read at all."""
+    from deploytool.rollout import in_part
+
+    if partly := in_part(records):
+        session.output.warn(partly)
+    if unread := backend.unread(session.config.config.app):
+        session.output.warn(
+            f"{', '.join(unread)} cannot be read by this version of deploytool and is left out"
+        )

@@ -9,6 +9,7 @@ import typer
 
 from deploytool.cli.common import Session, command
 from deploytool.errors import DeploytoolError, ExitCode
+from deploytool.output import ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +62,7 @@ def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout:
     def human(console: Console) -> None:
         for file in files:
             word = "wrote" if str(file.path) in changed else "is up to date:"
-            console.print(f"[good]✓[/] {word} {file.path}")
+            console.print(ticked(f"{word} {file.path}"))
 
     data = {"files": [str(file.path) for file in files], "changed": sorted(changed)}
     session.output.result(data, human)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.lock import note
+from deploytool.cli.lock import noted
 from deploytool.errors import JobFailed
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ def register(app: typer.Typer) -> None:
 
         def emit(line: str) -> None:
             if not output.as_json:
-                output.console.print(line, markup=False)
+                output.console.print(line)
 
-        ended = one_off(backend, name, tuple(words), service=service, timeout=limit, emit=emit)
-        note(session, backend, f"run {words[0]}", ended.seconds)
-        if ended.exit_code != 0:
-            raise JobFailed(
-                f"{words[0]} ended with exit code {ended.exit_code}",
-                code="job_failed",
-                hint="its output says why",
-                details=ended.lines[-15:] if output.as_json else (),
-            )
+        with noted(session, backend, f"run {words[0]}"):
+            ended = one_off(backend, name, tuple(words), service=service, timeout=limit, emit=emit)
+            if ended.exit_code != 0:
+                raise JobFailed(
+                    f"{words[0]} ended with exit code {ended.exit_code}",
+                    code="job_failed",
+                    hint="its output says why",
+                    details=ended.lines[-15:] if output.as_json else (),
+                )
         data = {
             "app": name,
             "exit_code": ended.exit_code,

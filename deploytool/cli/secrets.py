@@ -12,6 +12,7 @@ import typer
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError
+from deploytool.output import next_step, ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +124,7 @@ def register(app: typer.Typer) -> None:
             note(session, backend, what, app=owner.app)
         session.output.result(
             {"app": owner.app, "removed": removed},
-            lambda console: console.print(f"[good]✓[/] Removed {', '.join(removed)}"),
+            lambda console: console.print(ticked(f"Removed {', '.join(removed)}")),
         )
 
 
@@ -158,9 +159,9 @@ def _show_set(
 ) -> None:
     for secret in done:
         state = "is now" if secret.changed else "is unchanged:"
-        console.print(f"[good]✓[/] {secret.name} {state} version {secret.version}")
+        console.print(ticked(f"{secret.name} {state} version {secret.version}"))
     if services:
-        console.print(f"  [name]→[/] `{owner.roll_out}` rolls it out to {', '.join(services)}")
+        console.print(next_step(f"`{owner.roll_out}` rolls it out to {', '.join(services)}"))
 
 
 def _show_list(console: Console, found: Sequence[Secret], missing: Sequence[str]) -> None:

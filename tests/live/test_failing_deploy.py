@@ -66,6 +66,29 @@ def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image:
     assert project.ok("deploy", "--image", example_image)["release"] == "v2"
 
 
+@pytest.mark.thorough
+def test_destroy_removes_what_a_first_deploy_that_failed_left(
+    project: Project, example_image: str
+) -> None:
+    value = project.folder / "value"
+    value.write_text("x")
+    project.ok("secrets", "set", "DB", "--file", str(value))
+    on_the_manager = {"constraints": ["node.role == manager"]}
+    keys = {"secrets": ["DB"], "volumes": ["data:/data"], "placement": on_the_manager}
+    ran = attempt(project, example_image, command=CRASH, **keys)
+    assert ran.error["code"] == "rollout_failed", ran.stdout + ran.stderr
+    done = project.ok("destroy", "--yes")
+    assert f"network {project.app}_default" in done["removed"]
+    assert f"secret {project.app}_DB.1" in done["removed"]
+    assert done["kept"] == [f"volume {project.app}_data"]
+    again = project.run("destroy", "--yes")
+    assert again.error["code"] == "not_deployed"
+    assert f"volume {project.app}_data" in again.error["hint"]
+    assert project.ok("destroy", "--yes", "--volumes")["removed"] == done["kept"]
+    for kind in ("network", "config", "secret", "volume"):
+        assert f"{project.app}_" not in project.docker(kind, "ls")
+
+
 def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
     """A release is one thing: a service that came up goes back when another does not."""
     deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}
@@ -86,6 +109,20 @@ def test_pause_leaves_it_to_look_at(deployed: Project, example_image: str) -> No
     assert deployed.live("web")["UpdateStatus"]["State"] == "paused"
     del deployed.services["web"]["command"]
     deployed.deploy(example_image)
+    assert deployed.replicas_that_answer()
+
+
+@pytest.mark.thorough
+def test_rollback_from_what_was_left_brings_what_served(
+    deployed: Project, example_image: str
+) -> None:
+    deployed.services["web"]["update"]["on_failure"] = "pause"
+    deployed.deploy(example_image, env={"ROUND": "2"})
+    ran = attempt(deployed, example_image, command=CRASH, env={"ROUND": "3"})
+    assert ran.error["code"] == "rollout_paused", ran.stdout + ran.stderr
+    deployed.ok("rollback", "--yes")
+    assert deployed.ok("releases")["releases"][0]["note"] == "rollback to v2"
+    assert "ROUND=2" in deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
     assert deployed.replicas_that_answer()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +118,108 @@ def test_records_that_cannot_be_read_are_left_out(data: bytes) -> None:
     engine.create_config("items.release.2", data, told)
     assert [record.release.number for record in history.records(engine, "items")] == [1]
     assert history.begin(engine, release(app(service(replicas=3)), 0)).number == 3
+
+
+def stored(engine: FakeEngine, number: int, data: object, **told: str) -> None:
+    """A record as another version of deploytool may have written it."""
+    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: f"v{number}"}
+    engine.create_config(f"items.release.{number}", json.dumps(data).encode(), own | told)
+
+
+def whole(spec: AppSpec | None = None) -> Any:
+    return json.loads(release(spec or app(), 2).model_dump_json())
+
+
+UNKNOWN = [
+    (),
+    ("spec",),
+    ("spec", "services", 0),
+    ("spec", "services", 0, "update"),
+    ("spec", "services", 0, "healthcheck"),
+    ("spec", "proxy"),
+    ("images", "web"),
+]
+
+
+@pytest.mark.parametrize("where", UNKNOWN, ids=lambda path: ".".join(map(str, path)) or "top")
+def test_what_is_known_of_a_newer_record_is_read(where: tuple[str | int, ...]) -> None:
+    engine = FakeEngine()
+    spec = app(service(volumes=["data:/data"], replicas=3))
+    data = inner = whole(spec)
+    for part in where:
+        inner = inner[part]
+    inner |= {"added": {"later": True}}
+    stored(engine, 2, data, **{labels.OUTCOME: "done"})
+    (record,) = history.records(engine, "items")
+    assert record.unknown == (".".join(map(str, (*where, "added"))),)
+    assert record.release.spec == spec
+    assert record.outcome is Outcome.DONE
+    assert history.unread(engine, "items") == []
+
+
+def test_what_is_known_in_part_is_never_taken_for_the_same() -> None:
+    """Nor is anything removed that it may need."""
+    engine = FakeEngine()
+    stored(engine, 2, whole() | {"added": 1}, **{labels.OUTCOME: "started"})
+    assert history.begin(engine, release(app(), 0)).number == 3
+    assert history.releases(engine, "items") is None
+
+
+def test_what_is_not_known_is_kept() -> None:
+    engine = FakeEngine()
+    data = whole() | {"added": 1}
+    stored(engine, 2, data, **{"deploytool.added": "later"})
+    (record,) = history.records(engine, "items")
+    history.finish(engine, record.release, Outcome.FAILED, 1.0)
+    (config,) = engine.configs()
+    assert json.loads(base64.b64decode(config["Spec"]["Data"])) == data
+    assert config["Spec"]["Labels"]["deploytool.added"] == "later"
+
+
+def test_labels_of_another_shape() -> None:
+    engine = FakeEngine()
+    stored(engine, 2, whole(), **{labels.OUTCOME: "superseded", labels.SECONDS: "soon"})
+    stored(engine, 3, whole(), **{labels.SECONDS: "nan", labels.RELEASE: "x3"})
+    (record,) = history.records(engine, "items")
+    assert (record.outcome, record.seconds) == (Outcome.UNKNOWN, None)
+
+
+def test_moments_without_a_zone_can_be_compared() -> None:
+    engine = FakeEngine()
+    stored(engine, 2, whole() | {"at": "2026-11-22T03:04:05"})
+    history.begin(engine, release(app(service(replicas=3)), 0))
+    first, second = history.records(engine, "items")
+    assert first.release.at == second.release.at
+
+
+def test_records_that_are_left_out_can_be_named() -> None:
+    engine = FakeEngine()
+    stored(engine, 2, {"number": 2})
+    stored(engine, 3, whole())
+    assert history.unread(engine, "items") == ["v2"]
+
+
+STORED = Path(__file__).parent / "stored"
+"""Releases as the version before wrote them: whoever updates can still go back to them."""
+
+
+@pytest.mark.parametrize("name", ["plain", "every-key", "proxy"])
+def test_records_of_the_version_before_can_be_read(name: str) -> None:
+    engine = FakeEngine()
+    data = json.loads((STORED / f"{name}.json").read_text())
+    stored(engine, 2, data, **{labels.OUTCOME: "done"})
+    (record,) = history.records(engine, "items")
+    assert record.unknown == ()
+    assert has(json.loads(record.release.model_dump_json()), data)
+
+
+def has(whole: Any, part: Any) -> bool:
+    """Whether all of the one is in the other, which may have more keys."""
+    if isinstance(part, dict):
+        return all(key in whole and has(whole[key], value) for key, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(has, whole, part))
+    return bool(whole == part)
 
 
 def test_configs_of_another_kind_are_no_releases() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from typing import Any
 
 import pytest
 
 from deploytool import lock as lock_module
 from deploytool.backends.base import AuditEntry, Lease
-from deploytool.backends.swarm import audit, lease
+from deploytool.backends.swarm import audit, labels, lease
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError, Locked
 from deploytool.lock import locked
@@ -152,3 +154,93 @@ def test_a_busy_audit_log_is_given_up(engine: FakeEngine) -> None:
     with pytest.raises(EngineError) as caught:
         audit.note(engine, "items", entry("restart"))
     assert caught.value.code == "audit_busy"
+
+
+def line_of(made: FakeEngine) -> Any:
+    (config,) = made.configs(label=labels.AUDIT)
+    return json.loads(config["Spec"]["Labels"][labels.AUDIT])
+
+
+def logged(made: FakeEngine, text: str) -> None:
+    """An audit log as another version of deploytool, or somebody by hand, may have written it."""
+    own = {labels.STACK: "items", labels.APP: "items", labels.AUDIT: text}
+    made.create_config("items.audit", b"", own)
+
+
+KNOWN = {"at": "2026-11-22T03:04:05Z", "by": "ann@box", "action": "restart"}
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (KNOWN | {"added": {"later": 1}}, ("ann@box", "restart")),
+        (KNOWN | {"seconds": "long"}, ("ann@box", "restart")),
+        ({"at": KNOWN["at"], "by": 5}, ("unknown", "unknown")),
+        (KNOWN | {"at": "2026-11-22T03:04:05"}, ("ann@box", "restart")),
+        (KNOWN | {"at": "yesterday"}, None),
+        ("restart", None),
+        (None, None),
+    ],
+)
+def test_what_is_known_of_an_entry_is_read_and_the_rest_kept(
+    engine: FakeEngine, line: Any, read: tuple[str, str] | None
+) -> None:
+    logged(engine, json.dumps([line]))
+    audit.note(engine, "items", entry("scale web=2"))
+    first = [(found.by, found.action) for found in audit.entries(engine, "items")][:-1]
+    assert first == ([read] if read else [])
+    assert line_of(engine)[0] == line
+    assert all(found.at.tzinfo for found in audit.entries(engine, "items"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"a": 1}', "[[[]]"])
+def test_an_audit_log_of_another_shape_is_kept_and_gone_on_with(
+    engine: FakeEngine, text: str
+) -> None:
+    logged(engine, text)
+    assert audit.entries(engine, "items") == []
+    audit.note(engine, "items", entry("restart"))
+    assert audit.entries(engine, "items") == [entry("restart")]
+    assert len(line_of(engine)) == 2
+
+
+def locked_by(made: FakeEngine, data: bytes, **own: str) -> None:
+    made.create_config("items.lock", data, own)
+
+
+OURS = {labels.STACK: "items", labels.APP: "items", labels.ROLE: lease.ROLE}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"null", b"[]", b"{}", b"\xff\xfe", b'{"by": 5, "purpose": []}']
+)
+def test_a_lock_that_cannot_be_read_is_a_lock_all_the_same(engine: FakeEngine, data: bytes) -> None:
+    locked_by(engine, data, **OURS)
+    with pytest.raises(Locked) as caught:
+        lease.lock(engine, "items", "bob@box", "deploy")
+    assert "somebody" in caught.value.message
+    engine.engine_info["SystemTime"] = LATER
+    assert lease.lock(engine, "items", "bob@box", "deploy").by == "bob@box"
+
+
+def test_what_is_known_of_a_lock_is_told_and_it_can_be_taken_away(engine: FakeEngine) -> None:
+    locked_by(engine, b'{"by": "ann@box", "host": 1}', **OURS)
+    found = lease.holder(engine, "items")
+    assert found is not None
+    assert (found.by, found.purpose) == ("ann@box", "what for cannot be read")
+    lease.unlock(engine, found)
+    assert names(engine) == []
+
+
+def test_a_config_of_that_name_that_is_no_lock_is_not_taken_for_one(engine: FakeEngine) -> None:
+    """It never expires; whoever wants it gone says so."""
+    locked_by(engine, b"somebody's own")
+    engine.engine_info["SystemTime"] = LATER
+    with pytest.raises(Locked) as caught:
+        lease.lock(engine, "items", "bob@box", "deploy")
+    assert "deploytool did not make" in caught.value.message
+    assert names(engine) == ["items.lock"]
+    found = lease.holder(engine, "items")
+    assert found is not None
+    lease.unlock(engine, found)
+    assert lease.lock(engine, "items", "bob@box", "deploy").by == "bob@box"

@@ -16,6 +16,7 @@ from deploytool import patience, rollout
 from deploytool.backends.base import (
     Action,
     AuditEntry,
+    Belonging,
     Capacity,
     Change,
     Executed,
@@ -111,6 +112,9 @@ class Scripted:
     def records(self, app: str) -> list[Record]:
         return self.history
 
+    def unread(self, app: str) -> list[str]:
+        raise NotImplementedError
+
     def plan(
         self,
         spec: AppSpec,
@@ -205,6 +209,9 @@ class Scripted:
         raise NotImplementedError
 
     def remove_secret(self, app: str, name: str) -> list[str]:
+        raise NotImplementedError
+
+    def belongings(self, app: str) -> list[Belonging]:
         raise NotImplementedError
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
@@ -378,6 +385,16 @@ def test_pausing_leaves_it_to_be_looked_at() -> None:
     assert error.code == "rollout_paused"
     assert "undo" not in backend.calls
     assert backend.finished == [Outcome.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("before", "advice"),
+    [([Outcome.DONE], "`deploytool rollback` to v1"), ([], "`deploytool destroy`")],
+)
+def test_what_was_left_can_be_got_rid_of(before: list[Outcome], advice: str) -> None:
+    backend = Scripted(FAILED, history=past(*before))
+    error = ends(backend, RolloutFailed, spec=app(service(update={"on_failure": "pause"})))
+    assert advice in error.hint
 
 
 def test_pausing_is_up_to_the_service_that_failed() -> None:
@@ -792,6 +809,25 @@ def past(*outcomes: Outcome) -> list[Record]:
 )
 def test_choose_rollback(outcomes: list[Outcome], wanted: str | None, expected: int) -> None:
     assert choose_rollback(past(*outcomes), "items", wanted).number == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "running", "expected"),
+    [
+        ([D, D, F], 3, 2),
+        ([D, F], 2, 1),
+        ([D, D, F, F], 4, 2),
+        ([D, D, F, F], 3, 2),
+        ([D, D, F], 2, 1),
+        ([D, D, Outcome.TIMED_OUT], 3, 2),
+        ([D, D], 0, 1),
+        ([D, D, D], 1, 2),
+    ],
+)
+def test_what_failed_and_was_left_is_what_one_goes_back_from(
+    outcomes: list[Outcome], running: int, expected: int
+) -> None:
+    assert choose_rollback(past(*outcomes), "items", None, running).number == expected
 
 
 @pytest.mark.parametrize(

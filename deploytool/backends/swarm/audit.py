@@ -6,7 +6,10 @@ old version: two people who write at once both get in.
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter
+import json
+from typing import Any
+
+from pydantic import ValidationError
 
 from deploytool.backends.base import AuditEntry
 from deploytool.backends.swarm import labels
@@ -16,7 +19,7 @@ from deploytool.errors import EngineError, PlanError
 KEPT = 100
 """Entries that are remembered."""
 ATTEMPTS = 5
-_ENTRIES = TypeAdapter(list[AuditEntry])
+UNKNOWN = {"by": "unknown", "action": "unknown"}
 
 
 def config_name(app: str) -> str:
@@ -24,9 +27,10 @@ def config_name(app: str) -> str:
 
 
 def entries(client: Client, app: str) -> list[AuditEntry]:
-    """What is remembered, oldest first."""
+    """What is remembered, oldest first, as far as it can be read."""
     config = _config(client, app)
-    return _read(config) if config else []
+    found = (_entry(line) for line in _lines(config)) if config else ()
+    return [entry for entry in found if entry is not None]
 
 
 def note(client: Client, app: str, entry: AuditEntry) -> None:
@@ -36,8 +40,8 @@ def note(client: Client, app: str, entry: AuditEntry) -> None:
         try:
             if config is None:
                 return _create(client, app, entry)
-            kept = [*_read(config), entry][-KEPT:]
-            return client.label_config(config, {labels.AUDIT: _text(kept)})
+            kept = [*_lines(config), _line(entry)][-KEPT:]
+            return client.label_config(config, {labels.AUDIT: json.dumps(kept)})
         except PlanError:
             continue
         except EngineError as error:
@@ -51,7 +55,7 @@ def note(client: Client, app: str, entry: AuditEntry) -> None:
 
 
 def _create(client: Client, app: str, entry: AuditEntry) -> None:
-    own = {labels.STACK: app, labels.APP: app, labels.AUDIT: _text([entry])}
+    own = {labels.STACK: app, labels.APP: app, labels.AUDIT: json.dumps([_line(entry)])}
     client.create_config(config_name(app), b"see the label deploytool.audit", own)
 
 
@@ -60,9 +64,28 @@ def _config(client: Client, app: str) -> Json | None:
     return found[0] if found else None
 
 
-def _read(config: Json) -> list[AuditEntry]:
-    return _ENTRIES.validate_json(config["Spec"]["Labels"][labels.AUDIT])
+def _lines(config: Json) -> list[Any]:
+    """What the label holds, whatever wrote it: what cannot be read here is kept as it is."""
+    text = config["Spec"]["Labels"][labels.AUDIT]
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return [text]
+    return found if isinstance(found, list) else [found]
 
 
-def _text(found: list[AuditEntry]) -> str:
-    return _ENTRIES.dump_json(found, exclude_defaults=True).decode()
+def _line(entry: AuditEntry) -> Json:
+    return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _entry(line: Any) -> AuditEntry | None:
+    """What is known of a line; None where nobody knows when it was."""
+    if not isinstance(line, dict):
+        return None
+    known = {key: line[key] for key in AuditEntry.model_fields if key in line}
+    try:
+        return AuditEntry.model_validate(known)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors()}
+    rest = {key: value for key, value in known.items() if key not in wrong}
+    return AuditEntry.model_validate(UNKNOWN | rest) if "at" in rest else None

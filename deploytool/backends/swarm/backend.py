@@ -11,6 +11,7 @@ from deploytool.backends.base import (
     Action,
     Amount,
     AuditEntry,
+    Belonging,
     Capacity,
     Change,
     Executed,
@@ -26,6 +27,7 @@ from deploytool.backends.base import (
     ServiceStatus,
     Status,
     Task,
+    not_deployed,
 )
 from deploytool.backends.swarm import (
     audit,
@@ -55,10 +57,10 @@ from deploytool.backends.swarm.plan import (
     per_node,
     replicas,
 )
-from deploytool.backends.swarm.remove import destroy
+from deploytool.backends.swarm.remove import belongings, destroy
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.spec import AppSpec, Image, Release, Service
+from deploytool.spec import AppSpec, Image, Release, Service, release_number
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -78,6 +80,9 @@ class Swarm:
 
     def records(self, app: str) -> list[Record]:
         return history.records(self.client, app)
+
+    def unread(self, app: str) -> list[str]:
+        return history.unread(self.client, app)
 
     def begin(self, release: Release) -> Release:
         return history.begin(self.client, release)
@@ -191,7 +196,7 @@ class Swarm:
             for _, service in sorted(services.items())
         )
         releases = [service.release for service in found if service.release]
-        newest = max(releases, key=lambda r: int(r.removeprefix("v") or 0), default="")
+        newest = max(releases, key=release_number, default="")
         return Status(app=app, release=newest, services=found)
 
     def logs(
@@ -295,6 +300,9 @@ class Swarm:
     def remove_secret(self, app: str, name: str) -> list[str]:
         return versioned.remove(self.client, app, name)
 
+    def belongings(self, app: str) -> list[Belonging]:
+        return belongings(self.client, app)
+
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         return destroy(self.client, app, volumes=volumes, secrets=secrets)
 
@@ -348,14 +356,6 @@ class Swarm:
                 hint=f"there are: {', '.join(sorted(short))}",
             )
         return {name: short[name] for name in (services or sorted(short))}
-
-
-def not_deployed(app: str) -> UsageError:
-    return UsageError(
-        f"{app} is not deployed on this cluster",
-        code="not_deployed",
-        hint="deploytool deploy; or does --env or the docker context name another cluster?",
-    )
 
 
 def _stamp(target: Target, spec: Json, release: Release) -> None:

@@ -212,7 +212,7 @@ def is_taken(error: DeploytoolError) -> bool:
 
 def is_gone(error: DeploytoolError) -> bool:
     """Whether the engine refused because there is no such thing any more."""
-    return "not found" in error.message
+    return "not found" in error.message or "no such volume" in error.message
 
 
 class Client:

@@ -101,6 +101,10 @@ def default_network(app: str) -> str:
     return f"{app}_default"
 
 
+def volume_name(app: str, volume: str) -> str:
+    return f"{app}_{volume}"
+
+
 def secret_name(app: str, secret: str) -> str:
     """What a secret is called that was made without deploytool."""
     return f"{app}_{secret}"
@@ -264,7 +268,7 @@ def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
         else:
             yield mount | {
                 "Type": "volume",
-                "Source": f"{app.name}_{volume.source}",
+                "Source": volume_name(app.name, volume.source),
                 "VolumeOptions": {"Labels": {labels.STACK: app.name}},
             }
     if has_tmp(service):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 from deploytool.backends.base import Outcome, Record
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, is_taken
+from deploytool.backends.swarm.known import read_known
 from deploytool.errors import EngineError
-from deploytool.spec import Release
+from deploytool.spec import Release, release_number
 
 Json = dict[str, Any]
 KEPT = 20
@@ -29,45 +31,61 @@ def config_name(app: str, number: int) -> str:
 def _configs(client: Client, app: str) -> list[Json]:
     """The configs of an app's releases, oldest first."""
     found = client.configs(label=[f"{labels.APP}={app}", labels.RELEASE])
-    numbered = (c for c in found if c["Spec"]["Labels"][labels.RELEASE][1:].isdecimal())
-    return sorted(numbered, key=_number)
+    return sorted((config for config in found if _number(config)), key=_number)
 
 
 def _number(config: Json) -> int:
-    return int(config["Spec"]["Labels"][labels.RELEASE].removeprefix("v"))
+    return release_number(config["Spec"]["Labels"][labels.RELEASE])
 
 
-def _record(config: Json) -> Record:
+def _record(config: Json) -> Record | None:
+    """What a config remembers, as far as it is known here; None where that is not enough to be a
+    release."""
     found = config["Spec"]["Labels"]
-    data = json.loads(base64.b64decode(config["Spec"]["Data"]))
-    seconds = found.get(labels.SECONDS)
+    try:
+        data = json.loads(base64.b64decode(config["Spec"].get("Data") or ""))
+        release, unknown = read_known(Release, data)
+    except ValueError:
+        return None
     return Record(
-        release=Release.model_validate(data),
-        outcome=Outcome(found.get(labels.OUTCOME, Outcome.STARTED)),
-        seconds=float(seconds) if seconds else None,
+        release=release,
+        outcome=_outcome(found.get(labels.OUTCOME, Outcome.STARTED)),
+        seconds=_seconds(found.get(labels.SECONDS, "")),
         stepped=labels.STEPPED in found,
+        unknown=unknown,
     )
 
 
+def _outcome(text: str) -> Outcome:
+    return Outcome(text) if text in list(Outcome) else Outcome.UNKNOWN
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
 def records(client: Client, app: str) -> list[Record]:
-    """Every release that is remembered, oldest first. Records that a newer version of deploytool
+    """Every release that is remembered, oldest first. Those that another version of deploytool
     wrote and this one cannot read are left out."""
-    found = []
-    for config in _configs(client, app):
-        try:
-            found.append(_record(config))
-        except ValueError:
-            continue
-    return found
+    found = (_record(config) for config in _configs(client, app))
+    return [record for record in found if record is not None]
+
+
+def unread(client: Client, app: str) -> list[str]:
+    """The releases that are left out."""
+    return [f"v{_number(config)}" for config in _configs(client, app) if _record(config) is None]
 
 
 def releases(client: Client, app: str) -> list[Release] | None:
-    """Every release that is remembered; None where one cannot be read, so that nobody knows what
-    it needs."""
-    try:
-        return [_record(config).release for config in _configs(client, app)]
-    except ValueError:
-        return None
+    """Every release that is remembered; None where one cannot be read to its end, so that nobody
+    knows what it needs."""
+    found = [_record(config) for config in _configs(client, app)]
+    whole = [record.release for record in found if record is not None and not record.unknown]
+    return whole if len(whole) == len(found) else None
 
 
 def begin(client: Client, release: Release) -> Release:
@@ -103,13 +121,10 @@ def begin(client: Client, release: Release) -> Release:
 
 def _same_unfinished(config: Json, release: Release) -> Release | None:
     """The release that a config remembers, if nobody finished it and it is this one."""
-    try:
-        record = _record(config)
-    except ValueError:
+    record = _record(config)
+    if record is None or record.outcome not in (Outcome.STARTED, Outcome.INTERRUPTED):
         return None
-    unfinished = record.outcome in (Outcome.STARTED, Outcome.INTERRUPTED)
-    same = record.release.runs_the_same(release)
-    return record.release if unfinished and same else None
+    return record.release if record.is_of(release) else None
 
 
 def stepped(client: Client, release: Release) -> None:

@@ -43,12 +43,24 @@ def lock(client: Client, app: str, by: str, purpose: str) -> Lease:
                 raise
         else:
             return _lease(client.config(handle), app, None)
-        found = holder(client, app)
-        if found is not None and found.left > 0:
+        config = _config(client, app)
+        if config is None:
+            continue
+        if labels.ROLE not in (config["Spec"].get("Labels") or {}):
+            raise _in_the_way(app)
+        found = _lease(config, app, _now(client))
+        if found.left > 0:
             raise held(found)
-        if found is not None:
-            _remove(client, found.handle)
-    raise held(found)
+        _remove(client, found.handle)
+    raise held(None)
+
+
+def _in_the_way(app: str) -> Locked:
+    return Locked(
+        f"{app} cannot be locked: there is a config {lock_name(app)} that deploytool did not make",
+        code="locked",
+        hint="`deploytool lock release` removes it",
+    )
 
 
 def held(lease: Lease | None) -> Locked:
@@ -91,9 +103,13 @@ def unlock(client: Client, lease: Lease) -> None:
 
 def holder(client: Client, app: str) -> Lease | None:
     """Who holds the lock of an app, expired or not."""
+    config = _config(client, app)
+    return _lease(config, app, _now(client)) if config else None
+
+
+def _config(client: Client, app: str) -> Json | None:
     found = client.configs(name=lock_name(app))
-    mine = [config for config in found if config["Spec"]["Name"] == lock_name(app)]
-    return _lease(mine[0], app, _now(client)) if mine else None
+    return next((c for c in found if c["Spec"]["Name"] == lock_name(app)), None)
 
 
 def _remove(client: Client, handle: str) -> None:
@@ -111,15 +127,29 @@ def _now(client: Client) -> datetime | None:
 def _lease(config: Json | None, app: str, now: datetime | None) -> Lease:
     if config is None:
         raise held(None)
-    data = json.loads(base64.b64decode(config["Spec"]["Data"]))
+    by, purpose = _told(config["Spec"].get("Data") or "")
     renewed = read_time(config["UpdatedAt"])
     assert renewed is not None
     age = (now - renewed).total_seconds() if now else 0.0
     return Lease(
         app=app,
-        by=data["by"],
-        purpose=data["purpose"],
+        by=by,
+        purpose=purpose,
         since=read_time(config["CreatedAt"]),
         left=max(0.0, SECONDS - age),
         handle=config["ID"],
+    )
+
+
+def _told(data: str) -> tuple[str, str]:
+    """Who holds a lock and what for, as far as it can be read: it is a lock all the same."""
+    try:
+        found = json.loads(base64.b64decode(data))
+    except ValueError:
+        found = None
+    known = found if isinstance(found, dict) else {}
+    by, purpose = (known.get(key) for key in ("by", "purpose"))
+    return (
+        by if isinstance(by, str) else "somebody",
+        purpose if isinstance(purpose, str) else "what for cannot be read",
     )

@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.named import called_name
 from deploytool.discover.names import Names
-from deploytool.discover.source import Project, Scope, normalized_name, table_at
+from deploytool.discover.source import Project, Scope, called_name, normalized_name, table_at
 
 MODULES = frozenset({"importlib.metadata", "importlib_metadata", "pkg_resources"})
 ABOUT_A_PACKAGE = frozenset(

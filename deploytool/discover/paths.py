@@ -30,6 +30,7 @@ from deploytool.discover.source import (
     Function,
     Project,
     Scope,
+    called_name,
     make_scope,
     statements,
 )
@@ -37,10 +38,11 @@ from deploytool.discover.source import (
 CODE = "/code"
 """Where the project is in the image."""
 HOLE = "\0"
+LONGEST = 1000
 MAX_TEXT = 20
 """How many steps lead from an expression to its text at most."""
 
-_PATHS = frozenset(
+PATHS = frozenset(
     {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath"}
     | {"anyio.Path", "aiopath.AsyncPath", "aiopath.Path", "upath.UPath", "fastapi.Path"}
 )
@@ -48,6 +50,7 @@ _SAME = frozenset({"os.fspath", "os.fsdecode", "os.path.normpath", "pydantic.Sec
 _ABSOLUTE = frozenset({"os.path.abspath", "os.path.realpath"})
 _FIXED = {"tempfile.gettempdir": "/tmp", "tempfile.mkdtemp": "/tmp", "pathlib.Path.home": "/tmp"}
 _HERE = frozenset({"os.getcwd", "pathlib.Path.cwd"})
+_RESOURCES = frozenset({"importlib.resources.files", "importlib_resources.files"})
 _ENVIRONMENT = frozenset({"os.getenv", "os.environ.get", "decouple.config", "environ.get"})
 _ENVIRONMENT_READERS = frozenset({"config", "env", "getenv"})
 _SETTINGS = re.compile(r"^pydantic(_settings|\.v1|\.env_settings)?(\.main)?\.BaseSettings$")
@@ -88,13 +91,16 @@ class Paths(Names):
     def __init__(
         self,
         project: Project,
-        workdir: PurePosixPath,
+        workdir: PurePosixPath | None = None,
         calls: Callable[[], Iterable[Given]] = tuple,
     ) -> None:
-        """`calls` are all of the project's, asked for only where a parameter's value is."""
+        """`workdir` is the process's folder: without it, relative paths stay relative.
+
+        `calls` are all of the project's, asked for only where a parameter's value is.
+        """
         super().__init__(project)
         self._find_calls = calls
-        self.workdir = posixpath.normpath(f"{CODE}/{workdir}")
+        self.workdir = "." if workdir is None else posixpath.normpath(f"{CODE}/{workdir}")
         self._told: dict[tuple[int, int], str | None] = {}
         self._insides: dict[int, Scope] = {}
         self._classes: dict[int, str] = {}
@@ -204,10 +210,12 @@ class Paths(Names):
             return _FIXED[name]
         if name in _HERE:
             return self.workdir
-        if name in _PATHS or name == "os.path.join":
+        if name in PATHS or name == "os.path.join":
             return _joined_path(self._texts(call.args, scope, depth)) if call.args else "."
         if name.startswith("pydantic") and name.endswith(".Field"):
             return self._argument(call, 0, ("default", "default_factory"), scope, depth)
+        if name in _RESOURCES and call.args:
+            return self._package_folder(call.args[0], scope)
         text = self._argument(call, 0, (), scope, depth)
         if text is None:
             return None
@@ -216,6 +224,16 @@ class Paths(Names):
         if name == "os.path.expanduser":
             return _at_home(text)
         return text if name in _SAME else self._absolute(text) if name in _ABSOLUTE else None
+
+    def _package_folder(self, package: ast.expr, scope: Scope) -> str | None:
+        """`importlib.resources.files("pkg")`."""
+        if isinstance(package, ast.Name) and package.id in ("__package__", "__name__"):
+            return _parent(f"{CODE}/{scope.file}")
+        name = self.text(package, scope)
+        place = self.project.locate(name, scope.file) if name else None
+        if place is None:
+            return None
+        return f"{CODE}/{place[0].parent if place[1] else place[0]}"
 
     def _method(self, call: ast.Call, scope: Scope, depth: int) -> str | None:
         """A method of a path or of a text."""
@@ -313,9 +331,7 @@ class Paths(Names):
     def _calls_by_name(self) -> dict[str, list[Given]]:
         found: dict[str, list[Given]] = {}
         for given in self._find_calls():
-            match given.call.func:
-                case ast.Name(id=name) | ast.Attribute(attr=name):
-                    found.setdefault(name, []).append(given)
+            found.setdefault(called_name(given.call), []).append(given)
         return found
 
     def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
@@ -466,6 +482,15 @@ def _joined_path(parts: Iterable[str | None]) -> str | None:
     if len(known) == 1:
         return known[0]
     return posixpath.join(*(HOLE if part is None else part for part in known))
+
+
+def path_of(text: str, start: str = "") -> tuple[PurePosixPath | None, bool]:
+    """The path that a text means for a process in `start`, and whether only its folder is known."""
+    if not text or text.startswith((HOLE, "~")) or "://" in text or len(text) > LONGEST:
+        return None, False
+    known, hole, _ = posixpath.join(start, text).partition(HOLE)
+    path = posixpath.normpath(posixpath.dirname(known) if hole else known)
+    return PurePosixPath(path), bool(hole)
 
 
 def _parent(path: str) -> str:

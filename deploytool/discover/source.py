@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import posixpath
 import re
 import sys
 import warnings
@@ -324,6 +325,12 @@ class Project:
         return seen
 
 
+def below(folder: PurePosixPath, path: PurePosixPath | str) -> PurePosixPath | None:
+    """A path from a folder of the project, without ".."; None outside the project."""
+    found = PurePosixPath(posixpath.normpath(folder / path))
+    return None if found.is_absolute() or found.parts[:1] == ("..",) else found
+
+
 def is_utf16(data: bytes) -> bool:
     """Whether a text begins with the mark of UTF-16."""
     return data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -385,6 +392,14 @@ def parse_expression(text: str) -> ast.expr | None:
 def is_standard(module: str) -> bool:
     """Whether a top-level module comes with Python."""
     return module in sys.stdlib_module_names
+
+
+def called_name(call: ast.Call) -> str:
+    """The last part of the name that a call calls."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
 
 
 def imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

@@ -11,9 +11,17 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
-from deploytool.discover.named import NamedPath, Paths, below, called_name
-from deploytool.discover.names import Names
-from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
+from deploytool.discover.named import NamedPath, NamedPaths
+from deploytool.discover.source import (
+    HERE,
+    Project,
+    Scope,
+    below,
+    called_name,
+    first_names,
+    is_standard,
+    table_at,
+)
 
 NEVER = re.compile(r"^(\.|.*\.(pem|key|log|sqlite3?|db)$)|^(tests?|venv|env|node_modules|secrets)$")
 NOT_READ = frozenset({"uv.lock", "poetry.lock", "Dockerfile"})
@@ -51,7 +59,7 @@ def copied_files(project: Path | Project, sources: Iterable[str]) -> tuple[PureP
 class Sources:
     def __init__(self, project: Project, app: FoundApp) -> None:
         self.project = project
-        self.paths = Paths(Names(project))
+        self.paths = NamedPaths(project)
         self.root = PurePosixPath(app.root)
         self.workdir = PurePosixPath(app.workdir)
         self.start = PurePosixPath(app.file)

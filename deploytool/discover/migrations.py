@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from deploytool.discover.command_lines import Line
 from deploytool.discover.place import Place
-from deploytool.discover.source import HERE, first_names, is_standard, table_at
+from deploytool.discover.source import HERE, below, first_names, is_standard, table_at
 from deploytool.errors import UsageError
 
 INI = PurePosixPath("alembic.ini")
@@ -131,11 +131,10 @@ class Alembic:
         """The folder of the scripts, for a process that runs in `folder`."""
         text = settings.location
         if ":" in text:
-            package, _, below = text.partition(":")
-            return self.place.root.joinpath(*package.split("."), below)
+            package, _, inside = text.partition(":")
+            return self.place.root.joinpath(*package.split("."), inside)
         base = settings.file.parent if "%(here)s" in text else folder
-        path = os.path.normpath(base / text.replace("%(here)s", ".").replace("%%", "%"))
-        return None if path.startswith(("/", "..")) else PurePosixPath(path)
+        return below(base, text.replace("%(here)s", ".").replace("%%", "%"))
 
     def _ini(self, file: PurePosixPath) -> Settings | None:
         parser = configparser.RawConfigParser(strict=False)

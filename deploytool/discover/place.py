@@ -11,7 +11,7 @@ from typing import Any
 
 from deploytool.discover.app import FoundApp
 from deploytool.discover.command_lines import Line
-from deploytool.discover.source import HERE, Project, table_at
+from deploytool.discover.source import HERE, Project, below, table_at, texts_in
 from deploytool.errors import UsageError
 
 LISTS = re.compile(r"^(require\w*|reqs?)([._-].*)?\.(txt|in)$|^Pipfile$|^setup\.(py|cfg)$")
@@ -43,7 +43,7 @@ class Place:
     def file_of(self, target: str, base: PurePosixPath) -> PurePosixPath | None:
         """The file, or the module's file, that a process running in `base` means."""
         if "/" in target or target.endswith((".py", ".sh")):
-            path = _normal(base / target)
+            path = below(base, target)
             return path if path is not None and self.project.is_file(path) else None
         names = target.split(".")
         for last in dict.fromkeys((len(names), max(len(names) - 1, 1))):
@@ -120,13 +120,5 @@ class Place:
 
 def _main_dependencies(pyproject: dict[str, Any]) -> Iterator[str]:
     listed = table_at(pyproject, "project").get("dependencies")
-    yield from (
-        (text for text in listed if isinstance(text, str)) if isinstance(listed, list) else ()
-    )
+    yield from texts_in(listed)
     yield from map(str, table_at(pyproject, "tool", "poetry", "dependencies"))
-
-
-def _normal(path: PurePosixPath) -> PurePosixPath | None:
-    """A path without "..", if it stays in the project."""
-    normal = PurePosixPath(os.path.normpath(path))
-    return None if normal.is_absolute() or ".." in normal.parts else normal

@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from deploytool.discover.source import Project, table_at
+from deploytool.discover.source import Project, below, table_at, texts_in
 from deploytool.discover.wheels import file_name
 
 MAX_INCLUDES = 200
@@ -93,21 +93,11 @@ def _of_file(
     seen.add(file)
     for line in requirement_lines(project.text(file) or ""):
         if included := _INCLUDE.match(line):
-            target = _joined(file.parent, included[2])
             is_constraint = constraint or bool(included["constraint"])
-            yield from _of_file(project, target, seen, constraint=is_constraint)
+            if target := below(file.parent, included[2]):
+                yield from _of_file(project, target, seen, constraint=is_constraint)
         else:
             yield _as_constraint(line) if constraint else _of_line(project, file, line)
-
-
-def _joined(folder: PurePosixPath, name: str) -> PurePosixPath:
-    parts: list[str] = []
-    for part in (folder / name).parts:
-        if part == ".." and parts:
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
 
 
 def _as_constraint(line: str) -> Requested:
@@ -133,7 +123,7 @@ def _of_option(project: Project, file: PurePosixPath, line: str) -> Requested:
     """Options about the index; --no-binary and others are of no use to the question."""
     links = _FIND_LINKS.match(line)
     if links and "://" not in links[1]:
-        folder = project.path.resolve() / _joined(file.parent, links[1])
+        folder = (project.path / file.parent / links[1]).resolve()
         return Requested(lines=(f"--find-links {folder}",))
     return Requested(lines=(line,)) if _INDEX_OPTION.match(line) else Requested()
 
@@ -220,7 +210,7 @@ def project_texts(
     document: dict[str, Any], extras: Iterable[str] = (), groups: Iterable[str] = ()
 ) -> list[str]:
     project = table_at(document, "project")
-    texts = _texts(project.get("dependencies"))
+    texts = texts_in(project.get("dependencies"))
     for extra in extras:
         texts += _of_extra(project, extra, set())
     for group in groups:
@@ -235,7 +225,7 @@ def _of_extra(project: dict[str, Any], extra: str, seen: set[str]) -> list[str]:
     seen.add(extra)
     own = canonicalize_name(str(project.get("name", "")))
     texts: list[str] = []
-    for text in _texts(table_at(project, "optional-dependencies").get(extra)):
+    for text in texts_in(table_at(project, "optional-dependencies").get(extra)):
         requirement = _parsed(text)
         if requirement and canonicalize_name(requirement.name) == own:
             for other in sorted(requirement.extras):
@@ -250,15 +240,11 @@ def _of_group(groups: dict[str, Any], name: str, seen: set[str]) -> list[str]:
         return []
     seen.add(name)
     listed = groups.get(name)
-    texts = _texts(listed)
+    texts = texts_in(listed)
     for item in listed if isinstance(listed, list) else []:
         if included := table_at(item).get("include-group"):
             texts += _of_group(groups, str(included), seen)
     return texts
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 # --- Poetry and Pipenv ------------------------------------------------------------------------
@@ -281,7 +267,7 @@ def poetry_dependencies(
     """Names and constraints of the main group, of some others, and of optional ones of extras."""
     poetry = table_at(document, "tool", "poetry")
     by_extra = table_at(poetry, "extras")
-    wanted = {canonicalize_name(n) for extra in extras for n in _texts(by_extra.get(extra))}
+    wanted = {canonicalize_name(n) for extra in extras for n in texts_in(by_extra.get(extra))}
     tables = [table_at(poetry, "dependencies")]
     tables += [table_at(poetry, "group", group, "dependencies") for group in groups]
     for table in tables:
@@ -314,7 +300,7 @@ def _of_entry(name: str, spec: object, convert: Callable[[str], str]) -> Request
     if located := _from_table(name, table):
         return located
     version = str(table.get("version", "")).strip()
-    extras = ",".join(_texts(table.get("extras")))
+    extras = ",".join(texts_in(table.get("extras")))
     text = name + (f"[{extras}]" if extras else "")
     text += "" if version in ("", "*") else convert(version)
     marker = " and ".join(f"({part})" for part in _markers(table))

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 
 from deploytool.discover.requested import requirement_lines
-from deploytool.discover.source import Project, normalized_name
+from deploytool.discover.source import Project, below, normalized_name
 from deploytool.errors import UsageError
 
 NAMES = (
@@ -59,7 +59,7 @@ def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[
     for line in lines(project, file) if depth < 10 else ():
         option = INCLUDE.match(line)
         if option and "://" not in option[1]:
-            target = within(file.parent, option[1])
+            target = below(file.parent, option[1])
             if target is None or not project.is_file(target):
                 raise UsageError(
                     f"{file} names {option[1]}, which is not in the project",
@@ -92,24 +92,6 @@ def is_valid(line: str) -> bool:
     except InvalidRequirement:
         return False
     return True
-
-
-def within(folder: PurePosixPath, name: str) -> PurePosixPath | None:
-    """The path of a name relative to a folder, without ..; None outside the project."""
-    parts: list[str] = []
-    for part in (folder / name).parts:
-        if part == "/" or (part == ".." and not parts):
-            return None
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
-
-
-def texts(value: object) -> list[str]:
-    """The texts of a list; empty for anything else."""
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def name_of(requirement: str) -> str | None:

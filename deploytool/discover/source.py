@@ -343,6 +343,11 @@ def table_at(document: object, *keys: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def texts_in(value: object) -> list[str]:
+    """The texts of a list; empty for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
 def _listed(folder: Path) -> dict[str, bool]:
     """The files and folders in a folder; a link is what it leads to."""
     found = {}

@@ -30,8 +30,8 @@ from deploytool.discover.source import (
     Function,
     Project,
     Scope,
+    argument,
     called_name,
-    make_scope,
     statements,
 )
 
@@ -102,8 +102,7 @@ class Paths(Names):
         self._find_calls = calls
         self.workdir = "." if workdir is None else posixpath.normpath(f"{CODE}/{workdir}")
         self._told: dict[tuple[int, int], str | None] = {}
-        self._insides: dict[int, Scope] = {}
-        self._classes: dict[int, str] = {}
+        self._made_by: dict[int, str] = {}
 
     def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
         """Each expression is worked on once: asked again meanwhile, it goes round in a circle."""
@@ -291,7 +290,7 @@ class Paths(Names):
         """The scope of a method, whose first parameter stands for its class."""
         scope = self.function_scope(function)
         if function.node.name == "__init__":
-            self._classes[id(function.node)] = owner.name
+            self._made_by[id(function.node)] = owner.name
         if first := [*function.node.args.posonlyargs, *function.node.args.args][:1]:
             scope.names[first[0].arg] = [owner]
         return scope
@@ -325,7 +324,7 @@ class Paths(Names):
                     yield given
 
     def _called_as(self, function: Function) -> str:
-        return self._classes.get(id(function), function.name)
+        return self._made_by.get(id(function), function.name)
 
     @cached_property
     def _calls_by_name(self) -> dict[str, list[Given]]:
@@ -354,13 +353,6 @@ class Paths(Names):
         bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
         found = (self._field(b, name, depth + 1) for b in bases if isinstance(b, LocalClass))
         return next((text for text in found if text is not None), None)
-
-    def class_scope(self, owner: LocalClass) -> Scope:
-        key = id(owner.node)
-        if key not in self._insides:
-            inside = make_scope(owner.scope.file, owner.node.body, owner.scope)
-            self._insides[key] = inside
-        return self._insides[key]
 
     def is_bound(self, name: str, scope: Scope) -> bool:
         return bool(self.bindings(name, scope))
@@ -399,17 +391,6 @@ class Paths(Names):
                 bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
                 return any(self.is_settings(base, depth + 1) for base in bases)
         return False
-
-
-def argument(call: ast.Call, position: int | None, keywords: Collection[str]) -> ast.expr | None:
-    """An argument of a call, by its place or one of its names."""
-    for keyword in call.keywords:
-        if keyword.arg in keywords:
-            return keyword.value
-    if position is None or position >= len(call.args):
-        return None
-    before = call.args[: position + 1]
-    return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
 
 
 def _position(parameter: Parameter) -> int | None:

@@ -10,7 +10,7 @@ from typing import Literal
 from deploytool.discover.environment import variable_read
 from deploytool.discover.names import External, LocalClass, Names
 from deploytool.discover.setting import Reads, Setting, is_secret_name
-from deploytool.discover.source import Scope, make_scope
+from deploytool.discover.source import Scope
 
 VERSION_1 = frozenset({"pydantic.BaseSettings", "pydantic.env_settings.BaseSettings"})
 ALIASES = ("validation_alias", "alias")
@@ -121,7 +121,7 @@ class Fields:
         return self._with_own(read, local)
 
     def _with_own(self, read: Class, local: LocalClass) -> Class:
-        inside = make_scope(local.scope.file, local.node.body, local.scope)
+        inside = self.names.class_scope(local)
         read = replace(read, fields=dict(read.fields))
         read = self._configured(read, _keywords(local.node.keywords), local.scope)
         for statement in local.node.body:

@@ -12,7 +12,7 @@ import posixpath
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -405,6 +405,24 @@ def called_name(call: ast.Call) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
+
+
+def argument(
+    call: ast.Call, position: int | None, keywords: Collection[str] = ()
+) -> ast.expr | None:
+    """An argument of a call, by its place or one of its names."""
+    for keyword in call.keywords:
+        if keyword.arg in keywords:
+            return keyword.value
+    if position is None or position >= len(call.args):
+        return None
+    before = call.args[: position + 1]
+    return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
+
+
+def is_true(node: ast.expr | None) -> bool:
+    """Whether it is the constant True."""
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

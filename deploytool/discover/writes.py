@@ -10,8 +10,16 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import External, LocalClass, LocalFunction
-from deploytool.discover.paths import CODE, Default, Given, Paths, argument, path_of
-from deploytool.discover.source import MAX_DEPTH, Function, Project, Scope, called_name, statements
+from deploytool.discover.paths import CODE, Default, Given, Paths, path_of
+from deploytool.discover.source import (
+    MAX_DEPTH,
+    Function,
+    Project,
+    Scope,
+    argument,
+    called_name,
+    statements,
+)
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev", "/proc")
 

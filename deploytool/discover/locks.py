@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import tomli
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 
-from deploytool.discover.requested import pep440, poetry_dependencies, project_texts
+from deploytool.discover.requested import (
+    name_of,
+    parsed,
+    pep440,
+    poetry_dependencies,
+    project_texts,
+)
 from deploytool.discover.source import table_at, texts_in
 from deploytool.discover.wheels import allows, applies
 
@@ -124,9 +128,8 @@ def _extras(value: object) -> frozenset[str]:
 
 def needed(text: str) -> Needed | None:
     """A requirement of PEP 508."""
-    try:
-        requirement = Requirement(text)
-    except (InvalidRequirement, RecursionError):
+    requirement = parsed(text)
+    if requirement is None:
         return None
     return Needed(
         _name(requirement.name),
@@ -291,10 +294,7 @@ def _for_extras(need: Needed, spec: object, extras: Mapping[str, set[str]]) -> l
 def _poetry_extras(table: Document) -> dict[str, set[str]]:
     """The names that each extra of a package brings."""
     listed = table_at(table, "extras").items()
-    return {
-        _name(extra): {_name(re.split(r"[\s\[(;<>=!~]", text)[0]) for text in texts_in(texts)}
-        for extra, texts in listed
-    }
+    return {_name(extra): {name_of(text) for text in texts_in(texts)} for extra, texts in listed}
 
 
 def _specs(spec: object) -> list[Document]:

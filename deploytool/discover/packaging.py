@@ -15,8 +15,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from deploytool.discover import python_version, requirements
 from deploytool.discover.locks import poetry_lock_is_stale, uv_lock_is_stale
+from deploytool.discover.requested import name_of
 from deploytool.discover.requirements import (
     brings_server,
     names_any,
@@ -26,7 +29,6 @@ from deploytool.discover.source import (
     SKIPPED_FOLDERS,
     Project,
     is_utf16,
-    normalized_name,
     table_at,
     texts_in,
 )
@@ -193,7 +195,7 @@ class Finder:
             return any(names_any(requirements.lines(self.project, f), FASTAPI) for f in files)
         poetry = self._table("tool", "poetry", "dependencies")
         pipfile = table_at(self._toml("Pipfile"), "packages")
-        return self._lists_dependencies() or FASTAPI in map(normalized_name, (*poetry, *pipfile))
+        return self._lists_dependencies() or FASTAPI in map(name_of, (*poetry, *pipfile))
 
     def workspace(self) -> PurePosixPath | None:
         """The folder of the project's uv workspace that this folder is a member of."""
@@ -255,7 +257,7 @@ class Finder:
         document = self._toml("uv.lock")
         lock = Lock(document)
         member = self._member(lock)
-        local = lock.local_packages(member or normalized_name(self._name() or ""))
+        local = lock.local_packages(member or canonicalize_name(self._name() or ""))
         self._refuse_outside(local)
         root = lock.folder(member) if member else "."
         install = [f for f in local.values() if f != root and lock.is_package(f)]
@@ -437,10 +439,10 @@ class Finder:
 
     def _poetry_group(self) -> tuple[str, ...]:
         main = self._table("tool", "poetry", "dependencies")
-        if FASTAPI in map(normalized_name, main) or self._lists_dependencies():
+        if FASTAPI in map(name_of, main) or self._lists_dependencies():
             return ()
         for name, group in sorted(self._table("tool", "poetry", "group").items()):
-            if FASTAPI in map(normalized_name, table_at(table_at(group).get("dependencies"))):
+            if FASTAPI in map(name_of, table_at(table_at(group).get("dependencies"))):
                 return (name,)
         return ()
 
@@ -483,7 +485,7 @@ class Finder:
         files = list(dict.fromkeys(requirements.included(self.project, start)))
         lines = [line for file in files for line in requirements.lines(self.project, file)]
         requirements.refuse_local(lines, str(start))
-        named = [line for line in lines if requirements.NAME.match(line)]
+        named = [line for line in lines if name_of(line)]
         why = f"{start} is there"
         if self._lists_dependencies():
             why += " and pins exact versions, as pyproject.toml does not"
@@ -581,7 +583,7 @@ class Finder:
             for file in found.files:
                 document = self.project.toml(PurePosixPath(file)) if file.endswith(".toml") else {}
                 name = table_at(document, "project").get("name")
-                if isinstance(name, str) and normalized_name(name) == normalized_name(
+                if isinstance(name, str) and canonicalize_name(name) == canonicalize_name(
                     found.package
                 ):
                     return table_at(document, key)
@@ -597,7 +599,7 @@ class Finder:
             for key, lines in sorted(tables.items())
             if key not in installed
             for line in texts_in(lines)
-            if (name := requirements.name_of(line))
+            if (name := name_of(line))
         )
 
     # --- Python and warnings --------------------------------------------------------------------
@@ -693,4 +695,4 @@ def _named(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _same_name(first: str, second: str) -> bool:
-    return normalized_name(first) == normalized_name(second)
+    return canonicalize_name(first) == canonicalize_name(second)

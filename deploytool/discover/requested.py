@@ -26,6 +26,7 @@ _INDEX_OPTION = re.compile(r"^(?:-i|-f|--(?:extra-)?index-url|--find-links|--no-
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s*=\s*|\s+)(\S+)$")
 _VCS = re.compile(r"\b(?:git|hg|svn|bzr)\+|^git@|^git://|\.git(?:@|#|$)")
 _LOCAL = re.compile(r"^(?:\.{1,2}(?:$|[/\\\[])|/|file:|[A-Za-z]:[\\/]|\S+/$)")
+_NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
 _EGG = re.compile(r"[#&]egg=([A-Za-z0-9][\w.-]*)")
 _NAMED_URL = re.compile(r"^([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
 
@@ -70,6 +71,26 @@ def _sum(parts: Iterable[Requested]) -> Requested:
     return total
 
 
+def parsed(text: str) -> Requirement | None:
+    """A requirement of PEP 508."""
+    try:
+        return Requirement(text)
+    except (InvalidRequirement, RecursionError):
+        return None
+
+
+def name_of(requirement: str) -> str:
+    """The normalized name of what a line asks for, or a pin names; empty where it has none."""
+    found = _NAME.match(requirement)
+    return str(canonicalize_name(found[1])) if found else ""
+
+
+def pin_of(requirement: Requirement) -> str:
+    """The version that a requirement pins; empty where it allows several."""
+    pins = (one.version for one in requirement.specifier if one.operator in ("==", "==="))
+    return next((pin for pin in pins if "*" not in pin), "")
+
+
 # --- requirements files ---------------------------------------------------------------------
 
 
@@ -102,7 +123,7 @@ def _of_file(
 
 def _as_constraint(line: str) -> Requested:
     requirement = _PER_REQUIREMENT.sub("", line)
-    return Requested(constraints=(requirement,)) if _parsed(requirement) else Requested()
+    return Requested(constraints=(requirement,)) if parsed(requirement) else Requested()
 
 
 def _of_line(project: Project, file: PurePosixPath, line: str) -> Requested:
@@ -164,20 +185,13 @@ def of_texts(texts: Iterable[str], sources: dict[str, Any] | None = None) -> Req
 
 
 def _of_text(text: str, sources: dict[str, Any]) -> Requested:
-    requirement = _parsed(text)
+    requirement = parsed(text)
     if requirement is None:
         return _located(text) or Requested()
     if requirement.url:
         return _from_url(requirement.name, requirement.url)
     source = _source_of(requirement.name, sources)
     return _from_table(requirement.name, source) or Requested(lines=(str(requirement),))
-
-
-def _parsed(text: str) -> Requirement | None:
-    try:
-        return Requirement(text)
-    except (InvalidRequirement, RecursionError):
-        return None
 
 
 def _source_of(name: str, sources: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +240,7 @@ def _of_extra(project: dict[str, Any], extra: str, seen: set[str]) -> list[str]:
     own = canonicalize_name(str(project.get("name", "")))
     texts: list[str] = []
     for text in texts_in(table_at(project, "optional-dependencies").get(extra)):
-        requirement = _parsed(text)
+        requirement = parsed(text)
         if requirement and canonicalize_name(requirement.name) == own:
             for other in sorted(requirement.extras):
                 texts += _of_extra(project, other, seen)
@@ -255,7 +269,7 @@ def of_poetry(
 ) -> Requested:
     """`[tool.poetry.dependencies]` and `[project] dependencies`, with some extras and groups."""
     listed = of_project(document, extras, groups)
-    have = {canonicalize_name(name) for line in listed.lines if (name := _name_of(line))}
+    have = set(map(name_of, listed.lines))
     tables = poetry_dependencies(document, extras, groups)
     entries = ((name, spec) for name, spec in tables if not _only_enriches(name, spec, have))
     return listed + _sum(_of_entry(name, spec, pep440) for name, spec in entries)
@@ -275,11 +289,6 @@ def poetry_dependencies(
             optional = isinstance(spec, dict) and spec.get("optional") is True
             if name != "python" and (not optional or canonicalize_name(name) in wanted):
                 yield name, spec
-
-
-def _name_of(line: str) -> str | None:
-    requirement = _parsed(line)
-    return requirement.name if requirement else None
 
 
 def _only_enriches(name: str, spec: object, have: Iterable[str]) -> bool:

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
-
-from deploytool.discover.requested import requirement_lines
-from deploytool.discover.source import Project, below, normalized_name
+from deploytool.discover.requested import name_of, parsed, requirement_lines
+from deploytool.discover.source import Project, below
 from deploytool.errors import UsageError
 
 NAMES = (
@@ -23,8 +21,7 @@ NAMES = (
     "requirements/common.txt",
 )
 DEVELOPMENT = re.compile(r"(^|[-_./])(dev|develop|development|test|tests|testing|lint|docs?|ci)\b")
-NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
-SERVER_EXTRAS = re.compile(r"\b(standard|all)\b")
+SERVER_EXTRAS = re.compile(r"(?i)^\s*fastapi\s*\[[^\]]*\b(standard|all)\b")
 INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 LOCAL = re.compile(r"^(\.{1,2}($|[/\[])|/|file:)|\s@\s*file:")
 
@@ -87,17 +84,7 @@ def is_valid(line: str) -> bool:
     bare = re.sub(r"\s--?\w.*$", "", line)
     if line.startswith(("-", ".", "/")) or "://" in line or bare.endswith((".whl", ".gz", ".zip")):
         return True
-    try:
-        Requirement(bare)
-    except InvalidRequirement:
-        return False
-    return True
-
-
-def name_of(requirement: str) -> str | None:
-    """The distribution that a line asks for."""
-    match = NAME.match(requirement)
-    return normalized_name(match[1]) if match else None
+    return parsed(bare) is not None
 
 
 def names_any(requirements: Iterable[str], name: str) -> bool:
@@ -106,10 +93,4 @@ def names_any(requirements: Iterable[str], name: str) -> bool:
 
 def brings_server(requirements: list[str]) -> bool:
     """Whether Uvicorn is asked for, by itself or through FastAPI's extras."""
-    if names_any(requirements, "uvicorn"):
-        return True
-    found = (NAME.match(requirement) for requirement in requirements)
-    return any(
-        match and normalized_name(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
-        for match in found
-    )
+    return names_any(requirements, "uvicorn") or any(map(SERVER_EXTRAS.match, requirements))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import os
 import posixpath
-import re
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -366,11 +365,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool | None:
         return True if entry.is_dir() else False if entry.is_file() else None
     except OSError:
         return None
-
-
-def normalized_name(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_own_module(name: str) -> bool:

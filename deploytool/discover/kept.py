@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from deploytool.discover.compose import ComposeBuild, compose_builds
 from deploytool.discover.listens import Listening, Listens
 from deploytool.discover.outdated import no_longer_builds
 from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
@@ -25,7 +25,6 @@ from deploytool.lint.image_checks import is_deprecated
 
 MAX_BYTES = 2**20
 MAX_FOLDERS = 5_000
-COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "tests", "testing")
 
 
@@ -256,71 +255,6 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()[:MAX_BYTES]
     except (OSError, ValueError):
         return None
-
-
-# --- compose --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ComposeBuild:
-    """How a compose file builds an image."""
-
-    file: str
-    service: str
-    dockerfile: PurePosixPath
-    """Relative to the project."""
-    context: PurePosixPath
-    target: str | None
-    args: Mapping[str, str]
-
-
-def compose_builds(project: Project) -> list[ComposeBuild]:
-    """The images that the project's compose file builds."""
-    for name in COMPOSE_FILES:
-        if project.is_file(PurePosixPath(name)):
-            services = _yaml(project.text(PurePosixPath(name)) or "").get("services")
-            items = services.items() if isinstance(services, dict) else ()
-            builds = (_compose_build(name, str(key), value) for key, value in items)
-            return [build for build in builds if build]
-    return []
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(text[:MAX_BYTES])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _compose_build(file: str, service: str, value: object) -> ComposeBuild | None:
-    build = value.get("build") if isinstance(value, dict) else None
-    build = {"context": build} if isinstance(build, str) else build
-    if not isinstance(build, dict):
-        return None
-    context = PurePosixPath(str(build.get("context", ".")))
-    path = os.path.normpath(context / str(build.get("dockerfile", "Dockerfile")))
-    target = build.get("target")
-    return ComposeBuild(
-        file=file,
-        service=service,
-        dockerfile=PurePosixPath(path),
-        context=context,
-        target=target if isinstance(target, str) else None,
-        args=dict(_arguments(build.get("args"))),
-    )
-
-
-def _arguments(value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        yield from ((str(name), str(given)) for name, given in value.items() if given is not None)
-    elif isinstance(value, list):
-        for item in value:
-            name, equals, given = str(item).partition("=")
-            if equals:
-                yield name, given
 
 
 # --- Dockerfiles that are not at the root ---------------------------------------------------------

@@ -347,6 +347,12 @@ def texts_in(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
+def in_words(names: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _listed(folder: Path) -> dict[str, bool]:
     """The files and folders in a folder; a link is what it leads to."""
     found = {}

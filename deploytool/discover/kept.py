@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from deploytool.discover.command_lines import toml_command
 from deploytool.discover.compose import ComposeBuild, compose_builds
 from deploytool.discover.listens import Listening, Listens
 from deploytool.discover.outdated import no_longer_builds
 from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
-from deploytool.discover.started import ImageFiles, Line, Started, own_words, workdir
+from deploytool.discover.started import ImageFiles, Line, Started, own_words
 from deploytool.lint import dockerignore
 from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse
@@ -60,7 +61,7 @@ def read_kept(
     target: str | None = None,
 ) -> Kept | None:
     """What a Dockerfile says that was there; None without one or where `init` wrote it."""
-    project = project if isinstance(project, Project) else Project(project)
+    project = Project.at(project)
     text = _read(project.path / dockerfile)
     parsed = parse(text) if text is not None else None
     stage = parsed.stage(target) if parsed else None
@@ -102,7 +103,7 @@ class Reader:
             command=command,
             takes_command=self.started.takes_command,
             user=self.stage.expand(user.text) if user else None,
-            workdir=workdir(self.stage),
+            workdir=self.stage.workdir,
             healthcheck=check is not None and check.text.strip().upper() != "NONE",
             migrations=self._migrations(),
             copied=tuple(sorted({str(copy.path) for copy in self.copies.all})),
@@ -188,8 +189,7 @@ class Reader:
             return
         happens = "the image's command runs migrations in every replica"
         if self.started.takes_command:
-            command = json.dumps(words, ensure_ascii=False)
-            yield f"{happens}: [tool.deploytool.release] command = {command} runs them once"
+            yield f"{happens}: [tool.deploytool.release] {toml_command(words)} runs them once"
         else:
             yield (
                 f"{happens}, and its ENTRYPOINT lets nothing else run: a release step that runs "
@@ -262,7 +262,7 @@ def _read(path: Path) -> bytes | None:
 
 def dockerfile_elsewhere(project: Project | Path) -> str | None:
     """What to say of the one Dockerfile where there is none at the root; None with several."""
-    project = project if isinstance(project, Project) else Project(project)
+    project = Project.at(project)
     if project.is_file(PurePosixPath("Dockerfile")):
         return None
     found = list(islice(_dockerfiles(project), 2))

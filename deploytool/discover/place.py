@@ -12,7 +12,6 @@ from typing import Any
 from deploytool.discover.app import FoundApp
 from deploytool.discover.command_lines import Line
 from deploytool.discover.source import HERE, Project, below, table_at, texts_in
-from deploytool.errors import UsageError
 
 LISTS = re.compile(r"^(require\w*|reqs?)([._-].*)?\.(txt|in)$|^Pipfile$|^setup\.(py|cfg)$")
 FOR_DEVELOPERS = re.compile(r"(^|[._-])(dev\w*|tests?|testing|lint|docs?|ci|local)([._-]|$)")
@@ -95,7 +94,7 @@ class Place:
         for folder in self.folders:
             for file in self._files(folder, folder / "requirements", folder / "reqs"):
                 yield self.project.text(file) or ""
-            yield from _main_dependencies(self._pyproject(folder))
+            yield from _main_dependencies(self.project.helpful_toml(folder / "pyproject.toml"))
 
     def _files(self, *folders: PurePosixPath) -> Iterator[PurePosixPath]:
         for folder in folders:
@@ -110,12 +109,6 @@ class Place:
             return [entry.name for entry in entries if entry.is_file()]
         except OSError:
             return []
-
-    def _pyproject(self, folder: PurePosixPath) -> dict[str, Any]:
-        try:
-            return self.project.toml(folder / "pyproject.toml")
-        except UsageError:
-            return {}
 
 
 def _main_dependencies(pyproject: dict[str, Any]) -> Iterator[str]:

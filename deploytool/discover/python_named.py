@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 
 from deploytool.discover.python_version import PREFERRED, pinned, satisfies, series
 from deploytool.discover.source import HERE, Project, table_at
-from deploytool.errors import UsageError
 from deploytool.lint.dockerfile import Dockerfile, parse
 
 Hint = tuple[str, str]
@@ -107,14 +106,14 @@ def _by_pattern(pattern: re.Pattern[str], *names: str) -> Callable[..., Iterator
 
 
 def _pipfile(project: Project, folder: PurePosixPath) -> Iterator[Named]:
-    requires = table_at(_toml(project, folder / "Pipfile"), "requires")
+    requires = table_at(project.helpful_toml(folder / "Pipfile"), "requires")
     for key in ("python_full_version", "python_version"):
         yield from _named(requires.get(key), folder / "Pipfile")
 
 
 def _mise(project: Project, folder: PurePosixPath) -> Iterator[Named]:
     for name in ("mise.toml", ".mise.toml", ".config/mise.toml"):
-        python = table_at(_toml(project, folder / name), "tools").get("python")
+        python = table_at(project.helpful_toml(folder / name), "tools").get("python")
         first = python[0] if isinstance(python, list) and python else python
         yield from _named(first.get("version") if isinstance(first, dict) else first, folder / name)
 
@@ -123,14 +122,6 @@ def _named(value: object, file: PurePosixPath) -> Iterator[Named]:
     found = _VERSION_FILE.match(value.strip()) if isinstance(value, str) else None
     if found:
         yield Named(found[1], str(file))
-
-
-def _toml(project: Project, file: PurePosixPath) -> dict[str, object]:
-    """A file that only helps: what cannot be read says nothing."""
-    try:
-        return project.toml(file)
-    except UsageError:
-        return {}
 
 
 def _dockerfiles(project: Project, folder: PurePosixPath) -> Iterator[Named]:

@@ -19,8 +19,10 @@ from deploytool.discover.wheels import file_name
 
 MAX_INCLUDES = 200
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_INCLUDE = re.compile(r"^(?:-r|--requirement|(?P<constraint>-c|--constraint))(?:\s*=\s*|\s*)(\S+)")
-_EDITABLE = re.compile(r"^(?:-e|--editable)(?:\s*=\s*|\s+)")
+INCLUDE = re.compile(
+    r"^(?:-r|--requirement|(?P<constraint>-c|--constraint))(?:\s*=\s*|\s*)(?P<file>\S+)"
+)
+EDITABLE = re.compile(r"^(?:-e|--editable)\s*=?\s*")
 _PER_REQUIREMENT = re.compile(r"\s--(?:hash|config-settings|global-option|install-option)\b.*$")
 _INDEX_OPTION = re.compile(r"^(?:-i|-f|--(?:extra-)?index-url|--find-links|--no-index|--pre)\b")
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s*=\s*|\s+)(\S+)$")
@@ -113,9 +115,9 @@ def _of_file(
         return
     seen.add(file)
     for line in requirement_lines(project.text(file) or ""):
-        if included := _INCLUDE.match(line):
+        if included := INCLUDE.match(line):
             is_constraint = constraint or bool(included["constraint"])
-            if target := below(file.parent, included[2]):
+            if target := below(file.parent, included["file"]):
                 yield from _of_file(project, target, seen, constraint=is_constraint)
         else:
             yield _as_constraint(line) if constraint else _of_line(project, file, line)
@@ -127,9 +129,9 @@ def _as_constraint(line: str) -> Requested:
 
 
 def _of_line(project: Project, file: PurePosixPath, line: str) -> Requested:
-    if line.startswith("-") and not _EDITABLE.match(line):
+    if line.startswith("-") and not EDITABLE.match(line):
         return _of_option(project, file, line)
-    target = _unquoted(_EDITABLE.sub("", _PER_REQUIREMENT.sub("", line)).strip())
+    target = _unquoted(EDITABLE.sub("", _PER_REQUIREMENT.sub("", line)).strip())
     if located := _located(target):
         return located
     return of_texts([target])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from deploytool.discover.requested import name_of, parsed, requirement_lines
+from deploytool.discover.requested import EDITABLE, INCLUDE, name_of, parsed, requirement_lines
 from deploytool.discover.source import Project, below
 from deploytool.errors import UsageError
 
@@ -22,7 +22,6 @@ NAMES = (
 )
 DEVELOPMENT = re.compile(r"(^|[-_./])(dev|develop|development|test|tests|testing|lint|docs?|ci)\b")
 SERVER_EXTRAS = re.compile(r"(?i)^\s*fastapi\s*\[[^\]]*\b(standard|all)\b")
-INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 LOCAL = re.compile(r"^(\.{1,2}($|[/\[])|/|file:)|\s@\s*file:")
 
 
@@ -55,11 +54,11 @@ def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[
     yield file
     for line in lines(project, file) if depth < 10 else ():
         option = INCLUDE.match(line)
-        if option and "://" not in option[1]:
-            target = below(file.parent, option[1])
+        if option and "://" not in option["file"]:
+            target = below(file.parent, option["file"])
             if target is None or not project.is_file(target):
                 raise UsageError(
-                    f"{file} names {option[1]}, which is not in the project",
+                    f"{file} names {option['file']}, which is not in the project",
                     code="requirements_invalid",
                     hint=f"correct {file}",
                 )
@@ -69,7 +68,7 @@ def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[
 def refuse_local(found: Iterable[str], name: str) -> None:
     """Raise UsageError for a line that installs something of this machine."""
     for line in found:
-        target = re.sub(r"^(-e|--editable)[\s=]*", "", line)
+        target = EDITABLE.sub("", line)
         if LOCAL.search(target):
             raise UsageError(
                 f"{name} installs {target} from this machine: the image's dependencies are "

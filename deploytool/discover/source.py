@@ -179,6 +179,13 @@ class Project:
                 hint="correct it and run this again",
             ) from error
 
+    def helpful_toml(self, file: PurePosixPath) -> dict[str, Any]:
+        """A TOML file that only helps: one that cannot be read says nothing."""
+        try:
+            return self.toml(file)
+        except UsageError:
+            return {}
+
     @cached_property
     def pyproject(self) -> dict[str, Any]:
         """pyproject.toml, empty when there is none. Raises UsageError when it is not TOML."""

@@ -30,7 +30,7 @@ from deploytool.discover.distributions import (
     providers,
     with_what_they_bring,
 )
-from deploytool.discover.requested import name_of, parsed, pin_of
+from deploytool.discover.requested import EDITABLE, name_of, parsed, pin_of
 from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
 from deploytool.discover.wheels import applies
@@ -356,7 +356,7 @@ def listed_in(lines: Iterable[str], where: str, *, python: str = "3.13") -> List
 
 def _requirement(line: str) -> Requirement | None:
     text = re.sub(r"(^|\s)(#|--hash\b).*$", "", line)
-    text = re.sub(r"^(-e|--editable)[\s=]*", "", text.strip())
+    text = EDITABLE.sub("", text.strip())
     unnamed = re.match(
         r"[\w+]+://[^#]*/([\w.-]+?)(\.git)?(@[^/#]*)?/?(?:#.*egg=([\w.-]+).*)?$", text
     )

@@ -11,6 +11,7 @@ import ast
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -20,9 +21,9 @@ from deploytool.discover.names import (
     Instance,
     LocalClass,
     LocalFunction,
-    Meaning,
     Names,
 )
+from deploytool.discover.settings_fields import Class, Fields
 from deploytool.discover.source import (
     MAX_DEPTH,
     Assigned,
@@ -53,7 +54,6 @@ _HERE = frozenset({"os.getcwd", "pathlib.Path.cwd"})
 _RESOURCES = frozenset({"importlib.resources.files", "importlib_resources.files"})
 _ENVIRONMENT = frozenset({"os.getenv", "os.environ.get", "decouple.config", "environ.get"})
 _ENVIRONMENT_READERS = frozenset({"config", "env", "getenv"})
-_SETTINGS = re.compile(r"^pydantic(_settings|\.v1|\.env_settings)?(\.main)?\.BaseSettings$")
 _PERCENT = re.compile(r"%[-#0-9.]*[sdifr]|%\(\w+\)[sdifr]")
 _BRACES = re.compile(r"\{[^{}]*\}")
 
@@ -103,6 +103,7 @@ class Paths(Names):
         self.workdir = "." if workdir is None else posixpath.normpath(f"{CODE}/{workdir}")
         self._told: dict[tuple[int, int], str | None] = {}
         self._made_by: dict[int, str] = {}
+        self._settings: dict[ast.ClassDef, Class | None] = {}
 
     def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
         """Each expression is worked on once: asked again meanwhile, it goes round in a circle."""
@@ -368,29 +369,17 @@ class Paths(Names):
 
     def variable_of_field(self, owner: LocalClass, name: str) -> str | None:
         """The environment variable of a field, where the class is one of pydantic's settings."""
-        if not self.is_settings(owner):
-            return None
-        field_value = _value_in_class(owner.node, name)
-        if isinstance(field_value, ast.Call):
-            for keyword in ("validation_alias", "alias", "env"):
-                node = argument(field_value, None, (keyword,))
-                if node and (alias := super().text(node, owner.scope)):
-                    return alias
-        options = _settings_options(owner.node)
-        prefix = options.get("env_prefix")
-        exact = options.get("case_sensitive")
-        known = prefix.value if isinstance(prefix, ast.Constant) else ""
-        text = f"{known}{name}" if isinstance(known, str) else name
-        return text if isinstance(exact, ast.Constant) and exact.value else text.upper()
+        settings = self.settings(owner)
+        field = settings.fields.get(name) if settings else None
+        return settings.variable(field) if settings and field else None
 
-    def is_settings(self, owner: Meaning | None, depth: int = 0) -> bool:
-        match owner:
-            case External(name=name):
-                return bool(_SETTINGS.match(name))
-            case LocalClass() if depth < MAX_TEXT:
-                bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
-                return any(self.is_settings(base, depth + 1) for base in bases)
-        return False
+    def settings(self, owner: LocalClass) -> Class | None:
+        """What a class of pydantic's settings says; None of another class."""
+        if owner.node not in self._settings:
+            self._settings[owner.node] = None
+            with suppress(RecursionError):
+                self._settings[owner.node] = Fields(self).read(owner)
+        return self._settings[owner.node]
 
 
 def _position(parameter: Parameter) -> int | None:
@@ -422,30 +411,6 @@ def _set_on_self(function: Function, name: str) -> Iterator[ast.expr]:
                 )
             ) if found == name:
                 yield value
-
-
-def _value_in_class(node: ast.ClassDef, name: str) -> ast.expr | None:
-    for statement in node.body:
-        match statement:
-            case ast.AnnAssign(target=ast.Name(id=found)) if found == name:
-                return statement.value
-            case ast.Assign(targets=[ast.Name(id=found)]) if found == name:
-                return statement.value
-    return None
-
-
-def _settings_options(node: ast.ClassDef) -> dict[str, ast.expr]:
-    """What `model_config` or the inner class Config says."""
-    configured = _value_in_class(node, "model_config")
-    found: dict[str, ast.expr] = {}
-    if isinstance(configured, ast.Call):
-        found = {keyword.arg: keyword.value for keyword in configured.keywords if keyword.arg}
-    for inner in node.body:
-        if isinstance(inner, ast.ClassDef) and inner.name == "Config":
-            for key in ("env_prefix", "case_sensitive"):
-                if value := _value_in_class(inner, key):
-                    found[key] = value
-    return found
 
 
 def _joined(parts: Iterable[str | None]) -> str | None:

@@ -263,7 +263,7 @@ class _Search:
 
     def _in_settings(self, node: ast.ClassDef, scope: Scope) -> Iterator[_Found]:
         owner = LocalClass(node, scope)
-        if not self.paths.is_settings(owner):
+        if not self.paths.settings(owner):
             return
         for statement in node.body:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):

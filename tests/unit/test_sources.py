@@ -98,6 +98,13 @@ def test_a_long_chain_of_texts_and_folders(tmp_path: Path) -> None:
     assert sources(tmp_path, {"main.py": APP + lines}) == ("main.py",)
 
 
+def test_a_field_whose_type_is_too_deep(tmp_path: Path) -> None:
+    deep = " | ".join(["int"] * 2_000)
+    source = "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n"
+    source += f"    rows: str = 'x.json'\n    deep: {deep} = 1\ns = S()\nopen(s.rows)\n"
+    assert sources(tmp_path, {"main.py": APP + source, "x.json": ""}) == ("main.py", "x.json")
+
+
 def test_migrations_beside_the_modules(tmp_path: Path) -> None:
     files = {"api/main.py": "import models\n" + APP, "api/models.py": "", "api/alembic/env.py": ""}
     found = sources(tmp_path, files | {"api/alembic.ini": "[alembic]\nscript_location = alembic"})

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.discover.index import Answer, Index, name_of
+from deploytool.discover.index import Answer, Index
 from deploytool.discover.packaging import FoundPackaging, Packaging
 from deploytool.discover.python_version import warning
-from deploytool.discover.requested import Requested
+from deploytool.discover.requested import Requested, name_of
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.process import Finished
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import confirm_plan, roll_out_shown, tell
+from deploytool.cli.deploy import confirm_plan, move_latest, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 
@@ -66,4 +66,5 @@ def register(app: typer.Typer) -> None:
                 note=f"rollback to {earlier.id}",
             )
             result = roll_out_shown(session, backend, plan, again, timeout=limit, guard=guard)
+            move_latest(session, backend, earlier.spec, earlier.images)
         tell(session, backend, earlier.images, result)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploytool.config import BuildSettings
-from deploytool.image import content as content_module
 from deploytool.image.content import Content, without_settings
 from deploytool.render import RENDERED
 from tests.unit.test_git import commit, git
@@ -29,8 +30,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def tag(project: Path, volumes: tuple[str, ...] = (), **settings: object) -> str:
-    return Content(project, BuildSettings(**settings), volumes).tag  # type: ignore[arg-type]
+def tag(project: Path, volumes: tuple[str, ...] = (), **settings: Any) -> str:
+    return Content(project, BuildSettings(**settings), volumes).tag
 
 
 def write(project: Path, name: str, text: str) -> None:
@@ -112,10 +113,10 @@ def test_every_setting_of_the_build_counts(project: Path) -> None:
 def test_the_machines_platform_counts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that somebody built on a laptop of another kind does not run on the cluster."""
     monkeypatch.delenv("DOCKER_DEFAULT_PLATFORM", raising=False)
-    monkeypatch.setattr(content_module.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     amd64 = tag(project)
     assert amd64 == tag(project, platforms=("linux/amd64",))
-    monkeypatch.setattr(content_module.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert tag(project) != amd64
     monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/amd64")
     assert tag(project) == amd64
@@ -159,9 +160,7 @@ def test_what_dockerignore_keeps_out_does_not_count(project: Path, name: str) ->
         ("**/b\n!a/b\n", "a/b/c.py"),
     ],
 )
-def test_what_is_let_in_below_a_hidden_folder_counts(
-    project: Path, ignore: str, name: str
-) -> None:
+def test_what_is_let_in_below_a_hidden_folder_counts(project: Path, ignore: str, name: str) -> None:
     write(project, ".dockerignore", ignore)
     write(project, name, "one")
     first = tag(project)

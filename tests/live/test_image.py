@@ -180,6 +180,7 @@ def test_a_commit_that_changes_nothing_in_the_image_touches_nothing(
     repository = f"{lab.registry}/{source.app}"
     (source.folder / "main.py").write_text("import time\ntime.sleep(1000)\n")
     source.dockerfile(f"FROM {BASE}\nRUN date > /date\nCOPY main.py /code/main.py\n")
+    (source.folder / ".dockerignore").write_text("*\n!main.py\n")
     web = source.services["web"]
     web |= {"replicas": 3, "stop_grace": "1s", "drain": "0s", "update": {"monitor": "1s"}}
     source.extra["swarm"] = {"host": lab.manager.docker_host}

@@ -185,6 +185,8 @@ class Environment:
         elif self._fails_on_none(call, full):
             for value in _decisive(call):
                 yield from self._used(value, here)
+        elif full.rpartition(".")[2][:1].isupper():
+            yield from self._credentials(call, here)
         yield from self._read(call, full, here)
         for function in self._entered(meaning):
             yield from self._enter(function, here)
@@ -192,6 +194,11 @@ class Environment:
             if keyword.arg == "lifespan":
                 started = self.names.meaning(keyword.value, here.scope)
                 yield from self._enter(started, here) if isinstance(started, LocalFunction) else ()
+
+    def _credentials(self, call: ast.Call, here: Here) -> Iterator[tuple[str, str]]:
+        """What a client of somebody's service is made with; few take None for it."""
+        for value in call.args:
+            yield from (found for found in self._used(value, here) if is_secret_name(found[0]))
 
     def _key(self, call: ast.Call, usual: str, here: Here) -> str | None:
         """The variable that has a client's key; None where it is given in another way."""

@@ -25,6 +25,7 @@ from deploytool.lint.image_checks import is_deprecated
 
 MAX_BYTES = 2**20
 MAX_FOLDERS = 5_000
+MAX_PROCESSES = 16
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "tests", "testing")
 
@@ -38,6 +39,8 @@ class Kept:
     port_why: str
     command: tuple[str, ...]
     """ENTRYPOINT and CMD in words; empty where the image has none of its own."""
+    processes: int
+    """How many the command starts that serve, for example Uvicorn's workers."""
     takes_command: bool
     """Whether a container can be told to run something else: no ENTRYPOINT is in the way."""
     user: str | None
@@ -101,6 +104,7 @@ class Reader:
             port=listening.port if listening else None,
             port_why=listening.why if listening else "the image has no command of its own",
             command=command,
+            processes=self._processes(),
             takes_command=self.started.takes_command,
             user=self.stage.expand(user.text) if user else None,
             workdir=workdir(self.stage),
@@ -114,6 +118,10 @@ class Reader:
 
     def _listening(self) -> Listening:
         return Listens(self.files, self.stage, self.started).find(80 * self.brings_server)
+
+    def _processes(self) -> int:
+        workers = next((w for line in self.started.lines if (w := line.command.workers)), "1")
+        return min(max(int(workers), 1), MAX_PROCESSES) if workers.isdigit() else 1
 
     def _migrations(self) -> tuple[str, ...] | None:
         for line in self.started.lines:
@@ -171,7 +179,10 @@ class Reader:
             )
             where = "its command" if server else 'its call (host="0.0.0.0")'
             add = f"add {option} to {where}" if server else f"change {where}"
-            yield f"{name} listens inside the container only, and nothing reaches it: {add}"
+            yield (
+                f"{name} listens on 127.0.0.1, where nothing outside the container reaches it: "
+                f"{add}"
+            )
 
     def _notes_on_scripts(self) -> Iterator[str]:
         scripts = " ".join(item.text for item in self.stage.chain if item.keyword == "RUN")

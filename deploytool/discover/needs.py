@@ -160,7 +160,7 @@ class Finder:
         if late and distribution not in self.installed:
             why = f"{file} imports {imported.module}"
             advice = self._advice(distribution, distribution)
-            text = f"{why}, which Python has no longer from {since} on: {advice}"
+            text = f"{why}, which Python no longer has from {since} on: {advice}"
             yield self._need(distribution, why, file, text, imported.lazy)
 
     def _has_module(self, top: str, wanted: tuple[str, ...]) -> bool:
@@ -305,7 +305,7 @@ class Finder:
 
     def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
         why = f"{file} imports BaseSettings from pydantic"
-        text = f"{why}, which has it no longer from version 2 on: import it from pydantic_settings"
+        text = f"{why}, which no longer has it from version 2 on: import it from pydantic_settings"
         if "pydantic-settings" not in self.installed:
             text += f", and {add_to_list(self.listed, 'pydantic-settings')}"
         return self._need("pydantic-settings", why, file, text, lazy)
@@ -324,7 +324,7 @@ class Finder:
     def _advice(self, requirement: str, distribution: str) -> str:
         """What to do where a message has named what is to be added."""
         if distribution in self.listed.optional:
-            return "add it to the dependencies, or let the Dockerfile install that too"
+            return "add it to the dependencies, or install that in the Dockerfile too"
         if self.listed.command or not self.listed.where:
             return add_to_list(self.listed, requirement)
         return f"add it to {self.listed.where}"

@@ -71,6 +71,8 @@ class FoundPackaging:
     """Whether the exact versions are written down."""
     stale: bool = False
     """Whether they were written down for other dependencies than the project has now."""
+    old_lock: bool = False
+    """Whether Poetry 1 made the lock."""
     name: str | None = None
     """The project's own name for itself."""
     package: str | None = None
@@ -209,14 +211,14 @@ class Finder:
         checks: tuple[tuple[object, Callable[[], FoundPackaging]], ...] = (
             (has("uv.lock"), self._uv_locked),
             (has("poetry.lock"), self._poetry),
-            (table("tool", "poetry", "dependencies") and not self.requirements, self._poetry),
-            (table("tool", "poetry"), self._poetry),
+            (self._poetry_dependencies(), self._poetry),
             (self.folder == HERE and self._lock_above(), self._inside_workspace),
             (has("pdm.lock") and self._lists_dependencies(), self._pdm),
             (has("Pipfile.lock") and not self.requirements, self._pipenv),
             (self._lists_dependencies() and not self.requirements, self._uv_unlocked),
             (table("tool", "uv") and not self.requirements, self._uv_unlocked),
             (self.requirements, self._requirements),
+            (table("tool", "poetry"), self._poetry),
             (has("Pipfile"), self._pipenv),
             (self._script_block() is not None, self._script),
         )
@@ -428,12 +430,19 @@ class Finder:
             else f"{self._path('pyproject.toml')} has [tool.poetry]",
             files=tuple(map(self._path, names)),
             locked=locked,
+            old_lock=locked and str(table_at(lock, "metadata").get("lock-version")) < "2.1",
             stale=locked and poetry_lock_is_stale(self.pyproject, lock),
             name=self._name(),
             groups=groups or self._poetry_group(),
             install=install,
             build_files=self._build_files() if install else (),
         )
+
+    def _poetry_dependencies(self) -> bool:
+        groups = self._table("tool", "poetry", "group").values()
+        tables = (table_at(group, "dependencies") for group in groups)
+        own = self._table("tool", "poetry", "dependencies").keys() - {"python"}
+        return bool(own) or any(tables)
 
     def _poetry_group(self) -> tuple[str, ...]:
         main = self._table("tool", "poetry", "dependencies")
@@ -537,7 +546,7 @@ class Finder:
         ):
             if self._has(name):
                 raise UsageError(
-                    f"The dependencies are in a {name}, which no image is built from here",
+                    f"The dependencies are in {name}, from which no image is built here",
                     code="packaging_unknown",
                     hint=f"write them down with `{command}`, and run this again",
                 )
@@ -637,7 +646,7 @@ class Finder:
         if not found.locked and found.kind in advice:
             yield (
                 "versions are not locked: the same commit can become a different image; "
-                f"`{advice[found.kind]}` writes them down, then run init again"
+                f"`{advice[found.kind]}` writes them down, then run `deploytool init --force`"
             )
 
     def _staleness(self, found: FoundPackaging) -> Iterator[str]:
@@ -652,7 +661,7 @@ class Finder:
         if found.utf16:
             yield (
                 f"{found.files[0]} is UTF-16, as PowerShell writes it: the Dockerfile converts it "
-                "for uv; saved as UTF-8 it needs that no more"
+                "for uv; saved as UTF-8 it no longer needs that"
             )
 
     def _invalid_lines(self, found: FoundPackaging) -> Iterator[str]:

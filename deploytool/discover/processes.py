@@ -219,7 +219,10 @@ class Finder:
         step = self._upgrade(found)
         self.roles.setdefault("alembic", str(found.settings.file))
         if not found.are_there:
-            self._propose(f"{step.why}, which are none yet: with the first, {self._table(step)}")
+            self._propose(
+                f"{found.settings.file} is set up for migrations in {found.scripts}/, and there "
+                f"are none yet: once there are, {self._table(step)}"
+            )
         elif not self.place.lists("alembic"):
             self._propose(
                 f"{step.why}, but alembic is not among the dependencies: {self._table(step)}"

@@ -405,7 +405,8 @@ def _why(chosen: Outcome, tried: list[Outcome]) -> str:
         return f"the newest for which every dependency has a wheel{reason}"
     if chosen.conflict:
         return "the newest; the dependencies resolve on no Python"
-    return f"no Python has wheels for all dependencies, this one lacks fewest ({_obstacle(chosen)})"
+    why = "no Python has wheels for all dependencies; this one lacks the fewest"
+    return f"{why} ({_obstacle(chosen)})"
 
 
 def _minor(outcome: Outcome) -> int:

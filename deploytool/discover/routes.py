@@ -40,6 +40,8 @@ INPUT_TYPES = frozenset({"int", "str", "float", "bool", "UUID", "date", "datetim
 class Route:
     path: str
     where: str
+    is_plain: bool = False
+    """Its function takes nothing: no request, no database, nothing for a template."""
 
 
 def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
@@ -48,9 +50,10 @@ def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
     if healthy := sorted(filter(_is_healthy, routes), key=_preference):
         return healthy[0].path, f"GET {healthy[0].path} in {healthy[0].where}"
     root = next((route for route in routes if route.path == "/"), None)
-    if root:
+    docs = _documentation(names, app)
+    if root and (root.is_plain or docs[0] is None):
         return "/", f"no health route found; GET / in {root.where} answers"
-    return _documentation(names, app)
+    return docs
 
 
 def _documentation(names: Names, app: Instance) -> tuple[str | None, str]:
@@ -114,7 +117,7 @@ class Routes:
             if method and isinstance(decorator, ast.Call) and _answers_get(method, decorator):
                 path = self._argument(decorator, "path", scope)
                 if path is not None and not _needs_input(node):
-                    yield self._route(prefix + path, scope)
+                    yield self._route(prefix + path, scope, is_plain=not _takes_anything(node))
 
     def _call(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         method = _method(call, name)
@@ -161,8 +164,8 @@ class Routes:
         value = _given(call, name)
         return "" if value is None else self._names.text(value, scope)
 
-    def _route(self, path: str, scope: Scope) -> Route:
-        return Route(path or "/", str(scope.file))
+    def _route(self, path: str, scope: Scope, *, is_plain: bool = False) -> Route:
+        return Route(path or "/", str(scope.file), is_plain)
 
 
 def _given(call: ast.Call, name: str) -> ast.expr | None:
@@ -188,6 +191,11 @@ def _answers_get(method: str, call: ast.Call) -> bool:
             return any(isinstance(value, str) and value.upper() == "GET" for value in values)
         return True
     return False
+
+
+def _takes_anything(node: Function) -> bool:
+    arguments = node.args
+    return bool(arguments.posonlyargs or arguments.args or arguments.kwonlyargs)
 
 
 def _needs_input(node: Function) -> bool:

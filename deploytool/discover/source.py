@@ -44,6 +44,11 @@ MAX_BYTES = 2**20
 MAX_FILES = 5_000
 MAX_DEPTH = 60
 HERE = PurePosixPath()
+LOCKS = {
+    "uv.lock": "`uv lock` writes it anew",
+    "poetry.lock": "`poetry lock --regenerate` writes it anew",
+    "pdm.lock": "`pdm lock` writes it anew",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Place = tuple[PurePosixPath, bool]
@@ -176,7 +181,7 @@ class Project:
             raise UsageError(
                 f"{file} cannot be read: {error}",
                 code="file_invalid",
-                hint="correct it and run this again",
+                hint=LOCKS.get(file.name, "correct it and run this again"),
             ) from error
 
     @cached_property

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from deploytool.backends.base import Backend, Plan
     from deploytool.image.build import Source
+    from deploytool.precheck import MakePlan
     from deploytool.rollout import Result, Step
-    from deploytool.spec import Image, Release
+    from deploytool.spec import AppSpec, Image, Release
 
 ImageOption = Annotated[
     str | None,
@@ -65,18 +66,30 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--rerun-release-step", help="Run the release step although it has run."),
         ] = False,
+        rebuild: Annotated[
+            bool,
+            typer.Option(
+                "--rebuild", help="Build although the registry has an image of this content."
+            ),
+        ] = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Build, push, plan, confirm, roll out, and stay until every replica runs."""
+        from deploytool.backends import open_backend
         from deploytool.rollout import new_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
-        backend, images, source = _with_images(session, image)
+        backend = open_backend(session.config.config)
+
+        def make_plan(images: Mapping[str, Image]) -> Plan:
+            return backend.plan(session.spec, images, files=session.config.files)
+
+        images, source = _with_images(session, backend, make_plan, image, rebuild=rebuild)
         with holding(session, backend, "deploy", lock_limit) as guard:
-            plan = backend.plan(session.spec, images, files=session.config.files)
+            plan = make_plan(images)
             confirm_plan(session, plan, "Deploy this?")
-            release = new_release(session.spec, images, commit=source.revision if source else None)
+            release = new_release(session.spec, images, commit=source.commit if source else None)
             result = roll_out_shown(
                 session,
                 backend,
@@ -87,23 +100,79 @@ def register(app: typer.Typer) -> None:
                 step=_step(session, rerun=rerun),
                 guard=guard,
             )
+            if result.waited:
+                move_latest(session, backend, session.spec, images)
         tell(session, backend, images, result)
 
 
 def _with_images(
-    session: Session, image: str | None
-) -> tuple[Backend, dict[str, Image], Source | None]:
-    """The cluster, and the images that it is to run: built and pushed where none is given."""
-    from deploytool.backends import open_backend
+    session: Session, backend: Backend, make_plan: MakePlan, image: str | None, *, rebuild: bool
+) -> tuple[dict[str, Image], Source | None]:
+    """The images that the cluster is to run, and what the app's own is made from where none is
+    given: it is built and pushed unless the registry has one of the same content."""
+    from deploytool import precheck
+    from deploytool.image.build import warn_of_changes
     from deploytool.rollout import resolve_images
 
     spec = session.spec
-    backend = open_backend(session.config.config)
-    source: Source | None = None
-    if image is None and any(service.image is None for service in spec.services):
-        built, source = build_project(session, push=True)
-        image = built.reference
-    return backend, resolve_images(backend, spec, image), source
+    if image is not None or all(service.image for service in spec.services):
+        return resolve_images(backend, spec, image), None
+    source = project_source(session)
+    tag = f"{spec.image}:{source.tag}"
+    ready = resolve_images(backend, _ready(spec), None)
+    own = None if rebuild else precheck.find_image(backend, tag)
+    if own is None:
+        images = precheck.unbuilt(spec, tag) | ready
+        precheck.check(backend, make_plan, spec, images, busy=_is_busy(session, backend))
+        built, _ = build_project(session, push=True, source=source)
+        own = backend.resolve(built.reference)
+    else:
+        session.output.step(f"Taking {tag}, which the registry has: the same content")
+        warn_of_changes(source, session.output.warn)
+    return {service.name: ready.get(service.name, own) for service in spec.services}, source
+
+
+def _ready(spec: AppSpec) -> AppSpec:
+    """The app's services whose image is not its own."""
+    return spec.model_copy(update={"services": tuple(s for s in spec.services if s.image)})
+
+
+def _is_busy(session: Session, backend: Backend) -> bool:
+    """Whether somebody is changing the app, and say so: the build can go on meanwhile."""
+    lease = backend.holder(session.spec.name)
+    if lease is None or not lease.left:
+        return False
+    session.output.step(f"{lease.by} is changing {lease.app} ({lease.purpose}): building meanwhile")
+    return True
+
+
+def move_latest(
+    session: Session, backend: Backend, spec: AppSpec, images: Mapping[str, Image]
+) -> None:
+    """Make the tag `latest` the app's image of a release that is done. That it cannot be is no
+    failure of the release."""
+    from deploytool.image import build
+
+    own = {images[service.name] for service in spec.services if service.image is None}
+    for image in own:
+        repository, _, digest = image.reference.partition("@")
+        if not digest or repository != spec.image or _is_latest(backend, image, repository):
+            continue
+        try:
+            build.move_latest(
+                image.reference,
+                several_platforms=len(image.platforms) > 1,
+                progress=session.output.line if session.output.verbose else lambda _: None,
+            )
+        except DeploytoolError as error:
+            session.output.warn(f"{repository}:latest was not moved: {error.message}")
+
+
+def _is_latest(backend: Backend, image: Image, repository: str) -> bool:
+    try:
+        return backend.resolve(f"{repository}:latest").reference == image.reference
+    except DeploytoolError:
+        return False
 
 
 def _step(session: Session, *, rerun: bool) -> Step:
@@ -140,25 +209,21 @@ def confirm_plan(session: Session, plan: Plan, question: str) -> None:
 
 def _known_images(session: Session, backend: Backend, image: str | None) -> Mapping[str, Image]:
     """The images that a plan speaks of when nothing is built: what would be deployed is the
-    image of this commit if the registry has it, else what runs now."""
+    image of this content if the registry has it, else one that is still to be built."""
+    from deploytool import precheck
     from deploytool.rollout import resolve_images
-    from deploytool.spec import Image
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
         return resolve_images(backend, spec, image)
-    source = project_source(session)
-    tag = f"{spec.image}:{source.tag}"
-    try:
-        return resolve_images(backend, spec, tag)
-    except DeploytoolError as error:
-        if error.code != "image_missing":
-            raise
-    session.output.warn(f"{tag} is not built yet: the plan speaks of it without a digest")
-    unbuilt = Image(reference=f"{tag} (not built yet)", tag=tag)
-    pinned = {service.name: unbuilt for service in spec.services if service.image is None}
-    ready = spec.model_copy(update={"services": tuple(s for s in spec.services if s.image)})
-    return resolve_images(backend, ready, None) | pinned
+    tag = f"{spec.image}:{project_source(session).tag}"
+    ready = resolve_images(backend, _ready(spec), None)
+    images = precheck.unbuilt(spec, tag)
+    if own := precheck.find_image(backend, tag):
+        images = dict.fromkeys(images, own)
+    else:
+        session.output.warn(f"{tag} is not built yet: the plan speaks of it without a digest")
+    return images | ready
 
 
 def warn(session: Session, plan: Plan) -> None:

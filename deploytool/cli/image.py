@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,14 +28,14 @@ def register(app: typer.Typer) -> None:
         session: Session,
         push: Annotated[bool, typer.Option("--push", help="Push it to the registry too.")] = False,
     ) -> None:
-        """Build the image, tagged with the commit."""
+        """Build the image, tagged with its content."""
         started = time.monotonic()
         built, source = build_project(session, push=push)
         tell(session, built, source, time.monotonic() - started)
 
     @command(app, "push")
     def push(session: Session) -> None:
-        """Push the image that `build` made of this commit, and print its digest."""
+        """Push the image that `build` made of this content, and print its digest."""
         from deploytool.image.build import push as push_image
 
         started = time.monotonic()
@@ -68,13 +67,15 @@ def tell(session: Session, image: BuiltImage, source: Source, seconds: float) ->
     session.output.result(data, human)
 
 
-def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
+def build_project(
+    session: Session, *, push: bool, source: Source | None = None
+) -> tuple[BuiltImage, Source]:
     """Build the project's image, and push it if asked to; the image and what it is made from."""
     from deploytool.image.build import build, owned_volumes
     from deploytool.lint import modules_left_out
 
     config = session.config.config
-    source = project_source(session)
+    source = source or project_source(session)
     for finding in modules_left_out(session.config):
         session.output.warn(f"{finding.message}: {finding.fix}")
     repository = f"{config.registry}/{config.app}"
@@ -91,15 +92,21 @@ def build_project(session: Session, *, push: bool) -> tuple[BuiltImage, Source]:
             progress=progress,
             warn=session.output.warn,
         )
+    if project_source(session).tag != source.tag:
+        session.output.warn(
+            f"Files changed while {source.tag} was built, which may have some of the changes: "
+            "deploy again for all of them"
+        )
     return built, source
 
 
 def project_source(session: Session) -> Source:
     """What the project's image would be made from now."""
-    from deploytool.image.build import read_source
+    from deploytool.image.build import owned_volumes, read_source
 
-    context = Path(session.config.config.build.context)
-    return read_source(session.config.project, context)
+    config = session.config.config
+    volumes = owned_volumes(config.services.values())
+    return read_source(session.config.project, config.build, volumes)
 
 
 @contextmanager

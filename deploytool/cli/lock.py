@@ -161,6 +161,8 @@ def _show_lease(console: Console, app: str, lease: Lease | None) -> None:
 def _show_entries(console: Console, entries: list[AuditEntry]) -> None:
     from rich.table import Table
 
+    from deploytool.cli.views import short_commit
+
     table = Table(box=None, pad_edge=False, header_style="quiet")
     for heading in ("when", "who", "what", "release", "outcome", "took", "commit"):
         table.add_column(heading)
@@ -172,6 +174,6 @@ def _show_entries(console: Console, entries: list[AuditEntry]) -> None:
             entry.release,
             entry.outcome,
             f"{entry.seconds:.1f} s" if entry.seconds is not None else "",
-            (entry.commit or "")[:12],
+            short_commit(entry.commit),
         )
     console.print(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import confirm_plan, roll_out_shown, tell
+from deploytool.cli.deploy import confirm_plan, move_latest, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
                 note=f"rollback to {earlier.id}",
             )
             result = roll_out_shown(session, backend, plan, again, timeout=limit, guard=guard)
+            move_latest(session, backend, earlier.spec, earlier.images)
         tell(session, backend, earlier.images, result)
 
 

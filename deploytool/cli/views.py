@@ -377,6 +377,12 @@ def age(since: datetime | None) -> str:
     return f"{seconds}s"
 
 
+def short_commit(commit: str | None) -> str:
+    """A commit as a release remembers it, for people: "3f2c81aa90de", "3f2c81aa90de-dirty"."""
+    revision, dash, mark = (commit or "").partition("-")
+    return f"{revision[:12]}{dash}{mark}"
+
+
 def show_records(console: Console, records: Sequence[Record]) -> None:
     """The history, newest first."""
     from rich.table import Table
@@ -395,7 +401,7 @@ def show_records(console: Console, records: Sequence[Record]) -> None:
             f"{age(release.at)} ago",
             f"{record.seconds:.0f}s" if record.seconds is not None else "",
             release.by,
-            (release.commit or "")[:12],
+            short_commit(release.commit),
             image,
             release.note,
         )

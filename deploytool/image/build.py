@@ -1,8 +1,9 @@
 """Builds the image of a project and pushes it: one call of `docker buildx build` does both.
 
-The same tree gives the same digest as long as the builder has its cache: labels speak of the
-commit, never of now. So a deploy that changes nothing has nothing to roll out. SOURCE_DATE_EPOCH
-would add nothing: without the cache, layers have other times inside, with it or without.
+The same content gives the same digest as long as the builder has its cache: nothing is put into
+the image beside it, no label with a commit or a time. So a deploy that changes nothing has nothing
+to roll out. SOURCE_DATE_EPOCH would add nothing: without the cache, layers have other times inside,
+with it or without.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import tomli
-
-from deploytool.errors import ImageError, Interrupted
+from deploytool.errors import DeploytoolError, ImageError, Interrupted
 from deploytool.image import WRITTEN_BY_INIT
+from deploytool.image.content import VOLUMES, Content
 from deploytool.image.failures import (
     build_failure,
     docker_missing,
-    engine_failure,
     image_missing,
     push_failure,
 )
@@ -43,13 +43,20 @@ if TYPE_CHECKING:
     from deploytool.config import BuildSettings
     from deploytool.spec import Service
 
-__all__ = ["BuiltImage", "Source", "build", "owned_volumes", "push", "read_source"]
+__all__ = [
+    "BuiltImage",
+    "Source",
+    "build",
+    "move_latest",
+    "owned_volumes",
+    "push",
+    "read_source",
+    "warn_of_changes",
+]
 
 Warn = Callable[[str], None]
 
 LATEST = "latest"
-VOLUMES = "VOLUMES"
-"""The build argument with the folders that the Dockerfile makes for volumes."""
 QUIET = {"DOCKER_CLI_HINTS": "false"}
 # Attestations say when and where a build ran: they would give every build another digest, and turn
 # the image into an index, which Docker 20.10 stumbles over. The variable, not `--provenance=false`,
@@ -88,57 +95,68 @@ def build(
     repository: str,
     *,
     source: Source,
-    version: str | None = None,
     volumes: Iterable[str] = (),
     push: bool,
     progress: Progress,
     warn: Warn,
 ) -> BuiltImage:
-    """Build the image of a project, tagged with its source and `latest`, and push both tags.
+    """Build the image of a project, tagged with its content, and push it.
 
-    `version` is the one in the project's pyproject.toml unless given; `volumes` are the folders
-    that fresh volumes are mounted at, see `owned_volumes`; `progress` gets tidy lines as the
-    builder works. Raises ImageError, RegistryError, EngineError, UsageError, Interrupted.
+    One that is not pushed is this engine's `latest` too; the registry's is moved by a release that
+    is done, see `move_latest`. `volumes` are the folders that fresh volumes are mounted at,
+    see `owned_volumes`; `progress` gets tidy lines as the builder works.
+
+    Raises ImageError, RegistryError, EngineError, UsageError, Interrupted.
     """
     job = _Job(
         project=project,
         settings=settings,
         image=Reference.parse(f"{repository}:{source.tag}"),
         source=source,
-        version=version or project_version(project),
+        pushed=push,
         volumes=tuple(volumes),
     )
     job.check()
-    _warn_of_changes(source, warn)
+    warn_of_changes(source, warn)
     for name in job.secret_arguments:
         warn(
             f"build.args.{name} looks like a secret, and build arguments stay in the image: "
             "mount it in the Dockerfile instead, or give it to the service as a secret"
         )
-    return _with_buildx(job, push, progress) or _without_buildx(job, push, progress, warn)
+    return _with_buildx(job, progress) or _without_buildx(job, progress, warn)
 
 
 def push(repository: str, source: Source, *, progress: Progress, warn: Warn) -> BuiltImage:
-    """Push what `build` made of a source, under its tag and `latest`.
+    """Push what `build` made of a source.
 
     Raises ImageError when it was not built here, RegistryError, EngineError, UsageError,
     Interrupted.
     """
     image = Reference.parse(f"{repository}:{source.tag}")
-    _warn_of_changes(source, warn)
+    warn_of_changes(source, warn)
     image_id = _inspect(image)["Id"]
-    _docker_or_raise(image, "tag", str(image), str(_latest(image)))
     return BuiltImage(repository, source.tag, _push(image, progress), image_id)
 
 
-def project_version(project: Path) -> str | None:
-    """The version in pyproject.toml, where it is written there."""
-    try:
-        document = tomli.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-        version = document["project"]["version"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return version if isinstance(version, str) else None
+def move_latest(pinned: str, *, several_platforms: bool, progress: Progress) -> None:
+    """Make an image of a registry, repository@digest, the `latest` of its repository.
+
+    Pushes it where the engine has it, else has the registry copy the tag, else pulls it first.
+    Raises ImageError, RegistryError, EngineError, Interrupted.
+    """
+    image = Reference.parse(pinned)
+    latest = _latest(image)
+    if not _docker("image", "inspect", "--format={{.Id}}", pinned).ok:
+        copied = _docker(
+            *("buildx", "imagetools", "create", "--prefer-index=false", f"--tag={latest}", pinned)
+        )
+        if copied.ok:
+            return
+        if several_platforms:  # a pull brings only one of them
+            raise _failure(image, copied)
+        _docker_or_raise(image, "pull", "--quiet", pinned)
+    _docker_or_raise(image, "tag", pinned, str(latest))
+    _push_one(latest, progress)
 
 
 def owned_volumes(services: Iterable[Service]) -> tuple[str, ...]:
@@ -153,7 +171,7 @@ def owned_volumes(services: Iterable[Service]) -> tuple[str, ...]:
     return tuple(sorted(target for target in targets if not re.search(r"\s", target)))
 
 
-def _warn_of_changes(source: Source, warn: Warn) -> None:
+def warn_of_changes(source: Source, warn: Warn) -> None:
     if source.dirty:
         warn(f"The image {source.tag} has changes that are in no commit")
 
@@ -166,7 +184,7 @@ class _Job:
     settings: BuildSettings
     image: Reference
     source: Source
-    version: str | None
+    pushed: bool
     volumes: tuple[str, ...] = ()
 
     @property
@@ -211,41 +229,23 @@ class _Job:
         return [
             f"--file={self.dockerfile}",
             f"--tag={self.image}",
-            f"--tag={_latest(self.image)}",
-            *(f"--label={name}={value}" for name, value in self._labels()),
+            *([] if self.pushed else [f"--tag={_latest(self.image)}"]),
             *(f"--build-arg={argument}" for argument in self._arguments()),
             *([f"--target={self.settings.target}"] if self.settings.target else []),
             *([f"--platform={','.join(self.settings.platforms)}"] * bool(self.settings.platforms)),
             str(self.context),
         ]
 
-    def _labels(self) -> Iterator[tuple[str, str]]:
-        source = self.source
-        marker = "-dirty" if source.dirty else ""
-        labels = {
-            "created": source.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "revision": f"{source.revision}{marker}" if source.revision else None,
-            "source": source.url,
-            "version": self.version,
-        }
-        for name, value in labels.items():
-            if value is not None:
-                yield f"org.opencontainers.image.{name}", value
-
     def _arguments(self) -> Iterator[str]:
         """Values travel in the environment where they can: everybody may read a command line."""
         for name, value in sorted(self.settings.args.items()):
             yield f"{name}={value}" if _means_something(name) else name
-        if self.volumes and VOLUMES not in self.settings.args and self._declares_volumes():
-            yield f"{VOLUMES}={' '.join(self.volumes)}"
+        if (folders := self._content.passed_volumes) is not None:
+            yield f"{VOLUMES}={folders}"
 
-    def _declares_volumes(self) -> bool:
-        """Builders warn of an argument that the Dockerfile does not declare, or refuse it."""
-        from deploytool.lint.dockerfile import parse
-
-        stages = parse(self.dockerfile.read_bytes()).stages
-        declared = (i for stage in stages for i in stage.instructions if i.keyword == "ARG")
-        return any(name == VOLUMES for item in declared for name, _ in item.pairs)
+    @cached_property
+    def _content(self) -> Content:
+        return Content(self.project, self.settings, self.volumes)
 
     def environment(self) -> dict[str, str]:
         """The builder's own, and the build arguments' values."""
@@ -278,15 +278,15 @@ def _latest(image: Reference) -> Reference:
     return Reference(image.repository, LATEST)
 
 
-def _with_buildx(job: _Job, push: bool, progress: Progress) -> BuiltImage | None:
+def _with_buildx(job: _Job, progress: Progress) -> BuiltImage | None:
     """Build with buildx; None where docker has no buildx. Raises ImageError and the others."""
     log = BuildKitLog(progress)
     with TemporaryDirectory(prefix="deploytool-") as folder:
         metadata = Path(folder, "metadata.json")
         build = ["docker", "buildx", "build", "--progress=plain", f"--metadata-file={metadata}"]
-        command = [*build, "--push" if push else "--load", *job.flags()]
+        command = [*build, "--push" if job.pushed else "--load", *job.flags()]
         if _stream(command, job.listen(log), job.environment()) == 0:
-            return _built(job.image, json.loads(metadata.read_text()), pushed=push)
+            return _built(job.image, json.loads(metadata.read_text()), pushed=job.pushed)
     error = build_failure(log.failure(), job.image, is_kept=job.is_kept)
     # Asked only now: the question takes as long as a build that changes nothing.
     if error.code == "build_failed" and not log.started and not _docker("buildx", "version").ok:
@@ -304,7 +304,7 @@ def _built(image: Reference, metadata: Mapping[str, Any], *, pushed: bool) -> Bu
     return BuiltImage(image.repository, image.tag, digest if pushed else None, image_id)
 
 
-def _without_buildx(job: _Job, push: bool, progress: Progress, warn: Warn) -> BuiltImage:
+def _without_buildx(job: _Job, progress: Progress, warn: Warn) -> BuiltImage:
     """Build with what the docker command has in itself: BuildKit before 23, the legacy builder."""
     if len(job.settings.platforms) > 1:
         refusal = Failure("", (), "Multi-platform build is not supported without docker buildx")
@@ -321,7 +321,7 @@ def _without_buildx(job: _Job, push: bool, progress: Progress, warn: Warn) -> Bu
         if _stream(command, job.listen(log), environment) != 0:
             raise build_failure(log.failure(), job.image, is_kept=job.is_kept)
         image_id = id_file.read_text().strip()
-    digest = _push(job.image, progress) if push else None
+    digest = _push(job.image, progress) if job.pushed else None
     return BuiltImage(job.image.repository, job.source.tag, digest, image_id)
 
 
@@ -332,9 +332,8 @@ def _client_version() -> int:
 
 
 def _push(image: Reference, progress: Progress) -> str:
-    """Push an image and the `latest` beside it; the digest that the registry gave."""
-    digests = [_push_one(reference, progress) for reference in (image, _latest(image))]
-    return digests[0] or _pushed_digest(image, _inspect(image))
+    """The digest that the registry gave."""
+    return _push_one(image, progress) or _pushed_digest(image, _inspect(image))
 
 
 def _push_one(image: Reference, progress: Progress) -> str | None:
@@ -369,10 +368,13 @@ def _docker_or_raise(image: Reference, *arguments: str) -> str:
     finished = _docker(*arguments)
     if finished.ok:
         return finished.stdout
+    raise _failure(image, finished)
+
+
+def _failure(image: Reference, finished: Finished) -> DeploytoolError:
     if "No such image" in finished.stderr:
-        raise image_missing(image)
-    failure = Failure("", (), hide_passwords(finished.stderr.strip()))
-    raise engine_failure(failure.cause) or build_failure(failure, image)
+        return image_missing(image)
+    return push_failure(Failure("", (), hide_passwords(finished.stderr.strip())), image)
 
 
 def _docker(*arguments: str) -> Finished:

@@ -11,13 +11,14 @@ from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import health, labels
+from deploytool.render import RENDERED
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
 
 Json = dict[str, Any]
 HEADER = """\
-# {app}: rendered by deploytool from the project's configuration{env}; change that instead.
+# {app}: {rendered}{env}; change that instead.
 # `docker stack deploy --compose-file {path} {app}` deploys it; $IMAGE names another image.
 """
 
@@ -31,7 +32,7 @@ def path(app: AppSpec) -> str:
 def render(app: AppSpec) -> str:
     """The text of the stack file."""
     env = f" for {app.environment}" if app.environment else ""
-    header = HEADER.format(app=app.name, env=env, path=path(app))
+    header = HEADER.format(app=app.name, rendered=RENDERED.decode(), env=env, path=path(app))
     return header + to_yaml(document(app))
 
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -341,6 +342,20 @@ def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Proje
 def lines(text: str, *wanted: str) -> Sequence[str]:
     """The lines that contain every wanted word."""
     return [line for line in text.splitlines() if all(word in line for word in wanted)]
+
+
+def registry_digest(repository: str, tag: str) -> str:
+    """What the registry itself says."""
+    host, _, path = repository.partition("/")
+    accepted = "application/vnd.docker.distribution.manifest.v2+json"
+    request = urllib.request.Request(
+        f"http://{host}/v2/{path}/manifests/{tag}",
+        method="HEAD",
+        headers={"Accept": f"{accepted}, application/vnd.oci.image.manifest.v1+json"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=10) as response:
+        return str(response.headers["Docker-Content-Digest"])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from deploytool.backends.swarm.client import open_client
 from deploytool.backends.swarm.events import listening
-from tests.live.conftest import Project
+from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")
 
@@ -36,9 +36,13 @@ def test_build_deploy_change_and_back(project: Project) -> None:
     assert project.running().isdisjoint(before)
     assert project.get()[2] == '{"Hello":"Cluster"}'
 
+    repository = f"{project.lab.registry}/{project.app}"
+    assert second["images"]["web"] == f"{repository}@{registry_digest(repository, 'latest')}"
+
     back = project.ok("rollback", "--yes")
     assert back["release"] == "v3"
     assert back["images"] == first["images"]
+    assert back["images"]["web"] == f"{repository}@{registry_digest(repository, 'latest')}"
     assert project.get()[2] == '{"Hello":"World"}'
 
     releases = project.ok("releases")["releases"]

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 
 from tests.lab import Lab, Node
 from tests.lab.lab import provide
-from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran
+from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran, registry_digest
 
 BASE = "python:3.13-slim"
 DOCKERFILE = f"""\
@@ -96,20 +95,6 @@ def source(lab: Lab, builder: Node, lab_env: dict[str, str], tmp_path: Path) -> 
     return made
 
 
-def registry_digest(repository: str, tag: str) -> str:
-    """What the registry itself says."""
-    host, _, path = repository.partition("/")
-    accepted = "application/vnd.docker.distribution.manifest.v2+json"
-    request = urllib.request.Request(
-        f"http://{host}/v2/{path}/manifests/{tag}",
-        method="HEAD",
-        headers={"Accept": f"{accepted}, application/vnd.oci.image.manifest.v1+json"},
-    )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request, timeout=10) as response:
-        return str(response.headers["Docker-Content-Digest"])
-
-
 def free_address(host: str) -> str:
     """An address that nobody listens on."""
     with socket.socket() as listener:
@@ -147,21 +132,12 @@ def test_first_build_nothing_changed_and_a_change(source: Source) -> None:
     first = source.ok("build", "--push")
     repository = f"{source.lab.registry}/{source.app}"
     assert first["repository"] == repository
-    assert (first["tag"], first["revision"], first["dirty"]) == (revision[:12], revision, False)
+    assert (first["revision"], first["dirty"]) == (revision, False)
     assert first["reference"] == f"{repository}:{first['tag']}@{first['digest']}"
-    for tag in (first["tag"], "latest", first["digest"]):
+    for tag in (first["tag"], first["digest"]):
         assert registry_digest(repository, tag) == first["digest"]
-    labels = source.inspect(f"{repository}:latest")["Config"]["Labels"]
-    time_of_commit = source.git(
-        "log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd"
-    )
-    opencontainers = {k: v for k, v in labels.items() if k.startswith("org.opencontainers.image.")}
-    assert {key.rpartition(".")[2]: value for key, value in opencontainers.items()} == {
-        "created": time_of_commit,
-        "revision": revision,
-        "source": "https://example.com/team/items",
-        "version": "1.2.3",
-    }
+    image = source.inspect(f"{repository}:{first['tag']}")
+    assert image["Config"]["Labels"] == source.inspect(BASE)["Config"]["Labels"]
 
     again = source.run("build", "--push")
     assert again.code == 0, again.stdout + again.stderr
@@ -174,10 +150,16 @@ def test_first_build_nothing_changed_and_a_change(source: Source) -> None:
     changed = ran.data
     assert changed["digest"] != first["digest"]
     assert changed["dirty"]
-    assert changed["tag"].startswith(f"{first['tag']}-dirty-")
+    assert changed["tag"] != first["tag"]
     assert json.loads(ran.stdout)["warnings"]
-    assert registry_digest(repository, "latest") == changed["digest"]
     assert registry_digest(repository, first["tag"]) == first["digest"]
+
+    source.commit()
+    (source.folder / "pyproject.toml").write_text('[project]\nname = "items"\nversion = "2"\n')
+    source.commit()
+    committed = source.ok("build", "--push")
+    assert committed["digest"] == changed["digest"]
+    assert not committed["dirty"]
 
 
 def test_a_new_checkout_gives_the_same_digest(source: Source, tmp_path: Path) -> None:
@@ -187,7 +169,66 @@ def test_a_new_checkout_gives_the_same_digest(source: Source, tmp_path: Path) ->
     source.git("clone", "--quiet", ".", str(clone))
     other = Source(clone, source.app, source.lab, source.env)
     other.git("remote", "set-url", "origin", "https://example.com/team/items.git")
-    assert other.ok("build", "--push")["digest"] == first["digest"]
+    again = other.ok("build", "--push")
+    assert (again["tag"], again["digest"]) == (first["tag"], first["digest"])
+
+
+def test_a_commit_that_changes_nothing_in_the_image_touches_nothing(
+    source: Source, lab: Lab
+) -> None:
+    """Not even where the builder has forgotten what it built, as those of CI jobs have."""
+    repository = f"{lab.registry}/{source.app}"
+    (source.folder / "main.py").write_text("import time\ntime.sleep(1000)\n")
+    source.dockerfile(f"FROM {BASE}\nRUN date > /date\nCOPY main.py /code/main.py\n")
+    (source.folder / ".dockerignore").write_text("*\n!main.py\n")
+    web = source.services["web"]
+    web |= {"replicas": 3, "stop_grace": "1s", "drain": "0s", "update": {"monitor": "1s"}}
+    source.extra["swarm"] = {"host": lab.manager.docker_host}
+    source.configure()
+    revision = source.commit()
+    try:
+        first = source.ok("deploy")["images"]["web"]
+        assert registry_digest(repository, "latest") == first.partition("@")[2]
+        before = tasks(lab, source.app)
+
+        (source.folder / "README.md").write_text("Hello\n")
+        (source.folder / "untracked").write_text("")
+        source.commit()
+        source.docker("builder", "prune", "--all", "--force")
+        again = source.ok("deploy")
+        assert (again["changed"], again["images"]["web"]) == (False, first)
+        assert tasks(lab, source.app) == before
+
+        web["replicas"] = 2
+        source.configure()
+        latest = source.commit()
+        assert source.ok("deploy")["images"]["web"] == first
+        assert tasks(lab, source.app) < before
+        releases = source.ok("releases")["releases"]
+        assert [r["commit"] for r in releases] == [latest, revision]
+
+        (source.folder / "main.py").write_text("import time\ntime.sleep(2000)\n")
+        web["secrets"] = ["TOKEN"]
+        source.configure()
+        ran = source.run("deploy")
+        assert ran.error["code"] == "secret_missing"
+        assert "RUN date" not in ran.stderr
+
+        del web["secrets"]
+        web["command"] = ["false"]
+        source.configure()
+        assert source.run("deploy").code == 3
+        assert registry_digest(repository, "latest") == first.partition("@")[2]
+    finally:
+        source.ok("destroy", "--yes")
+
+
+def tasks(lab: Lab, app: str) -> set[str]:
+    """Ids of the tasks that run."""
+    listed = lab.manager.docker(
+        *("service", "ps", f"{app}_web", "--filter", "desired-state=running", "-q", "--no-trunc")
+    )
+    return set(listed.split())
 
 
 def test_build_then_push(source: Source) -> None:
@@ -195,7 +236,7 @@ def test_build_then_push(source: Source) -> None:
     assert built["digest"] is None
     assert built["reference"] == f"{source.lab.registry}/{source.app}:{built['tag']}"
     pushed = source.ok("push")
-    assert pushed["digest"] == registry_digest(pushed["repository"], "latest")
+    assert pushed["digest"] == registry_digest(pushed["repository"], pushed["tag"])
     assert source.ok("build", "--push")["digest"] == pushed["digest"]
     pulled = source.docker("pull", "--quiet", pushed["reference"].partition("@")[0])
     assert built["tag"] in pulled
@@ -243,7 +284,7 @@ def test_docker_without_buildx(source: Source, tmp_path: Path) -> None:
     (tmp_path / "docker").mkdir()
     ran = source.run("build", "--push")
     assert ran.code == 0, ran.stdout + ran.stderr
-    assert ran.data["digest"] == registry_digest(ran.data["repository"], "latest")
+    assert ran.data["digest"] == registry_digest(ran.data["repository"], ran.data["tag"])
     (warning,) = json.loads(ran.stdout)["warnings"]
     assert warning.startswith("docker buildx is missing")
     assert "docker-buildx-plugin" in warning
@@ -263,7 +304,11 @@ def test_docker_without_buildx(source: Source, tmp_path: Path) -> None:
 def test_progress_goes_to_standard_error(source: Source) -> None:
     ran = source.run("build", "--push")
     assert set(json.loads(ran.stdout)) == {"data", "warnings"}
-    steps = ("RUN echo preparing", "COPY main.py /code/main.py", "latest")
+    steps = (
+        "RUN echo preparing",
+        "COPY main.py /code/main.py",
+        json.loads(ran.stdout)["data"]["tag"],
+    )
     assert [step for step in steps if step not in ran.stderr] == []
 
 

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.image import build as build_module
-from deploytool.image.build import BuiltImage, Source, build, owned_volumes, project_version, push
+from deploytool.image.build import BuiltImage, Source, build, move_latest, owned_volumes, push
 from deploytool.process import Finished, ProgramMissing
 from tests.builders import service, worker
 
@@ -30,14 +29,8 @@ DIGEST = "sha256:" + "9b54dddf" * 8
 IMAGE_ID = "sha256:" + "5143a514" * 8
 REVISION = "00c756f1314e5b3ac7d81a97b594e50735cce793"
 REPOSITORY = "10.90.5.1:5000/items"
-TAG = REVISION[:12]
-SOURCE = Source(
-    revision=REVISION,
-    dirty=False,
-    created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-    url="https://github.com/me/items",
-    tag=TAG,
-)
+TAG = "tree-0123456789ab"
+SOURCE = Source(revision=REVISION, dirty=False, tag=TAG)
 
 SUCCESS = """\
 #0 building with "default" instance using docker driver
@@ -193,7 +186,6 @@ class Run:
         *,
         push: bool = True,
         source: Source = SOURCE,
-        version: str | None = None,
         volumes: Sequence[str] = (),
         repository: str = REPOSITORY,
     ) -> BuiltImage:
@@ -202,7 +194,6 @@ class Run:
             settings or BuildSettings(),
             repository,
             source=source,
-            version=version,
             volumes=volumes,
             push=push,
             progress=self.lines.append,
@@ -234,11 +225,6 @@ def test_one_call_builds_and_pushes(run: Run, docker: Docker) -> None:
         "--push",
         f"--file={run.project}/Dockerfile",
         f"--tag={REPOSITORY}:{TAG}",
-        f"--tag={REPOSITORY}:latest",
-        "--label=org.opencontainers.image.created=2026-01-02T03:04:05Z",
-        f"--label=org.opencontainers.image.revision={REVISION}",
-        "--label=org.opencontainers.image.source=https://github.com/me/items",
-        "--label=org.opencontainers.image.version=1.2.3",
         str(run.project),
     ]
     assert docker.environments[0] == {
@@ -253,6 +239,7 @@ def test_without_push_there_is_no_digest(run: Run, docker: Docker) -> None:
     built = run(push=False)
     assert "--load" in docker.calls[0]
     assert "--push" not in docker.calls[0]
+    assert f"--tag={REPOSITORY}:latest" in docker.calls[0]
     assert built.digest is None
     assert built.reference == f"{REPOSITORY}:{TAG}"
     with pytest.raises(ValueError, match="was not pushed"):
@@ -276,20 +263,22 @@ def test_settings_reach_the_builder(run: Run, docker: Docker) -> None:
     assert command[-1] == f"{run.project}/deploy"
 
 
-def test_a_changed_tree_is_marked(run: Run, docker: Docker) -> None:
+def test_changes_that_are_in_no_commit_are_told(run: Run, docker: Docker) -> None:
     docker.streams.append((SUCCESS, 0))
-    tag = f"{TAG}-dirty-17d49167"
-    built = run(source=Source(REVISION, True, SOURCE.created, None, tag))
-    assert built.tag == tag
-    assert f"--label=org.opencontainers.image.revision={REVISION}-dirty" in docker.calls[0]
-    assert run.warnings == [f"The image {tag} has changes that are in no commit"]
+    source = Source(REVISION, True, TAG)
+    assert run(source=source).tag == TAG
+    assert run.warnings == [f"The image {TAG} has changes that are in no commit"]
+    assert source.commit == f"{REVISION}-dirty"
 
 
-def test_without_git_there_is_no_revision(run: Run, docker: Docker) -> None:
-    docker.streams.append((SUCCESS, 0))
-    run(source=Source(None, False, SOURCE.created, None, "tree-0123456789ab"), version="7")
-    labels = [a.split("image.")[1] for a in docker.calls[0] if a.startswith("--label")]
-    assert labels == ["created=2026-01-02T03:04:05Z", "version=7"]
+def test_the_commit_is_not_in_the_image(run: Run, docker: Docker) -> None:
+    """Else a commit that changes nothing in the image would replace every replica."""
+    docker.streams += [(SUCCESS, 0), (SUCCESS, 0)]
+    run(source=Source(REVISION, False, TAG))
+    (run.project / "pyproject.toml").write_text('[project]\nversion = "1.2.4"\n')
+    run(source=Source("1" * 40, True, TAG))
+    first, second = ([a for a in c if "metadata" not in a] for c in docker.calls)
+    assert first == second
 
 
 def test_values_of_build_arguments_are_not_on_the_command_line(
@@ -413,20 +402,17 @@ f021bd74600a: Layer already exists
 
 def test_the_legacy_builder_where_buildx_is_missing(run: Run, docker: Docker) -> None:
     docker.without_buildx("28.5.2+dfsg4")
-    docker.streams += [(LEGACY_SUCCESS, 0), (PUSHED, 0), (PUSHED, 0)]
+    docker.streams += [(LEGACY_SUCCESS, 0), (PUSHED, 0)]
     assert run() == BuiltImage(REPOSITORY, TAG, DIGEST, IMAGE_ID)
     built, *pushes = (call for call in docker.calls if call[1] in ("build", "push"))
     assert built[:2] == ["docker", "build"]
-    assert f"--tag={REPOSITORY}:latest" in built
-    assert pushes == [["docker", "push", f"{REPOSITORY}:{tag}"] for tag in (TAG, "latest")]
+    assert pushes == [["docker", "push", f"{REPOSITORY}:{TAG}"]]
     assert docker.environments[docker.calls.index(built)]["DOCKER_BUILDKIT"] == "0"
     assert run.lines == [
         "[1/2] FROM python:3.13-slim",
         "[2/2] RUN echo hello",
         "  cached",
         f"pushing {REPOSITORY}:{TAG}",
-        "  layer 0c4435698818 pushed",
-        f"pushing {REPOSITORY}:latest",
         "  layer 0c4435698818 pushed",
     ]
     (warning,) = run.warnings
@@ -483,11 +469,11 @@ def test_a_failing_step_of_the_legacy_builder(run: Run, docker: Docker) -> None:
 
 def test_push_takes_what_was_built(docker: Docker) -> None:
     docker.answers["image inspect"] = Finished(0, json.dumps({"Id": IMAGE_ID}), "")
-    docker.streams += [(PUSHED, 0), (PUSHED, 0)]
+    docker.streams += [(PUSHED, 0)]
     lines: list[str] = []
     pushed = push(REPOSITORY, SOURCE, progress=lines.append, warn=lines.append)
     assert pushed == BuiltImage(REPOSITORY, TAG, DIGEST, IMAGE_ID)
-    assert ["docker", "tag", f"{REPOSITORY}:{TAG}", f"{REPOSITORY}:latest"] in docker.calls
+    assert not [call for call in docker.calls if f"{REPOSITORY}:latest" in call]
 
 
 @pytest.mark.parametrize(
@@ -513,6 +499,47 @@ def test_push_without_an_engine(docker: Docker) -> None:
     with pytest.raises(EngineError) as raised:
         push(REPOSITORY, SOURCE, progress=ignore, warn=ignore)
     assert raised.value.code == "engine_unreachable"
+
+
+# --- the tag `latest`
+
+
+PINNED = f"{REPOSITORY}@{DIGEST}"
+MOVED = [
+    ["docker", "tag", PINNED, f"{REPOSITORY}:latest"],
+    ["docker", "push", f"{REPOSITORY}:latest"],
+]
+GONE = Finished(1, "[]\n", f"Error: No such image: {PINNED}\n")
+NO_TLS = Finished(1, "", "ERROR: http: server gave HTTP response to HTTPS client\n")
+
+
+def test_latest_is_pushed_where_the_engine_has_the_image(docker: Docker) -> None:
+    docker.streams.append((PUSHED, 0))
+    move_latest(PINNED, several_platforms=False, progress=ignore)
+    assert docker.calls[1:] == MOVED
+
+
+def test_latest_is_copied_by_the_registry_where_the_engine_has_no_image(docker: Docker) -> None:
+    docker.answers["image inspect"] = GONE
+    move_latest(PINNED, several_platforms=True, progress=ignore)
+    (_, copied) = docker.calls
+    assert copied[1:4] == ["buildx", "imagetools", "create"]
+    assert copied[-2:] == [f"--tag={REPOSITORY}:latest", PINNED]
+
+
+def test_latest_is_pulled_where_nothing_else_works(docker: Docker) -> None:
+    docker.answers |= {"image inspect": GONE, "buildx imagetools": NO_TLS}
+    docker.streams.append((PUSHED, 0))
+    move_latest(PINNED, several_platforms=False, progress=ignore)
+    assert docker.calls[2:] == [["docker", "pull", "--quiet", PINNED], *MOVED]
+
+
+def test_latest_never_loses_platforms(docker: Docker) -> None:
+    """A pull brings one of them, and a push would make that all there is."""
+    docker.answers |= {"image inspect": GONE, "buildx imagetools": NO_TLS}
+    with pytest.raises(DeploytoolError, match="HTTP response"):
+        move_latest(PINNED, several_platforms=True, progress=ignore)
+    assert len(docker.calls) == 2
 
 
 # --- what can go wrong
@@ -951,19 +978,3 @@ def test_neither_the_sdk_nor_the_console_is_loaded() -> None:
     code = "import sys, deploytool.image.build; print({'docker', 'rich', 'typer'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ('[project]\nversion = "0.4"\n', "0.4"),
-        ('[project]\ndynamic = ["version"]\n', None),
-        ("[project]\nversion = 4\n", None),
-        ("project = 1\n", None),
-        ("not toml", None),
-    ],
-)
-def test_the_version_is_the_projects(tmp_path: Path, text: str, version: str | None) -> None:
-    assert project_version(tmp_path) is None
-    (tmp_path / "pyproject.toml").write_text(text)
-    assert project_version(tmp_path) == version

@@ -1,0 +1,71 @@
+"""What can be known before an image is built: whether the registry has one of the same content,
+and what keeps the release from the cluster whatever is in the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from deploytool.backends.base import Backend, Outcome, Plan, Record
+from deploytool.errors import DeploytoolError, PlanError
+from deploytool.spec import AppSpec, Image
+
+MakePlan = Callable[[Mapping[str, Image]], Plan]
+
+NOT_THERE = {"image_missing", "registry_denied"}
+"""Codes by which registries say that they have no such image: some let nobody ask for what is not
+there."""
+ROOM = {"does_not_fit", "no_suitable_node"}
+"""Codes of refusals that depend on the image: where it is the one that runs, nothing moves."""
+
+
+def find_image(backend: Backend, tag: str) -> Image | None:
+    """The image that a registry has under a tag. Raises RegistryError where none answers."""
+    try:
+        found = backend.resolve(tag)
+    except DeploytoolError as error:
+        if error.code in NOT_THERE:
+            return None
+        raise
+    return found if "@" in found.reference else None
+
+
+def unbuilt(spec: AppSpec, tag: str) -> dict[str, Image]:
+    """What a plan says of the app's own image while there is none."""
+    image = Image(reference=f"{tag} (not built yet)", tag=tag)
+    return {service.name: image for service in spec.services if service.image is None}
+
+
+def check(
+    backend: Backend, make_plan: MakePlan, spec: AppSpec, images: Mapping[str, Image], *, busy: bool
+) -> None:
+    """Refuse what the cluster will not take, whatever the image is. Raises PlanError.
+
+    `busy` is whether somebody is changing the app: how much room there is will be known then.
+    """
+    try:
+        make_plan(images)
+    except PlanError as error:
+        if error.code not in ROOM:
+            raise
+        if not busy and not _fits(make_plan, {**images, **_running(backend, spec)}):
+            raise
+
+
+def _fits(make_plan: MakePlan, images: Mapping[str, Image]) -> bool:
+    try:
+        make_plan(images)
+    except PlanError:
+        return False
+    return True
+
+
+def _running(backend: Backend, spec: AppSpec) -> dict[str, Image]:
+    """The app's own images that run now, as far as releases tell."""
+    good = _last_good(backend.records(spec.name))
+    return {s.name: good[s.name] for s in spec.services if s.image is None and s.name in good}
+
+
+def _last_good(records: Sequence[Record]) -> Mapping[str, Image]:
+    done = (r.release.images for r in reversed(records) if r.outcome is Outcome.DONE)
+    return next(done, {})

@@ -25,6 +25,7 @@ from deploytool import spec
 from deploytool.errors import ConfigError, Problem, UsageError
 from deploytool.redact import hide_passwords, hide_passwords_in, looks_secret, mask
 from deploytool.spec import (
+    RESERVED,
     AppSpec,
     Backend,
     Line,
@@ -48,6 +49,12 @@ _TYPE_NAMES = {
 }
 FREE_KEYS = ("env", "args", "labels")
 """Tables whose keys are the user's own: their case is kept and they are never unknown."""
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED:
+        raise ValueError(f"{value!r} is the name of deploytool's own app: choose another name")
+    return value
 
 
 def _registry(value: str) -> str:
@@ -104,8 +111,8 @@ _ENTRYPOINT = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?$"
 class Config(Model):
     """Everything that can be written under [tool.deploytool]."""
 
-    app: Name
-    """Names the stack or job."""
+    app: Annotated[Name, AfterValidator(_not_reserved)]
+    """Names the stack or job. "proxy" is deploytool's own."""
     backend: Backend = Backend.SWARM
     """The cluster: "swarm" or "nomad"."""
     registry: Annotated[Line, AfterValidator(_registry)] = "localhost:5000"

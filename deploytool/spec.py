@@ -32,6 +32,8 @@ KEEP_ALIVE = 60
 """Seconds that Uvicorn keeps an idle connection. The proxy closes it long before: it has to be the
 one that does, however far behind it is, as a POST on a connection that is being closed is lost."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+RESERVED = frozenset({"proxy"})
+"""Names of deploytool's own apps. No project may call its app so: it would replace them."""
 _DOMAIN = re.compile(
     r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 )

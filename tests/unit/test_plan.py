@@ -197,6 +197,29 @@ def test_somebody_elses_stack_is_left_alone() -> None:
     assert error.details == ("items_worker",)
 
 
+def test_the_proxy_is_left_alone_by_an_app_of_its_name() -> None:
+    made = with_proxy(engine())
+    error = refused(made, app(name="proxy"))
+    assert error.code == "not_ours"
+    assert error.details == ("proxy_traefik",)
+
+
+def test_an_app_is_left_alone_by_a_proxy_of_its_name() -> None:
+    made = engine()
+    deploy(made, app(name="proxy"))
+    assert refused(made, proxy()).details == ("proxy_web",)
+
+
+def test_a_service_of_our_name_without_an_owner_is_left_alone() -> None:
+    made = engine()
+    made.add_network("items_default")
+    spec = swarm.service_spec(app(worker()), worker(), images(app(worker()))["worker"], None)
+    spec["Labels"] = {}
+    made.create_service(spec)
+    assert refused(made, app(worker())).code == "not_ours"
+    assert not plan(made, app()).is_empty
+
+
 def test_missing_secret() -> None:
     error = refused(engine(), app(service(secrets=["DATABASE_URL"])))
     assert error.code == "secret_missing"

@@ -18,7 +18,14 @@ from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports, routed_port
+from deploytool.backends.swarm.routing import (
+    Ports,
+    is_proxy,
+    is_wildcard,
+    labels_of,
+    ports,
+    routed_port,
+)
 from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
@@ -45,7 +52,7 @@ class Snapshot:
         return {
             service["Spec"]["Name"]: service
             for service in self.services
-            if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app
+            if labels_of(service).get(labels.STACK) == app
         }
 
     @property
@@ -173,7 +180,7 @@ def plan_from(
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
     live = snapshot.of_app(app.name)
-    _check_ownership(app.name, live.values())
+    _check_ownership(app, snapshot)
     secrets = versioned.choose(app, snapshot.secrets, pins)
     secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
@@ -285,18 +292,41 @@ def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
     return found
 
 
-def _check_ownership(app: str, live: Iterable[Json]) -> None:
+def _check_ownership(app: AppSpec, snapshot: Snapshot) -> None:
+    """Nothing is changed or removed that is not the app's own, and of the same role."""
+    stack = snapshot.of_app(app.name)
     strangers = [
-        service["Spec"]["Name"]
-        for service in live
-        if (service["Spec"].get("Labels") or {}).get(labels.APP) != app
+        name for name, live in stack.items() if labels_of(live).get(labels.APP) != app.name
     ]
     if strangers:
         raise PlanError(
-            f"The cluster has a stack {app} that deploytool did not make",
+            f"The cluster has a stack {app.name} that deploytool did not make",
             code="not_ours",
-            hint=f'choose another name for the app, or remove it first: docker stack rm "{app}"',
+            hint="choose another name for the app, or remove it first: "
+            f'docker stack rm "{app.name}"',
             details=strangers[:5],
+        )
+    roles = {service.labels.get(labels.ROLE) for service in app.services}
+    if others := [
+        name for name, live in stack.items() if labels_of(live).get(labels.ROLE) not in roles
+    ]:
+        what = "the cluster's proxy" if is_proxy(stack[others[0]]) else "an app, and not the proxy"
+        raise PlanError(
+            f"{others[0]} runs under the name {app.name}, and is {what}",
+            code="not_ours",
+            hint="choose another name for the app"
+            if is_proxy(stack[others[0]])
+            else f'deploy it under another name, and remove it: docker stack rm "{app.name}"',
+            details=others[:5],
+        )
+    wanted = {swarm.service_name(app.name, service.name) for service in app.services}
+    names = {service["Spec"]["Name"] for service in snapshot.services}
+    if taken := sorted(wanted & names - stack.keys()):
+        raise PlanError(
+            f"The cluster has a service {taken[0]} that is not of this app",
+            code="not_ours",
+            hint=f"choose another name, or remove it first: docker service rm {taken[0]}",
+            details=taken[:5],
         )
 
 
@@ -339,7 +369,7 @@ def _check_subnet(network: Json, subnet: str) -> None:
 def _check_ports(app: AppSpec, snapshot: Snapshot) -> None:
     taken: dict[tuple[str, int], tuple[str, str]] = {}
     for service in snapshot.services:
-        if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app.name:
+        if labels_of(service).get(labels.STACK) == app.name:
             continue
         for port in (service.get("Endpoint") or {}).get("Ports") or ():
             key = (port.get("Protocol", "tcp"), port.get("PublishedPort", 0))

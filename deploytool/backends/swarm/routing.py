@@ -46,8 +46,13 @@ class Ports:
         return f"HTTP on port {self.http}{more}"
 
 
+def labels_of(service: Json) -> dict[str, str]:
+    """The labels of a service on the cluster."""
+    return service["Spec"].get("Labels") or {}
+
+
 def is_proxy(service: Json) -> bool:
-    return (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
+    return labels_of(service).get(labels.ROLE) == "proxy"
 
 
 def ports(proxy: Json) -> Ports:

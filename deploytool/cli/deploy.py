@@ -24,6 +24,10 @@ ImageOption = Annotated[
     str | None,
     typer.Option("--image", metavar="REF", help="Take this image, do not build one."),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Take domains over from the apps that serve them now."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +38,7 @@ def register(app: typer.Typer) -> None:
         exit_code: Annotated[
             bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
         ] = False,
+        take_over: TakeOver = False,
     ) -> None:
         """Show what a deploy would change, field by field. Changes nothing."""
         from deploytool.backends import open_backend
@@ -41,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
         backend = open_backend(session.config.config)
         images = _known_images(session, backend, image)
-        found = backend.plan(session.spec, images, files=session.config.files)
+        found = backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
         warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
@@ -64,6 +69,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--rerun-release-step", help="Run the release step although it has run."),
         ] = False,
+        take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Build, push, plan, confirm, roll out, and stay until every replica runs."""
@@ -73,7 +79,9 @@ def register(app: typer.Typer) -> None:
         lock_limit = duration("--lock-timeout", lock_timeout)
         backend, images, source = _with_images(session, image)
         with holding(session, backend, "deploy", lock_limit) as guard:
-            plan = backend.plan(session.spec, images, files=session.config.files)
+            plan = backend.plan(
+                session.spec, images, files=session.config.files, take_over=take_over
+            )
             confirm_plan(session, plan, "Deploy this?")
             release = new_release(session.spec, images, commit=source.revision if source else None)
             result = roll_out_shown(

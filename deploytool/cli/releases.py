@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import confirm_plan, roll_out_shown, tell
+from deploytool.cli.deploy import TakeOver, confirm_plan, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 
@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Argument(help="A release, for example v3; else the previous.")
         ] = None,
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
+        take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
@@ -57,7 +58,9 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
             earlier = choose_rollback(backend.records(name), name, release)
-            plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
+            plan = backend.plan(
+                earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
+            )
             confirm_plan(session, plan, f"Go back to {earlier.id}?")
             again = new_release(
                 earlier.spec,

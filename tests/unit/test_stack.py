@@ -149,3 +149,11 @@ def test_this_repository_has_the_stacks_that_are_rendered(command: str) -> None:
     arguments = [sys.executable, "-m", "deploytool", *command.split(), "--check"]
     done = subprocess.run(arguments, cwd=root, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_short_names_that_docker_stack_deploy_adds_are_told() -> None:
+    spec = app(service(networks=["backbone"]), worker())
+    (warning,) = stack.warnings(spec)
+    assert warning.endswith("web on backbone, web on deploytool-proxy")
+    assert f"# {warning}\n" in stack.render(spec)
+    assert stack.warnings(app(worker())) == []

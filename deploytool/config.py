@@ -66,6 +66,17 @@ def _registry(value: str) -> str:
     return bare
 
 
+OWN_LABELS = ("deploytool.", "com.docker.stack.")
+"""What labels begin with that say which app a service is of, and what it is there for."""
+
+
+def _no_own_labels(services: dict[str, Service]) -> dict[str, Service]:
+    for name, service in services.items():
+        if own := [key for key in service.labels if key.lower().startswith(OWN_LABELS)]:
+            raise ValueError(f"{name}.labels sets {own[0]}, which is deploytool's to set")
+    return services
+
+
 class BuildSettings(Model):
     """How the image is built."""
 
@@ -122,7 +133,7 @@ class Config(Model):
     [tool.fastapi] entrypoint, else the source."""
     build: BuildSettings = BuildSettings()
     release: ReleaseStep | None = None
-    services: Annotated[dict[str, Service], Field(min_length=1)]
+    services: Annotated[dict[str, Service], Field(min_length=1), AfterValidator(_no_own_labels)]
     """The app's processes, by name."""
     swarm: SwarmSettings = SwarmSettings()
     nomad: NomadSettings = NomadSettings()

@@ -315,7 +315,8 @@ class Service(Model):
     """Linux capabilities that the process keeps; all others are dropped. "default" are those that
     the engine gives every container."""
     labels: dict[Line, str] = Field(default_factory=dict)
-    """Labels of the service on the cluster, for example for the proxy's middlewares."""
+    """Labels of the service on the cluster, for example for the proxy's middlewares; none that
+    begins with "deploytool." or "com.docker.stack.", which are deploytool's."""
     networks: tuple[Line, ...] = ()
     """Further networks of the cluster, which must exist."""
     depends_on: tuple[Name, ...] = ()

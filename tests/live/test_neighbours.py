@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_hyphens_take_nobody_off_the_air(make: Make, example_image: str, worker:
         assert status(project, f"{project.app}.localhost", 200) == 200
 
 
-@pytest.mark.core
+@pytest.mark.load
 def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     host = f"d{time.monotonic_ns()}.example.com"
     first, second = make(domains=[host]), make(domains=[host])
@@ -64,7 +65,8 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     ran = second.run("deploy", "--image", example_image)
     assert (ran.code, ran.error["code"]) == (1, "domain_taken")
     assert f"the service web of the app {first.app}" in ran.error["message"]
-    with Load(first.lab.manager.address, host=host, rate=50, seconds=120, mix={"get": 1}) as load:
+    given: dict[str, Any] = {"rate": 50, "seconds": 120, "mix": {"get": 1}, "websockets": 0}
+    with Load(first.lab.manager.address, host=host, **given) as load:
         time.sleep(2)
         second.ok("deploy", "--image", example_image, "--take-over")
         time.sleep(4)
@@ -97,7 +99,8 @@ def test_short_names_lead_into_no_other_app(make: Make, example_image: str) -> N
 
     def finds(name: str) -> bool:
         look = f"import socket; socket.gethostbyname({name!r})"
-        return bool(caller.ok("exec", "web", "--", "python", "-c", look)["exit_code"] == 0)
+        command = ("exec", "web", "--json", "--", "python", "-c", look)
+        return bool(caller.run(*command, json_output=False).data["exit_code"] == 0)
 
     assert finds(f"{other.app}_api")
     assert finds("web")

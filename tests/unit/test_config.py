@@ -244,6 +244,10 @@ class TestMistakes:
             ),
             (SMALL + "replicas = -1", "services.web.replicas: must be at least 0, not -1"),
             (
+                SMALL + 'labels = { "deploytool.role" = "proxy" }',
+                "services: web.labels sets deploytool.role, which is deploytool's to set",
+            ),
+            (
                 SMALL.replace("items", "proxy"),
                 "app: 'proxy' is the name of deploytool's own app: choose another name",
             ),

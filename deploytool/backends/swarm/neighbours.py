@@ -4,6 +4,7 @@ domains that two of them serve, short names that lead from one into the other. P
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from deploytool.backends.base import Action, Change, FieldChange
@@ -69,6 +70,7 @@ class Neighbours:
 
     # --- domains ---------------------------------------------------------------------------------
 
+    @cached_property
     def taken(self) -> dict[str, frozenset[Claim]]:
         """The full names of other apps' services, and what of theirs the app claims."""
         wanted = frozenset[Claim]().union(*(routing.claims(spec["Labels"]) for spec in self.specs))
@@ -77,9 +79,8 @@ class Neighbours:
 
     def check_domains(self) -> None:
         """Raises PlanError where the app claims what another one serves."""
-        taken = self.taken()
         for service in self.others:
-            if claims := taken.get(service["Spec"]["Name"]):
+            if claims := self.taken.get(service["Spec"]["Name"]):
                 raise PlanError(
                     f"{min(claims)} is served by {_described(service)} already",
                     code="domain_taken",
@@ -87,7 +88,7 @@ class Neighbours:
                     "from there once the release runs",
                     details=[
                         f"{claim}: {name}"
-                        for name, found in sorted(taken.items())
+                        for name, found in sorted(self.taken.items())
                         for claim in sorted(found)
                     ],
                 )
@@ -97,7 +98,7 @@ class Neighbours:
         holders = {
             claim: spec["Name"] for spec in self.specs for claim in routing.claims(spec["Labels"])
         }
-        for name, claims in sorted(self.taken().items()):
+        for name, claims in sorted(self.taken.items()):
             for claim in sorted(claims):
                 moved = FieldChange(path="service", before=name, after=holders[claim])
                 yield Change(kind="route", name=str(claim), action=Action.UPDATE, fields=(moved,))

@@ -237,7 +237,7 @@ def plan_from(
             new_networks=new_networks,
             nodes={node.id: node.hostname for node in nodes},
             new_configs=new_configs,
-            taken=neighbours.taken(),
+            taken=neighbours.taken,
         ),
     )
 

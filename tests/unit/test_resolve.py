@@ -108,7 +108,7 @@ def test_nothing_has_all_wheels(tmp_path: Path) -> None:
     assert found.python == "3.11"
     assert found.source_only == ("never==1",)
     assert found.why == (
-        "no Python has wheels for all dependencies, this one lacks fewest "
+        "no Python has wheels for all dependencies; this one lacks the fewest "
         "(never==1 has none for 3.11)"
     )
     assert found.versions == {"a": "1", "never": "1", "old": "2"}

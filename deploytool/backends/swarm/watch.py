@@ -34,7 +34,7 @@ HOPELESS = (
     "invalid mount config",
     "bind source path does not exist",
 )
-"""Reasons that no restart mends."""
+"""Reasons that no restart fixes."""
 ENDED_BADLY = {
     "paused": Verdict.FAILED,
     "rollback_started": Verdict.MOVING,

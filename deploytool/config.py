@@ -25,6 +25,7 @@ from deploytool import spec
 from deploytool.errors import ConfigError, Problem, UsageError
 from deploytool.redact import hide_passwords, hide_passwords_in, looks_secret, mask
 from deploytool.spec import (
+    RESERVED,
     AppSpec,
     Backend,
     Line,
@@ -50,6 +51,12 @@ FREE_KEYS = ("env", "args", "labels")
 """Tables whose keys are the user's own: their case is kept and they are never unknown."""
 
 
+def _not_reserved(value: str) -> str:
+    if value in RESERVED:
+        raise ValueError(f"{value!r} is the name of deploytool's own app: choose another name")
+    return value
+
+
 def _registry(value: str) -> str:
     bare = value.removesuffix("/")
     if "://" in bare or not bare or any(c.isspace() for c in bare) or bare != bare.lower():
@@ -57,6 +64,17 @@ def _registry(value: str) -> str:
             f"{value!r} is not a registry: write host[:port]/path in lower case, without https://"
         )
     return bare
+
+
+OWN_LABELS = ("deploytool.", "com.docker.stack.")
+"""What labels begin with that say which app a service is of, and what it is there for."""
+
+
+def _no_own_labels(services: dict[str, Service]) -> dict[str, Service]:
+    for name, service in services.items():
+        if own := [key for key in service.labels if key.lower().startswith(OWN_LABELS)]:
+            raise ValueError(f"{name}.labels sets {own[0]}, which is deploytool's to set")
+    return services
 
 
 class BuildSettings(Model):
@@ -104,8 +122,8 @@ _ENTRYPOINT = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?$"
 class Config(Model):
     """Everything that can be written under [tool.deploytool]."""
 
-    app: Name
-    """Names the stack or job."""
+    app: Annotated[Name, AfterValidator(_not_reserved)]
+    """Names the stack or job. "proxy" is deploytool's own."""
     backend: Backend = Backend.SWARM
     """The cluster: "swarm" or "nomad"."""
     registry: Annotated[Line, AfterValidator(_registry)] = "localhost:5000"
@@ -115,7 +133,7 @@ class Config(Model):
     [tool.fastapi] entrypoint, else the source."""
     build: BuildSettings = BuildSettings()
     release: ReleaseStep | None = None
-    services: Annotated[dict[str, Service], Field(min_length=1)]
+    services: Annotated[dict[str, Service], Field(min_length=1), AfterValidator(_no_own_labels)]
     """The app's processes, by name."""
     swarm: SwarmSettings = SwarmSettings()
     nomad: NomadSettings = NomadSettings()

@@ -32,6 +32,8 @@ KEEP_ALIVE = 60
 """Seconds that Uvicorn keeps an idle connection. The proxy closes it long before: it has to be the
 one that does, however far behind it is, as a POST on a connection that is being closed is lost."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+RESERVED = frozenset({"proxy"})
+"""Names of deploytool's own apps. No project may call its app so: it would replace them."""
 _DOMAIN = re.compile(
     r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 )
@@ -291,8 +293,9 @@ class Service(Model):
     """Cores reserved for each replica."""
     cpu_limit: Cores | None = None
     """Cores a replica can use at most."""
-    domains: tuple[Domain, ...] = ()
-    """Names at which the proxy serves it."""
+    domains: tuple[Domain, ...] | None = None
+    """Names at which the proxy serves it; [] keeps it off the proxy. By default APP.localhost,
+    where no service of the app has domains."""
     path_prefix: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./~-]*$")] = "/"
     """The part of the domains' paths that is this service's."""
     publish: Annotated[tuple[Publish, ...], BeforeValidator(_read_publish)] = ()
@@ -312,7 +315,8 @@ class Service(Model):
     """Linux capabilities that the process keeps; all others are dropped. "default" are those that
     the engine gives every container."""
     labels: dict[Line, str] = Field(default_factory=dict)
-    """Labels of the service on the cluster, for example for the proxy's middlewares."""
+    """Labels of the service on the cluster, for example for the proxy's middlewares; none that
+    begins with "deploytool." or "com.docker.stack.", which are deploytool's."""
     networks: tuple[Line, ...] = ()
     """Further networks of the cluster, which must exist."""
     depends_on: tuple[Name, ...] = ()
@@ -357,6 +361,11 @@ class Service(Model):
                 )
             self.__dict__["update"] = self.update.model_copy(update={"order": "stop-first"})
         return self
+
+    @property
+    def names(self) -> tuple[Domain, ...]:
+        """Its domains, where there are any."""
+        return self.domains or ()
 
     @property
     def update_order(self) -> Literal["start-first", "stop-first"]:
@@ -538,7 +547,9 @@ class AppSpec(Model):
 
     def hosts(self, service: Service) -> tuple[str, ...]:
         """The names at which the proxy serves a service."""
-        return service.domains or self.default_hosts.get(service.name, ())
+        if service.domains is None:
+            return self.default_hosts.get(service.name, ())
+        return service.domains
 
     def is_https(self, service: Service) -> bool:
         """Whether the proxy serves a service by HTTPS, and HTTP only leads there. Nobody
@@ -548,10 +559,11 @@ class AppSpec(Model):
     @cached_property
     def default_hosts(self) -> dict[str, tuple[str, ...]]:
         """Service → its name at the proxy in an app without any domain: APP.localhost, which is
-        enough to try it."""
+        enough to try it. A service that is kept off the proxy has none."""
         if any(service.domains for service in self.services):
             return {}
-        mains = [s for s in self.services if s.image is None and s.port and not s.publish]
+        unnamed = [s for s in self.services if s.domains is None]
+        mains = [s for s in unnamed if s.image is None and s.port and not s.publish]
         bare = ("web", mains[0].name) if len(mains) == 1 else ("web",)
         return {
             s.name: (f"{'' if s.name in bare else f'{s.name}.'}{self.name}.localhost",)
@@ -617,11 +629,14 @@ def _with_zone(value: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_with_zone)]
 """A moment that can be compared with any other: UTC where nobody said which zone."""
+FORMAT = 2
+"""How releases are written down. In 1, no domains were written like domains that were not said."""
 
 
 class Release(Model):
     """An app at one point of its history: what ran, with which images, who wanted it and when."""
 
+    format: int = FORMAT
     number: int
     spec: AppSpec
     images: dict[str, Image]
@@ -633,6 +648,24 @@ class Release(Model):
     at: Moment
     note: str = ""
     """What made it, when not a deploy: "rollback to v3", "scale web=6"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier(cls, data: Any) -> Any:
+        """A release that is read back means what it meant when it was written down."""
+        if not isinstance(data, dict) or "format" in data:
+            return data
+        spec = data.get("spec")
+        services = spec.get("services") if isinstance(spec, dict) else None
+        if not isinstance(spec, dict) or not isinstance(services, list):
+            return data
+        read = [
+            {k: v for k, v in service.items() if k != "domains" or v}
+            if isinstance(service, dict)
+            else service
+            for service in services
+        ]
+        return data | {"spec": spec | {"services": read}}
 
     @property
     def id(self) -> str:

@@ -109,7 +109,7 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
             "read_only": True,
             "user": "1000:1000",
             "capabilities": ["NET_BIND_SERVICE", "CAP_CHOWN"],
-            "labels": {"traefik.http.routers.items-web.middlewares": "auth", "price": "$5"},
+            "labels": {"traefik.http.routers.items_web.middlewares": "auth", "price": "$5"},
             "networks": ["backbone"],
             "healthcheck": {
                 "path": "/health?deep=1",

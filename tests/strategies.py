@@ -132,7 +132,10 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
         given[draw(st.sampled_from([low, high]))] = draw(sizes)
     given["drain"] = "0s"
     if draw(st.booleans()):
-        given |= {"port": draw(ports), "domains": draw(_unique(st.sampled_from(_DOMAINS)))}
+        given |= {
+            "port": draw(ports),
+            "domains": draw(st.none() | _unique(st.sampled_from(_DOMAINS))),
+        }
         if draw(st.booleans()):
             given["healthcheck"] = {"path": draw(paths)}
     return Service.model_validate(given)

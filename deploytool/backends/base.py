@@ -387,13 +387,15 @@ class Backend(Protocol):
         *,
         files: Mapping[str, bytes] | None = None,
         secrets: Mapping[str, str] | None = None,
+        take_over: bool = False,
     ) -> Plan:
         """What bringing the app to this state would change. Reads the cluster only. Raises
         PlanError where the cluster cannot take it.
 
         `files` is the content of the spec's configuration files, by path; the cluster has to have
         those that are missing there. `secrets` names the versions to take, as a release remembers
-        them; of a secret that is missing there the newest is taken.
+        them; of a secret that is missing there the newest is taken. With `take_over`, domains that
+        other apps serve are taken away from them, once everything else is done.
         """
 
     def unread(self, app: str) -> list[str]:

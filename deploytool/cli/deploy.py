@@ -26,6 +26,10 @@ ImageOption = Annotated[
     str | None,
     typer.Option("--image", metavar="REF", help="Take this image, do not build one."),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Take domains over from the apps that serve them now."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +40,7 @@ def register(app: typer.Typer) -> None:
         exit_code: Annotated[
             bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
         ] = False,
+        take_over: TakeOver = False,
     ) -> None:
         """Show what a deploy would change, field by field. Changes nothing."""
         from deploytool.backends import open_backend
@@ -43,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
         backend = open_backend(session.config.config)
         images = _known_images(session, backend, image)
-        found = backend.plan(session.spec, images, files=session.config.files)
+        found = backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
         warn(session, found)
         data = found.model_dump(mode="json") | {"changed": not found.is_empty}
         session.output.result(
@@ -72,6 +77,7 @@ def register(app: typer.Typer) -> None:
                 "--rebuild", help="Build although the registry has an image of this content."
             ),
         ] = False,
+        take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Build, push, plan, confirm, roll out, and stay until every replica runs."""
@@ -83,7 +89,9 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
 
         def make_plan(images: Mapping[str, Image]) -> Plan:
-            return backend.plan(session.spec, images, files=session.config.files)
+            return backend.plan(
+                session.spec, images, files=session.config.files, take_over=take_over
+            )
 
         images, source = _with_images(session, backend, make_plan, image, rebuild=rebuild)
         with holding(session, backend, "deploy", lock_limit) as guard:

@@ -8,7 +8,7 @@ import typer
 
 from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.render import Check, Stdout, put
+from deploytool.cli.render import Check, Stdout, put, warn_of_stack
 from deploytool.errors import DeploytoolError
 from deploytool.output import ticked
 
@@ -68,7 +68,9 @@ def register(app: typer.Typer) -> None:
 
         settings = session.config.config.proxy
         beside = [RenderedFile(Path(p), text.decode()) for p, text in files(settings).items()]
-        put(session, [*render_files(app_spec(settings)), *beside], check=check, stdout=stdout)
+        spec = app_spec(settings)
+        warn_of_stack(session, spec)
+        put(session, [*render_files(spec), *beside], check=check, stdout=stdout)
 
     @command(group, "status")
     def status(session: Session) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.cli.deploy import confirm_plan, move_latest, roll_out_shown, tell
+from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Argument(help="A release, for example v3; else the previous.")
         ] = None,
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
+        take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
@@ -65,7 +66,9 @@ def register(app: typer.Typer) -> None:
             records = backend.records(name)
             earlier = choose_rollback(records, name, release, running)
             _warn_of(session, backend, [r for r in records if r.release == earlier])
-            plan = backend.plan(earlier.spec, earlier.images, secrets=earlier.secrets)
+            plan = backend.plan(
+                earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
+            )
             confirm_plan(session, plan, f"Go back to {earlier.id}?")
             again = new_release(
                 earlier.spec,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.render.files import RenderedFile
+    from deploytool.spec import AppSpec
 
 
 Check = Annotated[bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")]
@@ -40,7 +41,17 @@ def register(app: typer.Typer) -> None:
 
         if backend is not None:
             session.flags["backend"] = ("--backend", backend)
-        put(session, render_files(session.spec), check=check, stdout=stdout)
+        files = render_files(session.spec)
+        warn_of_stack(session, session.spec)
+        put(session, files, check=check, stdout=stdout)
+
+
+def warn_of_stack(session: Session, app: AppSpec) -> None:
+    """Say what `docker stack deploy` makes of a rendered file that a deploy does not."""
+    from deploytool.render import stack
+
+    for warning in stack.warnings(app):
+        session.output.warn(warning)
 
 
 def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout: bool) -> None:

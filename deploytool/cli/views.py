@@ -75,6 +75,8 @@ def show_plan(console: Console, plan: Plan, *, verbose: bool) -> None:
 
 
 def _summary(change: Change) -> str:
+    if change.kind == "route":
+        return "taken over"
     if change.action is Action.UPDATE:
         return "replaces its replicas" if change.replaces else "keeps its replicas"
     return {Action.CREATE: "new", Action.REMOVE: "no longer wanted", Action.KEEP: "unchanged"}[

@@ -51,6 +51,7 @@ from deploytool.init.configuration import (
     configured_port,
     has_own_file,
 )
+from deploytool.spec import RESERVED
 
 DEFAULT_REGISTRY = "localhost:5000"
 LONGEST_NAME = 40
@@ -107,7 +108,13 @@ def inspect_project(
 
 
 def valid_name(text: str) -> str:
-    """The nearest name that a cluster accepts: lower-case letters, digits, hyphens."""
+    """The nearest name that a cluster accepts, and that deploytool does not need for itself."""
+    name = _plain_name(text)
+    return f"{name}-app" if name in RESERVED else name
+
+
+def _plain_name(text: str) -> str:
+    """The nearest name of lower-case letters, digits and hyphens."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "-", plain.lower())[:LONGEST_NAME].strip("-")
     return name or "app"
@@ -131,15 +138,16 @@ class Inspection:
         self.sources = find_sources(self.project, self.app, modules, files)
         self.files = reached_files(self.project, self.app, modules)
         self.notes: list[str] = []
+        self.name_notes: list[str] = []
         self.resolution = Resolution("", "")
         self.packaging = self._packaging()
         self.writes = find_writes(self.project, self.files, self.workdir)
         self.storage = storage(self.writes, shipped_files(self.project, self.sources))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
-        named = name or self.packaging.name or self.folder.resolve().name
+        called = self._name(name)
         settings = Settings(
-            name=valid_name(named),
+            name=called,
             registry=registry or DEFAULT_REGISTRY,
             entrypoint=None if self.app.source is Source.FASTAPI else self.app.entrypoint,
             web=self._web(),
@@ -157,6 +165,26 @@ class Inspection:
             settings=settings,
             warnings=tuple(dict.fromkeys(map(self._with_headings, self._warnings()))),
         )
+
+    def _name(self, asked: str | None) -> str:
+        """The app's name. One that deploytool needs for itself is refused where it was asked for,
+        and else replaced, with a word about it."""
+        named = asked or self.packaging.name or self.folder.resolve().name
+        plain, called = _plain_name(named), valid_name(named)
+        if plain == called:
+            return called
+        if asked:
+            raise UsageError(
+                f"{plain} is the name of deploytool's own app on the cluster",
+                code="name_reserved",
+                hint=f"choose another one, for example --app {called}",
+            )
+        if "app" not in configured(self.folder):
+            self.name_notes.append(
+                f"the app is called {called}, as {plain} is the name of deploytool's own app on "
+                "the cluster: set `app` if you want another name"
+            )
+        return called
 
     # --- dependencies ---------------------------------------------------------------------------
 
@@ -262,6 +290,7 @@ class Inspection:
     # --- what is said ----------------------------------------------------------------------------
 
     def _warnings(self) -> Iterator[str]:
+        yield from self.name_notes
         yield from self.app.notes
         if self.kept:
             yield from self._about_kept(self.kept)

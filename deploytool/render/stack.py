@@ -33,7 +33,25 @@ def render(app: AppSpec) -> str:
     """The text of the stack file."""
     env = f" for {app.environment}" if app.environment else ""
     header = HEADER.format(app=app.name, rendered=RENDERED.decode(), env=env, path=path(app))
+    header += "".join(f"# {warning}\n" for warning in warnings(app))
     return header + to_yaml(document(app))
+
+
+def warnings(app: AppSpec) -> list[str]:
+    """Where what `docker stack deploy` makes of the file is not what a deploy makes."""
+    own = swarm.default_network(app.name)
+    shared = sorted(
+        f"{service.name} on {network}"
+        for service in app.services
+        for network in swarm.networks(app, service)
+        if network != own
+    )
+    if not shared:
+        return []
+    return [
+        "docker stack deploy gives services their short names on networks that other apps are on "
+        f"too, which deploytool deploy does not: {', '.join(shared)}"
+    ]
 
 
 def document(app: AppSpec) -> Json:

@@ -82,6 +82,12 @@ def test_own_variable_wins_over_the_one_for_the_proxy() -> None:
     assert spec["TaskTemplate"]["ContainerSpec"]["Env"] == ["FORWARDED_ALLOW_IPS=*"]
 
 
+def test_what_has_no_domains_is_on_no_proxy_network() -> None:
+    spec = compiled(app(service(domains=[])))
+    assert spec["TaskTemplate"]["Networks"] == [{"Target": "items_default", "Aliases": ["web"]}]
+    assert spec["TaskTemplate"]["ContainerSpec"]["Env"] == []
+
+
 def test_worker_is_on_no_proxy_network_and_has_no_routes() -> None:
     spec = compiled(app(worker()), "worker")
     assert [n["Target"] for n in spec["TaskTemplate"]["Networks"]] == ["items_default"]
@@ -136,8 +142,8 @@ def test_a_capability_written_both_ways_is_one() -> None:
 def test_prefix_is_routed_and_taken_off() -> None:
     found = compiled(app(service(domains=["b.example", "a.example"], path_prefix="/v1/")))["Labels"]
     rule = "(Host(`a.example`) || Host(`b.example`)) && PathPrefix(`/v1`)"
-    assert found["traefik.http.routers.items-web.rule"] == rule
-    assert found["traefik.http.middlewares.items-web.stripprefix.prefixes"] == "/v1"
+    assert found["traefik.http.routers.items_web.rule"] == rule
+    assert found["traefik.http.middlewares.items_web.stripprefix.prefixes"] == "/v1"
 
 
 def test_health_check_asks_for_a_name_that_is_served() -> None:

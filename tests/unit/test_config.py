@@ -243,6 +243,19 @@ class TestMistakes:
                 "services.web.name: unknown key 'name' (the table's own name names it)",
             ),
             (SMALL + "replicas = -1", "services.web.replicas: must be at least 0, not -1"),
+            (
+                SMALL + 'labels = { "deploytool.role" = "proxy" }',
+                "services: web.labels sets deploytool.role, which is deploytool's to set",
+            ),
+            (
+                SMALL.replace("items", "proxy"),
+                "app: 'proxy' is the name of deploytool's own app: choose another name",
+            ),
+            (
+                SMALL + '[environments.staging]\napp = "proxy"',
+                "environments.staging.app: 'proxy' is the name of deploytool's own app: choose "
+                "another name",
+            ),
             (SMALL + "cpu = 0", "services.web.cpu: must be more than 0, not 0"),
             (SMALL + 'replicas = "3"', "services.web.replicas: must be a whole number, not '3'"),
             (SMALL + "read_only = 7", "services.web.read_only: must be true or false, not 7"),

@@ -36,6 +36,21 @@ def test_what_is_read_is_what_was_written(spec: AppSpec) -> None:
     assert record.seconds is None
 
 
+def test_no_domains_in_what_an_earlier_version_wrote_are_domains_that_nobody_said() -> None:
+    engine = FakeEngine()
+    spec = app(service(), service("api", domains=["api.example.com"]))
+    old = json.loads(release(spec).model_dump_json())
+    del old["format"]
+    old["spec"]["services"][0]["domains"] = []
+    found = {labels.APP: "items", labels.RELEASE: "v1", labels.OUTCOME: "done"}
+    engine.create_config("items.release.1", json.dumps(old).encode(), found)
+    (record,) = history.records(engine, "items")
+    assert record.release.spec == spec
+    off = app(service(domains=[]))
+    history.begin(engine, release(off, 0))
+    assert history.records(engine, "items")[-1].release.spec == off
+
+
 def test_how_it_ended() -> None:
     engine = FakeEngine()
     begun = history.begin(engine, release(app(), 0))

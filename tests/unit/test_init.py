@@ -266,10 +266,29 @@ def test_every_name_becomes_a_valid_one(text: str) -> None:
         ("--", "app"),
         ("日本", "app"),
         ("a" * 39 + "-b", "a" * 39),
+        ("Proxy", "proxy-app"),
     ],
 )
 def test_names(text: str, name: str) -> None:
     assert valid_name(text) == name
+
+
+@pytest.mark.parametrize("kept", [{}, {"Dockerfile": 'FROM scratch\nCMD ["uvicorn"]\n'}])
+def test_a_project_called_as_deploytools_own_app(tmp_path: Path, kept: dict[str, str]) -> None:
+    project = make(tmp_path / "proxy", {"main.py": APP, **kept})
+    said = inspect_project(project, offline=True).warnings
+    assert [line for line in said if line.startswith("the app is called proxy-app, as proxy is")]
+    run(project)
+    assert load(project).config.app == "proxy-app"
+    assert not [line for line in inspect_project(project, offline=True).warnings if "proxy" in line]
+
+
+def test_deploytools_own_name_that_is_asked_for(tmp_path: Path) -> None:
+    project = make(tmp_path, {"main.py": APP})
+    with pytest.raises(UsageError) as caught:
+        run(project, name="Proxy")
+    assert caught.value.code == "name_reserved"
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", ".dockerignore"])

@@ -620,10 +620,11 @@ class TestCommand:
         assert (code, error["code"]) == (2, "dockerfile_missing")
         assert "deploytool init" in error["hint"]
 
+    @pytest.mark.parametrize("config", ["app = 1", GOOD_CONFIG.replace('"items"', '"proxy"')])
     def test_a_broken_configuration(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
     ) -> None:
-        code, out, _ = self.run(project(tmp_path, config="app = 1"), capsys, "--json")
+        code, out, _ = self.run(project(tmp_path, config=config), capsys, "--json")
         assert (code, json.loads(out)["error"]["code"]) == (2, "config_invalid")
 
 

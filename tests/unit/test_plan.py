@@ -197,6 +197,29 @@ def test_somebody_elses_stack_is_left_alone() -> None:
     assert error.details == ("items_worker",)
 
 
+def test_the_proxy_is_left_alone_by_an_app_of_its_name() -> None:
+    made = with_proxy(engine())
+    error = refused(made, app(name="proxy"))
+    assert error.code == "not_ours"
+    assert error.details == ("proxy_traefik",)
+
+
+def test_an_app_is_left_alone_by_a_proxy_of_its_name() -> None:
+    made = engine()
+    deploy(made, app(name="proxy"))
+    assert refused(made, proxy()).details == ("proxy_web",)
+
+
+def test_a_service_of_our_name_without_an_owner_is_left_alone() -> None:
+    made = engine()
+    made.add_network("items_default")
+    spec = swarm.service_spec(app(worker()), worker(), images(app(worker()))["worker"], None)
+    spec["Labels"] = {}
+    made.create_service(spec)
+    assert refused(made, app(worker())).code == "not_ours"
+    assert not plan(made, app()).is_empty
+
+
 def test_missing_secret() -> None:
     error = refused(engine(), app(service(secrets=["DATABASE_URL"])))
     assert error.code == "secret_missing"
@@ -271,7 +294,7 @@ def test_own_port_is_not_taken() -> None:
 def test_no_proxy_is_worth_a_warning() -> None:
     (warning,) = plan(engine(), app(service(domains=["api.example.com"]))).warnings
     assert "api.example.com answers nothing: deploytool proxy up" in warning
-    assert plan(with_proxy(engine()), app()).warnings == ()
+    assert plan(with_proxy(engine(nodes=1)), app()).warnings == ()
     assert plan(engine(), app(worker())).warnings == ()
 
 
@@ -286,7 +309,7 @@ def test_https_that_the_proxy_has_not_would_take_the_app_off_the_air() -> None:
     error = refused(with_proxy(engine()), routed(HTTPS))
     assert error.code == "proxy_without_https"
     assert plan(with_proxy(engine(), HTTPS), routed(HTTPS)).warnings == ()
-    assert plan(with_proxy(engine()), app(proxy=HTTPS)).warnings == ()
+    assert plan(with_proxy(engine(nodes=1)), app(proxy=HTTPS)).warnings == ()
 
 
 def test_an_app_and_a_proxy_of_different_minds() -> None:
@@ -351,3 +374,23 @@ def test_a_port_that_moves_is_worth_a_warning() -> None:
     Swarm(made).apply(plan(made, before), release(before, 1))
     assert any("moves from port 8000 to 9000" in text for text in plan(made, after).warnings)
     assert not any("moves from port" in text for text in plan(made, before).warnings)
+
+
+def test_on_several_nodes_a_name_for_trying_is_a_public_one() -> None:
+    settings = ProxySettings(http_port=8081)
+    made = with_proxy(engine(), settings)
+    unset, off = app(service(), proxy=settings), app(service(domains=[]), proxy=settings)
+    (warning,) = plan(made, unset).warnings
+    assert "whoever reaches port 8081 of the proxy's node" in warning
+    assert "Host: items.localhost" in warning
+    assert plan(made, off).warnings == ()
+    assert plan(made, app(service(domains=["a.example.com"]), proxy=settings)).warnings == ()
+    assert plan(with_proxy(engine(nodes=1), settings), unset).warnings == ()
+
+
+def test_a_service_is_taken_off_the_proxy() -> None:
+    made = with_proxy(engine(nodes=1))
+    deploy(made, app())
+    found = plan(made, app(service(domains=[])))
+    assert fields(found)["labels.traefik.enable"] == ("true", None)
+    assert fields(found)["networks"][1] == [{"Target": "items_default", "Aliases": ["web"]}]

@@ -122,6 +122,7 @@ class Scripted:
         *,
         files: Mapping[str, bytes] | None = None,
         secrets: Mapping[str, str] | None = None,
+        take_over: bool = False,
     ) -> Plan:
         self._call("plan")
         return a_plan()

@@ -13,8 +13,8 @@ from tests.builders import proxy as proxy_app
 
 ACME = {"email": "ops@example.com"}
 DNS = {**ACME, "dns_provider": "cloudflare"}
-ROUTER = "traefik.http.routers.items-web"
-REDIRECT = "traefik.http.middlewares.items-web_redirect.redirectscheme"
+ROUTER = "traefik.http.routers.items_web"
+REDIRECT = "traefik.http.middlewares.items_web_redirect.redirectscheme"
 
 
 def routed(proxy: dict[str, Any] | None = None, **keys: Any) -> dict[str, str]:
@@ -38,7 +38,7 @@ def test_https_serves_and_http_leads_there() -> None:
     assert found[f"{ROUTER}.tls.certresolver"] == "acme"
     assert found[f"{ROUTER}_redirect.entrypoints"] == "http"
     assert found[f"{ROUTER}_redirect.rule"] == found[f"{ROUTER}.rule"]
-    assert found[f"{ROUTER}_redirect.middlewares"] == "items-web_redirect"
+    assert found[f"{ROUTER}_redirect.middlewares"] == "items_web_redirect"
     assert found[f"{REDIRECT}.scheme"] == "https"
     assert found[f"{REDIRECT}.permanent"] == "true"
     assert f"{REDIRECT}.port" not in found
@@ -49,13 +49,13 @@ def test_redirect_knows_the_port() -> None:
 
 
 def test_a_name_for_trying_stays_http() -> None:
-    assert routed(ACME, domains=[]) == routed(domains=[])
+    assert routed(ACME, domains=None) == routed(domains=None)
 
 
 def test_hsts_comes_first_and_on_https_alone() -> None:
     found = routed(ACME | {"hsts": "365d"}, path_prefix="/v1")
-    assert found[f"{ROUTER}.middlewares"].split(",")[:2] == ["items-web_hsts", "items-web"]
-    header = "traefik.http.middlewares.items-web_hsts.headers.customresponseheaders"
+    assert found[f"{ROUTER}.middlewares"].split(",")[:2] == ["items_web_hsts", "items_web"]
+    header = "traefik.http.middlewares.items_web_hsts.headers.customresponseheaders"
     assert found[f"{header}.Strict-Transport-Security"] == "max-age=31536000"
     assert "hsts" not in found[f"{ROUTER}_redirect.middlewares"]
 
@@ -101,3 +101,22 @@ def test_ports_are_those_of_the_proxy_that_runs() -> None:
     (service_json,) = made.services()
     assert ports(service_json) == Ports(http=8081, https=None)
     assert str(Ports(80, 443)) == "HTTP on port 80, HTTPS on port 443"
+
+
+def test_a_service_called_redirect_has_an_address() -> None:
+    spec = app(service("redirect", domains=["api.example.com"]), proxy=ACME)
+    own = routing_labels(spec, spec.services[0])
+    assert list(urls(own, Ports(https=443))) == ["https://api.example.com"]
+
+
+def test_no_domains_are_no_routes() -> None:
+    assert routed(domains=[]) == {}
+
+
+def test_names_for_trying_are_of_those_that_want_one() -> None:
+    spec = app(service(), service("api", domains=[]), service("docs"))
+    assert [spec.hosts(one) for one in spec.services] == [
+        ("items.localhost",),
+        (),
+        ("docs.items.localhost",),
+    ]

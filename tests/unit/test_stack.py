@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import example, given
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from deploytool.__main__ import run
 from deploytool.backends.swarm import compile as swarm
 from deploytool.config import load
 from deploytool.errors import UsageError
@@ -149,3 +151,27 @@ def test_this_repository_has_the_stacks_that_are_rendered(command: str) -> None:
     arguments = [sys.executable, "-m", "deploytool", *command.split(), "--check"]
     done = subprocess.run(arguments, cwd=root, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_short_names_that_docker_stack_deploy_adds_are_told() -> None:
+    spec = app(service(networks=["backbone"]), worker())
+    (warning,) = stack.warnings(spec)
+    assert warning.endswith("web on backbone, web on deploytool-proxy")
+    assert f"# {warning}\n" in stack.render(spec)
+    assert stack.warnings(app(worker())) == []
+
+
+@pytest.mark.parametrize("command", [("render",), ("proxy", "render")])
+def test_render_warns_of_what_docker_stack_deploy_adds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    (tmp_path / "deploytool.toml").write_text(
+        'app = "items"\nentrypoint = "app.main:app"\n[services.web]\nport = 8000\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run([*command, "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning.startswith("docker stack deploy gives services their short names")

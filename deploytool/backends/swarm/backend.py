@@ -58,6 +58,7 @@ from deploytool.backends.swarm.plan import (
     replicas,
 )
 from deploytool.backends.swarm.remove import belongings, destroy
+from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release, Service, release_number
@@ -102,8 +103,11 @@ class Swarm:
         *,
         files: Mapping[str, bytes] | None = None,
         secrets: Mapping[str, str] | None = None,
+        take_over: bool = False,
     ) -> Plan:
-        return make_plan(self.client, spec, images, files=files, secrets=secrets)
+        return make_plan(
+            self.client, spec, images, files=files, secrets=secrets, take_over=take_over
+        )
 
     def prepare(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
@@ -157,6 +161,16 @@ class Swarm:
         swarm: SwarmPlan = plan.payload
         gone = [t for t in swarm.targets if t.action is Action.REMOVE and t.live]
         _side_by_side(lambda target: self.client.remove_service(target.live["ID"]), gone)
+        others = self.client.services() if swarm.taken else []
+        _side_by_side(
+            lambda live: self._withdraw(live, swarm.taken[live["Spec"]["Name"]]),
+            [live for live in others if live["Spec"]["Name"] in swarm.taken],
+        )
+
+    def _withdraw(self, live: Json, taken: Collection[Claim]) -> None:
+        """Take routes from a service, and leave its replicas alone."""
+        kept = routing.withdrawn(routing.labels_of(live), taken)
+        self.client.update_service(live, live["Spec"] | {"Labels": kept})
 
     def undo(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload

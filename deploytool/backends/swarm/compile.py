@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm import health, labels
-from deploytool.backends.swarm.routing import routing_labels
+from deploytool.backends.swarm.routing import renamed, routing_labels
 from deploytool.spec import AppSpec, Image, Release, Service
 
 Json = dict[str, Any]
@@ -64,9 +64,11 @@ def service_spec(
     secrets: Mapping[str, str] | None = None,
 ) -> Json:
     """The complete specification of one service, every list sorted. `secrets` names the versions
-    that it reads; those of the release where there is one."""
+    that it reads; those of the release where there is one. Its short name is one on the app's own
+    network only: on a network that apps share, another app's service may have the same."""
     if secrets is None:
         secrets = release.secrets if release else {}
+    own = default_network(app.name)
     return {
         "Name": service_name(app.name, service.name),
         "Labels": service_labels(app, service)
@@ -82,7 +84,8 @@ def service_spec(
             "RestartPolicy": _restart_policy(service),
             "Placement": _placement(service, image),
             "Networks": [
-                {"Target": name, "Aliases": [service.name]} for name in networks(app, service)
+                {"Target": name, **({"Aliases": [service.name]} if name == own else {})}
+                for name in networks(app, service)
             ],
             "ForceUpdate": 0,
         },
@@ -142,7 +145,7 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
     routing = routing_labels(app, service)
     own = {
         name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
-        for name, value in service.labels.items()
+        for name, value in renamed(app, service.labels).items()
     }
     return {labels.STACK: app.name, labels.APP: app.name} | routing | own
 

@@ -18,7 +18,17 @@ from deploytool.backends.swarm.capacity import Demand, Node
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.backends.swarm.routing import Ports, is_proxy, is_wildcard, ports, routed_port
+from deploytool.backends.swarm.neighbours import Neighbours
+from deploytool.backends.swarm.routing import (
+    Ports,
+    is_proxy,
+    is_wildcard,
+    labels_of,
+    ports,
+    renamed,
+    routed_port,
+)
+from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
@@ -45,7 +55,7 @@ class Snapshot:
         return {
             service["Spec"]["Name"]: service
             for service in self.services
-            if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app
+            if labels_of(service).get(labels.STACK) == app
         }
 
     @property
@@ -93,6 +103,8 @@ class SwarmPlan:
     new_networks: list[Json]
     nodes: dict[str, str]
     new_configs: list[Json] = field(default_factory=list)
+    taken: dict[str, frozenset[Claim]] = field(default_factory=dict)
+    """Services of other apps by full name, and the domains that are taken over from them."""
 
     @property
     def specs(self) -> list[Json]:
@@ -141,6 +153,7 @@ def make_plan(
     *,
     files: Mapping[str, bytes] | None = None,
     secrets: Mapping[str, str] | None = None,
+    take_over: bool = False,
 ) -> Plan:
     """The plan that brings an app from what the cluster runs to what it shall run.
 
@@ -159,6 +172,7 @@ def make_plan(
         files=files or {},
         pins=secrets or {},
         start_interval=client.has_start_interval,
+        take_over=take_over,
     )
 
 
@@ -170,10 +184,11 @@ def plan_from(
     files: Mapping[str, bytes] = MappingProxyType({}),
     pins: Mapping[str, str] = MappingProxyType({}),
     start_interval: bool = True,
+    take_over: bool = False,
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
     live = snapshot.of_app(app.name)
-    _check_ownership(app.name, live.values())
+    _check_ownership(app, snapshot)
     secrets = versioned.choose(app, snapshot.secrets, pins)
     secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
@@ -192,6 +207,12 @@ def plan_from(
         targets.append(Target(short, name, Action.REMOVE, None, service_json))
         changes.append(Change(kind="service", name=short, action=Action.REMOVE))
     nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    specs = [target.spec for target in targets if target.spec]
+    neighbours = Neighbours(app, snapshot.services, specs, names)
+    neighbours.check_names()
+    if not take_over:
+        neighbours.check_domains()
+    changes += neighbours.take_overs()
     new_networks = _missing_networks(app, snapshot.networks)
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
@@ -204,7 +225,11 @@ def plan_from(
         app=app.name,
         changes=tuple(changes),
         secrets=secrets,
-        warnings=(*_warnings(app, snapshot, images), *_port_warnings(targets)),
+        warnings=(
+            *_warnings(app, snapshot, images),
+            *_port_warnings(targets),
+            *neighbours.warnings(),
+        ),
         need=need,
         payload=SwarmPlan(
             app=app.name,
@@ -212,6 +237,7 @@ def plan_from(
             new_networks=new_networks,
             nodes={node.id: node.hostname for node in nodes},
             new_configs=new_configs,
+            taken=neighbours.taken,
         ),
     )
 
@@ -285,18 +311,41 @@ def _tasks_by_service(tasks: Iterable[Json]) -> dict[str, list[str]]:
     return found
 
 
-def _check_ownership(app: str, live: Iterable[Json]) -> None:
+def _check_ownership(app: AppSpec, snapshot: Snapshot) -> None:
+    """Nothing is changed or removed that is not the app's own, and of the same role."""
+    stack = snapshot.of_app(app.name)
     strangers = [
-        service["Spec"]["Name"]
-        for service in live
-        if (service["Spec"].get("Labels") or {}).get(labels.APP) != app
+        name for name, live in stack.items() if labels_of(live).get(labels.APP) != app.name
     ]
     if strangers:
         raise PlanError(
-            f"The cluster has a stack {app} that deploytool did not make",
+            f"The cluster has a stack {app.name} that deploytool did not make",
             code="not_ours",
-            hint=f'choose another name for the app, or remove it first: docker stack rm "{app}"',
+            hint="choose another name for the app, or remove it first: "
+            f'docker stack rm "{app.name}"',
             details=strangers[:5],
+        )
+    roles = {service.labels.get(labels.ROLE) for service in app.services}
+    if others := [
+        name for name, live in stack.items() if labels_of(live).get(labels.ROLE) not in roles
+    ]:
+        what = "the cluster's proxy" if is_proxy(stack[others[0]]) else "an app, and not the proxy"
+        raise PlanError(
+            f"{others[0]} runs under the name {app.name}, and is {what}",
+            code="not_ours",
+            hint="choose another name for the app"
+            if is_proxy(stack[others[0]])
+            else f'deploy it under another name, and remove it: docker stack rm "{app.name}"',
+            details=others[:5],
+        )
+    wanted = {swarm.service_name(app.name, service.name) for service in app.services}
+    names = {service["Spec"]["Name"] for service in snapshot.services}
+    if taken := sorted(wanted & names - stack.keys()):
+        raise PlanError(
+            f"The cluster has a service {taken[0]} that is not of this app",
+            code="not_ours",
+            hint=f"choose another name, or remove it first: docker service rm {taken[0]}",
+            details=taken[:5],
         )
 
 
@@ -339,7 +388,7 @@ def _check_subnet(network: Json, subnet: str) -> None:
 def _check_ports(app: AppSpec, snapshot: Snapshot) -> None:
     taken: dict[tuple[str, int], tuple[str, str]] = {}
     for service in snapshot.services:
-        if (service["Spec"].get("Labels") or {}).get(labels.STACK) == app.name:
+        if labels_of(service).get(labels.STACK) == app.name:
             continue
         for port in (service.get("Endpoint") or {}).get("Ports") or ():
             key = (port.get("Protocol", "tcp"), port.get("PublishedPort", 0))
@@ -492,14 +541,37 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
         yield f"no proxy runs on this cluster, so {hosts} answers nothing: deploytool proxy up"
     if proxy is not None:
         yield from _https_warnings(app, proxy)
-    wildcards = ", ".join(h for s in routed if app.is_https(s) for h in s.domains if is_wildcard(h))
+    yield from _public_warnings(app, snapshot, proxy or Ports(app.proxy.http_port))
+    yield from _former_names(app)
+    wildcards = ", ".join(h for s in routed if app.is_https(s) for h in s.names if is_wildcard(h))
     if wildcards and app.proxy.dns_provider is None:
         yield f"{wildcards} gets no certificate: wildcards need proxy.dns_provider"
 
 
+def _public_warnings(app: AppSpec, snapshot: Snapshot, proxy: Ports) -> Iterable[str]:
+    """On one's own machine a name for trying is a convenience. On a cluster it is a public one."""
+    if len(snapshot.nodes) < 2:
+        return
+    for name, hosts in sorted(app.default_hosts.items()):
+        yield (
+            f"{name} has no domains: whoever reaches port {proxy.http} of the proxy's node gets it "
+            f"with the header Host: {', '.join(hosts)}. Set its domains, or domains = [] to keep "
+            "it off the proxy"
+        )
+
+
+def _former_names(app: AppSpec) -> Iterable[str]:
+    for service in app.services:
+        if renamed(app, service.labels) != service.labels:
+            yield (
+                f"labels of {service.name} name a router, service or middleware {app.name}-…: it "
+                f"is called {app.name}_… now, and the labels are taken for it. Write them so"
+            )
+
+
 def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
     """Where the app and the proxy that runs are of different minds."""
-    domains = ", ".join(domain for service in app.services for domain in service.domains)
+    domains = ", ".join(domain for service in app.services for domain in service.names)
     if not domains:
         return
     if proxy.https and not app.proxy.https:
@@ -527,7 +599,7 @@ def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
 def _check_https(app: AppSpec, snapshot: Snapshot) -> None:
     """HTTP would lead to a port where nobody listens."""
     proxy = _proxy(app, snapshot)
-    domains = [d for s in app.services if app.is_https(s) for d in s.domains]
+    domains = [d for s in app.services if app.is_https(s) for d in s.names]
     if proxy is not None and proxy.https is None and domains:
         raise PlanError(
             f"The proxy has no HTTPS yet, so {', '.join(domains)} would answer nothing",

@@ -4,11 +4,12 @@ read back, and the ports on which the proxy that runs listens. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import labels, rules
+from deploytool.backends.swarm.rules import Claim
 from deploytool.spec import AppSpec, Service
 
 Json = dict[str, Any]
@@ -17,8 +18,11 @@ HTTP = 8080
 HTTPS = 8443
 RESOLVER = "acme"
 """Traefik's name for what gets certificates from the authority."""
-REDIRECT = "_redirect"
-"""Ending of the router that sends HTTP to HTTPS. Services have no underscore in their names."""
+REDIRECT, HSTS, RETRY = "_redirect", "_hsts", "_retry"
+"""Endings of what a service has beside its router: the router and middleware that send HTTP to
+HTTPS, and further middlewares. Neither apps nor services have an underscore in their names, so
+that a name is of one service only."""
+ENABLE = "traefik.enable"
 ATTEMPTS = 30
 """Replicas that a request is offered to where none can be connected to. Traefik offers only what it
 has not begun to send, so that nothing is done twice. So many, as two of three may have died without
@@ -46,8 +50,13 @@ class Ports:
         return f"HTTP on port {self.http}{more}"
 
 
+def labels_of(service: Json) -> dict[str, str]:
+    """The labels of a service on the cluster."""
+    return service["Spec"].get("Labels") or {}
+
+
 def is_proxy(service: Json) -> bool:
-    return (service["Spec"].get("Labels") or {}).get(labels.ROLE) == "proxy"
+    return labels_of(service).get(labels.ROLE) == "proxy"
 
 
 def ports(proxy: Json) -> Ports:
@@ -63,18 +72,23 @@ def routed_port(spec: Json) -> str:
     return next((found[key] for key in found if key.endswith(PORT)), "")
 
 
+def router_name(app: str, service: str) -> str:
+    """What the router, the service and the first middleware of a service are called."""
+    return f"{app}_{service}"
+
+
 def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
     """How the proxy reaches a service; empty where it does not. With HTTPS there are two routers,
     of which the one for HTTP only redirects."""
     hosts = sorted(app.hosts(service))
     if not hosts:
         return {}
-    name = f"{app.name}-{service.name}"
+    name = router_name(app.name, service.name)
     prefix = service.path_prefix.rstrip("/")
     route = _Route(hosts, prefix)
     is_https = app.is_https(service)
     found = {
-        "traefik.enable": "true",
+        ENABLE: "true",
         "traefik.swarm.network": app.proxy.network,
         f"traefik.http.services.{name}{PORT}": str(service.port),
     }
@@ -82,14 +96,14 @@ def routing_labels(app: AppSpec, service: Service) -> dict[str, str]:
     if is_https:
         found |= _redirect(app, name, route) | _tls(app, name, hosts)
         if app.proxy.hsts is not None:
-            chain.append(f"{name}_hsts")
-            header = f"{MIDDLEWARES}{name}_hsts.headers.customresponseheaders."
+            chain.append(f"{name}{HSTS}")
+            header = f"{MIDDLEWARES}{name}{HSTS}.headers.customresponseheaders."
             found[f"{header}Strict-Transport-Security"] = f"max-age={app.proxy.hsts // 1000}"
     if prefix:
         chain.append(name)
         found[f"{MIDDLEWARES}{name}.stripprefix.prefixes"] = prefix
-    chain.append(f"{name}_retry")
-    retry = f"{MIDDLEWARES}{name}_retry.retry."
+    chain.append(f"{name}{RETRY}")
+    retry = f"{MIDDLEWARES}{name}{RETRY}.retry."
     found |= {f"{retry}attempts": str(ATTEMPTS), f"{retry}initialinterval": PAUSE}
     return found | _router(name, "https" if is_https else "http", route, name, chain)
 
@@ -103,7 +117,7 @@ class _Route:
 
     @property
     def rule(self) -> str:
-        names = " || ".join(map(_match, self.hosts))
+        names = " || ".join(map(rules.match, self.hosts))
         return f"({names}) && PathPrefix(`{self.prefix}`)" if self.prefix else names
 
     @property
@@ -157,17 +171,11 @@ def is_wildcard(host: str) -> bool:
     return host.startswith("*.")
 
 
-def _match(host: str) -> str:
-    if not is_wildcard(host):
-        return f"Host(`{host}`)"
-    return f"HostRegexp(`^[a-z0-9-]+{host[1:].replace('.', chr(92) + '.')}$`)"
-
-
 def urls(own: Mapping[str, str], listening: Ports) -> Iterator[str]:
     """Where the proxy serves a service, read from its labels."""
     for key, rule in sorted(own.items()):
         router = key.removeprefix(ROUTERS).removesuffix(".rule")
-        if f"{ROUTERS}{router}.rule" != key or router.endswith(REDIRECT):
+        if f"{ROUTERS}{router}.rule" != key or _only_redirects(own, router):
             continue
         is_tls = own.get(f"{ROUTERS}{router}.tls") == "true"
         scheme, port = ("https", listening.https or 443) if is_tls else ("http", listening.http)
@@ -175,3 +183,108 @@ def urls(own: Mapping[str, str], listening: Ports) -> Iterator[str]:
         prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
         for host in re.findall(r"Host\(`([^`]+)`\)", rule):
             yield f"{scheme}://{host}{shown}{prefix.group(1) if prefix else ''}"
+
+
+def _only_redirects(own: Mapping[str, str], router: str) -> bool:
+    return f"{MIDDLEWARES}{router}.redirectscheme.scheme" in own
+
+
+_NAMED = re.compile(
+    r"traefik\.(http|tcp|udp)\.(router|service|middleware)s\.([^.]+)\.", re.IGNORECASE
+)
+_REFERS = re.compile(
+    r"traefik\.(http|tcp|udp)\.(?:routers|middlewares|services)\.[^.]+\."
+    r"(?:[a-z.]+\.)?(service|middleware)s?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, order=True)
+class Named:
+    """A router, service or middleware of the proxy."""
+
+    protocol: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        shown = "" if self.protocol == "http" else f"{self.protocol.upper()} "
+        return f"{shown}{self.kind} {self.name}"
+
+
+def is_routed(own: Mapping[str, str]) -> bool:
+    """Whether the proxy reads the labels of a service at all."""
+    return any(k.lower() == ENABLE and v.lower() in ("true", "t", "1") for k, v in own.items())
+
+
+def defined(own: Mapping[str, str]) -> set[Named]:
+    """What a service's labels define at the proxy."""
+    if not is_routed(own):
+        return set()
+    found = map(_NAMED.match, own)
+    return {Named(m[1].lower(), m[2].lower(), m[3]) for m in found if m}
+
+
+def referred(own: Mapping[str, str]) -> set[Named]:
+    """What a service's labels refer to, defined by labels here or elsewhere."""
+    found = set()
+    for key, value in own.items() if is_routed(own) else ():
+        if refers := _REFERS.match(key):
+            names = (item.strip().partition("@") for item in value.split(","))
+            swarm = {name for name, _, provider in names if provider in ("", "swarm")}
+            found |= {Named(refers[1].lower(), refers[2].lower(), name) for name in swarm}
+    return found
+
+
+def claims(own: Mapping[str, str]) -> frozenset[Claim]:
+    """What a service's routers serve, and nobody else may."""
+    found: frozenset[Claim] = frozenset()
+    for _, rule in _rules(own) if is_routed(own) else ():
+        found |= rules.claims(rule)
+    return found
+
+
+def withdrawn(own: Mapping[str, str], taken: Iterable[Claim]) -> dict[str, str]:
+    """The labels without what another app takes over. A service that has no router left is none of
+    the proxy's: Traefik would make it a router of its own."""
+    gone, left = frozenset(taken), dict(own)
+    for key, rule in _rules(own):
+        if not rules.claims(rule) & gone:
+            continue
+        if remaining := rules.without(rule, gone):
+            left[key] = remaining
+        else:
+            router = key[: -len("rule")]
+            left = {name: value for name, value in left.items() if not name.startswith(router)}
+    if not any(_rules(left)):
+        left = {name: value for name, value in left.items() if name.lower() != ENABLE}
+        left[ENABLE] = "false"
+    return left
+
+
+def _rules(own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The labels with the rules of HTTP routers."""
+    for key, value in own.items():
+        found = _NAMED.match(key)
+        if found and found[0].lower().startswith(ROUTERS) and key.lower().endswith(".rule"):
+            yield key, value
+
+
+def renamed(app: AppSpec, own: Mapping[str, str]) -> dict[str, str]:
+    """A user's labels with the names that deploytool gives now, where they say APP-SERVICE, as it
+    did before: a middleware that protects a router must not be lost with its name."""
+    current = {
+        f"{app.name}-{service.name}{ending}": f"{router_name(app.name, service.name)}{ending}"
+        for service in app.services
+        if app.hosts(service)
+        for ending in ("", REDIRECT, HSTS, RETRY)
+    }
+    found: dict[str, str] = {}
+    for key, value in own.items():
+        if (named := _NAMED.match(key)) and named[3] in current:
+            key = f"{key[: named.start(3)]}{current[named[3]]}{key[named.end(3) :]}"
+        items = [item.strip().partition("@") for item in value.split(",")]
+        if _REFERS.match(key) and any(name in current for name, _, _ in items):
+            value = ",".join(f"{current.get(name, name)}{at}{rest}" for name, at, rest in items)
+        found.setdefault(key, value)
+    return found

@@ -1,0 +1,142 @@
+"""Traefik's rules, as far as they say which names a router serves. Pure.
+
+A rule is read as alternatives, each of matchers that all have to hold. An alternative of one host,
+with or without a prefix of the path, claims that host for its service; any other is narrower, and
+leaves the rest of its hosts to others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+WILDCARD = "^[a-z0-9-]+"
+"""How the pattern of a wildcard begins, in the rules that deploytool writes."""
+MOST = 1000
+"""Alternatives beyond which a rule is not read: nobody writes such."""
+_QUOTED = r"(?:`[^`]*`|\"[^\"]*\")"
+_TOKEN = re.compile(
+    rf"\s*(?:(?P<matcher>!?\s*[A-Za-z]+\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*\))"
+    r"|(?P<sign>\(|\)|&&|\|\|))"
+)
+Matcher = str
+Alternative = tuple[Matcher, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """A host, or a wildcard, and the part of its paths; the prefix is empty for all of them."""
+
+    host: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return self.host + self.prefix
+
+
+def match(host: str) -> Matcher:
+    """The matcher of a host or a wildcard."""
+    if not host.startswith("*."):
+        return f"Host(`{host}`)"
+    return f"HostRegexp(`{WILDCARD}{host[1:].replace('.', chr(92) + '.')}$`)"
+
+
+def claims(rule: str) -> frozenset[Claim]:
+    """What a rule claims for its service alone."""
+    return frozenset(claim for alternative in _alternatives(rule) for claim in _claim(alternative))
+
+
+def without(rule: str, taken: Iterable[Claim]) -> str:
+    """The rule but for what others claim; empty where nothing is left of it."""
+    gone = frozenset(taken)
+    left = [a for a in _alternatives(rule) if not gone & _claim(a)]
+    return " || ".join(f"({' && '.join(a)})" if len(a) > 1 else a[0] for a in left)
+
+
+def _claim(alternative: Alternative) -> frozenset[Claim]:
+    hosts: list[str] = []
+    prefixes: list[str] = []
+    for matcher in alternative:
+        kind = matcher.partition("(")[0].strip().lower()
+        values = [value[1:-1] for value in re.findall(_QUOTED, matcher)]
+        if kind == "host" and len(values) == 1:
+            hosts.append(values[0].lower())
+        elif kind == "hostregexp" and len(values) == 1:
+            hosts.append(_wildcard(values[0]))
+        elif kind == "pathprefix" and len(values) == 1:
+            prefixes.append(values[0].rstrip("/"))
+        else:
+            return frozenset()
+    if len(hosts) != 1 or len(prefixes) > 1:
+        return frozenset()
+    return frozenset({Claim(hosts[0], *prefixes)})
+
+
+def _wildcard(pattern: str) -> str:
+    """*.example.com of its pattern; another pattern as it is."""
+    if pattern.startswith(WILDCARD) and pattern.endswith("$"):
+        name = pattern.removeprefix(WILDCARD)[:-1].replace("\\.", ".")
+        if re.fullmatch(r"(\.[a-z0-9-]+)+", name):
+            return f"*{name}"
+    return pattern
+
+
+def _alternatives(rule: str) -> list[Alternative]:
+    """A rule with its brackets multiplied out; empty where it cannot be read."""
+    tokens = list(_tokens(rule))
+    try:
+        found, rest = _either(tokens)
+    except (IndexError, RecursionError, ValueError):
+        return []
+    return [] if rest else found
+
+
+def _tokens(rule: str) -> Iterator[str]:
+    at = 0
+    while rule[at:].strip():
+        found = _TOKEN.match(rule, at)
+        if found is None:
+            yield ""
+            return
+        yield (found["matcher"] or found["sign"]).strip()
+        at = found.end()
+
+
+def _either(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
+    found, rest = _both(tokens)
+    while rest[:1] == ["||"]:
+        more, rest = _both(rest[1:])
+        found = found + more
+    return found, rest
+
+
+def _both(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
+    found, rest = _one(tokens)
+    while rest[:1] == ["&&"]:
+        more, rest = _one(rest[1:])
+        if len(found) * len(more) > MOST:
+            raise ValueError
+        found = [(*left, *right) for left in found for right in more]
+    return found, rest
+
+
+def _one(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
+    first, rest = tokens[0], tokens[1:]
+    if first == "(":
+        found, rest = _either(rest)
+        if rest[0] != ")":
+            raise ValueError
+        return found, rest[1:]
+    if not first or first in (")", "&&", "||"):
+        raise ValueError
+    return _spread(first), rest
+
+
+def _spread(matcher: Matcher) -> list[Alternative]:
+    """Host(`a`, `b`) is either of them."""
+    kind = matcher.partition("(")[0].strip()
+    values = re.findall(_QUOTED, matcher)
+    if len(values) > 1 and kind.lower() in ("host", "hostregexp", "pathprefix"):
+        return [(f"{kind}({value})",) for value in values]
+    return [(matcher,)]

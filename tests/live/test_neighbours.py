@@ -1,0 +1,139 @@
+"""Apps on one cluster: none takes another's routes, nor leads into another."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+from tests.live.conftest import Project, make_project
+from tests.load import Load
+
+pytestmark = pytest.mark.usefixtures("proxy")
+Make = Callable[..., Project]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def make(lab: Lab, lab_env: dict[str, str], tmp_path: Path, worker: str) -> Iterator[Make]:
+    """Makes further projects; services are called as said, each like the example's one."""
+    made: list[Project] = []
+
+    def one(*services: str, name: str = "", **keys: object) -> Project:
+        number = next(_numbers)
+        project = make_project(tmp_path / str(number), name or f"n{number}{worker}", lab, lab_env)
+        web = project.services.pop("web") | {"replicas": 1} | keys
+        project.services = {service: dict(web) for service in services or ("web",)}
+        project.configure()
+        made.append(project)
+        return project
+
+    yield one
+    for project in made:
+        project.run("destroy", "--yes", "--volumes")
+
+
+def status(project: Project, host: str, wanted: int) -> int:
+    """What the proxy answers, once it has noticed; the last answer where it never is so."""
+    deadline = time.monotonic() + 15
+    while (code := project.get("/", host)[0]) != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return code
+
+
+def test_hyphens_take_nobody_off_the_air(make: Make, example_image: str, worker: str) -> None:
+    first = make("x-web", name=f"sec{worker}")
+    second = make("web", name=f"sec{worker}-x")
+    for project in (first, second):
+        project.ok("deploy", "--image", example_image)
+    time.sleep(3)
+    for project in (first, second):
+        assert status(project, f"{project.app}.localhost", 200) == 200
+
+
+@pytest.mark.load
+def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
+    host = f"d{time.monotonic_ns()}.example.com"
+    first, second = make(domains=[host]), make(domains=[host])
+    first.ok("deploy", "--image", example_image)
+    assert status(first, host, 200) == 200
+    ran = second.run("deploy", "--image", example_image)
+    assert (ran.code, ran.error["code"]) == (1, "domain_taken")
+    assert f"the service web of the app {first.app}" in ran.error["message"]
+    given: dict[str, Any] = {"rate": 50, "seconds": 120, "mix": {"get": 1}, "websockets": 0}
+    with Load(first.lab.manager.address, host=host, **given) as load:
+        time.sleep(2)
+        second.ok("deploy", "--image", example_image, "--take-over")
+        time.sleep(4)
+    result = load.result().judged()
+    assert result.reasons() == {}, result.story()
+    replicas = {second.get("/", host)[1]["x-replica"] for _ in range(20)}
+    assert len(replicas) == 1
+    assert first.live("web")["Spec"]["Labels"]["traefik.enable"] == "false"
+    assert first.run("deploy", "--image", example_image).error["code"] == "domain_taken"
+    assert second.ok("deploy", "--image", example_image)["changed"] is False
+
+
+def test_no_domains_are_no_way_in(make: Make, example_image: str) -> None:
+    project = make(domains=[])
+    project.ok("deploy", "--image", example_image)
+    time.sleep(3)
+    assert project.get("/", f"{project.app}.localhost")[0] == 404
+    project.services["web"].pop("domains")
+    project.configure()
+    ran = project.run("deploy", "--image", example_image)
+    assert any("web has no domains" in line for line in ran.data["plan"]["warnings"])
+    assert status(project, f"{project.app}.localhost", 200) == 200
+
+
+def test_short_names_lead_into_no_other_app(make: Make, example_image: str) -> None:
+    here = {"placement": {"constraints": ["node.role == manager"]}}
+    caller, other = make("web", **here), make("web", "api")
+    for project in (caller, other):
+        project.ok("deploy", "--image", example_image)
+
+    def finds(name: str) -> bool:
+        look = f"import socket; socket.gethostbyname({name!r})"
+        command = ("exec", "web", "--json", "--", "python", "-c", look)
+        return bool(caller.run(*command, json_output=False).data["exit_code"] == 0)
+
+    assert finds(f"{other.app}_api")
+    assert finds("web")
+    assert not finds("api")
+
+
+@pytest.mark.load
+def test_nobody_notices_the_change_of_names(project: Project, load_image: str) -> None:
+    """From the names and labels of the version before: APP-SERVICE, short names everywhere."""
+    project.deploy(load_image, drain="10s", stop_grace="40s")
+    former = [
+        option
+        for key, value in project.live("web")["Spec"]["Labels"].items()
+        if key.startswith("traefik.")
+        for old in (f"{project.app}-web",)
+        for option in (
+            *("--label-rm", key),
+            *("--label-add", f"{key}={value}".replace(f"{project.app}_web", old)),
+        )
+        if f"{project.app}_web" in f"{key}={value}"
+    ]
+    project.docker("service", "update", "--detach", *former, f"{project.app}_web")
+    host = f"{project.app}.localhost"
+    assert status(project, host, 200) == 200
+    time.sleep(3)
+    with Load(project.lab.manager.address, host=host, rate=40, seconds=240, timeout=30) as load:
+        time.sleep(2)
+        project.deploy(load_image)
+        time.sleep(3)
+        project.deploy(load_image, env={"ROUND": "2"})
+        time.sleep(5)
+    result = load.result().judged()
+    assert result.reasons() == {}, result.story()
+    labels = project.live("web")["Spec"]["Labels"]
+    assert f"traefik.http.routers.{project.app}_web.rule" in labels
+    assert f"traefik.http.routers.{project.app}-web.rule" not in labels

@@ -1,0 +1,319 @@
+"""What apps on one cluster would do to one another, found by a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploytool.backends.base import Action, Plan
+from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.rules import Claim, claims, match, without
+from deploytool.errors import PlanError
+from deploytool.spec import AppSpec
+from tests.builders import app, deploy, engine, images, release, service, with_proxy
+from tests.fake_engine import FakeEngine
+
+
+def cluster() -> FakeEngine:
+    return with_proxy(engine(nodes=1))
+
+
+def plan(made: FakeEngine, spec: AppSpec, *, take_over: bool = False) -> Plan:
+    return Swarm(made).plan(spec, images(spec), take_over=take_over)
+
+
+def refused(made: FakeEngine, spec: AppSpec) -> PlanError:
+    with pytest.raises(PlanError) as caught:
+        plan(made, spec)
+    return caught.value
+
+
+def relabel(made: FakeEngine, name: str, changes: dict[str, str], *, gone: str = "-") -> None:
+    """Labels of a service that somebody else set."""
+    live = made.service(name)
+    kept = {k: v for k, v in live["Spec"]["Labels"].items() if not k.startswith(gone)}
+    made.update_service(live, live["Spec"] | {"Labels": kept | changes})
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def test_no_hyphen_makes_two_services_one() -> None:
+    made = cluster()
+    deploy(made, app(service("x-web"), name="sec"))
+    deploy(made, app(service("web"), name="sec-x"))
+    routers = [
+        {key.split(".")[3] for key in live["Spec"]["Labels"] if ".routers." in key}
+        for live in made.services()
+        if live["Spec"]["Labels"][labels.STACK] != "proxy"
+    ]
+    assert routers == [{"sec_x-web"}, {"sec-x_web"}]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("traefik.http.routers.items_web.rule", None),
+        ("traefik.http.services.items_web.loadbalancer.server.port", None),
+        ("Traefik.HTTP.Middlewares.items_web_retry.retry.attempts", None),
+        (
+            "traefik.http.middlewares.auth.basicauth.users",
+            "traefik.http.middlewares.auth.basicauth",
+        ),
+        ("traefik.tcp.routers.db.rule", "traefik.tcp.routers.db.service"),
+    ],
+)
+def test_a_name_that_another_app_has_is_refused(theirs: str, ours: str | None) -> None:
+    made = cluster()
+    deploy(made, app(service(labels={theirs: "1"}), name="other"))
+    error = refused(made, app(service(labels={ours: "2"} if ours else {})))
+    assert error.code == "route_name_taken"
+    assert "the service web of the app other" in error.message
+
+
+def test_a_name_is_taken_at_the_proxy_alone() -> None:
+    """Labels of what the proxy does not read, and of another protocol, are no names of it."""
+    made = cluster()
+    theirs = {"traefik.http.routers.items_web.rule": "Host(`b.example.com`)"}
+    deploy(made, app(service(labels=theirs, domains=[]), name="other"))
+    deploy(made, app(service(labels={"traefik.tcp.routers.items_web.rule": "x"}), name="third"))
+    assert not plan(made, app()).is_empty
+
+
+def test_what_another_app_uses_keeps_its_name() -> None:
+    made = cluster()
+    deploy(made, app())
+    relabel(
+        made,
+        "items_web",
+        {"traefik.http.middlewares.items-web_hsts.headers.stsseconds": "1"},
+    )
+    theirs = {"traefik.http.routers.other_web.middlewares": "items-web_hsts@swarm, x@file"}
+    deploy(made, app(service(labels=theirs), name="other"))
+    error = refused(made, app())
+    assert error.code == "route_name_used"
+    assert "middleware items-web_hsts of items" in error.message
+
+
+FORMER = {
+    "traefik.http.routers.items-web.middlewares": "auth",
+    "traefik.http.routers.admin.middlewares": "items-web_retry@swarm, auth",
+    "traefik.http.routers.admin.service": "items-web",
+    "traefik.http.middlewares.auth.basicauth.users": "items-web",
+    "traefik.http.routers.items-web-2.rule": "Host(`c.example.com`)",
+}
+
+
+def test_labels_that_say_the_former_name_keep_their_effect() -> None:
+    made = cluster()
+    spec = app(service(labels=FORMER, path_prefix="/v1"))
+    found = plan(made, spec)
+    own = found.payload.specs[0]["Labels"]
+    chain = own["traefik.http.routers.items_web.middlewares"]
+    assert chain == "items_web,items_web_retry,auth"
+    assert own["traefik.http.routers.admin.middlewares"] == "items_web_retry@swarm,auth"
+    assert own["traefik.http.routers.admin.service"] == "items_web"
+    assert own["traefik.http.middlewares.auth.basicauth.users"] == "items-web"
+    assert "traefik.http.routers.items-web-2.rule" in own
+    assert not [key for key in own if "routers.items-web." in key]
+    assert any("labels of web name a router" in warning for warning in found.warnings)
+
+
+def test_the_change_of_names_replaces_no_replica() -> None:
+    made = cluster()
+    deploy(made, app())
+    former = {
+        key.replace("items_web", "items-web"): value.replace("items_web", "items-web")
+        for key, value in made.service("items_web")["Spec"]["Labels"].items()
+        if key.startswith("traefik.")
+    }
+    relabel(made, "items_web", former, gone="traefik.")
+    (change,) = plan(made, app()).changes
+    assert change.action is Action.UPDATE
+    assert not change.replaces
+
+
+# --- domains --------------------------------------------------------------------------------------
+
+
+def serving(*domains: str, name: str = "items", **keys: Any) -> AppSpec:
+    return app(service(domains=list(domains), **keys), name=name)
+
+
+def test_a_domain_that_another_app_serves_is_refused() -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", "b.example.com", name="shop"))
+    error = refused(made, serving("b.example.com", "c.example.com"))
+    assert error.code == "domain_taken"
+    assert error.message == "b.example.com is served by the service web of the app shop already"
+    assert error.details == ("b.example.com: shop_web",)
+    assert "--take-over" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("domains", "keys"),
+    [
+        (["a.example.com"], {"path_prefix": "/v1"}),
+        (["*.example.com"], {}),
+        (["b.example.com"], {}),
+        (["a.example.com.example.org"], {}),
+    ],
+)
+def test_apps_that_share_a_domain_on_purpose(domains: list[str], keys: dict[str, Any]) -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    assert not plan(made, serving(*domains, **keys)).is_empty
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        serving("*.example.com"),
+        serving("a.example.com", path_prefix="/v1/"),
+        serving("shop.localhost"),
+        app(
+            service(
+                labels={
+                    "traefik.http.routers.x.rule": "Host(`x`,`a.example.com`)&&PathPrefix(`/v1`)"
+                }
+            )
+        ),
+    ],
+)
+def test_domains_are_the_same_whatever_says_so(spec: AppSpec) -> None:
+    made = cluster()
+    deploy(made, serving("*.example.com", name="wild"))
+    deploy(made, serving("a.example.com", name="prefix", path_prefix="/v1"))
+    deploy(made, app(name="shop"))
+    assert refused(made, spec).code == "domain_taken"
+
+
+def test_a_stack_of_somebody_else_has_its_domains_too() -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    live = made.service("shop_web")
+    kept = {k: v for k, v in live["Spec"]["Labels"].items() if k.startswith("traefik.")}
+    made.update_service(live, live["Spec"] | {"Labels": kept})
+    error = refused(made, serving("a.example.com"))
+    assert "served by the service shop_web already" in error.message
+
+
+def test_taking_over_leaves_the_domain_with_one_app() -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", "b.example.com", name="shop"))
+    before = made.tasks_of("shop_web")
+    spec = serving("b.example.com")
+    found = plan(made, spec, take_over=True)
+    (route,) = [change for change in found.changes if change.kind == "route"]
+    assert (route.name, route.fields[0].before, route.fields[0].after) == (
+        "b.example.com",
+        "shop_web",
+        "items_web",
+    )
+    backend = Swarm(made)
+    backend.apply(found, release(spec))
+    rule = "traefik.http.routers.shop_web.rule"
+    assert "b.example" in made.service("shop_web")["Spec"]["Labels"][rule], "not before it runs"
+    backend.clean_up(found)
+    assert made.service("shop_web")["Spec"]["Labels"][rule] == "Host(`a.example.com`)"
+    assert made.tasks_of("shop_web") == before
+    assert plan(made, spec).is_empty
+    assert refused(made, serving("a.example.com", "b.example.com", name="shop")).code == (
+        "domain_taken"
+    )
+
+
+def test_what_has_no_route_left_is_none_of_the_proxys() -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    found = plan(made, serving("a.example.com"), take_over=True)
+    backend = Swarm(made)
+    backend.apply(found, release(serving("a.example.com")))
+    backend.clean_up(found)
+    left = made.service("shop_web")["Spec"]["Labels"]
+    assert left["traefik.enable"] == "false"
+    assert not [key for key in left if ".routers." in key]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("Host(`a`) || Host(`B`)", {Claim("a"), Claim("b")}),
+        ("(Host(`a`) || Host(`b`)) && PathPrefix(`/v1`)", {Claim("a", "/v1"), Claim("b", "/v1")}),
+        ('PathPrefix(`/v1/`) && Host("a")', {Claim("a", "/v1")}),
+        ("Host(`a`) || (Host(`b`) && Headers(`x`, `y`))", {Claim("a")}),
+        ("Host(`a`) && !PathPrefix(`/x`)", set()),
+        ("Host(`a`) && Method(`GET`)", set()),
+        ("HostRegexp(`^(a|b)\\.example$`)", {Claim("^(a|b)\\.example$")}),
+        (match("*.example.com"), {Claim("*.example.com")}),
+        ("PathPrefix(`/`)", set()),
+        ("Host(`a`", set()),
+        ("", set()),
+        (" && ".join(["(Host(`a`) || Host(`b`))"] * 30), set()),
+        ("(" * 5000, set()),
+    ],
+)
+def test_what_a_rule_claims(rule: str, expected: set[Claim]) -> None:
+    assert claims(rule) == expected
+
+
+def test_a_rule_without_what_is_taken() -> None:
+    rule = "(Host(`a`) || Host(`b`)) && PathPrefix(`/v1`) || Host(`c`)"
+    left = without(rule, [Claim("a", "/v1"), Claim("c")])
+    assert claims(left) == {Claim("b", "/v1")}
+    assert without(rule, claims(rule)) == ""
+
+
+# --- short names ----------------------------------------------------------------------------------
+
+
+def named(made: FakeEngine, name: str, network: str) -> list[str]:
+    ids = {found["Name"]: found["Id"] for found in made.networks()}
+    attached = made.service(name)["Spec"]["TaskTemplate"]["Networks"]
+    return next(a.get("Aliases", []) for a in attached if a["Target"] == ids[network])
+
+
+def test_short_names_are_the_apps_own() -> None:
+    spec = app(service(networks=["backbone"]))
+    made = with_proxy(engine(spec))
+    deploy(made, spec)
+    assert named(made, "items_web", "items_default") == ["web"]
+    assert named(made, "items_web", "deploytool-proxy") == []
+    assert named(made, "items_web", "backbone") == []
+
+
+def stack_deployed(made: FakeEngine, name: str) -> None:
+    """What `docker stack deploy` makes of a service's networks."""
+    live = made.service(name)
+    template = live["Spec"]["TaskTemplate"]
+    short = name.partition("_")[2]
+    attached = [network | {"Aliases": [short]} for network in template["Networks"]]
+    spec = live["Spec"] | {"TaskTemplate": template | {"Networks": attached}}
+    made.update_service(live, spec)
+
+
+def test_names_that_docker_stack_deploy_gave_are_taken_back() -> None:
+    made = cluster()
+    deploy(made, app())
+    stack_deployed(made, "items_web")
+    found = plan(made, app())
+    (warning,) = found.warnings
+    assert warning.startswith("web is no name on the network deploytool-proxy any more")
+    assert "items_web" in warning
+    Swarm(made).apply(found, release(app(), 2))
+    assert plan(made, app()).is_empty
+    assert plan(made, app()).warnings == ()
+
+
+def test_another_app_that_answers_to_our_name_is_worth_a_warning() -> None:
+    made = cluster()
+    deploy(made, app(name="other"))
+    assert plan(made, app()).warnings == ()
+    stack_deployed(made, "other_web")
+    (warning,) = plan(made, app()).warnings
+    assert "other_web answers to web too on the network deploytool-proxy" in warning
+    assert "items_web" in warning
+    assert plan(made, app(service("api"))).warnings == ()
+    assert plan(made, app(service(domains=[]))).warnings == ()

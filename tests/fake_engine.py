@@ -228,6 +228,10 @@ class FakeEngine(Client):
         self._meet("container")
         return self.containers.get(container_id)
 
+    def containers_named(self, prefix: str) -> list[str]:
+        self._meet("containers_named")
+        return sorted(name for name in self.containers if name.startswith(prefix))
+
     def running_containers(self) -> list[Json]:
         self._meet("running_containers")
         here = self.engine_info["Swarm"]["NodeID"]

@@ -127,8 +127,8 @@ def _show_cluster(console: Console, found: ClusterStatus) -> None:
     mark = MARKS["good" if found.manager else "warning"]
     console.print(f"{mark} Swarm mode {found.swarm}{nodes}")
     mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
-    state = "not run by deploytool" if found.registry == "not ours" else found.registry
-    console.print(f"{mark} registry {found.address}: {state}")
+    words = {"not ours": "not run by deploytool", "silent": "does not answer"}
+    console.print(f"{mark} registry {found.address}: {words.get(found.registry, found.registry)}")
 
 
 def _show_checks(console: Console, checks: list[Check]) -> None:

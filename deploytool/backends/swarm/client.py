@@ -409,6 +409,12 @@ class Client:
             return None
 
     @translated
+    def containers_named(self, prefix: str) -> list[str]:
+        """Names of this engine's containers that begin so, of stopped ones too."""
+        found = self.api.containers(all=True, filters={"name": f"^/?{prefix}"})
+        return sorted(name.removeprefix("/") for c in found for name in c["Names"])
+
+    @translated
     def running_containers(self) -> list[Json]:
         return list(self.api.containers())
 

@@ -7,7 +7,6 @@ lack fields. Specifications are sent as the plain JSON that they are.
 from __future__ import annotations
 
 import json
-import os
 import struct
 import sys
 import time
@@ -24,7 +23,6 @@ from deploytool.errors import (
     ImageError,
     PlanError,
     RegistryError,
-    UsageError,
 )
 from deploytool.spec import Image
 
@@ -65,17 +63,19 @@ class Output(NamedTuple):
 def open_client(*, host: str | None = None, context: str | None = None) -> Client:
     """The engine at a host, of a context, or where the docker command line would look.
 
-    Raises EngineError where it does not answer.
+    Raises EngineError where it does not answer, UsageError where it must not be asked.
     """
-    docker = _sdk()
+    _load_sdk()
     from docker.errors import DockerException
 
+    from deploytool.backends.swarm.connection import Api, settings
+
     try:
-        settings = _settings(host, context)
-        address = str(settings.get("base_url") or "the default socket")
+        found = settings(host, context)
+        address = str(found.get("base_url") or "the default socket")
         if address.startswith("ssh://"):
-            settings["use_ssh_client"] = True
-        api = docker.APIClient(version="auto", timeout=TIMEOUT, **settings)
+            found["use_ssh_client"] = True
+        api = Api(version="auto", timeout=TIMEOUT, **found)
     except (DockerException, OSError, ValueError) as error:
         raise unreachable(error, host or context or "") from error
     return Client(api, address, _cli_options(host, context))
@@ -84,40 +84,24 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
 def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
     """What makes the docker command line talk to the same engine."""
     if host:
-        return ("--host", host)
+        from deploytool.backends.swarm.connection import is_unverified_tls
+
+        tls = ("--tls",) if host.startswith("tcp:") and is_unverified_tls() else ()
+        return ("--host", host, *tls)
     return ("--context", context) if context else ()
 
 
-def _sdk() -> ModuleType:
-    """The Docker SDK, without Paramiko: importing that takes longer than all the rest of it, and
-    ssh:// is left to the ssh program. The SDK wants to import it all the same."""
+def _load_sdk() -> None:
+    """Load the Docker SDK without Paramiko: importing that takes longer than all the rest of it,
+    and ssh:// is left to the ssh program. The SDK wants to import it all the same."""
     if "paramiko" in sys.modules:
-        return import_module("docker")
+        import_module("docker")
+        return
     sys.modules["paramiko"] = ModuleType("paramiko")
     try:
-        return import_module("docker")
+        import_module("docker")
     finally:
         del sys.modules["paramiko"]
-
-
-def _settings(host: str | None, context: str | None) -> dict[str, Any]:
-    """Where the engine is, in the docker command line's own order of precedence."""
-    from docker.context import ContextAPI
-    from docker.utils import kwargs_from_env
-
-    if host:
-        return {"base_url": host}
-    if context is None and os.environ.get("DOCKER_HOST"):
-        return dict(kwargs_from_env())
-    name = context or os.environ.get("DOCKER_CONTEXT")
-    found = ContextAPI.get_context(name)
-    if found is None:
-        raise UsageError(
-            f"There is no docker context {name!r}",
-            code="no_context",
-            hint="`docker context ls` shows them",
-        )
-    return {"base_url": found.Host or None, **({"tls": found.TLSConfig} if found.TLSConfig else {})}
 
 
 def unreachable(error: BaseException, address: str) -> EngineError:

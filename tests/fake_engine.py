@@ -105,6 +105,8 @@ class FakeEngine(Client):
         """Method → what it raises."""
         self.images: dict[str, Image] = {}
         """Reference → what `resolve` answers; any reference is known while this is empty."""
+        self.local_images: set[str] = set()
+        """References that this engine has, whatever registries say."""
         self.containers: dict[str, Json] = {}
         self.usage: dict[str, list[Json]] = {}
         """Container → what it used, look by look; what is gone has none."""
@@ -223,6 +225,10 @@ class FakeEngine(Client):
             raise ImageError(f"The image {reference} does not exist", code="image_missing")
         bare = reference.partition("@")[0]
         return Image(reference=f"{bare}@sha256:{'d' * 64}", tag=bare)
+
+    def local_image(self, reference: str) -> Image | None:
+        known = reference in self.local_images
+        return Image(reference=reference, tag=reference) if known else None
 
     def container(self, container_id: str) -> Json | None:
         self._meet("container")

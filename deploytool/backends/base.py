@@ -345,7 +345,14 @@ class Backend(Protocol):
     name: str
 
     def resolve(self, reference: str) -> Image:
-        """The image behind a tag, by digest. Raises ImageError where there is none."""
+        """The image behind a tag, by digest, as its registry says now. Raises ImageError where
+        there is none, RegistryError where the registry does not tell."""
+
+    def local_image(self, reference: str) -> Image | None:
+        """An image that the cluster can run although no registry says which one it is."""
+
+    def running_images(self, app: str) -> dict[str, Image]:
+        """Service → the image that it is to run now; empty where there is no such app."""
 
     def records(self, app: str) -> list[Record]:
         """The history that the cluster keeps, oldest first."""

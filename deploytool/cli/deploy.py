@@ -102,7 +102,7 @@ def _with_images(
     if image is None and any(service.image is None for service in spec.services):
         built, source = build_project(session, push=True)
         image = built.reference
-    return backend, resolve_images(backend, spec, image), source
+    return backend, resolve_images(backend, spec, image, session.output.warn), source
 
 
 def _step(session: Session, *, rerun: bool) -> Step:
@@ -145,11 +145,11 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
-        return resolve_images(backend, spec, image)
+        return resolve_images(backend, spec, image, session.output.warn)
     source = project_source(session)
     tag = f"{spec.image}:{source.tag}"
     try:
-        return resolve_images(backend, spec, tag)
+        return resolve_images(backend, spec, tag, session.output.warn)
     except DeploytoolError as error:
         if error.code != "image_missing":
             raise
@@ -157,7 +157,7 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
     unbuilt = Image(reference=f"{tag} (not built yet)", tag=tag)
     pinned = {service.name: unbuilt for service in spec.services if service.image is None}
     ready = spec.model_copy(update={"services": tuple(s for s in spec.services if s.image)})
-    return resolve_images(backend, ready, None) | pinned
+    return resolve_images(backend, ready, None, session.output.warn) | pinned
 
 
 def warn(session: Session, plan: Plan) -> None:

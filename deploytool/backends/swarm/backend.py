@@ -43,8 +43,8 @@ from deploytool.backends.swarm import (
 )
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
-from deploytool.backends.swarm.client import Client
-from deploytool.backends.swarm.diff import differences, normal
+from deploytool.backends.swarm.client import Client, image_of
+from deploytool.backends.swarm.diff import differences, normal, without_tag
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
 from deploytool.backends.swarm.plan import (
@@ -75,6 +75,15 @@ class Swarm:
 
     def resolve(self, reference: str) -> Image:
         return self.client.resolve(reference)
+
+    def local_image(self, reference: str) -> Image | None:
+        return self.client.local_image(reference)
+
+    def running_images(self, app: str) -> dict[str, Image]:
+        return {
+            name.removeprefix(f"{app}_"): _image(service["Spec"])
+            for name, service in self._services(app).items()
+        }
 
     def records(self, app: str) -> list[Record]:
         return history.records(self.client, app)
@@ -355,6 +364,17 @@ def not_deployed(app: str) -> UsageError:
         f"{app} is not deployed on this cluster",
         code="not_deployed",
         hint="deploytool deploy; or does --env or the docker context name another cluster?",
+    )
+
+
+def _image(spec: Json) -> Image:
+    """The image that a service is to run, as it was found out when it was deployed."""
+    template = spec["TaskTemplate"]
+    platforms = (template.get("Placement") or {}).get("Platforms") or ()
+    return Image(
+        reference=without_tag(image_of(spec)),
+        tag=(spec.get("Labels") or {}).get(labels.IMAGE, ""),
+        platforms=tuple((p.get("Architecture", ""), p.get("OS", "")) for p in platforms),
     )
 
 

@@ -106,6 +106,11 @@ class Result:
     seconds: float
     waited: bool = True
 
+    @property
+    def renewed(self) -> str:
+        """The services that were given another login for their registry."""
+        return ", ".join(change.name for change in self.plan.changes if change.renews_login)
+
 
 def resolve_images(
     backend: Backend,
@@ -204,7 +209,10 @@ def roll_out(
     release = release.model_copy(update={"secrets": plan.secrets})
     records = backend.records(release.spec.name)
     resumed = _unfinished(records, release)
-    if plan.is_empty and resumed is None and not _has_step_to_run(records, release, step):
+    if not (plan.makes_release or resumed or _has_step_to_run(records, release, step)):
+        if not plan.is_empty:
+            guard()
+            backend.renew_logins(plan)
         seconds = settle(backend, plan, timeout=timeout, report=report)
         return Result(None, plan, seconds)
     release = backend.begin(release)
@@ -471,13 +479,19 @@ def _fail(
             details=evidence,
         )
     kind = RolledBack if had_before and is_back else RolloutFailed
-    likely = next((line for line in evidence if line.startswith(LIKELY)), None)
+    likely, details = _likely(evidence)
     return kind(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
         hint=f"{likely}; then deploy again" if likely else "fix the cause and deploy again",
-        details=[line for line in evidence if line != likely],
+        details=details,
     )
+
+
+def _likely(evidence: Sequence[str]) -> tuple[str, list[str]]:
+    """What to do, where that is known, and the rest of what is known."""
+    likely = next((line for line in evidence if line.startswith(LIKELY)), "")
+    return likely, [line for line in evidence if line != likely]
 
 
 def _nothing_to_undo(
@@ -584,7 +598,7 @@ def settle(
     try:
         watch(backend, plan, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
-        details = _evidence(backend, plan)
+        likely, details = _likely(_evidence(backend, plan))
         if failure.timed_out:
             raise RolloutTimedOut(
                 f"{plan.app} was not done after {format_duration(timeout)}: {_reason(failure)}",
@@ -595,7 +609,7 @@ def settle(
         raise RolloutFailed(
             f"{plan.app} did not come up: {_reason(failure)}",
             code="rollout_failed",
-            hint="`deploytool status` and `deploytool logs` show more",
+            hint=likely or "`deploytool status` and `deploytool logs` show more",
             details=details,
         ) from None
     return time.monotonic() - started

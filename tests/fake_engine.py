@@ -105,6 +105,10 @@ class FakeEngine(Client):
         """Method → what it raises."""
         self.images: dict[str, Image] = {}
         """Reference → what `resolve` answers; any reference is known while this is empty."""
+        self.logins: dict[str, bytes] = {}
+        """Registry → this machine's login."""
+        self.refused_logins: set[str] = set()
+        """Registries that let nobody in."""
         self.local_images: set[str] = set()
         """References that this engine has, whatever registries say."""
         self.containers: dict[str, Json] = {}
@@ -225,6 +229,14 @@ class FakeEngine(Client):
             raise ImageError(f"The image {reference} does not exist", code="image_missing")
         bare = reference.partition("@")[0]
         return Image(reference=f"{bare}@sha256:{'d' * 64}", tag=bare)
+
+    def credential(self, reference: str) -> bytes:
+        self._meet("credential")
+        return self.logins.get(reference.partition("/")[0], b"")
+
+    def refuses_login(self, reference: str) -> bool:
+        self._meet("refuses_login")
+        return reference.partition("/")[0] in self.refused_logins
 
     def local_image(self, reference: str) -> Image | None:
         known = reference in self.local_images

@@ -9,7 +9,7 @@ import typer
 
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.image import build_project, project_source
-from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError, ExitCode
 
 if TYPE_CHECKING:
@@ -120,7 +120,10 @@ def roll_out_shown(
     from deploytool.rollout import roll_out
 
     with rollout_view(session.output) as report:
-        return roll_out(backend, plan, release, report=report, **settings)
+        result = roll_out(backend, plan, release, report=report, **settings)
+    if result.release is None and result.renewed:
+        note(session, backend, f"registry login of {result.renewed}", result.seconds, app=plan.app)
+    return result
 
 
 def confirm_plan(session: Session, plan: Plan, question: str) -> None:
@@ -185,6 +188,8 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     def human(console: Console) -> None:
         if result.release is None:
             console.print(f"[good]✓[/] Nothing to change: {app} runs {release}")
+            if result.renewed:
+                console.print(f"  registry login renewed: {result.renewed}", markup=False)
         elif not result.waited:
             console.print(f"[good]✓[/] {release} of {app} is on its way: deploytool status --watch")
         else:

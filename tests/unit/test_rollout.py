@@ -150,6 +150,9 @@ class Scripted:
         self.turns.append(sorted(services or ()))
         self._call("apply" if release.id == "v7" else f"apply {release.id}")
 
+    def renew_logins(self, plan: Plan) -> None:
+        self._call("renew_logins")
+
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         return nullcontext(time.sleep)
 

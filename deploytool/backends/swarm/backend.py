@@ -37,6 +37,7 @@ from deploytool.backends.swarm import (
     jobs,
     labels,
     lease,
+    logins,
     measure,
     routing,
     watch,
@@ -147,6 +148,16 @@ class Swarm:
             self.client.create_service(spec)
         else:
             self.client.update_service(target.live, spec)
+
+    def renew_logins(self, plan: Plan) -> None:
+        swarm: SwarmPlan = plan.payload
+        changing = [t for t in swarm.targets if t.action is Action.UPDATE]
+        _side_by_side(self._renew_login, changing)
+
+    def _renew_login(self, target: Target) -> None:
+        assert target.live is not None
+        target.spec = logins.only_renewed(target)
+        self.client.update_service(target.live, target.spec)
 
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         return events.listening(self.client, {target.name for target in plan.payload.targets})

@@ -151,6 +151,17 @@ def test_an_unchanged_service_whose_image_cannot_be_pulled(
     assert "docker login" in caught.value.hint
 
 
+def test_a_replica_that_began_with_the_login_before(cluster: FakeEngine) -> None:
+    cluster.logins[HOST] = b"ada\0two\0"
+    plan = planned(cluster)
+    late = cluster.add_task("items_web", 1, "preparing")
+    swarm = Swarm(cluster)
+    swarm.renew_logins(plan)
+    cluster.set_task(late, "rejected", wanted="shutdown", Err="No such image: x")
+    (seen, _) = swarm.observe(plan)
+    assert seen.verdict == "done"
+
+
 def test_a_registry_that_is_down_is_waited_for(cluster: FakeEngine) -> None:
     plan = planned(cluster)
     (running, *_) = cluster.tasks_of("items_web")

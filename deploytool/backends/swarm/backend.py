@@ -147,7 +147,16 @@ class Swarm:
         if target.live is None:
             self.client.create_service(spec)
         else:
-            self.client.update_service(target.live, spec)
+            self._update(target, target.live, spec)
+
+    def _update(self, target: Target, live: Json, spec: Json) -> None:
+        """What fails of the replicas that are there by now says nothing of what they change to: it
+        has been long since the plan, and they may have been given a login that is no longer right.
+        Those that the update replaces are known by their release."""
+        if not target.replaces:
+            there = self.client.tasks(service=live["ID"])
+            target.known_tasks |= {task["ID"] for task in there}
+        self.client.update_service(live, spec)
 
     def renew_logins(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
@@ -157,7 +166,7 @@ class Swarm:
     def _renew_login(self, target: Target) -> None:
         assert target.live is not None
         target.spec = logins.only_renewed(target)
-        self.client.update_service(target.live, target.spec)
+        self._update(target, target.live, target.spec)
 
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         return events.listening(self.client, {target.name for target in plan.payload.targets})

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploytool.errors import EngineError, ImageError, RegistryError, UsageError
+from deploytool.http import open_url
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.client import Client
 
 Json = dict[str, Any]
 REGISTRY_NAME = "deploytool-registry"
+"""The container and the volume of the registry at the usual port; of one at another port, the port
+follows."""
+USUAL_PORT = 5000
 REGISTRY_IMAGE = "registry:2"
-REGISTRY_VOLUME = "deploytool-registry"
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 LOOPBACK = "127.0.0.1"
 
@@ -32,8 +35,19 @@ class ClusterStatus:
     manager: bool
     nodes: int
     registry: str
-    """"running", "stopped", "not ours" or "absent"."""
+    """"running", "stopped", "not ours", "absent", or "silent" where something should answer at the
+    address and does not."""
     address: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that `up` made."""
+
+    name: str
+    """The container's; its volume has the same."""
+    port: int
+    running: bool
 
 
 def up(
@@ -45,15 +59,15 @@ def up(
         step(f"Turning on Swarm mode, advertised at {advertise}")
         _init_swarm(client, advertise)
     host, port = split_registry(registry)
-    if host in LOCAL_HOSTS and not answers(f"{LOOPBACK}:{port}"):
-        step(f"Starting a registry at {host}:{port}")
-        _start_registry(client, port)
-        _wait_for_registry(port)
+    if host in LOCAL_HOSTS and not registry_answers(registry):
+        name = _bring_up(client, port, step)
+        _wait_for_registry(name, port)
     return status(client, registry=registry)
 
 
 def down(client: Client, *, volumes: bool, step: Callable[[str], None]) -> list[str]:
-    """Leave Swarm mode and remove the registry. Raises UsageError on a Swarm of several nodes."""
+    """Leave Swarm mode and remove every registry that `up` made. Raises UsageError on a Swarm of
+    several nodes."""
     removed = []
     if _swarm(client)["LocalNodeState"] == "active":
         if len(client.nodes()) > 1:
@@ -65,12 +79,16 @@ def down(client: Client, *, volumes: bool, step: Callable[[str], None]) -> list[
         step("Leaving Swarm mode")
         _call(lambda: client.api.leave_swarm(force=True))
         removed.append("swarm")
-    if _registry(client) is not None:
-        step("Removing the registry")
-        _call(lambda: client.api.remove_container(REGISTRY_NAME, force=True))
+    registries = list(_registries(client))
+    for found in registries:
+        step(f"Removing the registry at localhost:{found.port}")
+        _remove(client, found.name)
+    if registries:
         removed.append("registry")
-    if volumes and any(v["Name"] == REGISTRY_VOLUME for v in client.volumes()):
-        client.remove_volume(REGISTRY_VOLUME)
+    kept = [v["Name"] for v in client.volumes() if _is_own_name(v["Name"])] if volumes else []
+    for name in kept:
+        client.remove_volume(name)
+    if kept:
         removed.append("its images")
     return removed
 
@@ -94,13 +112,23 @@ def split_registry(registry: str) -> tuple[str, int]:
     return host, int(port) if port.isdecimal() else 443
 
 
-def answers(address: str, *, timeout: float = 2.0) -> bool:
-    """Whether a registry speaks at an address, in plain HTTP."""
+def registry_answers(registry: str) -> bool:
+    """Whether a registry speaks at the address that the configuration names: by HTTPS or, as on
+    this machine, by plain HTTP."""
+    host, port = split_registry(registry)
+    if host in LOCAL_HOSTS:
+        return answers(f"http://{LOOPBACK}:{port}", timeout=2)
+    address = registry.partition("/")[0]
+    return answers(f"https://{address}", timeout=5) or answers(f"http://{address}", timeout=2)
+
+
+def answers(url: str, *, timeout: float) -> bool:
+    """Whether a registry speaks there, if only to ask who wants to know."""
     try:
-        with urllib.request.urlopen(f"http://{address}/v2/", timeout=timeout):
+        with open_url(f"{url}/v2/", timeout=timeout):
             return True
     except urllib.error.HTTPError as error:
-        return error.code == 401
+        return error.code in (401, 403)
     except OSError:
         return False
 
@@ -121,51 +149,106 @@ def _init_swarm(client: Client, advertise: str) -> None:
     )
 
 
-def _registry(client: Client) -> Json | None:
-    return client.container(REGISTRY_NAME)
+def _registries(client: Client) -> Iterator[Registry]:
+    """Those that `up` made on this engine, whatever their ports."""
+    for name in filter(_is_own_name, client.containers_named(REGISTRY_NAME)):
+        found = client.container(name)
+        if found is not None:
+            yield Registry(name, _bound_port(found), bool(found["State"]["Running"]))
+
+
+def _is_own_name(name: str) -> bool:
+    prefix, _, port = name.rpartition("-")
+    return name == REGISTRY_NAME or (prefix == REGISTRY_NAME and port.isdecimal())
+
+
+def _bound_port(container: Json) -> int:
+    """The port of this machine that leads to it; what it is bound to is known while it is stopped
+    too."""
+    bindings = (container.get("HostConfig") or {}).get("PortBindings") or {}
+    return next((int(b["HostPort"]) for found in bindings.values() for b in found or ()), 0)
+
+
+def _registry_at(client: Client, port: int) -> Registry | None:
+    return next((found for found in _registries(client) if found.port == port), None)
 
 
 def _registry_state(client: Client, registry: str) -> str:
     host, port = split_registry(registry)
-    found = _registry(client)
-    if found is not None and host in LOCAL_HOSTS:
-        return "running" if found["State"]["Running"] else "stopped"
-    if host not in LOCAL_HOSTS or answers(f"{LOOPBACK}:{port}"):
-        return "not ours"
-    return "absent"
+    ours = _registry_at(client, port) if host in LOCAL_HOSTS else None
+    if ours is not None and not ours.running:
+        return "stopped"
+    if registry_answers(registry):
+        return "running" if ours else "not ours"
+    return "silent" if ours or host not in LOCAL_HOSTS else "absent"
 
 
-def _start_registry(client: Client, port: int) -> None:
+def _bring_up(client: Client, port: int, step: Callable[[str], None]) -> str:
+    """Have a registry at a port, where none answers; its name. Others are left as they are, and
+    one that runs is only waited for: a container that is slow holds the images all the same."""
+    found = _registry_at(client, port)
+    if found is None:
+        step(f"Starting a registry at localhost:{port}")
+        return _make_registry(client, port)
+    if not found.running:
+        step(f"Starting the registry at localhost:{port} again")
+        with _port_taken(port):
+            _call(lambda: client.api.start(found.name))
+    return found.name
+
+
+def _make_registry(client: Client, port: int) -> str:
     """On loopback only: it has neither encryption nor passwords."""
     api = client.api
-    if _registry(client) is not None:
-        _call(lambda: api.remove_container(REGISTRY_NAME, force=True))
+    name = _free_name(client, port)
     _ensure_image(client, REGISTRY_IMAGE)
     host_config = api.create_host_config(
         port_bindings={5000: (LOOPBACK, port)},
         restart_policy={"Name": "always"},
-        binds={REGISTRY_VOLUME: {"bind": "/var/lib/registry", "mode": "rw"}},
+        binds={name: {"bind": "/var/lib/registry", "mode": "rw"}},
+    )
+    _call(
+        lambda: api.create_container(
+            REGISTRY_IMAGE,
+            name=name,
+            ports=[5000],
+            host_config=host_config,
+            environment={"OTEL_TRACES_EXPORTER": "none"},
+        )
     )
     try:
-        _call(
-            lambda: api.create_container(
-                REGISTRY_IMAGE,
-                name=REGISTRY_NAME,
-                ports=[5000],
-                host_config=host_config,
-                environment={"OTEL_TRACES_EXPORTER": "none"},
-            )
-        )
-        _call(lambda: api.start(REGISTRY_NAME))
+        with _port_taken(port):
+            _call(lambda: api.start(name))
+    except EngineError:
+        _remove(client, name)
+        raise
+    return name
+
+
+def _free_name(client: Client, port: int) -> str:
+    """Before registries had ports in their names, one at any port had the short name."""
+    numbered = f"{REGISTRY_NAME}-{port}"
+    if port != USUAL_PORT or client.container(REGISTRY_NAME) is not None:
+        return numbered
+    return REGISTRY_NAME
+
+
+@contextmanager
+def _port_taken(port: int) -> Iterator[None]:
+    try:
+        yield
     except EngineError as error:
         if "address already in use" in error.message or "already allocated" in error.message:
-            _call(lambda: api.remove_container(REGISTRY_NAME, force=True))
             raise EngineError(
                 f"Port {port} is taken by something that is no registry",
                 code="port_taken",
-                hint='set registry = "localhost:5001" (or another free port)',
+                hint=f'set registry = "localhost:{port + 1}" (or another free port)',
             ) from error
         raise
+
+
+def _remove(client: Client, name: str) -> None:
+    _call(lambda: client.api.remove_container(name, force=True))
 
 
 def _ensure_image(client: Client, image: str) -> None:
@@ -187,16 +270,16 @@ def _ensure_image(client: Client, image: str) -> None:
         ) from error
 
 
-def _wait_for_registry(port: int) -> None:
+def _wait_for_registry(name: str, port: int) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if answers(f"{LOOPBACK}:{port}"):
+        if registry_answers(f"localhost:{port}"):
             return
         time.sleep(0.1)
     raise RegistryError(
         f"The registry does not answer at localhost:{port}",
         code="registry_unreachable",
-        hint=f"docker logs {REGISTRY_NAME}",
+        hint=f"docker logs {name}; docker restart {name}",
     )
 
 

@@ -96,7 +96,8 @@ class SwarmSettings(Model):
     """Where the Swarm is; by default where the docker command line would look."""
 
     host: Line | None = None
-    """A manager's engine, for example "ssh://deploy@manager.example.com"."""
+    """A manager's engine, for example "ssh://deploy@manager.example.com". "tcp://" needs TLS, by
+    DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as for the docker command line."""
     context: Line | None = None
     """A context of the docker command line."""
 

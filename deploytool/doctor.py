@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.routing import ports
 from deploytool.backends.swarm.tasks import read_time
-from deploytool.cluster import LOCAL_HOSTS, LOOPBACK, answers, split_registry
+from deploytool.cluster import LOCAL_HOSTS, registry_answers, split_registry
 from deploytool.errors import DeploytoolError
 
 if TYPE_CHECKING:
@@ -153,29 +153,15 @@ def _disk(info: Json, client: Client) -> Check | None:
 
 
 def _registry(config: Config) -> Check:
-    host, port = split_registry(config.registry)
-    if host in LOCAL_HOSTS:
-        if answers(f"{LOOPBACK}:{port}"):
-            return Check("registry", State.GOOD, f"{config.registry} answers")
-        hint = "deploytool cluster up starts one"
-    else:
-        if _registry_answers(config.registry.partition("/")[0]):
-            return Check("registry", State.GOOD, f"{config.registry} answers")
-        hint = "check its name and the network; docker login if it asks for a password"
+    if registry_answers(config.registry):
+        return Check("registry", State.GOOD, f"{config.registry} answers")
+    is_local = split_registry(config.registry)[0] in LOCAL_HOSTS
+    hint = (
+        "deploytool cluster up starts one"
+        if is_local
+        else "check its name and the network; docker login if it asks for a password"
+    )
     return Check("registry", State.BAD, f"{config.registry} does not answer", hint)
-
-
-def _registry_answers(host: str) -> bool:
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(f"https://{host}/v2/", timeout=5):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code in (401, 403)
-    except OSError:
-        return answers(host)
 
 
 def _swarm(info: Json) -> Check:

@@ -40,14 +40,17 @@ from deploytool.backends.base import (
 from deploytool.backends.refused import refusal_hint
 from deploytool.errors import (
     DeploytoolError,
+    ImageError,
     Interrupted,
     JobFailed,
     JobTimedOut,
+    RegistryError,
     RolledBack,
     RolloutFailed,
     RolloutTimedOut,
     UsageError,
 )
+from deploytool.image.reference import Reference
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.patience import patiently
 from deploytool.spec import AppSpec, Image, Release, release_number
@@ -103,19 +106,61 @@ class Result:
     seconds: float
     waited: bool = True
 
+    @property
+    def renewed(self) -> str:
+        """The services that were given another login for their registry."""
+        return ", ".join(change.name for change in self.plan.changes if change.renews_login)
 
-def resolve_images(backend: Backend, spec: AppSpec, own: str | None) -> dict[str, Image]:
+
+def resolve_images(
+    backend: Backend,
+    spec: AppSpec,
+    own: str | None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> dict[str, Image]:
     """The image of every service by digest, each reference asked for once.
 
-    `own` is the reference of the app's own image. Raises ImageError, RegistryError.
+    `own` is the reference of the app's own image. `warn` is told which services keep the image that
+    they run, as its registry does not say what the unchanged reference stands for. Raises
+    ImageError, RegistryError.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     references = {s.name: s.image or own or f"{spec.image}:latest" for s in spec.services}
     with ThreadPoolExecutor(max_workers=8) as pool:
         asked = {ref: pool.submit(backend.resolve, ref) for ref in set(references.values())}
-        found = {ref: future.result() for ref, future in asked.items()}
-    return {name: found[ref] for name, ref in references.items()}
+    failed = {
+        ref: error
+        for ref, future in asked.items()
+        if isinstance(error := future.exception(), ImageError | RegistryError)
+    }
+    running = backend.running_images(spec.name) if failed else {}
+    found: dict[str, Image] = {}
+    for name, ref in references.items():
+        if ref not in failed:
+            found[name] = asked[ref].result()
+            continue
+        error = failed[ref]
+        found[name] = _without_registry(backend, ref, running.get(name), error)
+        if found[name].digest:
+            warn(
+                f"{name} keeps the image that it runs, {found[name].reference}: the registry "
+                f"{Reference(ref).host} did not say which image {ref} is now. {error.message}"
+            )
+    return found
+
+
+def _without_registry(
+    backend: Backend, reference: str, running: Image | None, error: DeploytoolError
+) -> Image:
+    """The image that a service runs, while the configuration still names it so: no outage of a
+    registry is a reason to touch it. Else one that no registry needs to know."""
+    if running is not None and running.is_known_as(reference):
+        return running
+    local = backend.local_image(reference)
+    if local is None:
+        raise error
+    return local
 
 
 def new_release(
@@ -164,7 +209,10 @@ def roll_out(
     release = release.model_copy(update={"secrets": plan.secrets})
     records = backend.records(release.spec.name)
     resumed = _unfinished(records, release)
-    if plan.is_empty and resumed is None and not _has_step_to_run(records, release, step):
+    if not (plan.makes_release or resumed or _has_step_to_run(records, release, step)):
+        if not plan.is_empty:
+            guard()
+            backend.renew_logins(plan)
         seconds = settle(backend, plan, timeout=timeout, report=report)
         return Result(None, plan, seconds)
     release = backend.begin(release)
@@ -434,13 +482,19 @@ def _fail(
             details=evidence,
         )
     kind = RolledBack if had_before and is_back else RolloutFailed
-    likely = next((line for line in evidence if line.startswith(LIKELY)), None)
+    likely, details = _likely(evidence)
     return kind(
         message,
         code="rolled_back" if kind is RolledBack else "rollout_failed",
         hint=f"{likely}; then deploy again" if likely else "fix the cause and deploy again",
-        details=[line for line in evidence if line != likely],
+        details=details,
     )
+
+
+def _likely(evidence: Sequence[str]) -> tuple[str, list[str]]:
+    """What to do, where that is known, and the rest of what is known."""
+    likely = next((line for line in evidence if line.startswith(LIKELY)), "")
+    return likely, [line for line in evidence if line != likely]
 
 
 def _nothing_to_undo(
@@ -547,7 +601,7 @@ def settle(
     try:
         watch(backend, plan, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
-        details = _evidence(backend, plan)
+        likely, details = _likely(_evidence(backend, plan))
         if failure.timed_out:
             raise RolloutTimedOut(
                 f"{plan.app} was not done after {format_duration(timeout)}: {_reason(failure)}",
@@ -558,7 +612,7 @@ def settle(
         raise RolloutFailed(
             f"{plan.app} did not come up: {_reason(failure)}",
             code="rollout_failed",
-            hint="`deploytool status` and `deploytool logs` show more",
+            hint=likely or "`deploytool status` and `deploytool logs` show more",
             details=details,
         ) from None
     return time.monotonic() - started

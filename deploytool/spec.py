@@ -622,6 +622,31 @@ class Image(Model):
     platforms: tuple[tuple[str, str], ...] = ()
     """(architecture, operating system) of each of its variants; empty where unknown."""
 
+    @property
+    def digest(self) -> str:
+        """Empty for one that runs by its tag."""
+        return self.reference.partition("@")[2]
+
+    def is_known_as(self, reference: str) -> bool:
+        """Whether it is one digest, and was had by that reference."""
+        tag, _, digest = reference.partition("@")
+        if digest:
+            same = repository_of(tag) == repository_of(self.reference)
+            return same and digest == self.digest
+        return bool(self.digest) and tagged(tag) == tagged(self.tag)
+
+
+def repository_of(reference: str) -> str:
+    """An image's name without tag and digest."""
+    bare = reference.partition("@")[0]
+    return bare.rpartition(":")[0] if ":" in bare.rpartition("/")[2] else bare
+
+
+def tagged(reference: str) -> str:
+    """The same reference with the tag that docker takes where there is none."""
+    has_one = "@" in reference or repository_of(reference) != reference
+    return reference if has_one else f"{reference}:latest"
+
 
 def _with_zone(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -105,6 +105,12 @@ class FakeEngine(Client):
         """Method → what it raises."""
         self.images: dict[str, Image] = {}
         """Reference → what `resolve` answers; any reference is known while this is empty."""
+        self.logins: dict[str, bytes] = {}
+        """Registry → this machine's login."""
+        self.refused_logins: set[str] = set()
+        """Registries that let nobody in."""
+        self.local_images: set[str] = set()
+        """References that this engine has, whatever registries say."""
         self.containers: dict[str, Json] = {}
         self.usage: dict[str, list[Json]] = {}
         """Container → what it used, look by look; what is gone has none."""
@@ -224,9 +230,25 @@ class FakeEngine(Client):
         bare = reference.partition("@")[0]
         return Image(reference=f"{bare}@sha256:{'d' * 64}", tag=bare)
 
+    def credential(self, reference: str) -> bytes:
+        self._meet("credential")
+        return self.logins.get(reference.partition("/")[0], b"")
+
+    def refuses_login(self, reference: str) -> bool:
+        self._meet("refuses_login")
+        return reference.partition("/")[0] in self.refused_logins
+
+    def local_image(self, reference: str) -> Image | None:
+        known = reference in self.local_images
+        return Image(reference=reference, tag=reference) if known else None
+
     def container(self, container_id: str) -> Json | None:
         self._meet("container")
         return self.containers.get(container_id)
+
+    def containers_named(self, prefix: str) -> list[str]:
+        self._meet("containers_named")
+        return sorted(name for name in self.containers if name.startswith(prefix))
 
     def running_containers(self) -> list[Json]:
         self._meet("running_containers")

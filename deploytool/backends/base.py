@@ -33,6 +33,11 @@ class FieldChange(Model):
     after: Any = None
 
 
+LOGIN = "registry login"
+"""The field of a service whose nodes get another login for its image's registry. Its values are
+never told."""
+
+
 class Change(Model):
     """What a deploy would do to one thing on the cluster."""
 
@@ -43,6 +48,17 @@ class Change(Model):
     fields: tuple[FieldChange, ...] = ()
     replaces: bool = False
     """Whether running replicas are replaced; a change of their number alone replaces none."""
+
+    @property
+    def renews_login(self) -> bool:
+        return self.action is Action.UPDATE and any(field.path == LOGIN for field in self.fields)
+
+    @property
+    def makes_release(self) -> bool:
+        """Whether anything differs but the login, which is no part of a release."""
+        if self.action is Action.KEEP:
+            return False
+        return self.replaces or not self.renews_login or len(self.fields) > 1
 
 
 class Amount(Model):
@@ -85,6 +101,10 @@ class Plan(Model):
     @property
     def is_empty(self) -> bool:
         return all(change.action is Action.KEEP for change in self.changes)
+
+    @property
+    def makes_release(self) -> bool:
+        return any(change.makes_release for change in self.changes)
 
     def count(self, action: Action) -> int:
         return sum(change.action is action for change in self.changes)
@@ -375,7 +395,14 @@ class Backend(Protocol):
     name: str
 
     def resolve(self, reference: str) -> Image:
-        """The image behind a tag, by digest. Raises ImageError where there is none."""
+        """The image behind a tag, by digest, as its registry says now. Raises ImageError where
+        there is none, RegistryError where the registry does not tell."""
+
+    def local_image(self, reference: str) -> Image | None:
+        """An image that the cluster can run although no registry says which one it is."""
+
+    def running_images(self, app: str) -> dict[str, Image]:
+        """Service → the image that it is to run now; empty where there is no such app."""
 
     def records(self, app: str) -> list[Record]:
         """The history that the cluster keeps, oldest first."""
@@ -417,6 +444,9 @@ class Backend(Protocol):
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         """Ask the cluster for every change of the plan but the removals; of services, for those
         of the named ones only."""
+
+    def renew_logins(self, plan: Plan) -> None:
+        """Give services the registry logins that the plan renews, and change nothing else."""
 
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         """What waits for the next look: so many seconds at most, and less where the cluster says

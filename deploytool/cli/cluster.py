@@ -128,7 +128,8 @@ def _show_cluster(console: Console, found: ClusterStatus) -> None:
     mark = MARKS["good" if found.manager else "warning"]
     console.print(signed(*mark, f"Swarm mode {found.swarm}{nodes}"))
     mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
-    state = "not run by deploytool" if found.registry == "not ours" else found.registry
+    words = {"not ours": "not run by deploytool", "silent": "does not answer"}
+    state = words.get(found.registry, found.registry)
     console.print(signed(*mark, f"registry {found.address}: {state}"))
 
 

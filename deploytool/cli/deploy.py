@@ -9,7 +9,7 @@ import typer
 
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.image import build_project, project_source
-from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
+from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError, ExitCode
 from deploytool.output import ticked
 
@@ -124,10 +124,10 @@ def _with_images(
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
-        return resolve_images(backend, spec, image), None
+        return resolve_images(backend, spec, image, session.output.warn), None
     source = project_source(session)
     tag = f"{spec.image}:{source.tag}"
-    ready = resolve_images(backend, _ready(spec), None)
+    ready = resolve_images(backend, _ready(spec), None, session.output.warn)
     own = None if rebuild else precheck.find_image(backend, tag)
     if own is None:
         images = precheck.unbuilt(spec, tag) | ready
@@ -198,7 +198,10 @@ def roll_out_shown(
     from deploytool.rollout import roll_out
 
     with rollout_view(session.output) as report:
-        return roll_out(backend, plan, release, report=report, **settings)
+        result = roll_out(backend, plan, release, report=report, **settings)
+    if result.release is None and result.renewed:
+        note(session, backend, f"registry login of {result.renewed}", result.seconds, app=plan.app)
+    return result
 
 
 def confirm_plan(session: Session, plan: Plan, question: str) -> None:
@@ -223,9 +226,9 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
-        return resolve_images(backend, spec, image)
+        return resolve_images(backend, spec, image, session.output.warn)
     tag = f"{spec.image}:{project_source(session).tag}"
-    ready = resolve_images(backend, _ready(spec), None)
+    ready = resolve_images(backend, _ready(spec), None, session.output.warn)
     images = precheck.unbuilt(spec, tag)
     if own := precheck.find_image(backend, tag):
         images = dict.fromkeys(images, own)
@@ -259,6 +262,8 @@ def tell(session: Session, backend: Backend, images: Mapping[str, Image], result
     def human(console: Console) -> None:
         if result.release is None:
             console.print(ticked(f"Nothing to change: {app} runs {release}"))
+            if result.renewed:
+                console.print(f"  registry login renewed: {result.renewed}")
         elif not result.waited:
             console.print(ticked(f"{release} of {app} is on its way: deploytool status --watch"))
         else:

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         config = settings(session)
         spec = app_spec(config.proxy)
         backend = open_backend(config)
-        images = resolve_images(backend, spec, None)
+        images = resolve_images(backend, spec, None, session.output.warn)
         with holding(session, backend, "proxy up", limit, app=NAME) as guard:
             plan = backend.plan(spec, images, files=files(config.proxy))
             confirm_plan(session, plan, "Start this proxy?")

@@ -1,8 +1,9 @@
-"""The registry that all nodes pull from: Debian's docker-registry as a process."""
+"""The registry that all nodes pull from, and private ones: Debian's docker-registry."""
 
 from __future__ import annotations
 
 import shutil
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ storage:
   delete: {{enabled: true}}
 http: {{addr: "{address}"}}
 """
+LOGIN = """\
+auth: {{htpasswd: {{realm: lab, path: {users}}}}}
+"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Registry:
     address: str
     folder: Path
     program: Path
+    users: str = ""
+    """Lines of a htpasswd file; without any, everybody is let in."""
 
     @property
     def pid_file(self) -> Path:
@@ -42,7 +48,12 @@ class Registry:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "registry.yml"
-        settings.write_text(SETTINGS.format(data=data, address=self.address))
+        text = SETTINGS.format(data=data, address=self.address)
+        if self.users:
+            users = self.folder / "users"
+            users.write_text(self.users)
+            text += LOGIN.format(users=users)
+        settings.write_text(text)
         # Settings come from this file alone, whatever REGISTRY_* the caller has.
         command: list[str | Path] = ["env", "-i", self.program, "serve", settings]
         process.spawn(command, self.folder / "registry.log", self.pid_file)
@@ -55,6 +66,8 @@ class Registry:
         try:
             with direct.open(f"http://{self.address}/v2/{path}", timeout=5):
                 return True
+        except urllib.error.HTTPError as error:
+            return error.code == 401 and not path
         except OSError:
             return False
 

@@ -43,12 +43,12 @@ def on(machine: Node, lab_env: dict[str, str], tmp_path: Path, lab: Lab) -> On:
     text = (REPOSITORY / "pyproject.toml").read_text()
     (project.folder / "pyproject.toml").write_text(text)
 
-    def run(*arguments: str) -> Ran:
+    def run(*arguments: str, **variables: str) -> Ran:
         command = [sys.executable, "-m", "deploytool", *arguments, "--json"]
         done = subprocess.run(
             ["nsenter", f"--net=/run/netns/{machine.netns}", *command],
             cwd=project.folder,
-            env=lab_env | machine.env,
+            env=lab_env | machine.env | variables,
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -74,6 +74,12 @@ def test_one_machine(on: On, machine: Node) -> None:
 
     assert on("cluster", "up").data["registry"] == "running"
     assert on("cluster", "up").data["nodes"] == 1
+    proxied = on("doctor", HTTP_PROXY="http://127.0.0.1:9")
+    assert checks(proxied)["registry"] == "good"
+    beside = {"DEPLOYTOOL_REGISTRY": "localhost:5001"}
+    assert on("cluster", "status", **beside).data["registry"] == "absent"
+    assert on("cluster", "up", **beside).data["registry"] == "running"
+    assert on("cluster", "status").data["registry"] == "running"
     assert on("proxy", "up", "--yes").code == 0
     deployed = on("deploy", "--yes")
     assert deployed.code == 0, deployed.stdout + deployed.stderr

@@ -20,7 +20,7 @@ class Api:
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
         self.said: list[str] = []
-        self.bindings: dict[Any, Any] = {}
+        self.host_config: dict[str, Any] = {}
         self.fails: dict[str, Exception] = {}
 
     def _meet(self, name: str) -> None:
@@ -41,16 +41,21 @@ class Api:
         del self.engine.containers[name]
 
     def create_host_config(self, **settings: Any) -> dict[str, Any]:
-        self.bindings = settings["port_bindings"]
-        return settings
+        self.host_config = settings
+        bound = {
+            f"{inner}/tcp": [{"HostIp": address, "HostPort": str(port)}]
+            for inner, (address, port) in settings["port_bindings"].items()
+        }
+        return {"PortBindings": bound}
 
     def create_container(self, image: str, *, name: str, **settings: Any) -> None:
         self._meet("create_container")
-        self.engine.containers[name] = {"State": {"Running": False}}
+        made = {"State": {"Running": False}, "HostConfig": settings["host_config"]}
+        self.engine.containers[name] = made
 
     def start(self, name: str) -> None:
         self._meet("start")
-        self.engine.containers[name] = {"State": {"Running": True}}
+        self.engine.containers[name] |= {"State": {"Running": True}}
 
     def inspect_image(self, image: str) -> None:
         self._meet("inspect_image")
@@ -62,12 +67,31 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made.engine_info["Swarm"] = {"LocalNodeState": "inactive"}
     made.api = Api(made)
 
-    def answers(address: str, **_: float) -> bool:
-        found = made.containers.get(cluster.REGISTRY_NAME)
-        return bool(found and found["State"]["Running"])
+    def answers(url: str, **_: float) -> bool:
+        host, port = cluster.split_registry(url.partition("://")[2])
+        return host not in cluster.LOCAL_HOSTS or port in running(made)
 
     monkeypatch.setattr(cluster, "answers", answers)
     return made
+
+
+def running(engine: FakeEngine) -> dict[int, str]:
+    """Port → the container that answers there."""
+    return {
+        int(binding["HostPort"]): name
+        for name, container in engine.containers.items()
+        if container["State"]["Running"]
+        for [binding] in container["HostConfig"]["PortBindings"].values()
+    }
+
+
+def made_before(engine: FakeEngine, name: str, port: int, *, runs: bool = True) -> None:
+    """A container that is there already."""
+    bound = {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    engine.containers[name] = {
+        "State": {"Running": runs},
+        "HostConfig": {"PortBindings": bound},
+    }
 
 
 def up(engine: FakeEngine, registry: str = REGISTRY) -> cluster.ClusterStatus:
@@ -85,7 +109,7 @@ def test_up_from_nothing(engine: FakeEngine) -> None:
 
 def test_registry_listens_on_this_machine_only(engine: FakeEngine) -> None:
     up(engine)
-    assert engine.api.bindings == {5000: ("127.0.0.1", 5000)}
+    assert engine.api.host_config["port_bindings"] == {5000: ("127.0.0.1", 5000)}
 
 
 def test_up_again_changes_nothing(engine: FakeEngine) -> None:
@@ -100,10 +124,71 @@ def test_a_registry_elsewhere_is_not_ours_to_start(engine: FakeEngine) -> None:
     assert "create_container" not in engine.api.said
 
 
-def test_a_stopped_registry_is_replaced(engine: FakeEngine) -> None:
-    engine.containers[cluster.REGISTRY_NAME] = {"State": {"Running": False}}
+def test_a_registry_elsewhere_that_does_not_answer(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    assert cluster.status(engine, registry="registry.example.com").registry == "silent"
+
+
+def test_a_registry_of_each_address(engine: FakeEngine) -> None:
+    up(engine)
+    engine.api.said.clear()
+    assert up(engine, "localhost:5001").registry == "running"
+    assert "remove_container" not in engine.api.said
+    assert running(engine) == {5000: "deploytool-registry", 5001: "deploytool-registry-5001"}
+    assert list(engine.api.host_config["binds"]) == ["deploytool-registry-5001"]
+
+
+def test_the_state_is_that_of_the_port(engine: FakeEngine) -> None:
+    up(engine)
+    assert cluster.status(engine, registry="localhost:5001").registry == "absent"
+    made_before(engine, "deploytool-registry-5001", 5001, runs=False)
+    assert cluster.status(engine, registry="localhost:5001").registry == "stopped"
+    assert cluster.status(engine, registry=REGISTRY).registry == "running"
+
+
+def test_the_short_name_at_another_port(engine: FakeEngine) -> None:
+    """As `cluster up` made it before registries had ports in their names."""
+    made_before(engine, cluster.REGISTRY_NAME, 5001)
+    assert up(engine, "localhost:5001").registry == "running"
+    assert list(running(engine)) == [5001]
+    up(engine)
+    assert running(engine) == {5001: "deploytool-registry", 5000: "deploytool-registry-5000"}
+
+
+def test_containers_of_other_people_are_left_alone(engine: FakeEngine) -> None:
+    made_before(engine, "deploytool-registry-mirror", 5001, runs=False)
+    up(engine, "localhost:5001")
+    assert down(engine) == ["swarm", "registry"]
+    assert list(engine.containers) == ["deploytool-registry-mirror"]
+
+
+def test_a_stopped_registry_is_started_again(engine: FakeEngine) -> None:
+    made_before(engine, cluster.REGISTRY_NAME, 5000, runs=False)
     assert cluster.status(engine, registry=REGISTRY).registry == "stopped"
     assert up(engine).registry == "running"
+    assert "remove_container" not in engine.api.said
+
+
+def test_a_registry_that_runs_and_is_silent_is_not_replaced(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(engine)
+    engine.api.said.clear()
+    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    no_waiting(monkeypatch)
+    assert cluster.status(engine, registry=REGISTRY).registry == "silent"
+    with pytest.raises(RegistryError) as caught:
+        up(engine)
+    assert "docker logs deploytool-registry;" in caught.value.hint
+    assert engine.api.said == []
+
+
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter(range(0, 1000, 5))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
 
 
 def test_a_port_that_is_taken(engine: FakeEngine) -> None:
@@ -117,22 +202,20 @@ def test_a_port_that_is_taken(engine: FakeEngine) -> None:
 def test_a_registry_that_does_not_come_up(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "answers", lambda address, **_: False)
-    moments = iter(range(0, 1000, 5))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    no_waiting(monkeypatch)
     with pytest.raises(RegistryError):
         up(engine)
 
 
 def test_down(engine: FakeEngine) -> None:
     up(engine)
-    engine.add_volume(cluster.REGISTRY_VOLUME)
+    engine.add_volume(cluster.REGISTRY_NAME)
     assert down(engine) == ["swarm", "registry"]
     assert cluster.status(engine, registry=REGISTRY) == cluster.ClusterStatus(
         "inactive", False, 0, "absent", REGISTRY
     )
-    assert [v["Name"] for v in engine.volumes()] == [cluster.REGISTRY_VOLUME]
+    assert [v["Name"] for v in engine.volumes()] == [cluster.REGISTRY_NAME]
     assert down(engine, volumes=True) == ["its images"]
     assert down(engine, volumes=True) == []
 

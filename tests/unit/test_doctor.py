@@ -23,8 +23,7 @@ from tests.fake_engine import FakeEngine, node
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(doctor, "_run", lambda *command: "github.com/docker/buildx v0.20\nmore")
-    monkeypatch.setattr(doctor, "answers", lambda address, **_: True)
-    monkeypatch.setattr(doctor, "_registry_answers", lambda host: True)
+    monkeypatch.setattr(doctor, "registry_answers", lambda registry: True)
 
 
 def config(**keys: Any) -> Config:
@@ -54,7 +53,7 @@ def test_all_is_well() -> None:
 
 def test_every_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "answers", lambda address, **_: False)
+    monkeypatch.setattr(doctor, "registry_answers", lambda registry: False)
     made = FakeEngine(nodes=[node("n1", availability="drain")])
     made.engine_info = {
         "Swarm": {"LocalNodeState": "inactive"},
@@ -160,8 +159,7 @@ def test_proxy_version(tag: str, state: State) -> None:
 
 @pytest.mark.parametrize("registry", ["localhost:5000", "registry.example.com/team"])
 def test_a_registry_that_is_silent(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "answers", lambda address, **_: False)
-    monkeypatch.setattr(doctor, "_registry_answers", lambda host: False)
+    monkeypatch.setattr(doctor, "registry_answers", lambda registry: False)
     found = checks(registry=registry)["registry"]
     assert found.state is State.BAD
     assert registry in found.message

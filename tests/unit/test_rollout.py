@@ -40,6 +40,7 @@ from deploytool.errors import (
     ImageError,
     Interrupted,
     PlanError,
+    RegistryError,
     RolledBack,
     RolloutFailed,
     RolloutTimedOut,
@@ -93,6 +94,8 @@ class Scripted:
         self.raises = dict(raises or {})
         self.job = list(job)
         self.left_jobs = list(left_jobs)
+        self.local: dict[str, Image] = {}
+        self.running: dict[str, Image] = {}
         self.printed: list[str] = []
         self.started: list[Job] = []
         self.calls: list[str] = []
@@ -108,6 +111,12 @@ class Scripted:
     def resolve(self, reference: str) -> Image:
         self._call(f"resolve {reference}")
         return image(reference)
+
+    def local_image(self, reference: str) -> Image | None:
+        return self.local.get(reference)
+
+    def running_images(self, app: str) -> dict[str, Image]:
+        return self.running
 
     def records(self, app: str) -> list[Record]:
         return self.history
@@ -145,6 +154,9 @@ class Scripted:
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         self.turns.append(sorted(services or ()))
         self._call("apply" if release.id == "v7" else f"apply {release.id}")
+
+    def renew_logins(self, plan: Plan) -> None:
+        self._call("renew_logins")
 
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         return nullcontext(time.sleep)
@@ -767,6 +779,80 @@ def test_an_image_that_is_not_there() -> None:
     backend = Scripted(DONE, raises={"resolve r/items:abc": missing})
     with pytest.raises(ImageError):
         resolve_images(backend, app(), "r/items:abc")
+
+
+SILENT = RegistryError(
+    "The registry of redis:8 does not answer: 503", code="registry_unreachable", hint="wait"
+)
+REDIS = image("docker.io/redis:8", digest=OTHER_DIGEST).model_copy(update={"tag": "redis:8"})
+
+
+def with_cache(reference: str = "redis:8") -> AppSpec:
+    return app(service(), worker("cache", image=reference))
+
+
+def no_answer(reference: str, error: DeploytoolError = SILENT) -> Scripted:
+    """A cluster whose engine gets no answer about one image, with a cache that runs."""
+    backend = Scripted(DONE, raises={f"resolve {reference}": error})
+    backend.running = {"cache": REDIS}
+    return backend
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SILENT,
+        RegistryError("The registry refuses to show it", code="registry_denied"),
+        ImageError("The image does not exist", code="image_missing"),
+    ],
+)
+def test_an_outage_of_a_registry_leaves_what_runs(error: DeploytoolError) -> None:
+    backend = no_answer("redis:8", error)
+    backend.local = {"redis:8": Image(reference="redis:8", tag="redis:8")}
+    warnings: list[str] = []
+    found = resolve_images(backend, with_cache(), "r/items:abc", warnings.append)
+    assert found["cache"] == REDIS
+    assert found["web"].tag == "r/items:abc"
+    (warning,) = warnings
+    assert warning.startswith("cache keeps the image that it runs, docker.io/redis@sha256:bbbb")
+    assert "the registry docker.io did not say" in warning
+    assert error.message in warning
+
+
+def test_the_tag_that_is_meant_without_one() -> None:
+    backend = no_answer("redis")
+    backend.running = {"cache": REDIS.model_copy(update={"tag": "redis:latest"})}
+    assert resolve_images(backend, with_cache("redis"), "r/items:abc")["cache"].digest
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["redis:9", "other/redis:8", f"docker.io/redis@{image().digest}", f"redis@{OTHER_DIGEST}"],
+)
+def test_a_changed_tag_needs_an_answer(reference: str) -> None:
+    backend = no_answer(reference)
+    with pytest.raises(RegistryError):
+        resolve_images(backend, with_cache(reference), "r/items:abc")
+
+
+def test_the_digest_that_runs_is_known_without_a_registry() -> None:
+    reference = f"docker.io/redis:8@{OTHER_DIGEST}"
+    assert resolve_images(no_answer(reference), with_cache(reference), "x")["cache"] == REDIS
+
+
+def test_an_image_that_this_engine_alone_has() -> None:
+    backend = no_answer("redis:8")
+    backend.running = {"cache": Image(reference="redis:8", tag="redis:8")}
+    backend.local = {"redis:8": Image(reference="redis:8", tag="redis:8")}
+    warnings: list[str] = []
+    found = resolve_images(backend, with_cache(), "r/items:abc", warnings.append)
+    assert (found["cache"].reference, warnings) == ("redis:8", [])
+
+
+def test_a_failure_of_the_engine_is_none_of_a_registry() -> None:
+    backend = no_answer("redis:8", REFUSED)
+    with pytest.raises(EngineError):
+        resolve_images(backend, with_cache(), "r/items:abc")
 
 
 def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.fake_engine import FakeEngine
 SPEC: dict[str, Any] = {
     "Name": "items_web",
     "Labels": {labels.RELEASE: "v2"},
-    "TaskTemplate": {"ContainerSpec": {"Labels": {labels.RELEASE: "v2"}}},
+    "TaskTemplate": {"ContainerSpec": {"Image": "r/items", "Labels": {labels.RELEASE: "v2"}}},
     "Mode": {"Replicated": {"Replicas": 2}},
     "UpdateConfig": {"Monitor": 5 * 10**9},
 }
@@ -119,7 +119,7 @@ def test_waiting_without_a_reason_is_no_failure() -> None:
 
 
 def failed(moving: Target, *tasks: Task) -> tuple[Verdict, str]:
-    watch._remember_failures(moving, tasks)
+    watch._remember_failures(FakeEngine(), moving, LIVE, tasks)
     return watch.judge(moving, LIVE, list(tasks), 0.0)
 
 
@@ -171,14 +171,14 @@ def test_failures_the_engine_forgot_are_remembered() -> None:
 )
 def test_what_is_no_failure_of_this_release(other: Task) -> None:
     moving = target()
-    watch._remember_failures(moving, [other])
+    watch._remember_failures(FakeEngine(), moving, LIVE, [other])
     assert moving.failures == {}
 
 
 def test_while_the_engine_watches_an_update_it_decides() -> None:
     moving = target()
     tasks = [task(f"t{i}", 1, "failed") for i in range(4)]
-    watch._remember_failures(moving, tasks)
+    watch._remember_failures(FakeEngine(), moving, LIVE, tasks)
     service_json = LIVE | {"UpdateStatus": {"State": "updating"}}
     assert watch.judge(moving, service_json, tasks, 0.0)[0] is Verdict.MOVING
 

@@ -39,14 +39,15 @@ from deploytool.backends.swarm import (
     jobs,
     labels,
     lease,
+    logins,
     measure,
     routing,
     watch,
 )
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
-from deploytool.backends.swarm.client import Client
-from deploytool.backends.swarm.diff import differences, normal
+from deploytool.backends.swarm.client import Client, image_of
+from deploytool.backends.swarm.diff import differences, normal, without_tag
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
 from deploytool.backends.swarm.plan import (
@@ -78,6 +79,15 @@ class Swarm:
 
     def resolve(self, reference: str) -> Image:
         return self.client.resolve(reference)
+
+    def local_image(self, reference: str) -> Image | None:
+        return self.client.local_image(reference)
+
+    def running_images(self, app: str) -> dict[str, Image]:
+        return {
+            name.removeprefix(f"{app}_"): _image(service["Spec"])
+            for name, service in self._services(app).items()
+        }
 
     def records(self, app: str) -> list[Record]:
         return history.records(self.client, app)
@@ -146,7 +156,26 @@ class Swarm:
         if target.live is None:
             self.client.create_service(spec)
         else:
-            self.client.update_service(target.live, spec)
+            self._update(target, target.live, spec)
+
+    def _update(self, target: Target, live: Json, spec: Json) -> None:
+        """What fails of the replicas that are there by now says nothing of what they change to: it
+        has been long since the plan, and they may have been given a login that is no longer right.
+        Those that the update replaces are known by their release."""
+        if not target.replaces:
+            there = self.client.tasks(service=live["ID"])
+            target.known_tasks |= {task["ID"] for task in there}
+        self.client.update_service(live, spec)
+
+    def renew_logins(self, plan: Plan) -> None:
+        swarm: SwarmPlan = plan.payload
+        changing = [t for t in swarm.targets if t.action is Action.UPDATE]
+        _side_by_side(self._renew_login, changing)
+
+    def _renew_login(self, target: Target) -> None:
+        assert target.live is not None
+        target.spec = logins.only_renewed(target)
+        self._update(target, target.live, target.spec)
 
     def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
         return events.listening(self.client, {target.name for target in plan.payload.targets})
@@ -370,6 +399,17 @@ class Swarm:
                 hint=f"there are: {', '.join(sorted(short))}",
             )
         return {name: short[name] for name in (services or sorted(short))}
+
+
+def _image(spec: Json) -> Image:
+    """The image that a service is to run, as it was found out when it was deployed."""
+    template = spec["TaskTemplate"]
+    platforms = (template.get("Placement") or {}).get("Platforms") or ()
+    return Image(
+        reference=without_tag(image_of(spec)),
+        tag=(spec.get("Labels") or {}).get(labels.IMAGE, ""),
+        platforms=tuple((p.get("Architecture", ""), p.get("OS", "")) for p in platforms),
+    )
 
 
 def _stamp(target: Target, spec: Json, release: Release) -> None:

@@ -7,7 +7,6 @@ lack fields. Specifications are sent as the plain JSON that they are.
 from __future__ import annotations
 
 import json
-import os
 import struct
 import sys
 import time
@@ -17,6 +16,7 @@ from functools import cached_property, wraps
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from deploytool.errors import (
     DeploytoolError,
@@ -24,9 +24,9 @@ from deploytool.errors import (
     ImageError,
     PlanError,
     RegistryError,
-    UsageError,
 )
-from deploytool.spec import Image
+from deploytool.image.reference import Reference
+from deploytool.spec import Image, repository_of, tagged
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -38,6 +38,8 @@ R = TypeVar("R")
 START_INTERVAL_API = (1, 44)
 TIMEOUT = 60
 """seconds that one request to the engine may take"""
+REGISTRY_TIMEOUT = 20
+"""seconds that the engine may take to ask a registry"""
 ENGINE = 3
 """The source of what the engine itself has to say in a stream of output: what is missing in it."""
 ATTEMPTS = 5
@@ -65,17 +67,19 @@ class Output(NamedTuple):
 def open_client(*, host: str | None = None, context: str | None = None) -> Client:
     """The engine at a host, of a context, or where the docker command line would look.
 
-    Raises EngineError where it does not answer.
+    Raises EngineError where it does not answer, UsageError where it must not be asked.
     """
-    docker = _sdk()
+    _load_sdk()
     from docker.errors import DockerException
 
+    from deploytool.backends.swarm.connection import Api, settings
+
     try:
-        settings = _settings(host, context)
-        address = str(settings.get("base_url") or "the default socket")
+        found = settings(host, context)
+        address = str(found.get("base_url") or "the default socket")
         if address.startswith("ssh://"):
-            settings["use_ssh_client"] = True
-        api = docker.APIClient(version="auto", timeout=TIMEOUT, **settings)
+            found["use_ssh_client"] = True
+        api = Api(version="auto", timeout=TIMEOUT, **found)
     except (DockerException, OSError, ValueError) as error:
         raise unreachable(error, host or context or "") from error
     return Client(api, address, _cli_options(host, context))
@@ -84,40 +88,24 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
 def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
     """What makes the docker command line talk to the same engine."""
     if host:
-        return ("--host", host)
+        from deploytool.backends.swarm.connection import is_unverified_tls
+
+        tls = ("--tls",) if host.startswith("tcp:") and is_unverified_tls() else ()
+        return ("--host", host, *tls)
     return ("--context", context) if context else ()
 
 
-def _sdk() -> ModuleType:
-    """The Docker SDK, without Paramiko: importing that takes longer than all the rest of it, and
-    ssh:// is left to the ssh program. The SDK wants to import it all the same."""
+def _load_sdk() -> None:
+    """Load the Docker SDK without Paramiko: importing that takes longer than all the rest of it,
+    and ssh:// is left to the ssh program. The SDK wants to import it all the same."""
     if "paramiko" in sys.modules:
-        return import_module("docker")
+        import_module("docker")
+        return
     sys.modules["paramiko"] = ModuleType("paramiko")
     try:
-        return import_module("docker")
+        import_module("docker")
     finally:
         del sys.modules["paramiko"]
-
-
-def _settings(host: str | None, context: str | None) -> dict[str, Any]:
-    """Where the engine is, in the docker command line's own order of precedence."""
-    from docker.context import ContextAPI
-    from docker.utils import kwargs_from_env
-
-    if host:
-        return {"base_url": host}
-    if context is None and os.environ.get("DOCKER_HOST"):
-        return dict(kwargs_from_env())
-    name = context or os.environ.get("DOCKER_CONTEXT")
-    found = ContextAPI.get_context(name)
-    if found is None:
-        raise UsageError(
-            f"There is no docker context {name!r}",
-            code="no_context",
-            hint="`docker context ls` shows them",
-        )
-    return {"base_url": found.Host or None, **({"tls": found.TLSConfig} if found.TLSConfig else {})}
 
 
 def unreachable(error: BaseException, address: str) -> EngineError:
@@ -288,7 +276,7 @@ class Client:
     @translated
     def create_service(self, spec: Json) -> str:
         """The new service's id."""
-        response = self._post("/services/create", spec, self._auth(spec))
+        response = self._post("/services/create", spec, self._auth(image_of(spec)))
         return str(response["ID"])
 
     def update_service(self, live: Json, spec: Json) -> None:
@@ -314,7 +302,7 @@ class Client:
         self._post(
             f"/services/{service_id}/update",
             spec,
-            self._auth(spec),
+            self._auth(image_of(spec)),
             version=version,
             registryAuthFrom="spec",
         )
@@ -360,43 +348,86 @@ class Client:
     def resolve(self, reference: str) -> Image:
         """The digest and the platforms behind a tag, asked of its registry by the engine.
 
-        An image that no registry has, but this engine, can run on this engine alone: that is
-        allowed where the cluster has one node. Raises ImageError or RegistryError.
+        Raises ImageError or RegistryError.
         """
         from docker.errors import APIError
-        from requests.exceptions import RequestException
+        from requests.exceptions import ReadTimeout, RequestException
 
-        tag = reference if "@" in reference or _has_tag(reference) else f"{reference}:latest"
+        tag = tagged(reference)
         try:
-            found = self.api.inspect_distribution(tag)
+            found = self._distribution(tag)
         except APIError as error:
-            local = self._local_image(tag)
-            if local is not None:
-                return local
             raise _no_image(tag, str(error.explanation or error)) from error
+        except ReadTimeout as error:
+            raise _no_image(tag, f"nothing came within {REGISTRY_TIMEOUT} s") from error
         except RequestException as error:
             raise unreachable(error, self.address) from error
         digest = found["Descriptor"]["digest"]
-        repository = _repository(tag)
         platforms = {
             (p["architecture"], p["os"])
             for p in found.get("Platforms") or ()
             if p.get("os") != "unknown" and p.get("architecture")
         }
         return Image(
-            reference=f"{repository}@{digest}",
+            reference=f"{repository_of(tag)}@{digest}",
             tag=tag.partition("@")[0],
             platforms=tuple(sorted(platforms)),
         )
 
-    def _local_image(self, tag: str) -> Image | None:
+    def _distribution(self, tag: str) -> Json:
+        url = (
+            f"{self.api.base_url}/v{self.api.api_version}/distribution/{quote(tag, safe='/:')}/json"
+        )
+        response = self.api.get(url, headers=self._auth(tag), timeout=REGISTRY_TIMEOUT)
+        _raise_for_status(response)
+        return dict(response.json())
+
+    def local_image(self, reference: str) -> Image | None:
+        """An image that this engine has and need not be in a registry: it can run on this engine
+        alone, which is allowed where the cluster has one node."""
         from docker.errors import DockerException
 
+        tag = tagged(reference)
         try:
             self.api.inspect_image(tag)
             return Image(reference=tag, tag=tag) if len(self.nodes()) == 1 else None
         except (DockerException, DeploytoolError):
             return None
+
+    def refuses_login(self, reference: str) -> bool:
+        """Whether a registry does not show an image to this machine's login, or to none."""
+        try:
+            self.resolve(reference)
+        except DeploytoolError as error:
+            return error.code == "registry_denied"
+        return False
+
+    def credential(self, reference: str) -> bytes:
+        """This machine's login for the registry of an image, in one form wherever docker keeps it;
+        empty for none. Raises RegistryError where docker's helper fails."""
+        known = {key.lower(): value for key, value in self._login(reference).items()}
+        parts = [str(known.get(key) or "") for key in ("username", "password", "identitytoken")]
+        return "\0".join(parts).encode() if any(parts) else b""
+
+    def _login(self, reference: str) -> Json:
+        from docker import auth
+        from docker.errors import DockerException
+
+        registry, _ = auth.resolve_repository_name(reference.partition("@")[0])
+        try:
+            return dict(auth.resolve_authconfig(self._logins, registry) or {})
+        except DockerException as error:
+            raise RegistryError(
+                f"docker's credential helper failed for {registry}: {_innermost(error)}",
+                code="registry_credentials",
+                hint="mend credsStore or credHelpers in ~/.docker/config.json, or docker login",
+            ) from error
+
+    @cached_property
+    def _logins(self) -> Any:
+        from docker import auth
+
+        return auth.load_config()
 
     @translated
     def container(self, container_id: str) -> Json | None:
@@ -407,6 +438,12 @@ class Client:
             return dict(self.api.inspect_container(container_id))
         except NotFound:
             return None
+
+    @translated
+    def containers_named(self, prefix: str) -> list[str]:
+        """Names of this engine's containers that begin so, of stopped ones too."""
+        found = self.api.containers(all=True, filters={"name": f"^/?{prefix}"})
+        return sorted(name.removeprefix("/") for c in found for name in c["Names"])
 
     @translated
     def running_containers(self) -> list[Json]:
@@ -488,17 +525,12 @@ class Client:
         trimmed["TaskTemplate"]["ContainerSpec"]["Healthcheck"].pop("StartInterval", None)
         return trimmed
 
-    def _auth(self, spec: Json) -> dict[str, str]:
+    def _auth(self, reference: str) -> dict[str, str]:
+        """The header by which a registry lets the engine in, and the nodes later."""
         from docker import auth
 
-        image = spec["TaskTemplate"]["ContainerSpec"]["Image"]
-        registry, _ = auth.resolve_repository_name(image.partition("@")[0])
-        header = auth.get_config_header(self.api, registry)
-        return (
-            {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header}
-            if (header)
-            else {}
-        )
+        login = self._login(reference)
+        return {"X-Registry-Auth": auth.encode_header(login).decode()} if login else {}
 
     def _post(self, path: str, data: Json, headers: dict[str, str], **params: Any) -> Json:
         response = self.api.post(
@@ -522,25 +554,21 @@ def _raise_for_status(response: Any) -> None:
         create_api_error_from_http_exception(error)
 
 
-def _has_tag(reference: str) -> bool:
-    return ":" in reference.rpartition("/")[2]
-
-
-def _repository(tag: str) -> str:
-    bare = tag.partition("@")[0]
-    return bare.rpartition(":")[0] if _has_tag(bare) else bare
+def image_of(spec: Json) -> str:
+    """The image of a service's specification."""
+    return str(spec["TaskTemplate"]["ContainerSpec"]["Image"])
 
 
 def _no_image(reference: str, text: str) -> DeploytoolError:
     lowered = text.lower()
-    registry = reference.partition("/")[0] if "/" in reference else "docker.io"
+    registry = Reference(reference).host
     if any(word in lowered for word in ("manifest unknown", "not found", "no such image")):
         return ImageError(
             f"The image {reference} does not exist: {text}",
             code="image_missing",
             hint="check the name and tag, or build and push it: deploytool build --push",
         )
-    if any(word in lowered for word in ("unauthorized", "denied", "authentication required")):
+    if any(word in lowered for word in DENIED):
         return RegistryError(
             f"The registry refuses to show {reference}: {text}",
             code="registry_denied",
@@ -551,6 +579,13 @@ def _no_image(reference: str, text: str) -> DeploytoolError:
         code="registry_unreachable",
         hint="check the registry's name, and that the engine can reach it",
     )
+
+
+DENIED = (
+    *("unauthorized", "denied", "authentication required", "no basic auth credentials"),
+    *("insufficient_scope", "incorrect username or password"),
+)
+"""What registries, and the engine about them, say where a login is missing or wrong."""
 
 
 def _frames(raw: Any) -> Iterator[tuple[int, str]]:

@@ -8,6 +8,7 @@ from deploytool.backends.base import LIKELY, Task
 from deploytool.backends.refused import refusal_hint
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.health import CUT_OFF
+from deploytool.backends.swarm.logins import NO_IMAGE, NOT_LET_IN
 from deploytool.errors import DeploytoolError
 from deploytool.redact import hide_passwords
 
@@ -34,7 +35,11 @@ HINTS = (
     ),
     ("address already in use", "something else on the node has the port"),
     (
-        "No such image",
+        NOT_LET_IN,
+        "log in to that registry (`docker login REGISTRY`); every deploy gives the nodes the login",
+    ),
+    (
+        NO_IMAGE,
         "the node cannot pull the image: does it reach the registry, and is it logged in?",
     ),
 )

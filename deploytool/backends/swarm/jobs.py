@@ -13,7 +13,7 @@ from typing import Any
 
 from deploytool.backends.base import Job, Task
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import labels, logins
 from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.backends.swarm.tasks import read_task
 from deploytool.errors import EngineError
@@ -77,7 +77,7 @@ def look(client: Client, job: Job) -> Task | None:
         return task.model_copy(
             update={"state": "orphaned", "message": f"its node {task.node} is down"}
         )
-    return task
+    return logins.explained(client, task, service["Spec"]) if task.state == "rejected" else task
 
 
 def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:

@@ -14,6 +14,8 @@ FILE = "deploytool.file"
 SECRET = "deploytool.secret"
 VERSION = "deploytool.version"
 HASH = "deploytool.hash"
+LOGIN = "deploytool.login"
 
-OF_RELEASE = (IMAGE, RELEASE)
-"""Labels that say which release, and so are no change of a service."""
+OF_RELEASE = (IMAGE, RELEASE, LOGIN)
+"""Labels that say which release, or which login it is pulled with, and so are no change of a
+service."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, labels
+from deploytool.backends.swarm import capacity, labels, logins
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
@@ -86,6 +86,8 @@ class Target:
     last_words: dict[str, list[str]] = field(default_factory=dict)
     """What tasks printed last for which the engine takes the update back."""
     steady: tuple[float, frozenset[str]] | None = None
+    is_let_in: bool = False
+    """Whether a registry that a node could not pull from was asked, and takes the login."""
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""
 
@@ -165,7 +167,7 @@ def make_plan(
         with_secrets=any(service.secrets for service in app.services),
         with_files=bool(app.files),
     )
-    return plan_from(
+    plan = plan_from(
         snapshot,
         app,
         images,
@@ -174,6 +176,7 @@ def make_plan(
         start_interval=client.has_start_interval,
         take_over=take_over,
     )
+    return logins.pass_on(plan, client)
 
 
 def plan_from(

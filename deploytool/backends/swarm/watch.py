@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import labels, logins
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
@@ -27,7 +27,7 @@ PENDING_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
 """Time in which the engine starts to replace replicas, if it is going to."""
 HOPELESS = (
-    "No such image",
+    logins.NO_IMAGE,
     "executable file not found",
     "exec format error",
     "OCI runtime create failed",
@@ -91,7 +91,7 @@ def _progress(
         read_task(task, service, target.service, plan.nodes)
         for task in tasks.get(service["ID"], ())
     ]
-    _remember_failures(target, found)
+    _remember_failures(client, target, service, found)
     now = time.monotonic()
     verdict, reason = judge(target, service, found, now)
     if verdict is Verdict.MOVING:
@@ -114,25 +114,41 @@ def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -
     )
 
 
-def _remember_failures(target: Target, tasks: Sequence[Task]) -> None:
+def _remember_failures(
+    client: Client, target: Target, service: Json, tasks: Sequence[Task]
+) -> None:
     """The engine forgets failed tasks; what a rollout has seen it can still explain.
 
     A replica that the cluster stopped is "shutdown"; one that is "complete" ended by itself, or
     was stopped for being unhealthy and exited as it should. One that was not let finish its start,
-    as it was no longer wanted, is called failed too, and explains nothing.
+    as it was no longer wanted, is called failed too, and explains nothing. A service that is kept
+    is only waited for, unless its image cannot be pulled for want of a login.
     """
     release = _release(target)
     for task in tasks:
         new = task.id not in target.known_tasks and task.release == release
         if not new or task.state not in FAILED_STATES:
             continue
-        if not any(text in task.message for text in CALLED_OFF):
-            target.failures.setdefault(task.id, task)
+        if task.id in target.failures or any(text in task.message for text in CALLED_OFF):
+            continue
+        told = _with_reason(client, target, service, task)
+        if target.action is not Action.KEEP or logins.NOT_LET_IN in told.message:
+            target.failures[task.id] = told
+
+
+def _with_reason(client: Client, target: Target, service: Json, task: Task) -> Task:
+    """Registries are asked once, and not for every replica."""
+    if target.is_let_in:
+        return task
+    told = logins.explained(client, task, service["Spec"])
+    target.is_let_in = logins.NO_IMAGE in task.message and told is task
+    return told
 
 
 def _release(target: Target) -> str:
     """The release that the replicas of a target carry."""
-    template = (target.spec or {}).get("TaskTemplate", {})
+    kept = target.live if target.action is Action.KEEP else None
+    template = (kept["Spec"] if kept else target.spec or {}).get("TaskTemplate", {})
     found = template.get("ContainerSpec", {}).get("Labels") or {}
     return str(found.get(labels.RELEASE, ""))
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INPUT_HINT = (
-    "`deploytool exec SERVICE -- COMMAND` passes it on to a replica that runs; or put what it reads "
-    "into `files` or a secret; < /dev/null says that there is none"
+    "`deploytool exec SERVICE -- COMMAND` passes it on to a replica that runs; or put what it "
+    "reads into `files` or a secret; < /dev/null says that there is none"
 )
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import health, labels
+from deploytool.backends.swarm import health, labels, templates
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
@@ -155,8 +155,8 @@ def _volumes(service: Service) -> list[Json]:
     mounts: list[Json] = [
         {
             "type": "bind" if volume.is_bind else "volume",
-            "source": volume.source,
-            "target": volume.target,
+            "source": templates.path(service, volume.source),
+            "target": templates.path(service, volume.target),
             "read_only": volume.read_only,
         }
         for volume in sorted(service.volumes, key=lambda v: v.target)

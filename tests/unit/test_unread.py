@@ -31,7 +31,7 @@ def says(**given: Any) -> str:
     asked = subprocess.run(
         [sys.executable, "-c", ASKS], stdout=subprocess.PIPE, text=True, check=True, **given
     )
-    return asked.stdout.strip()
+    return str(asked.stdout).strip()
 
 
 def test_a_file_with_something_left_in_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploytool.backends.swarm import health, labels
+from deploytool.backends.swarm import health, labels, templates
 from deploytool.backends.swarm.routing import routing_labels
 from deploytool.spec import AppSpec, Image, Release, Service
 
@@ -144,12 +144,13 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
-    """Variables of the process. Forwarded headers are believed from the proxy's network only, and
-    from the load balancers that the proxy believes."""
+    """Variables of the process, as the Swarm has to be given them. Forwarded headers are believed
+    from the proxy's network only, and from the load balancers that the proxy believes."""
+    own = templates.environment(service, service.env)
     if not app.hosts(service):
-        return service.env
+        return own
     trusted = ",".join((app.proxy.subnet, *app.proxy.trusted_proxies))
-    return {"FORWARDED_ALLOW_IPS": trusted} | service.env
+    return {"FORWARDED_ALLOW_IPS": trusted} | own
 
 
 def arguments(app: AppSpec, service: Service) -> list[str]:
@@ -258,9 +259,10 @@ def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
 
 def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
     for volume in sorted(service.volumes, key=lambda v: v.target):
-        mount: Json = {"Target": volume.target, "ReadOnly": volume.read_only}
+        target = templates.path(service, volume.target)
+        mount: Json = {"Target": target, "ReadOnly": volume.read_only}
         if volume.is_bind:
-            yield mount | {"Type": "bind", "Source": volume.source}
+            yield mount | {"Type": "bind", "Source": templates.path(service, volume.source)}
         else:
             yield mount | {
                 "Type": "volume",

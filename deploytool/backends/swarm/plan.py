@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, labels
+from deploytool.backends.swarm import capacity, labels, templates
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
@@ -485,6 +485,7 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     local = {image.tag for image in images.values() if "@" not in image.reference}
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
+    yield from templates.warnings(app.services)
     routed = [service for service in app.services if app.hosts(service)]
     proxy = _proxy(app, snapshot)
     if routed and proxy is None:

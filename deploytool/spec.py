@@ -310,6 +310,9 @@ class Service(Model):
     """What is mounted, as "name:/path"."""
     read_only: bool = True
     """Whether the image's own files are read-only; /tmp is always writable."""
+    init: bool | None = None
+    """Whether an init process starts the command: it passes signals on and reaps what children
+    leave behind. true insists on it; by default there is one unless a node has no docker-init."""
     user: Line | None = None
     """User that the process runs as; by default the image's."""
     capabilities: Capabilities = ()

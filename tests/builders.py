@@ -111,6 +111,7 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
             "volumes": ["data:/data", "/srv/{{files}}:/files:ro"],
             "read_only": True,
             "user": "1000:1000",
+            "init": False,
             "capabilities": ["NET_BIND_SERVICE", "CAP_CHOWN"],
             "labels": {"traefik.http.routers.items-web.middlewares": "auth", "price": "$5"},
             "networks": ["backbone"],

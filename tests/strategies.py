@@ -117,6 +117,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "volumes": volumes(),
                 "read_only": st.booleans(),
                 "user": lines,
+                "init": st.booleans(),
                 "capabilities": st.just("default")
                 | _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),
                 "labels": st.dictionaries(lines, texts, max_size=3),

@@ -88,6 +88,7 @@ def _service(app: AppSpec, service: Service) -> Json:
         "environment": _environment(app, service),
         "cap_add": swarm.capabilities(service),
         "cap_drop": swarm.dropped_capabilities(service),
+        "init": swarm.has_init(service),
         "read_only": service.read_only,
         "user": service.user,
         "stop_grace_period": format_duration(service.stop_grace),

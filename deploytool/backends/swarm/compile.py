@@ -140,7 +140,8 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
         name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
         for name, value in service.labels.items()
     }
-    return {labels.STACK: app.name, labels.APP: app.name} | routing | own
+    required = {labels.INIT: labels.REQUIRED} if service.init else {}
+    return {labels.STACK: app.name, labels.APP: app.name} | required | routing | own
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
@@ -181,6 +182,11 @@ def stop_delay(app: AppSpec, service: Service) -> int:
     if not app.hosts(service) or not app.command(service):
         return 0
     return max(0, service.drain - ENGINE_PAUSE)
+
+
+def has_init(service: Service) -> bool:
+    """Whether a service asks for an init process, which a node may not have."""
+    return service.init is not False
 
 
 def dropped_capabilities(service: Service) -> list[str]:
@@ -237,6 +243,7 @@ def _container(
         "CapabilityDrop": dropped_capabilities(service),
         "CapabilityAdd": capabilities(service),
         "ReadOnly": service.read_only,
+        "Init": has_init(service),
     }
     if service.user is not None:
         spec["User"] = service.user

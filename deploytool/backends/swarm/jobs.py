@@ -13,8 +13,8 @@ from typing import Any
 
 from deploytool.backends.base import Job, Task
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.client import Client, is_taken
+from deploytool.backends.swarm import init_process, labels
+from deploytool.backends.swarm.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.tasks import read_task
 from deploytool.errors import EngineError
 
@@ -30,6 +30,7 @@ def job_spec(job: Job, secrets: Mapping[str, str]) -> Json:
     service = next(s for s in app.services if s.name == job.service)
     spec = swarm.service_spec(app, service, job.release.images[service.name], None, secrets)
     own = {labels.JOB_OF: app.name, labels.RELEASE: job.release.id}
+    own |= {key: value for key, value in spec["Labels"].items() if key == labels.INIT}
     template = spec["TaskTemplate"]
     container = template["ContainerSpec"]
     container |= {
@@ -72,12 +73,26 @@ def look(client: Client, job: Job) -> Task | None:
     names = {key: node["Description"]["Hostname"] for key, node in nodes.items()}
     newest = max(tasks, key=lambda task: str(task["CreatedAt"]))
     task = read_task(newest, service, job.name, names)
+    if init_process.is_missing(task.message) and init_process.may_do_without(service["Spec"]):
+        _start_without_init(client, service, newest)
+        return None
     node = nodes.get(newest.get("NodeID", ""))
     if node is not None and node["Status"]["State"] == "down" and not task.dead:
         return task.model_copy(
             update={"state": "orphaned", "message": f"its node {task.node} is down"}
         )
     return task
+
+
+def _start_without_init(client: Client, service: Json, task: Json) -> None:
+    """Start a job again that never ran, as the cluster sent it to a node without docker-init."""
+    spec = init_process.without(service["Spec"], [task["NodeID"]])
+    try:
+        client.remove_service(service["ID"])
+    except EngineError as error:
+        if not is_gone(error):
+            raise
+    start(client, spec)
 
 
 def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:

@@ -15,5 +15,12 @@ SECRET = "deploytool.secret"
 VERSION = "deploytool.version"
 HASH = "deploytool.hash"
 
-OF_RELEASE = (IMAGE, RELEASE)
-"""Labels that say which release, and so are no change of a service."""
+INIT = "deploytool.init"
+REQUIRED = "required"
+"""The value of INIT where the configuration insists on an init process."""
+NO_INIT = "deploytool.no-init"
+"""The nodes for which a service goes without one."""
+
+OF_RELEASE = (IMAGE, RELEASE, NO_INIT)
+"""Labels that say which release, or what was found out as it was rolled out, and so are no change
+of a service."""

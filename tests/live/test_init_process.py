@@ -134,7 +134,8 @@ def test_a_node_without_docker_init_breaks_nothing(
     assert again.code == 0, again.stdout
     warnings = " ".join(json.loads(again.stdout)["warnings"])
     assert f"{lacking.name} has no docker-init" in warnings
-    assert project.ok("run", "--", "true")["exit_code"] == 0
+    task = project.run("run", "--json", "--", "true", json_output=False)
+    assert task.code == 0, task.stdout
 
     project.services["worker"]["init"] = True
     project.configure()
@@ -186,9 +187,11 @@ def test_values_arrive_as_they_are_written(project: Project, example_image: str)
 def test_a_template_that_is_none_tells_nothing(project: Project, example_image: str) -> None:
     project.services = worker(IDLE, env={"API_TOKEN": "{{hunter2}}"}, templates=["env.API_TOKEN"])
     project.configure()
-    failed = project.run("deploy", "--image", example_image, "--verbose")
-    assert failed.error["code"] == "template_invalid"
-    assert "hunter2" not in failed.stdout + failed.stderr
+    with project.start("deploy", "--image", example_image, "--verbose", "--json") as process:
+        stdout, stderr = process.communicate(timeout=60)
+    assert json.loads(stdout)["error"]["code"] == "template_invalid"
+    assert "Traceback" in stderr, "what is shown of where it failed tells nothing either"
+    assert "hunter2" not in stdout + stderr
 
 
 def test_an_image_with_nothing_but_a_program_has_an_init(

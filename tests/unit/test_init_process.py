@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Job, Plan, ServiceProgress, Verdict
-from deploytool.backends.swarm import labels, watch
+from deploytool.backends.swarm import labels, unblock, watch
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.backends.swarm.plan import SwarmPlan
@@ -170,6 +170,19 @@ def test_it_is_asked_once_for_all_that_failed() -> None:
     seen(backend, plan)
     seen(backend, plan)
     assert made.changes == ["update_service items_web"]
+
+
+def test_a_replica_too_many_is_removed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who restarts replicas and who updates them may each have put one in the place of the one
+    that did not start."""
+    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    made, backend, plan = begun(app(service(replicas=1)), update=False)
+    fails(made)
+    seen(backend, plan)
+    made.set_task(newest(made)["ID"], "running")
+    made.add_task("items_web", 1, "running")
+    made.set_update("items_web", "completed")
+    assert seen(backend, plan).reason == "removes what is too many: 1"
 
 
 def test_who_insists_on_one_is_told_why_it_fails() -> None:

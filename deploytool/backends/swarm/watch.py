@@ -108,9 +108,9 @@ def _progress(
     verdict, reason = judge(target, service, found, now)
     if verdict is Verdict.MOVING:
         reason = (
-            without_init(target)
-            or unblock(client, target, service, found, now)
+            unblock(client, target, service, found, now)
             or begin_again(client, target, service, found)
+            or without_init(target)
             or reason
         )
     return _say(target, found, verdict, reason)

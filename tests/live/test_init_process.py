@@ -123,7 +123,7 @@ def test_a_node_without_docker_init_breaks_nothing(
 ) -> None:
     """A first deploy with a release step, one-off tasks, an update, and who insists."""
     project, lacking = mixed
-    project.services = worker(IDLE, replicas=2, **on(lacking))
+    project.services = worker(IDLE, replicas=2, drain="0s", stop_grace="3s", **on(lacking))
     project.extra["release"] = {"command": ["true"], "service": "worker"}
     project.configure()
     first = project.run("deploy", "--image", example_image, json_output=False)
@@ -140,6 +140,11 @@ def test_a_node_without_docker_init_breaks_nothing(
     project.services["worker"]["init"] = True
     project.configure()
     insists = project.run("deploy", "--image", example_image)
+    assert insists.error["code"] == "job_not_started"
+    assert "docker-init" in insists.error["message"]
+    del project.extra["release"]
+    project.configure()
+    insists = project.run("deploy", "--image", example_image)
     assert insists.code == 3
     assert "install it there, or set init = false" in json.dumps(insists.error, ensure_ascii=False)
 
@@ -149,7 +154,9 @@ def test_an_update_goes_on_where_a_node_has_no_docker_init(
 ) -> None:
     """The release before ran without an init, as those of older versions of deploytool did."""
     project, lacking = mixed
-    project.services = worker(IDLE, init=False, replicas=2, **on(lacking))
+    project.services = worker(
+        IDLE, init=False, replicas=2, drain="0s", stop_grace="3s", **on(lacking)
+    )
     project.configure()
     project.ok("deploy", "--image", example_image)
     del project.services["worker"]["init"]

@@ -286,7 +286,7 @@ def test_a_job_of_a_service_that_insists_fails() -> None:
     fails(made, "items_run-1")
     found = backend.look_at_job(job)
     assert found is not None
-    assert found.message == NO_INIT
+    assert (found.state, found.exit_code, found.message) == ("rejected", None, NO_INIT)
 
 
 def test_a_job_begins_without_where_that_is_known() -> None:

@@ -19,6 +19,9 @@ from deploytool.backends.swarm.tasks import read_task
 from deploytool.errors import EngineError
 
 Json = dict[str, Any]
+NOT_STARTED = "starting container failed"
+"""What the engine says of a container whose command never ran: it calls that failed, with an exit
+code that nothing ended with."""
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
@@ -76,6 +79,8 @@ def look(client: Client, job: Job) -> Task | None:
     if init_process.is_missing(task.message) and init_process.may_do_without(service["Spec"]):
         _start_without_init(client, service, newest)
         return None
+    if task.message.startswith(NOT_STARTED):
+        return task.model_copy(update={"state": "rejected", "exit_code": None})
     node = nodes.get(newest.get("NodeID", ""))
     if node is not None and node["Status"]["State"] == "down" and not task.dead:
         return task.model_copy(

@@ -33,8 +33,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         timeout: Annotated[str, typer.Option(help="Stop it after this long.")] = "1h",
     ) -> None:
-        """Run a command once on the cluster, in a container like those of a service. It gets no
-        standard input."""
+        """Run a command once on the cluster, without input, in a container like a service's."""
         from deploytool.backends import open_backend
         from deploytool.rollout import one_off
         from deploytool.unread import has_input

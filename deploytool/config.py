@@ -661,6 +661,7 @@ _PATTERNS = {
     "acme_directory": "write an address that begins with https://",
     "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
     "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
+    "templates": 'write "env.NAME", with the name of a variable, or "volumes"',
     "capabilities": 'write the capability in capitals, for example "NET_BIND_SERVICE"',
 }
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import init_process, labels
 from deploytool.backends.swarm.routing import ports
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.cluster import LOCAL_HOSTS, registry_answers, split_registry
@@ -54,7 +54,7 @@ def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
     except DeploytoolError as error:
         checks += [Check("engine", State.BAD, error.message, error.hint), _registry(config)]
         return [check for check in checks if check is not None]
-    checks += [_engine(version), _at_boot(client), _clock(info), _disk(info, client)]
+    checks += [_engine(version), _init(info), _at_boot(client), _clock(info), _disk(info, client)]
     checks.append(_registry(config))
     swarm = _swarm(info)
     checks.append(swarm)
@@ -99,6 +99,18 @@ def _engine(version: Json) -> Check:
     if _numbers(text)[:2] < OLDEST_ENGINE:
         return Check("engine", State.BAD, f"Docker {text} is too old", "20.10 is the oldest")
     return Check("engine", State.GOOD, f"Docker {text}, API {api}")
+
+
+def _init(info: Json) -> Check | None:
+    """Whether replicas on this engine's node can have an init process."""
+    if not init_process.has_none(info):
+        return None
+    return Check(
+        "init process",
+        State.WARNING,
+        "this engine has no docker-init: replicas run without an init process",
+        "install the package (tini on Debian and Ubuntu); other nodes need it too",
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     ROLLED_BACK = 3
     TIMED_OUT = 4
     CHANGES = 5
+    INCOMPLETE = 6
     INTERRUPTED = 130
 
 

@@ -100,6 +100,9 @@ def _traefik(settings: ProxySettings) -> Service:
                 *((f"certificates:{CERTIFICATES}",) if settings.email else ()),
             ),
             "user": "0:0",
+            # Traefik handles signals and starts no children; and nobody is served while it is
+            # replaced for this.
+            "init": False,
             "memory": "64MiB",
             # Room for thousands of requests that wait for busy replicas: nobody is served while
             # the one proxy is started again.

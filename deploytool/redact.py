@@ -1,7 +1,8 @@
 """Keeping secrets out of what people see."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SECRET = re.compile(
@@ -42,6 +43,16 @@ def mask(name: str, value: str) -> str:
 def hide_passwords(text: str) -> str:
     """The text without the passwords of the URLs in it."""
     return _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
+
+
+def hide_variables(text: str, env: Iterable[str]) -> str:
+    """The text without what a plan hides of variables, each NAME=VALUE: as it is, and as it is
+    written within quotes."""
+    for name, _, value in (item.partition("=") for item in env):
+        if value and looks_secret(name):
+            for written in (value, json.dumps(value, ensure_ascii=False)[1:-1]):
+                text = text.replace(written, MASK)
+    return hide_passwords(text)
 
 
 def hide_passwords_in(value: Any) -> Any:

@@ -685,8 +685,10 @@ def one_off(
     service: str | None,
     timeout: int,
     emit: Callable[[str], None],
+    guard: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a command once in a container of the current release; `timeout` in milliseconds.
+    """Run a command once in a container of the current release; `timeout` in milliseconds. It is
+    stopped where `guard`, which is asked until it has ended, raises.
 
     Raises UsageError where the app or the service does not exist, JobFailed, JobTimedOut.
     """
@@ -704,7 +706,8 @@ def one_off(
         service=service or release.spec.step_service or names[0],
         command=command,
     )
-    return run_job(backend, job, timeout=timeout, emit=emit, what=shlex.join(command[:1]))
+    what = shlex.join(command[:1])
+    return run_job(backend, job, timeout=timeout, emit=emit, what=what, guard=guard)
 
 
 def current_release(records: Sequence[Record], app: str) -> Release:

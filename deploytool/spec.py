@@ -108,6 +108,7 @@ EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
+Template = Annotated[str, Field(pattern=r"^(volumes|env\.[A-Za-z_][A-Za-z0-9_]*)$")]
 FileTarget = Annotated[Line, AfterValidator(_file_target)]
 FileSource = Annotated[Line, AfterValidator(_file_source)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
@@ -281,6 +282,9 @@ class Service(Model):
     """A command that each replica runs before its process, for steps that may run many times."""
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment variables. Never secrets: those are `secrets`."""
+    templates: tuple[Template, ...] = ()
+    """What the Swarm fills in for each replica instead of passing it on as it is written, for
+    example {{.Node.Hostname}}: "env.NAME" for a variable, "volumes" for the paths of volumes."""
     secrets: tuple[SecretName, ...] = ()
     """Secrets of the cluster, each a file /run/secrets/NAME."""
     files: dict[FileTarget, FileSource] = Field(default_factory=dict)
@@ -309,6 +313,9 @@ class Service(Model):
     """What is mounted, as "name:/path"."""
     read_only: bool = True
     """Whether the image's own files are read-only; /tmp is always writable."""
+    init: bool | None = None
+    """Whether an init process starts the command: it passes signals on and reaps what children
+    leave behind. true insists on it; by default there is one unless a node has no docker-init."""
     user: Line | None = None
     """User that the process runs as; by default the image's."""
     capabilities: Capabilities = ()
@@ -345,6 +352,9 @@ class Service(Model):
                     raise ValueError(f"{key} needs a port: set the one the process listens on")
             if any(publish.target is None for publish in self.publish):
                 raise ValueError("publish needs a target, or a port of the service")
+        for name in (t.removeprefix("env.") for t in self.templates if t.startswith("env.")):
+            if name not in self.env:
+                raise ValueError(f"templates names env.{name}, and env has no {name}")
         if self.drain >= self.stop_grace and self.stop_grace:
             raise ValueError("drain must be shorter than stop_grace, which includes it")
         targets = [volume.target for volume in self.volumes]

@@ -20,6 +20,8 @@ texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
 ).filter(lambda text: not text.startswith("\n"))
 """Any text, but for a first line that is empty: the docker command line prints that wrong."""
+braces = st.text("{}`$ x", max_size=8)
+"""What the Swarm would take for a template."""
 lines = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
 words = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
 paths = st.from_regex(r"/[a-z0-9_./-]{0,10}", fullmatch=True)
@@ -106,7 +108,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "image": st.sampled_from(["redis:8", "registry.example.com/a/b:1.2"]),
                 "replicas": st.integers(0, 50),
                 "prestart": st.lists(texts, max_size=3),
-                "env": st.dictionaries(variables, texts, max_size=4),
+                "env": st.dictionaries(variables, texts | braces, max_size=4),
                 "secrets": _unique(variables),
                 "files": st.dictionaries(_targets, _sources, max_size=3),
                 "path_prefix": st.sampled_from(["/", "/v1", "/api/v2/"]),
@@ -115,6 +117,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "volumes": volumes(),
                 "read_only": st.booleans(),
                 "user": lines,
+                "init": st.booleans(),
                 "capabilities": st.just("default")
                 | _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),
                 "labels": st.dictionaries(lines, texts, max_size=3),

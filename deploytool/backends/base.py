@@ -151,6 +151,8 @@ class ServiceStatus(Model):
     release: str
     replicas: int
     running: int
+    missing: int = 0
+    """Replicas that should run and do not."""
     update: str = ""
     """What the cluster is doing to it: "updating", "rollback_completed", …; empty for nothing."""
     urls: tuple[str, ...] = ()
@@ -163,6 +165,11 @@ class Status(Model):
     app: str
     release: str
     services: tuple[ServiceStatus, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every replica runs that should."""
+        return not any(service.missing for service in self.services)
 
 
 class Verdict(StrEnum):

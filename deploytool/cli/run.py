@@ -8,10 +8,15 @@ import typer
 
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.lock import noted
-from deploytool.errors import JobFailed
+from deploytool.errors import JobFailed, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+INPUT_HINT = (
+    "`deploytool exec SERVICE -- COMMAND` passes it on to a replica that runs; or put what it "
+    "reads into `files` or a secret; < /dev/null says that there is none"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,11 +33,18 @@ def register(app: typer.Typer) -> None:
         ] = None,
         timeout: Annotated[str, typer.Option(help="Stop it after this long.")] = "1h",
     ) -> None:
-        """Run a command once on the cluster, in a container like those of a service."""
+        """Run a command once on the cluster, without input, in a container like a service's."""
         from deploytool.backends import open_backend
         from deploytool.rollout import one_off
+        from deploytool.unread import has_input
 
         limit = duration("--timeout", timeout)
+        if has_input():
+            raise UsageError(
+                f"Standard input cannot be passed on to a one-off task, so {words[0]} was not run",
+                code="input_not_passed",
+                hint=INPUT_HINT,
+            )
         output = session.output
         name = session.config.config.app
         backend = open_backend(session.config.config)
@@ -41,8 +53,25 @@ def register(app: typer.Typer) -> None:
             if not output.as_json:
                 output.console.print(line)
 
+        def refuse_input() -> None:
+            if has_input():
+                raise JobFailed(
+                    f"{words[0]} was stopped: standard input came while it ran, and cannot be "
+                    "passed on to a one-off task",
+                    code="input_not_passed",
+                    hint=INPUT_HINT,
+                )
+
         with noted(session, backend, f"run {words[0]}"):
-            ended = one_off(backend, name, tuple(words), service=service, timeout=limit, emit=emit)
+            ended = one_off(
+                backend,
+                name,
+                tuple(words),
+                service=service,
+                timeout=limit,
+                emit=emit,
+                guard=refuse_input,
+            )
             if ended.exit_code != 0:
                 raise JobFailed(
                     f"{words[0]} ended with exit code {ended.exit_code}",

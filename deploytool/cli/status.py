@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration
-from deploytool.errors import UsageError
+from deploytool.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,9 @@ def register(app: typer.Typer) -> None:
         everything: Annotated[
             bool, typer.Option("--all", "-a", help="Show replicas of the past too.")
         ] = False,
+        exit_code: Annotated[
+            bool, typer.Option("--exit-code", help="Exit with 6 when replicas are missing.")
+        ] = False,
     ) -> None:
         """Show the replicas by state, node, release and health, with reasons."""
         from deploytool.backends import open_backend
@@ -37,6 +40,12 @@ def register(app: typer.Typer) -> None:
                 code="usage",
                 hint="run `deploytool status --json` as often as you like",
             )
+        if watch and exit_code:
+            raise UsageError(
+                "--watch and --exit-code do not go together",
+                code="usage",
+                hint="--watch ends with Ctrl-C; run `deploytool status --exit-code` by itself",
+            )
         backend = open_backend(session.config.config)
         name = session.config.config.app
         if not watch:
@@ -44,6 +53,8 @@ def register(app: typer.Typer) -> None:
             session.output.result(
                 found, lambda console: show_status(console, found, everything=everything)
             )
+            if exit_code and not found.is_complete:
+                raise typer.Exit(ExitCode.INCOMPLETE)
             return
         with session.output.live() as redraw:
             while True:

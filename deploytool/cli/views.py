@@ -320,7 +320,7 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
 
     yield Text(f"{status.app} ", "name") + Text(status.release or "not by deploytool", "quiet")
     for service in status.services:
-        well = service.running >= service.replicas and not service.update
+        well = not service.missing and not service.update
         title = Text(f"\n{service.name}  ", "name")
         title.append(f"{service.running}/{service.replicas} running", "good" if well else "busy")
         title.append(f"  {service.release}  {service.image}", "quiet")
@@ -332,6 +332,14 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
         for port in service.ports:
             yield Text(f"  port {port}")
         yield _task_table(service.tasks, everything=everything)
+    if missing := missing_text(status):
+        yield Text("\n✗ ", "bad") + Text(missing)
+
+
+def missing_text(status: Status) -> str:
+    """What should run and does not, in a line; empty where all does."""
+    counts = [f"{s.missing} of {s.replicas} of {s.name}" for s in status.services if s.missing]
+    return f"replicas are missing: {', '.join(counts)}" if counts else ""
 
 
 def _task_table(tasks: Sequence[Task], *, everything: bool) -> Table:

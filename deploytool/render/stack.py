@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import health, labels
+from deploytool.backends.swarm import health, labels, templates
 from deploytool.render import RENDERED
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
@@ -107,6 +107,7 @@ def _service(app: AppSpec, service: Service) -> Json:
         "environment": _environment(app, service),
         "cap_add": swarm.capabilities(service),
         "cap_drop": swarm.dropped_capabilities(service),
+        "init": swarm.has_init(service),
         "read_only": service.read_only,
         "user": service.user,
         "stop_grace_period": format_duration(service.stop_grace),
@@ -174,8 +175,8 @@ def _volumes(service: Service) -> list[Json]:
     mounts: list[Json] = [
         {
             "type": "bind" if volume.is_bind else "volume",
-            "source": volume.source,
-            "target": volume.target,
+            "source": templates.path(service, volume.source),
+            "target": templates.path(service, volume.target),
             "read_only": volume.read_only,
         }
         for volume in sorted(service.volumes, key=lambda v: v.target)

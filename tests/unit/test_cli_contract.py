@@ -366,6 +366,27 @@ def test_plan_with_exit_code(
     assert ran(capsys, "plan", "--json", "--image", "r/items:1").code == ExitCode.DONE
 
 
+def test_status_with_exit_code(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploytool.backends.swarm.backend import Swarm
+    from deploytool.config import load
+    from tests.builders import deploy, engine
+
+    made = engine()
+    deploy(made, load(project).app_spec())
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
+    assert ran(capsys, "status", "--exit-code").code == ExitCode.DONE
+    made.set_task(made.tasks_of("items_web")[0]["ID"], "failed", wanted="shutdown")
+    done = ran(capsys, "status", "--json", "--exit-code")
+    assert done.code == 6
+    assert done.body["data"]["services"][0]["missing"] == 1
+    done = ran(capsys, "status")
+    assert done.code == ExitCode.DONE
+    assert "replicas are missing: 1 of 4 of web" in done.out
+    assert ran(capsys, "status", "--watch", "--exit-code").code == ExitCode.USAGE
+
+
 def test_exec_ends_as_the_command_does(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

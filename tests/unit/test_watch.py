@@ -129,6 +129,13 @@ def test_what_no_restart_mends_fails_at_once(text: str) -> None:
     assert (verdict, reason) == (Verdict.FAILED, f"{text}: x")
 
 
+@pytest.mark.parametrize("code", watch.CANNOT_RUN)
+def test_a_command_that_an_init_cannot_run_fails_at_once(code: int) -> None:
+    found = task(state="failed", message=f"task: non-zero exit ({code})", exit_code=code)
+    verdict, reason = failed(target(Action.CREATE), found)
+    assert (verdict, reason) == (Verdict.FAILED, f"task: non-zero exit ({code})")
+
+
 def test_three_failures_of_one_replica_are_enough() -> None:
     moving = target(Action.CREATE)
     tasks = [task(f"t{i}", 1, "failed", message="task: non-zero exit (1)") for i in range(3)]

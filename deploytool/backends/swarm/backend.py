@@ -47,6 +47,7 @@ from deploytool.backends.swarm import (
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client, image_of
+from deploytool.backends.swarm.compile import service_name
 from deploytool.backends.swarm.diff import differences, normal, without_tag
 from deploytool.backends.swarm.explain import explain
 from deploytool.backends.swarm.logs import read_logs
@@ -65,6 +66,7 @@ from deploytool.errors import DeploytoolError, UsageError
 from deploytool.spec import AppSpec, Image, Release, Service, release_number
 
 Json = dict[str, Any]
+UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
 AT_ONCE = 8
 """Services that are created or updated side by side."""
 
@@ -230,17 +232,21 @@ class Swarm:
         label = f"{labels.STACK}={app}"
         with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
+            recorded = pool.submit(self.records, app)
             proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
             listening = next(map(routing.ports, proxies.result()), routing.Ports())
-        found = tuple(
-            _service_status(app, service, tasks.get(service["ID"], ()), nodes, listening)
-            for _, service in sorted(services.items())
+        found = (
+            *(
+                _service_status(app, service, tasks.get(service["ID"], ()), nodes, listening)
+                for service in services.values()
+            ),
+            *_removed(recorded.result(), services),
         )
         releases = [service.release for service in found if service.release]
         newest = max(releases, key=release_number, default="")
-        return Status(app=app, release=newest, services=found)
+        return Status(app=app, release=newest, services=tuple(sorted(found, key=lambda s: s.name)))
 
     def logs(
         self,
@@ -450,17 +456,41 @@ def _service_status(
     found = [read_task(task, service, short, nodes) for task in tasks]
     update, _ = update_state(service)
     own = spec.get("Labels") or {}
+    slots = {task.slot for task in found if task.running}
     return ServiceStatus(
         name=short,
         image=own.get(labels.IMAGE, spec["TaskTemplate"]["ContainerSpec"]["Image"]),
         release=own.get(labels.RELEASE, ""),
         replicas=replicas(spec),
         running=sum(task.running for task in found),
+        missing=max(0, replicas(spec) - len(slots)),
         update="" if update == "completed" else update,
         urls=tuple(routing.urls(own, listening)),
         ports=tuple(_ports(spec)),
         tasks=tuple(sorted(found, key=lambda t: (t.slot, not t.wanted, _newest_first(t)))),
     )
+
+
+def _removed(records: Sequence[Record], live: Mapping[str, Json]) -> Iterator[ServiceStatus]:
+    """Services that the cluster does not have any more: of the last good release, and of what was
+    begun since and not finished."""
+    good = [number for number, record in enumerate(records) if record.outcome is Outcome.DONE]
+    if not good:
+        return
+    release, *since = [
+        r.release for r in records[good[-1] :] if r.outcome in (Outcome.DONE, *UNFINISHED)
+    ]
+    for service in release.spec.services:
+        kept = all(service.name in {s.name for s in later.spec.services} for later in since)
+        if kept and service_name(release.spec.name, service.name) not in live:
+            yield ServiceStatus(
+                name=service.name,
+                image=release.images[service.name].tag,
+                release=release.id,
+                replicas=service.replicas,
+                running=0,
+                missing=service.replicas,
+            )
 
 
 def _ports(spec: Json) -> Iterator[str]:

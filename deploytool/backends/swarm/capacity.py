@@ -129,6 +129,11 @@ def eligible(nodes: Sequence[Node], service: Service, image: Image) -> list[Node
 def _why_not(node: Node, service: Service, image: Image) -> str:
     if not node.usable:
         return f"is {node.why_not}"
+    return why_never(node, service, image)
+
+
+def why_never(node: Node, service: Service, image: Image) -> str:
+    """What keeps a replica from a node that takes others; empty for nothing."""
     for constraint in service.placement.constraints:
         if not _meets(node, constraint):
             return f"does not meet {constraint}"

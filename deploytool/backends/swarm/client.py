@@ -7,10 +7,11 @@ lack fields. Specifications are sent as the plain JSON that they are.
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, wraps
 from importlib import import_module
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote
 
+from deploytool.backends.swarm.templates import hide_variables
 from deploytool.errors import (
     DeploytoolError,
     EngineError,
@@ -26,6 +28,7 @@ from deploytool.errors import (
     RegistryError,
 )
 from deploytool.image.reference import Reference
+from deploytool.redact import hide_passwords, looks_secret
 from deploytool.spec import Image, repository_of, tagged
 
 if TYPE_CHECKING:
@@ -42,6 +45,10 @@ REGISTRY_TIMEOUT = 20
 """seconds that the engine may take to ask a registry"""
 ENGINE = 3
 """The source of what the engine itself has to say in a stream of output: what is missing in it."""
+EXPANDING = re.compile(
+    r"expanding (env|mounts) failed: expanding [a-z ]+\"([^=\"]*)(.*)", re.DOTALL
+)
+"""How the engine refuses a template; it goes on to quote it, and says what is wrong in it."""
 ATTEMPTS = 5
 """How often a service is read again that the engine itself changed at the same moment."""
 
@@ -192,6 +199,33 @@ def translate(error: APIError) -> DeploytoolError:
     return EngineError(f"The engine refused: {text}", code="engine_refused")
 
 
+def _without_values(error: DeploytoolError, spec: Json) -> DeploytoolError:
+    """The same failure, without the values of the variables that a plan hides."""
+    env = spec["TaskTemplate"]["ContainerSpec"].get("Env") or ()
+    if found := EXPANDING.search(error.message):
+        return EngineError(
+            f"The Swarm cannot fill in {_what_is_expanded(found, env)}",
+            code="template_invalid",
+            hint="mend it, for example {{.Node.Hostname}}; or take it out of the service's "
+            "`templates`, and it is passed on as it is written",
+        )
+    return type(error)(
+        hide_variables(error.message, env),
+        code=error.code,
+        hint=hide_variables(error.hint, env),
+        details=[hide_variables(line, env) for line in error.details],
+    )
+
+
+def _what_is_expanded(found: re.Match[str], env: Iterable[str]) -> str:
+    """A variable by its name; of one whose value is hidden no more, as the reason tells parts of
+    it."""
+    kind, name, reason = found.groups()
+    if kind != "env":
+        return f"a path of volumes: {hide_passwords(reason)}"
+    return f"env.{name}" + ("" if looks_secret(name) else f": {hide_variables(reason, env)}")
+
+
 def is_taken(error: DeploytoolError) -> bool:
     """Whether the engine refused to create something because the name is taken; of a
     service some engines say it in other words."""
@@ -273,11 +307,9 @@ class Client:
         except NotFound:
             return None
 
-    @translated
     def create_service(self, spec: Json) -> str:
         """The new service's id."""
-        response = self._post("/services/create", spec, self._auth(image_of(spec)))
-        return str(response["ID"])
+        return str(self._send("/services/create", spec)["ID"])
 
     def update_service(self, live: Json, spec: Json) -> None:
         """Replace the whole specification of a service that was seen as `live`.
@@ -297,15 +329,18 @@ class Client:
                 return
         self._update_service(live["ID"], live["Version"]["Index"], spec)
 
-    @translated
     def _update_service(self, service_id: str, version: int, spec: Json) -> None:
-        self._post(
-            f"/services/{service_id}/update",
-            spec,
-            self._auth(image_of(spec)),
-            version=version,
-            registryAuthFrom="spec",
-        )
+        path = f"/services/{service_id}/update"
+        self._send(path, spec, version=version, registryAuthFrom="spec")
+
+    def _send(self, path: str, spec: Json, **params: Any) -> Json:
+        """Give the engine a service's specification. What it quotes of it where it refuses is not
+        repeated, in a traceback either."""
+        try:
+            with _translating():
+                return self._post(path, spec, self._auth(image_of(spec)), **params)
+        except DeploytoolError as error:
+            raise _without_values(error, spec) from None
 
     @translated
     def remove_service(self, service_id: str) -> None:

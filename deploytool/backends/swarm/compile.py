@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploytool.backends.swarm import health, labels
+from deploytool.backends.swarm import health, labels, templates
 from deploytool.backends.swarm.routing import renamed, routing_labels
 from deploytool.spec import AppSpec, Image, Release, Service
 
@@ -147,16 +147,18 @@ def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
         name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
         for name, value in renamed(app, service.labels).items()
     }
-    return {labels.STACK: app.name, labels.APP: app.name} | routing | own
+    required = {labels.INIT: labels.REQUIRED} if service.init else {}
+    return {labels.STACK: app.name, labels.APP: app.name} | required | routing | own
 
 
 def environment(app: AppSpec, service: Service) -> dict[str, str]:
-    """Variables of the process. Forwarded headers are believed from the proxy's network only, and
-    from the load balancers that the proxy believes."""
+    """Variables of the process, as the Swarm has to be given them. Forwarded headers are believed
+    from the proxy's network only, and from the load balancers that the proxy believes."""
+    own = templates.environment(service, service.env)
     if not app.hosts(service):
-        return service.env
+        return own
     trusted = ",".join((app.proxy.subnet, *app.proxy.trusted_proxies))
-    return {"FORWARDED_ALLOW_IPS": trusted} | service.env
+    return {"FORWARDED_ALLOW_IPS": trusted} | own
 
 
 def arguments(app: AppSpec, service: Service) -> list[str]:
@@ -187,6 +189,11 @@ def stop_delay(app: AppSpec, service: Service) -> int:
     if not app.hosts(service) or not app.command(service):
         return 0
     return max(0, service.drain - ENGINE_PAUSE)
+
+
+def has_init(service: Service) -> bool:
+    """Whether a service asks for an init process, which a node may not have."""
+    return service.init is not False
 
 
 def dropped_capabilities(service: Service) -> list[str]:
@@ -243,6 +250,7 @@ def _container(
         "CapabilityDrop": dropped_capabilities(service),
         "CapabilityAdd": capabilities(service),
         "ReadOnly": service.read_only,
+        "Init": has_init(service),
     }
     if service.user is not None:
         spec["User"] = service.user
@@ -265,9 +273,10 @@ def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
 
 def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
     for volume in sorted(service.volumes, key=lambda v: v.target):
-        mount: Json = {"Target": volume.target, "ReadOnly": volume.read_only}
+        target = templates.path(service, volume.target)
+        mount: Json = {"Target": target, "ReadOnly": volume.read_only}
         if volume.is_bind:
-            yield mount | {"Type": "bind", "Source": volume.source}
+            yield mount | {"Type": "bind", "Source": templates.path(service, volume.source)}
         else:
             yield mount | {
                 "Type": "volume",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.base import FieldChange
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import labels, templates
 from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 Json = dict[str, Any]
@@ -225,4 +225,6 @@ def _shown(path: str, value: Any) -> Any:
         return format_memory(value)
     if name == "NanoCPUs" and isinstance(value, int):
         return value / 10**9
+    if ".ContainerSpec.Env." in path or path.endswith(".ContainerSpec.Mounts"):
+        value = templates.readable(value)
     return hide_passwords_in(value)

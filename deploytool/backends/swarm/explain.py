@@ -23,6 +23,13 @@ SIGNALS = {
     127: "the command was not found",
 }
 HINTS = (
+    (
+        'exec: "docker-init"',
+        "its node has no docker-init: install it there, or set init = false for the service",
+    ),
+    ("exec /bin/sh failed", 'the image has no shell: it needs drain = "2s" or less, no prestart'),
+    ("Exec format error", "the image is for another platform: see build.platforms"),
+    ("[FATAL tini", "the command is not in the image: see services.NAME.command"),
     ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
     ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
     ("exec format error", "the image is for another platform: see build.platforms"),

@@ -13,12 +13,15 @@ from typing import Any
 
 from deploytool.backends.base import Job, Task
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels, logins
-from deploytool.backends.swarm.client import Client, is_taken
+from deploytool.backends.swarm import init_process, labels, logins
+from deploytool.backends.swarm.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.tasks import read_task
 from deploytool.errors import EngineError
 
 Json = dict[str, Any]
+NOT_STARTED = "starting container failed"
+"""What the engine says of a container whose command never ran: it calls that failed, with an exit
+code that nothing ended with."""
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
@@ -30,6 +33,7 @@ def job_spec(job: Job, secrets: Mapping[str, str]) -> Json:
     service = next(s for s in app.services if s.name == job.service)
     spec = swarm.service_spec(app, service, job.release.images[service.name], None, secrets)
     own = {labels.JOB_OF: app.name, labels.RELEASE: job.release.id}
+    own |= {key: value for key, value in spec["Labels"].items() if key == labels.INIT}
     template = spec["TaskTemplate"]
     container = template["ContainerSpec"]
     container |= {
@@ -72,12 +76,28 @@ def look(client: Client, job: Job) -> Task | None:
     names = {key: node["Description"]["Hostname"] for key, node in nodes.items()}
     newest = max(tasks, key=lambda task: str(task["CreatedAt"]))
     task = read_task(newest, service, job.name, names)
+    if init_process.is_missing(task.message) and init_process.may_do_without(service["Spec"]):
+        _start_without_init(client, service, newest)
+        return None
+    if task.message.startswith(NOT_STARTED):
+        return task.model_copy(update={"state": "rejected", "exit_code": None})
     node = nodes.get(newest.get("NodeID", ""))
     if node is not None and node["Status"]["State"] == "down" and not task.dead:
         return task.model_copy(
             update={"state": "orphaned", "message": f"its node {task.node} is down"}
         )
     return logins.explained(client, task, service["Spec"]) if task.state == "rejected" else task
+
+
+def _start_without_init(client: Client, service: Json, task: Json) -> None:
+    """Start a job again that never ran, as the cluster sent it to a node without docker-init."""
+    spec = init_process.without(service["Spec"], [task["NodeID"]])
+    try:
+        client.remove_service(service["ID"])
+    except EngineError as error:
+        if not is_gone(error):
+            raise
+    start(client, spec)
 
 
 def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:

@@ -16,6 +16,12 @@ VERSION = "deploytool.version"
 HASH = "deploytool.hash"
 LOGIN = "deploytool.login"
 
-OF_RELEASE = (IMAGE, RELEASE, LOGIN)
-"""Labels that say which release, or which login it is pulled with, and so are no change of a
-service."""
+INIT = "deploytool.init"
+REQUIRED = "required"
+"""The value of INIT where the configuration insists on an init process."""
+NO_INIT = "deploytool.no-init"
+"""The nodes for which a service goes without one."""
+
+OF_RELEASE = (IMAGE, RELEASE, LOGIN, NO_INIT)
+"""Labels that say which release, with which login it is pulled, or what was found out as it was
+rolled out, and so are no change of a service."""

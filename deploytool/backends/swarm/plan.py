@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, labels, logins
+from deploytool.backends.swarm import capacity, init_process, labels, logins, templates
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
@@ -49,6 +49,8 @@ class Snapshot:
     """Those that hold configuration files of the app."""
     past: Sequence[Json] = ()
     """All tasks of the app, those that ended too."""
+    info: Json = field(default_factory=dict)
+    """What the engine that was asked says of itself."""
 
     def of_app(self, app: str) -> dict[str, Json]:
         """The app's services by their full name."""
@@ -80,6 +82,8 @@ class Target:
     unwanted_since: dict[str, float] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     """Tasks that no update waits for any more, with their dead nodes."""
+    without_init: dict[str, str] = field(default_factory=dict)
+    """Tasks that did not start as their nodes have no docker-init, with those nodes."""
     forgiven: dict[str, str] = field(default_factory=dict)
     """Tasks that the cluster itself ended, for which the update was begun again, with their
     nodes."""
@@ -128,7 +132,8 @@ def take_snapshot(
     client: Client, app: str, *, with_secrets: bool = False, with_files: bool = False
 ) -> Snapshot:
     """Everything that planning needs to know, in questions that run side by side."""
-    with ThreadPoolExecutor(max_workers=7) as pool:
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        info = pool.submit(client.info)
         services = pool.submit(client.services)
         tasks = pool.submit(lambda: client.tasks(**{"desired-state": ["running", "ready"]}))
         nodes = pool.submit(client.nodes)
@@ -145,6 +150,7 @@ def take_snapshot(
             secrets=secrets.result() if secrets else (),
             configs=configs.result() if configs else (),
             past=past.result(),
+            info=info.result(),
         )
 
 
@@ -197,8 +203,11 @@ def plan_from(
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
+    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    without_init = _nodes_without_init(snapshot, nodes)
     for service in app.services:
         spec = swarm.service_spec(app, service, images[service.name], None, secrets)
+        spec = _fitting_init(spec, service, images[service.name], without_init)
         _complete(spec, secret_ids, config_ids, start_interval=start_interval)
         current = live.pop(spec["Name"], None)
         known = frozenset(past.get(current["ID"], ())) if current else frozenset()
@@ -232,6 +241,7 @@ def plan_from(
             *_warnings(app, snapshot, images),
             *_port_warnings(targets),
             *neighbours.warnings(),
+            *_init_warnings(targets, nodes),
         ),
         need=need,
         payload=SwarmPlan(
@@ -243,6 +253,28 @@ def plan_from(
             taken=neighbours.taken,
         ),
     )
+
+
+def _nodes_without_init(snapshot: Snapshot, nodes: Sequence[Node]) -> list[Node]:
+    tasks = (*snapshot.tasks, *snapshot.past)
+    known = init_process.nodes_without(snapshot.services, tasks, snapshot.info)
+    return [node for node in nodes if node.id in known]
+
+
+def _fitting_init(spec: Json, service: Service, image: Image, lacking: Sequence[Node]) -> Json:
+    """The specification without the init that it asks for by default, where a node that may run a
+    replica is known to have none."""
+    nodes = [n.id for n in lacking if not capacity.why_never(n, service, image)]
+    goes_without = nodes and init_process.may_do_without(spec)
+    return init_process.without(spec, nodes) if goes_without else spec
+
+
+def _init_warnings(targets: Iterable[Target], nodes: Sequence[Node]) -> Iterable[str]:
+    names = {node.id: node.hostname for node in nodes}
+    lacking = {t.service: init_process.remembered(t.spec) for t in targets if t.spec}
+    if services := sorted(name for name, found in lacking.items() if found):
+        where = {names.get(node, node) for found in lacking.values() for node in found}
+        yield init_process.warning(services, sorted(where))
 
 
 def _compare(
@@ -299,7 +331,11 @@ def complete_job(client: Client, job: Job) -> Json:
     config_files.missing(app, {}, configs)
     spec = job_spec(job, versioned.choose(app, secrets, pins))
     _complete(spec, _ids(secrets), _ids(configs), start_interval=True)
-    return spec
+    service = next(s for s in app.services if s.name == job.service)
+    running = client.tasks(**{"desired-state": ["running", "ready"]})
+    snapshot = Snapshot(client.services(), running, client.nodes(), (), info=client.info())
+    lacking = _nodes_without_init(snapshot, capacity.read_nodes(snapshot.nodes, snapshot.tasks))
+    return _fitting_init(spec, service, job.release.images[service.name], lacking)
 
 
 def _ids(things: Iterable[Json]) -> dict[str, str]:
@@ -537,6 +573,7 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     local = {image.tag for image in images.values() if "@" not in image.reference}
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
+    yield from templates.warnings(app.services)
     routed = [service for service in app.services if app.hosts(service)]
     proxy = _proxy(app, snapshot)
     if routed and proxy is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deploytool.backends.base import Task
 from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.templates import hide_variables
 
 Json = dict[str, Any]
 COMPARED = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate")
@@ -27,12 +28,18 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
         state=status["State"],
         wanted=task["DesiredState"] in ("running", "ready"),
         release=(spec.get("ContainerSpec", {}).get("Labels") or {}).get(labels.RELEASE, ""),
-        message=status.get("Err", ""),
+        message=_reason(status, spec),
         exit_code=container.get("ExitCode") if exited else None,
         since=read_time(status.get("Timestamp", "")),
         container=container.get("ContainerID", ""),
         current=service is not None and _is_current(spec, service["Spec"]["TaskTemplate"]),
     )
+
+
+def _reason(status: Json, spec: Json) -> str:
+    """What the engine says of a task, which may quote what the task was given."""
+    text = str(status.get("Err", ""))
+    return hide_variables(text, spec.get("ContainerSpec", {}).get("Env") or ()) if text else ""
 
 
 def update_state(service: Json) -> tuple[str, str]:

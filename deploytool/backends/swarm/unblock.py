@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from deploytool.backends.base import Task
+from deploytool.backends.base import Action, Task
+from deploytool.backends.swarm import init_process
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.compile import STOPPED
 from deploytool.backends.swarm.explain import UNHEALTHY, last_words
 from deploytool.backends.swarm.health import CUT_OFF
-from deploytool.backends.swarm.plan import Target, stop_grace
+from deploytool.backends.swarm.plan import SwarmPlan, Target, stop_grace
 from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 
@@ -73,6 +74,40 @@ def begin_again(client: Client, target: Target, service: Json, tasks: Sequence[T
             target.failures.pop(task.id, None)
             target.known_tasks |= {task.id}
     return _list(target.forgiven, "begun again, as {} did not keep a new replica")
+
+
+def go_without_init(
+    client: Client, plan: SwarmPlan, target: Target, service: Json, tasks: Sequence[Task]
+) -> None:
+    """Take the init from a service that was sent to a node without docker-init, where it has one by
+    default only, and from those of the plan that are still to come. Its commands never ran there,
+    so that none of it is a failure of the release."""
+    failed = {
+        task.id: task.node
+        for task in tasks
+        if task.id not in target.known_tasks and init_process.is_missing(task.message)
+    }
+    if target.spec is None or not failed.keys() - target.without_init.keys():
+        return
+    if not init_process.remembered(target.spec):
+        if not init_process.may_do_without(target.spec):
+            return
+        ids = {hostname: node_id for node_id, hostname in plan.nodes.items()}
+        nodes = {ids.get(node, node) for node in failed.values()}
+        wanted = service["Spec"] if target.action is Action.KEEP else target.spec
+        try:
+            client.update_service(service, init_process.without(wanted, nodes))
+        except PlanError:  # Somebody else changed it: the next look tells.
+            return
+        told = [t for t in plan.targets if t is target or (target.applied and not t.applied)]
+        for each in told:
+            if each.spec and init_process.may_do_without(each.spec):
+                each.spec = init_process.without(each.spec, nodes)
+    target.without_init |= failed
+
+
+def without_init(target: Target) -> str:
+    return _list(target.without_init, "goes on without an init, as {} has no docker-init")
 
 
 def innocent(client: Client, target: Target, service: Json, tasks: Sequence[Task]) -> Task | None:

@@ -17,7 +17,13 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
-from deploytool.backends.swarm.unblock import begin_again, failed_by_its_engine, unblock
+from deploytool.backends.swarm.unblock import (
+    begin_again,
+    failed_by_its_engine,
+    go_without_init,
+    unblock,
+    without_init,
+)
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -35,6 +41,8 @@ HOPELESS = (
     "bind source path does not exist",
 )
 """Reasons that no restart fixes."""
+CANNOT_RUN = (126, 127)
+"""Exit codes of a command that is not there or cannot be run, which is what an init ends with."""
 ENDED_BADLY = {
     "paused": Verdict.FAILED,
     "rollback_started": Verdict.MOVING,
@@ -91,6 +99,10 @@ def _progress(
         read_task(task, service, target.service, plan.nodes)
         for task in tasks.get(service["ID"], ())
     ]
+    had = len(target.without_init)
+    go_without_init(client, plan, target, service, found)
+    if len(target.without_init) > had:
+        return _say(target, found, Verdict.MOVING, without_init(target))
     _remember_failures(client, target, service, found)
     now = time.monotonic()
     verdict, reason = judge(target, service, found, now)
@@ -98,6 +110,7 @@ def _progress(
         reason = (
             unblock(client, target, service, found, now)
             or begin_again(client, target, service, found)
+            or without_init(target)
             or reason
         )
     return _say(target, found, verdict, reason)
@@ -129,7 +142,9 @@ def _remember_failures(
         new = task.id not in target.known_tasks and task.release == release
         if not new or task.state not in FAILED_STATES:
             continue
-        if task.id in target.failures or any(text in task.message for text in CALLED_OFF):
+        if task.id in target.without_init or task.id in target.failures:
+            continue
+        if any(text in task.message for text in CALLED_OFF):
             continue
         told = _with_reason(client, target, service, task)
         if target.action is not Action.KEEP or logins.NOT_LET_IN in told.message:
@@ -185,7 +200,7 @@ def _given_up(target: Target) -> str:
     for task in target.failures.values():
         if failed_by_its_engine(task):
             continue
-        if any(text in task.message for text in HOPELESS):
+        if any(text in task.message for text in HOPELESS) or task.exit_code in CANNOT_RUN:
             return task.message
         slots[task.slot] = slots.get(task.slot, 0) + 1
         if slots[task.slot] >= ATTEMPTS:

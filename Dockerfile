@@ -31,7 +31,8 @@ ENV HOME=/tmp \
 # A new volume takes the owner of its folder here. `deploytool build` passes the folders.
 ARG VOLUMES=""
 # hadolint ignore=SC2086
-RUN install -d -o 10001 -g 10001 /code $VOLUMES
+RUN echo "app:x:10001:10001::/tmp:/bin/sh" >> /etc/passwd && \
+    install -d -o 10001 -g 10001 /code $VOLUMES
 COPY --from=dependencies /code/.venv .venv
 COPY --from=code --chown=10001:10001 /code .
 USER 10001:10001

@@ -56,7 +56,7 @@ class UsageError(DeploytoolError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in the configuration: where, what, and how to mend it."""
+    """One thing wrong in the configuration: where, what, and how to fix it."""
 
     path: str
     message: str

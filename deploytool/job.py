@@ -189,7 +189,7 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
     return JobFailed(
         f"{what} could not start: {task.message or task.state}",
         code="job_not_started",
-        hint="mend the cause and run it again",
+        hint="fix the cause and run it again",
         details=run.finish(),
     )
 

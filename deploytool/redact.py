@@ -27,8 +27,12 @@ def looks_secret(name: str) -> bool:
 
 def names_secret(name: str) -> bool:
     """Whether a name's words say that it is a secret's: API_TOKEN, apiToken; not TIKTOKEN_CACHE."""
-    words = _WORDS.sub("_", name).lower()
-    return looks_secret(name) and bool(_SECRET_WORD.search(words))
+    return looks_secret(name) and bool(_SECRET_WORD.search(words_of(name)))
+
+
+def words_of(name: str) -> str:
+    """The words of a name, in small letters: "api_token" of apiToken."""
+    return _WORDS.sub("_", name).lower()
 
 
 def mask(name: str, value: str) -> str:

@@ -407,7 +407,7 @@ def _fail(
         return RolloutFailed(
             f"{release.id} of {plan.app} failed and was left as it is: {reason}",
             code="rollout_paused",
-            hint="look at `deploytool status`; then deploy a mended version, or "
+            hint="look at `deploytool status`; then deploy a fixed version, or "
             "`deploytool rollback`",
             details=evidence,
         )
@@ -448,7 +448,7 @@ def _nothing_to_undo(
     return kind(
         f"{release.id} of {plan.app} {_what(failure)} and was left as it is: {reason}",
         code="timed_out" if failure.timed_out else "rollout_failed",
-        hint="`deploytool rollback` goes back to the release before; or deploy a mended version",
+        hint="`deploytool rollback` goes back to the release before; or deploy a fixed version",
         details=evidence,
     )
 

@@ -242,13 +242,28 @@ python = "^3.13"
 fastapi = { version = "*", extras = ["standard"] }
 """
 LOCKED = 'version = 1\n\n[[package]]\nname = "uvicorn"\nversion = "0.38.0"\n'
+PDM = """\
+[[package]]
+name = "uvicorn"
+version = "0.38.0"
+"""
+PIPFILE = """\
+[packages]
+fastapi = { version = "*", extras = ["standard"] }
+
+[requires]
+python_version = "3.13"
+"""
+PIPENV = '{"default": {"uvicorn": {"version": "==0.38.0"}}, "develop": {}}'
 PROJECTS = {
     "uv": {"app/main.py": APP, "pyproject.toml": UV, "uv.lock": LOCKED},
     "Poetry": {"app/main.py": APP, "pyproject.toml": POETRY, "poetry.lock": LOCKED},
+    "PDM": {"app/main.py": APP, "pyproject.toml": UV, "pdm.lock": PDM},
+    "Pipenv": {"app/main.py": APP, "Pipfile": PIPFILE, "Pipfile.lock": PIPENV},
     "requirements.txt": {"app/main.py": APP, "requirements.txt": "fastapi[standard]\n"},
     "A single file": {"main.py": APP},
 }
-"""The smallest project of each kind that FastAPI's docs describe."""
+"""The smallest project of each kind."""
 
 
 def dockerfiles() -> str:
@@ -272,7 +287,7 @@ def _dockerfile(files: dict[str, str]) -> str:
             path = Path(folder, name)
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        planned = plan_files(inspect_project(Path(folder)))
+        planned = plan_files(inspect_project(Path(folder), offline=True))
     return next(file.text for file in planned if file.path == "Dockerfile")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from deploytool.discover.kept import Kept
     from deploytool.init import FileWrite, Findings
+    from deploytool.init.configuration import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +73,14 @@ def _explained(findings: Findings) -> list[str]:
         f"App {app.entrypoint}: {app.why}",
         *(_about_kept(findings.kept) if findings.kept else _about_image(findings)),
         f"Health check {health}",
+        *_about_processes(findings.settings),
     ]
+
+
+def _about_processes(settings: Settings) -> list[str]:
+    step, workers = settings.release, settings.workers
+    lines = [f"Release step {shlex.join(step.command)}: {step.why}"] if step else []
+    return [*lines, *(f"Worker {worker.name}: {worker.why}" for worker in workers)]
 
 
 def _about_image(findings: Findings) -> list[str]:
@@ -91,7 +100,7 @@ def _about_kept(kept: Kept) -> list[str]:
 
 
 def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) -> None:
-    app, packaging = findings.app, findings.packaging
+    app, packaging, settings = findings.app, findings.packaging, findings.settings
     data = {
         "app": findings.name,
         "entrypoint": app.entrypoint,
@@ -101,18 +110,20 @@ def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) ->
         "python": packaging.python,
         "health_path": app.health_path,
         "sources": list(findings.sources),
+        "release_step": list(settings.release.command) if settings.release else None,
+        "workers": {worker.name: list(worker.command) for worker in settings.workers},
         "files": [{"path": file.path, "result": file.fate.value} for file in files],
     }
     session.output.result(data, lambda console: _print(console, files))
 
 
 def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
-    from deploytool.init import Fate
+    from deploytool.init import CONFIGURATION, Fate
 
     for file in files:
         mark = "[good]✓[/]" if file.changes else "[quiet]·[/]"
         console.print(mark, end=" ")
         console.print(f"{file.path}: {file.fate.value}", markup=False)
-    if any(file.fate is Fate.KEPT for file in files):
+    if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
     console.print("Next: look through them, then `deploytool cluster up` and `deploytool deploy`.")

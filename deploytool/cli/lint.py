@@ -76,4 +76,4 @@ def _summary(report: Report) -> str:
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
     counts = {word: report.count(severity) for severity, word in words.items()}
     parts = [f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items() if n]
-    return ", ".join(parts) or "Nothing to mend"
+    return ", ".join(parts) or "Nothing to fix"

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from deploytool.discover.hints import Hint, Hints
 from deploytool.discover.layout import SOURCE_FOLDER, Layout, dotted
-from deploytool.discover.named import Paths, below
+from deploytool.discover.named import NamedPaths
 from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.routes import health_path
 from deploytool.discover.source import (
@@ -22,6 +22,7 @@ from deploytool.discover.source import (
     Imported,
     Project,
     Scope,
+    below,
     table_at,
 )
 from deploytool.errors import UsageError
@@ -148,6 +149,7 @@ class Finder:
     def __init__(self, project: Project, *, others: bool = True) -> None:
         self.project = project
         self.names = Names(project)
+        self.paths = NamedPaths(project)
         self.layout = Layout(project)
         self.hints = Hints(project, self.names)
         self._with_others = others
@@ -302,9 +304,8 @@ class Finder:
         return max(folders, key=lambda folder: there[folder])
 
     def _relative_paths(self, file: PurePosixPath) -> set[PurePosixPath]:
-        finder = Paths(self.names)
         scopes = (self.project.scope(reached) for reached in self.project.reachable(file))
-        named = (found for scope in scopes if scope for found in finder.named_in(scope))
+        named = (found for scope in scopes if scope for found in self.paths.named_in(scope))
         return {found.path for found in named if found.sure and not found.anchored}
 
     def _has(self, folder: PurePosixPath, path: PurePosixPath) -> bool:

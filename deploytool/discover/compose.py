@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -13,6 +13,7 @@ from typing import Any
 
 from deploytool.discover.command_lines import Line, read_words
 from deploytool.discover.place import Place
+from deploytool.discover.source import Project, table_at
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 PRODUCTION = tuple(
@@ -68,7 +69,7 @@ class Compose:
 
     @cached_property
     def services(self) -> tuple[ComposeService, ...]:
-        tables = self._tables()
+        tables = _service_tables(self.place.project, self.file) if self.file else {}
         built = {
             image: table["build"]
             for table in tables.values()
@@ -94,23 +95,21 @@ class Compose:
             return None
         return PurePosixPath(os.path.normpath(self.file.parent / text))
 
-    def _tables(self) -> dict[str, dict[str, Any]]:
-        document = self._document()
-        services = document.get("services") if isinstance(document, dict) else None
-        tables = services if isinstance(services, dict) else {}
-        known = {str(name): t for name, t in tables.items() if isinstance(t, dict)}
-        return {name: _extended(table, known) for name, table in known.items()}
 
-    def _document(self) -> object:
-        import yaml
+def _service_tables(project: Project, file: PurePosixPath) -> dict[str, dict[str, Any]]:
+    """The services of a compose file by their names."""
+    tables = table_at(_document(project.text(file) or ""), "services")
+    known = {str(name): t for name, t in tables.items() if isinstance(t, dict)}
+    return {name: _extended(table, known) for name, table in known.items()}
 
-        text = self.place.project.text(self.file) if self.file else None
-        if text is None or len(text) > MAX_LENGTH:
-            return None
-        try:
-            return yaml.load(text, _loader())
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-            return None
+
+def _document(text: str) -> object:
+    import yaml
+
+    try:
+        return yaml.load(text, _loader()) if len(text) <= MAX_LENGTH else None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _loader() -> Any:
@@ -175,3 +174,55 @@ def interpolated(text: str) -> str | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+# --- what it builds --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ComposeBuild:
+    """How a compose file builds an image."""
+
+    file: str
+    service: str
+    dockerfile: PurePosixPath
+    """Relative to the project."""
+    context: PurePosixPath
+    target: str | None
+    args: Mapping[str, str]
+
+
+def compose_builds(project: Project) -> list[ComposeBuild]:
+    """The images that the project's compose file builds."""
+    file = next((name for name in FILES if project.is_file(PurePosixPath(name))), None)
+    tables = _service_tables(project, PurePosixPath(file)) if file else {}
+    builds = (_compose_build(str(file), name, table) for name, table in tables.items())
+    return [build for build in builds if build]
+
+
+def _compose_build(file: str, service: str, table: dict[str, Any]) -> ComposeBuild | None:
+    build = table.get("build")
+    build = {"context": build} if isinstance(build, str) else build
+    if not isinstance(build, dict):
+        return None
+    context = PurePosixPath(str(build.get("context", ".")))
+    path = os.path.normpath(context / str(build.get("dockerfile", "Dockerfile")))
+    target = build.get("target")
+    return ComposeBuild(
+        file=file,
+        service=service,
+        dockerfile=PurePosixPath(path),
+        context=context,
+        target=target if isinstance(target, str) else None,
+        args=dict(_arguments(build.get("args"))),
+    )
+
+
+def _arguments(value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        yield from ((str(name), str(given)) for name, given in value.items() if given is not None)
+    elif isinstance(value, list):
+        for item in value:
+            name, equals, given = str(item).partition("=")
+            if equals:
+                yield name, given

@@ -620,7 +620,3 @@ def _shared(parts: list[str]) -> tuple[str, ...]:
     if parts[0] == "llama_index":
         return *names, "llama-index"
     return tuple(re.sub(r"-v\d\w*$", "", name) for name in names) or (canonicalize_name(parts[0]),)
-
-
-def base_name(requirement: str) -> str:
-    return re.split(r"[\[<>=]", requirement)[0]

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from deploytool.discover.makers import Makers
 from deploytool.discover.names import (
     External,
-    Instance,
     LocalClass,
     LocalFunction,
-    LocalModule,
     Names,
 )
 from deploytool.discover.setting import Setting, is_secret_name
@@ -22,8 +20,8 @@ from deploytool.discover.source import (
     Function,
     Imported,
     Scope,
+    called_name,
     guarded_body,
-    make_scope,
 )
 
 GETS = frozenset({"os.getenv", "os.environ.get"})
@@ -116,7 +114,7 @@ class Environment:
                 yield from self._each(node.body, replace(here, forgiving=caught))
                 yield from self._each([*node.orelse, *node.finalbody], here)
             case ast.ClassDef():
-                inside = make_scope(here.scope.file, node.body, here.scope)
+                inside = self.names.class_scope(LocalClass(node, here.scope))
                 yield from self._each(node.body, replace(here, scope=inside))
             case _:
                 yield from self._wanted(node, here)
@@ -185,6 +183,8 @@ class Environment:
         elif self._fails_on_none(call, full):
             for value in _decisive(call):
                 yield from self._used(value, here)
+        elif full.rpartition(".")[2][:1].isupper():
+            yield from self._credentials(call, here)
         yield from self._read(call, full, here)
         for function in self._entered(meaning):
             yield from self._enter(function, here)
@@ -192,6 +192,11 @@ class Environment:
             if keyword.arg == "lifespan":
                 started = self.names.meaning(keyword.value, here.scope)
                 yield from self._enter(started, here) if isinstance(started, LocalFunction) else ()
+
+    def _credentials(self, call: ast.Call, here: Here) -> Iterator[tuple[str, str]]:
+        """What a client of somebody's service is made with; few take None for it."""
+        for value in call.args:
+            yield from (found for found in self._used(value, here) if is_secret_name(found[0]))
 
     def _key(self, call: ast.Call, usual: str, here: Here) -> str | None:
         """The variable that has a client's key; None where it is given in another way."""
@@ -237,12 +242,12 @@ class Environment:
 
     def _made(self, name: ast.Name, scope: Scope) -> Iterator[str]:
         """What made an object of this module, or one that it imports."""
-        where = _holder(name.id, scope)
+        where = self.names.holder(name.id, scope)
         if where is None:
             return
         yield from (made.name for made in self.makers.calls(name, where))
         for binding in where.names[name.id]:
-            if isinstance(binding, Imported) and (there := _there(self.names, binding, where)):
+            if isinstance(binding, Imported) and (there := self.names.origin(binding, where)):
                 target = ast.Name(binding.name or "")
                 yield from (made.name for made in self.makers.calls(target, there))
 
@@ -289,27 +294,12 @@ def variable_read(
             if isinstance(meaning, External) and meaning.name in GETS:
                 return names.text(key, scope)
         case ast.Name(id=name):
-            where = _holder(name, scope)
+            where = names.holder(name, scope)
             return _bound(where.names[name], where, names, left) if where else None
         case ast.Attribute(value=owner, attr=attribute):
-            meaning = names.meaning(owner, scope)
-            of = meaning.of if isinstance(meaning, Instance) else meaning
-            if isinstance(of, LocalClass):
-                inside = make_scope(of.scope.file, of.node.body, of.scope)
-                return _bound(inside.names.get(attribute, []), inside, names, left)
-            if isinstance(of, LocalModule) and of.is_file:
-                module = names.project.scope(of.path)
-                bindings = module.names.get(attribute, []) if module else []
-                return _bound(bindings, module, names, left) if module else None
+            inside = names.members(owner, scope)
+            return _bound(inside.names.get(attribute, []), inside, names, left) if inside else None
     return None
-
-
-def _holder(name: str, scope: Scope) -> Scope | None:
-    """The scope that has a name, looking outward."""
-    current: Scope | None = scope
-    while current and name not in current.names:
-        current = current.outer
-    return current
 
 
 def _bound(bindings: list[Binding], scope: Scope, names: Names, left: int) -> str | None:
@@ -317,15 +307,9 @@ def _bound(bindings: list[Binding], scope: Scope, names: Names, left: int) -> st
         case [Assigned(value=ast.expr() as value)]:
             return variable_read(value, scope, names, left - 1)
         case [Imported(name=str() as name) as imported]:
-            there = _there(names, imported, scope)
+            there = names.origin(imported, scope)
             return _bound(there.names.get(name, []), there, names, left - 1) if there else None
     return None
-
-
-def _there(names: Names, imported: Imported, scope: Scope) -> Scope | None:
-    """The module of the project that a name is imported from."""
-    place = names.project.locate(imported.module, scope.file, imported.level)
-    return names.project.scope(place[0]) if place and place[1] else None
 
 
 def _is_reference(value: ast.expr) -> bool:
@@ -355,9 +339,7 @@ def _forgives(handler: ast.ExceptHandler) -> bool:
 
 def _decisive(call: ast.Call) -> Iterator[ast.expr]:
     """The arguments of a call without which it fails."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    name = call.func.id if isinstance(call.func, ast.Name) else name
-    yield from call.args[: 2 if name == "create_client" else 1]
+    yield from call.args[: 2 if called_name(call) == "create_client" else 1]
     yield from (keyword.value for keyword in call.keywords if keyword.arg in DECISIVE)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import Instance, LocalFunction, Names
-from deploytool.discover.source import ASIDE, HERE, Imported, Project, Scope
+from deploytool.discover.source import ASIDE, HERE, Imported, Project, Scope, is_true
 
 DEPLOYED = (
     re.compile(r"^(.+\.)?(docker|container)file(\..+)?$", re.IGNORECASE),
@@ -129,7 +129,7 @@ class Hints:
                     file, name = made_by.scope.file, made_by.node.name
                     return Hint(scope.file, script=file, name=name, folder=HERE)
         text = self.names.text(target, scope) if target is not None else None
-        return _in_code(scope.file, text or "", _is_true(given.get("factory")))
+        return _in_code(scope.file, text or "", is_true(given.get("factory")))
 
 
 def _in_code(file: PurePosixPath, text: str, factory: bool) -> Hint | None:
@@ -140,10 +140,6 @@ def _in_code(file: PurePosixPath, text: str, factory: bool) -> Hint | None:
     if module == "__main__":
         return Hint(file, script=file, name=name, factory=factory)
     return Hint(file, module, None, name, factory, file.parent)
-
-
-def _is_true(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is True
 
 
 def _is_server(call: ast.Call, scope: Scope) -> bool:

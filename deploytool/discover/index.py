@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from deploytool import process
 from deploytool.discover.locks import pylock, read_toml
 from deploytool.discover.python_version import latest_patch
-from deploytool.discover.requested import Requested
+from deploytool.discover.requested import Requested, name_of
 from deploytool.discover.source import table_at
 from deploytool.discover.wheels import GLIBC
 
@@ -65,11 +65,6 @@ class Answer:
     def left_out(self) -> frozenset[str]:
         """Names without which the rest may be resolved."""
         return frozenset(map(name_of, (*self.source_only, *self.unfit, *self.missing)))
-
-
-def name_of(pin: str) -> str:
-    """The normalized name in `Name==1.0` or `Name>=1`."""
-    return str(canonicalize_name(re.split(r"[\s=<>!~;\[]", pin.strip())[0]))
 
 
 @dataclass

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from deploytool.discover.command_lines import toml_command
+from deploytool.discover.compose import ComposeBuild, compose_builds
 from deploytool.discover.listens import Listening, Listens
 from deploytool.discover.outdated import no_longer_builds
 from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
-from deploytool.discover.started import ImageFiles, Line, Started, own_words, workdir
+from deploytool.discover.started import ImageFiles, Line, Started, own_words
 from deploytool.lint import dockerignore
 from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse
@@ -25,7 +26,7 @@ from deploytool.lint.image_checks import is_deprecated
 
 MAX_BYTES = 2**20
 MAX_FOLDERS = 5_000
-COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+MAX_PROCESSES = 16
 FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "tests", "testing")
 
 
@@ -38,6 +39,8 @@ class Kept:
     port_why: str
     command: tuple[str, ...]
     """ENTRYPOINT and CMD in words; empty where the image has none of its own."""
+    processes: int
+    """How many the command starts that serve, for example Uvicorn's workers."""
     takes_command: bool
     """Whether a container can be told to run something else: no ENTRYPOINT is in the way."""
     user: str | None
@@ -61,7 +64,7 @@ def read_kept(
     target: str | None = None,
 ) -> Kept | None:
     """What a Dockerfile says that was there; None without one or where `init` wrote it."""
-    project = project if isinstance(project, Project) else Project(project)
+    project = Project.at(project)
     text = _read(project.path / dockerfile)
     parsed = parse(text) if text is not None else None
     stage = parsed.stage(target) if parsed else None
@@ -101,9 +104,10 @@ class Reader:
             port=listening.port if listening else None,
             port_why=listening.why if listening else "the image has no command of its own",
             command=command,
+            processes=self._processes(),
             takes_command=self.started.takes_command,
             user=self.stage.expand(user.text) if user else None,
-            workdir=workdir(self.stage),
+            workdir=self.stage.workdir,
             healthcheck=check is not None and check.text.strip().upper() != "NONE",
             migrations=self._migrations(),
             copied=tuple(sorted({str(copy.path) for copy in self.copies.all})),
@@ -114,6 +118,10 @@ class Reader:
 
     def _listening(self) -> Listening:
         return Listens(self.files, self.stage, self.started).find(80 * self.brings_server)
+
+    def _processes(self) -> int:
+        workers = next((w for line in self.started.lines if (w := line.command.workers)), "1")
+        return min(max(int(workers), 1), MAX_PROCESSES) if workers.isdigit() else 1
 
     def _migrations(self) -> tuple[str, ...] | None:
         for line in self.started.lines:
@@ -171,7 +179,10 @@ class Reader:
             )
             where = "its command" if server else 'its call (host="0.0.0.0")'
             add = f"add {option} to {where}" if server else f"change {where}"
-            yield f"{name} listens inside the container only, and nothing reaches it: {add}"
+            yield (
+                f"{name} listens on 127.0.0.1, where nothing outside the container reaches it: "
+                f"{add}"
+            )
 
     def _notes_on_scripts(self) -> Iterator[str]:
         scripts = " ".join(item.text for item in self.stage.chain if item.keyword == "RUN")
@@ -189,8 +200,7 @@ class Reader:
             return
         happens = "the image's command runs migrations in every replica"
         if self.started.takes_command:
-            command = json.dumps(words, ensure_ascii=False)
-            yield f"{happens}: [tool.deploytool.release] command = {command} runs them once"
+            yield f"{happens}: [tool.deploytool.release] {toml_command(words)} runs them once"
         else:
             yield (
                 f"{happens}, and its ENTRYPOINT lets nothing else run: a release step that runs "
@@ -258,77 +268,12 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-# --- compose --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ComposeBuild:
-    """How a compose file builds an image."""
-
-    file: str
-    service: str
-    dockerfile: PurePosixPath
-    """Relative to the project."""
-    context: PurePosixPath
-    target: str | None
-    args: Mapping[str, str]
-
-
-def compose_builds(project: Project) -> list[ComposeBuild]:
-    """The images that the project's compose file builds."""
-    for name in COMPOSE_FILES:
-        if project.is_file(PurePosixPath(name)):
-            services = _yaml(project.text(PurePosixPath(name)) or "").get("services")
-            items = services.items() if isinstance(services, dict) else ()
-            builds = (_compose_build(name, str(key), value) for key, value in items)
-            return [build for build in builds if build]
-    return []
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(text[:MAX_BYTES])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _compose_build(file: str, service: str, value: object) -> ComposeBuild | None:
-    build = value.get("build") if isinstance(value, dict) else None
-    build = {"context": build} if isinstance(build, str) else build
-    if not isinstance(build, dict):
-        return None
-    context = PurePosixPath(str(build.get("context", ".")))
-    path = os.path.normpath(context / str(build.get("dockerfile", "Dockerfile")))
-    target = build.get("target")
-    return ComposeBuild(
-        file=file,
-        service=service,
-        dockerfile=PurePosixPath(path),
-        context=context,
-        target=target if isinstance(target, str) else None,
-        args=dict(_arguments(build.get("args"))),
-    )
-
-
-def _arguments(value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        yield from ((str(name), str(given)) for name, given in value.items() if given is not None)
-    elif isinstance(value, list):
-        for item in value:
-            name, equals, given = str(item).partition("=")
-            if equals:
-                yield name, given
-
-
 # --- Dockerfiles that are not at the root ---------------------------------------------------------
 
 
 def dockerfile_elsewhere(project: Project | Path) -> str | None:
     """What to say of the one Dockerfile where there is none at the root; None with several."""
-    project = project if isinstance(project, Project) else Project(project)
+    project = Project.at(project)
     if project.is_file(PurePosixPath("Dockerfile")):
         return None
     found = list(islice(_dockerfiles(project), 2))

@@ -106,7 +106,7 @@ class Listens:
         if (named := _NAMED.search(text)) and line.in_shell:
             return Listening(DEFAULT, why, is_local, wants=named[1])
         if named:
-            doubt = f"{line.where} is a list, in which ${named[1]} stays as it is: write the port"
+            doubt = f"{line.where} is a list, where ${named[1]} is not replaced: write the number"
             return Listening(self._exposed() or DEFAULT, why, is_local, doubt=doubt)
         return Listening(self._exposed() or DEFAULT, why, is_local)
 

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import tomli
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 
-from deploytool.discover.requested import pep440, poetry_dependencies, project_texts
-from deploytool.discover.source import table_at
+from deploytool.discover.requested import (
+    name_of,
+    parsed,
+    pep440,
+    poetry_dependencies,
+    project_texts,
+)
+from deploytool.discover.source import table_at, texts_in
 from deploytool.discover.wheels import allows, applies
 
 Document = dict[str, Any]
@@ -109,10 +113,6 @@ def _tables(value: object) -> list[Document]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key)
     return value if isinstance(value, str) else ""
@@ -123,14 +123,13 @@ def _name(value: object) -> str:
 
 
 def _extras(value: object) -> frozenset[str]:
-    return frozenset(_name(extra) for extra in _texts(value))
+    return frozenset(_name(extra) for extra in texts_in(value))
 
 
 def needed(text: str) -> Needed | None:
     """A requirement of PEP 508."""
-    try:
-        requirement = Requirement(text)
-    except (InvalidRequirement, RecursionError):
+    requirement = parsed(text)
+    if requirement is None:
         return None
     return Needed(
         _name(requirement.name),
@@ -166,7 +165,7 @@ def uv_lock(
 
 def _uv_package(table: Document) -> Locked:
     source = table_at(table, "source")
-    markers = " or ".join(f"({marker})" for marker in _texts(table.get("resolution-markers")))
+    markers = " or ".join(f"({marker})" for marker in texts_in(table.get("resolution-markers")))
     return Locked(
         name=_name(table["name"]),
         version=_text(table, "version"),
@@ -295,10 +294,7 @@ def _for_extras(need: Needed, spec: object, extras: Mapping[str, set[str]]) -> l
 def _poetry_extras(table: Document) -> dict[str, set[str]]:
     """The names that each extra of a package brings."""
     listed = table_at(table, "extras").items()
-    return {
-        _name(extra): {_name(re.split(r"[\s\[(;<>=!~]", text)[0]) for text in _texts(texts)}
-        for extra, texts in listed
-    }
+    return {_name(extra): {name_of(text) for text in texts_in(texts)} for extra, texts in listed}
 
 
 def _specs(spec: object) -> list[Document]:
@@ -325,7 +321,7 @@ def pdm_lock(document: Document, extras: Iterable[str] = (), groups: Iterable[st
     """A pdm.lock: every package names the groups it is in."""
     wanted = {"default", *extras, *groups}
     tables = [table for table in _tables(document.get("package")) if _text(table, "name")]
-    in_groups = [t for t in tables if wanted & set(_texts(t.get("groups", ["default"])))]
+    in_groups = [t for t in tables if wanted & set(texts_in(t.get("groups", ["default"])))]
     return _flat(_pdm_package(table) for table in in_groups)
 
 
@@ -443,8 +439,8 @@ def uv_lock_is_stale(pyproject: Document, lock: Document, package: str | None = 
     tables = [table for table in _tables(lock.get("package")) if _text(table, "name")]
     root = _uv_root(tables, package)
     project = table_at(pyproject, "project")
-    asked = [needed(text) for text in _texts(project.get("dependencies"))]
-    is_dynamic = "dependencies" in _texts(project.get("dynamic"))
+    asked = [needed(text) for text in texts_in(project.get("dependencies"))]
+    is_dynamic = "dependencies" in texts_in(project.get("dynamic"))
     if root is None or "metadata" not in root or is_dynamic or None in asked:
         return False
     listed = _tables(table_at(root, "metadata").get("requires-dist"))

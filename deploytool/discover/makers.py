@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from deploytool.discover.names import External, LocalClass, LocalFunction, Names
-from deploytool.discover.source import Assigned, Scope, statements
+from deploytool.discover.source import Assigned, Scope, argument, statements
 
 MAX_STEPS = 12
 
@@ -63,4 +63,4 @@ class Made:
 
     def argument(self, *names: str) -> ast.expr | None:
         """The value of the first of some keywords that is given."""
-        return next((k.value for k in self.call.keywords if k.arg in names), None)
+        return argument(self.call, None, names)

@@ -10,8 +10,7 @@ from pathlib import PurePosixPath
 
 from deploytool.discover.command_lines import Line
 from deploytool.discover.place import Place
-from deploytool.discover.source import HERE, first_names, is_standard, table_at
-from deploytool.errors import UsageError
+from deploytool.discover.source import HERE, below, first_names, is_standard, table_at
 
 INI = PurePosixPath("alembic.ini")
 ELSEWHERE = ("alembic", "migrations", "db", "database", "app/db", "src/db")
@@ -131,11 +130,10 @@ class Alembic:
         """The folder of the scripts, for a process that runs in `folder`."""
         text = settings.location
         if ":" in text:
-            package, _, below = text.partition(":")
-            return self.place.root.joinpath(*package.split("."), below)
+            package, _, inside = text.partition(":")
+            return self.place.root.joinpath(*package.split("."), inside)
         base = settings.file.parent if "%(here)s" in text else folder
-        path = os.path.normpath(base / text.replace("%(here)s", ".").replace("%%", "%"))
-        return None if path.startswith(("/", "..")) else PurePosixPath(path)
+        return below(base, text.replace("%(here)s", ".").replace("%%", "%"))
 
     def _ini(self, file: PurePosixPath) -> Settings | None:
         parser = configparser.RawConfigParser(strict=False)
@@ -148,10 +146,7 @@ class Alembic:
 
     def _pyproject(self, folder: PurePosixPath) -> Migrations | None:
         file = folder / "pyproject.toml"
-        try:
-            section = table_at(self.project.toml(file), "tool", "alembic")
-        except UsageError:
-            return None
+        section = table_at(self.project.helpful_toml(file), "tool", "alembic")
         settings = _settings(file, section)
         found = self._located(settings) if settings else None
         # Alembic looks for pyproject.toml in the folder that it runs in, and nowhere else.
@@ -169,11 +164,7 @@ def _settings(file: PurePosixPath, section: Mapping[str, object]) -> Settings | 
 def aerich_settings(place: Place) -> PurePosixPath | None:
     """The file that Aerich reads in the working folder, if it has migrations of its own."""
     pyproject = place.workdir / "pyproject.toml"
-    try:
-        section = table_at(place.project.toml(pyproject), "tool", "aerich")
-    except UsageError:
-        section = {}
-    if section:
+    if table_at(place.project.helpful_toml(pyproject), "tool", "aerich"):
         return pyproject
     return next(
         (
@@ -187,9 +178,6 @@ def aerich_settings(place: Place) -> PurePosixPath | None:
 
 def aerich_folder(place: Place, file: PurePosixPath) -> PurePosixPath:
     """Where Aerich keeps its migrations."""
-    try:
-        section = table_at(place.project.toml(file), "tool", "aerich")
-    except UsageError:
-        section = {}
+    section = table_at(place.project.helpful_toml(file), "tool", "aerich")
     location = section.get("location", "./migrations")
     return place.workdir / (location if isinstance(location, str) else "migrations")

@@ -74,6 +74,7 @@ class Names:
         self.project = project
         self._known: dict[tuple[object, int], Meaning | None] = {}
         self._functions: dict[int, Scope] = {}
+        self._classes: dict[int, Scope] = {}
         self._keep: list[object] = []
         self._depth = 0
 
@@ -266,33 +267,50 @@ class Names:
         return None
 
     def bindings(self, name: str, scope: Scope) -> list[Binding]:
+        holder = self.holder(name, scope)
+        return holder.names[name] if holder else []
+
+    def holder(self, name: str, scope: Scope) -> Scope | None:
+        """The scope that has a name, looking outward."""
         current: Scope | None = scope
         while current and name not in current.names:
             current = current.outer
-        return current.names[name] if current else []
+        return current
+
+    def origin(self, imported: Imported, scope: Scope) -> Scope | None:
+        """The module of the project that a name is imported from."""
+        place = self.project.locate(imported.module, scope.file, imported.level)
+        return self.project.scope(place[0]) if place and place[1] else None
+
+    def members(self, node: ast.expr, scope: Scope) -> Scope | None:
+        """The names in what an expression is: a module, a class, or an object of one."""
+        owner = self.meaning(node, scope)
+        of = owner.of if isinstance(owner, Instance) else owner
+        if isinstance(of, LocalClass):
+            return self.class_scope(of)
+        if isinstance(of, LocalModule) and of.is_file:
+            return self.project.scope(of.path)
+        return None
+
+    def class_scope(self, owner: LocalClass) -> Scope:
+        key = id(owner.node)
+        if key not in self._classes:
+            self._classes[key] = make_scope(owner.scope.file, owner.node.body, owner.scope)
+        return self._classes[key]
 
     def _text_of(self, bindings: list[Binding], scope: Scope, depth: int) -> str | None:
         match bindings:
             case [Assigned(value=ast.expr() as value)]:
                 return self.text(value, scope, depth + 1)
             case [Imported(name=str() as name) as imported]:
-                place = self.project.locate(imported.module, scope.file, imported.level)
-                there = self.project.scope(place[0]) if place and place[1] else None
-                return self._module_text(there, name, depth)
+                return self._module_text(self.origin(imported, scope), name, depth)
         return None
 
     def _module_text(self, module: Scope | None, name: str, depth: int) -> str | None:
         return self._text_of(module.names.get(name, []), module, depth + 1) if module else None
 
     def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
-        owner = self.meaning(node.value, scope)
-        of = owner.of if isinstance(owner, Instance) else owner
-        if isinstance(of, LocalClass):
-            inside = make_scope(of.scope.file, of.node.body, of.scope)
-            return self._module_text(inside, node.attr, depth)
-        if isinstance(of, LocalModule) and of.is_file:
-            return self._module_text(self.project.scope(of.path), node.attr, depth)
-        return None
+        return self._module_text(self.members(node.value, scope), node.attr, depth)
 
 
 def _is_target(statement: ast.Assign, name: str) -> bool:

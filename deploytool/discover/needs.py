@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -27,12 +27,13 @@ from deploytool.discover.distributions import (
     PKG_RESOURCES,
     PLAIN,
     PROVIDERS,
-    base_name,
     providers,
     with_what_they_bring,
 )
+from deploytool.discover.requested import EDITABLE, name_of, parsed, pin_of
 from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
+from deploytool.discover.wheels import applies
 
 SERVER = "uvicorn"
 """What serves the app is looked for elsewhere, also where the code does not import it."""
@@ -160,7 +161,7 @@ class Finder:
         if late and distribution not in self.installed:
             why = f"{file} imports {imported.module}"
             advice = self._advice(distribution, distribution)
-            text = f"{why}, which Python has no longer from {since} on: {advice}"
+            text = f"{why}, which Python no longer has from {since} on: {advice}"
             yield self._need(distribution, why, file, text, imported.lazy)
 
     def _has_module(self, top: str, wanted: tuple[str, ...]) -> bool:
@@ -237,20 +238,20 @@ class Finder:
     def _is_unsure(self, use: Use) -> bool:
         if "wsproto" in use.providers:
             return not OWN_WEB_SOCKETS.isdisjoint(self.installed)
-        return not self.all_known and not OFTEN_BROUGHT.isdisjoint(map(base_name, use.providers))
+        return not self.all_known and not OFTEN_BROUGHT.isdisjoint(map(name_of, use.providers))
 
     def _needed(self, why: str, wanted: tuple[str, ...], file: PurePosixPath, lazy: bool) -> Need:
         """The need of one of some distributions, of which the first is the one to add."""
         offered = self._offered(wanted)
         name = offered or wanted[0]
-        missing = offered or base_name(next(n for n in wanted if "[" not in n))
+        missing = offered or name_of(next(n for n in wanted if "[" not in n))
         state = f", which only the {self.listed.optional[offered]} brings" if offered else ""
         text = f"{why}, which needs {name}{state}: {self._advice(name, missing)}"
         return self._need(missing, why, file, text, lazy)
 
     def _offered(self, wanted: Iterable[str]) -> str | None:
         """The first of some distributions that the project itself would bring."""
-        return next((name for name in map(base_name, wanted) if name in self.listed.optional), None)
+        return next((name for name in map(name_of, wanted) if name in self.listed.optional), None)
 
     def _drivers(
         self, read: list[tuple[PurePosixPath, FileUses]], libraries: set[str]
@@ -305,7 +306,7 @@ class Finder:
 
     def _moved_settings(self, file: PurePosixPath, lazy: bool) -> Need:
         why = f"{file} imports BaseSettings from pydantic"
-        text = f"{why}, which has it no longer from version 2 on: import it from pydantic_settings"
+        text = f"{why}, which no longer has it from version 2 on: import it from pydantic_settings"
         if "pydantic-settings" not in self.installed:
             text += f", and {add_to_list(self.listed, 'pydantic-settings')}"
         return self._need("pydantic-settings", why, file, text, lazy)
@@ -324,7 +325,7 @@ class Finder:
     def _advice(self, requirement: str, distribution: str) -> str:
         """What to do where a message has named what is to be added."""
         if distribution in self.listed.optional:
-            return "add it to the dependencies, or let the Dockerfile install that too"
+            return "add it to the dependencies, or install that in the Dockerfile too"
         if self.listed.command or not self.listed.where:
             return add_to_list(self.listed, requirement)
         return f"add it to {self.listed.where}"
@@ -343,45 +344,23 @@ def add_to_list(listed: Listed, requirement: str) -> str:
 def listed_in(lines: Iterable[str], where: str, *, python: str = "3.13") -> Listed:
     """What the lines of a requirements file list for Linux, and the versions that they pin."""
     found = [requirement for line in lines if (requirement := _requirement(line))]
-    applying = [r for r in found if r.marker is None or r.marker.evaluate(_linux(python))]
+    applying = [r for r in found if applies(str(r.marker or ""), python)]
     extras: dict[str, frozenset[str]] = {}
     for requirement in applying:
         name = canonicalize_name(requirement.name)
         extras[name] = extras.get(name, frozenset()) | requirement.extras
     asked = {name: chosen for name, chosen in extras.items() if chosen}
-    versions = {str(canonicalize_name(r.name)): pin for r in applying if (pin := _pin(r))}
+    versions = {str(canonicalize_name(r.name)): pin for r in applying if (pin := pin_of(r))}
     return Listed(frozenset(extras), asked, False, where, versions=versions)
-
-
-def _pin(requirement: Requirement) -> str | None:
-    pins = [s.version for s in requirement.specifier if s.operator in ("==", "===")]
-    return next((pin for pin in pins if "*" not in pin), None)
 
 
 def _requirement(line: str) -> Requirement | None:
     text = re.sub(r"(^|\s)(#|--hash\b).*$", "", line)
-    text = re.sub(r"^(-e|--editable)[\s=]*", "", text.strip())
+    text = EDITABLE.sub("", text.strip())
     unnamed = re.match(
         r"[\w+]+://[^#]*/([\w.-]+?)(\.git)?(@[^/#]*)?/?(?:#.*egg=([\w.-]+).*)?$", text
     )
-    try:
-        return Requirement((unnamed[4] or unnamed[1]) if unnamed else text)
-    except InvalidRequirement:
-        return None
-
-
-def _linux(python: str) -> dict[str, str]:
-    minor = ".".join(python.split(".")[:2])
-    return {
-        "extra": "",
-        "implementation_name": "cpython",
-        "os_name": "posix",
-        "platform_machine": "x86_64",
-        "platform_system": "Linux",
-        "python_full_version": python if python != minor else f"{minor}.0",
-        "python_version": minor,
-        "sys_platform": "linux",
-    }
+    return parsed((unnamed[4] or unnamed[1]) if unnamed else text)
 
 
 def installed(listed: Listed) -> frozenset[str]:

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.named import called_name
+from packaging.utils import canonicalize_name
+
 from deploytool.discover.names import Names
-from deploytool.discover.source import Project, Scope, normalized_name, table_at
+from deploytool.discover.source import Project, Scope, called_name, table_at
 
 MODULES = frozenset({"importlib.metadata", "importlib_metadata", "pkg_resources"})
 ABOUT_A_PACKAGE = frozenset(
@@ -33,7 +34,7 @@ class OwnMetadata:
     def __init__(self, project: Project, name: str) -> None:
         self.project = project
         self.names = Names(project)
-        self.name = normalized_name(name)
+        self.name = canonicalize_name(name)
 
     def is_read_in(self, file: PurePosixPath) -> bool:
         scope = self.project.scope(file)
@@ -53,9 +54,9 @@ class OwnMetadata:
     def _is_own(self, argument: ast.expr, scope: Scope) -> bool:
         named = {node.id for node in ast.walk(argument) if isinstance(node, ast.Name)}
         if named & {"__package__", "__name__"}:
-            return normalized_name(self._package(scope.file)) == self.name
+            return canonicalize_name(self._package(scope.file)) == self.name
         text = self.names.text(argument, scope)
-        return text is not None and normalized_name(text) == self.name
+        return text is not None and canonicalize_name(text) == self.name
 
     def _package(self, file: PurePosixPath) -> str:
         top = file.relative_to(self.project.package_root(file)).parts[0]

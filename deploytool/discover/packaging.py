@@ -15,20 +15,22 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from deploytool.discover import python_version, requirements
 from deploytool.discover.locks import poetry_lock_is_stale, uv_lock_is_stale
+from deploytool.discover.requested import name_of
 from deploytool.discover.requirements import (
     brings_server,
     names_any,
-    texts,
 )
 from deploytool.discover.source import (
     HERE,
     SKIPPED_FOLDERS,
     Project,
     is_utf16,
-    normalized_name,
     table_at,
+    texts_in,
 )
 from deploytool.discover.uv_lock import Lock
 from deploytool.errors import UsageError
@@ -71,6 +73,8 @@ class FoundPackaging:
     """Whether the exact versions are written down."""
     stale: bool = False
     """Whether they were written down for other dependencies than the project has now."""
+    old_lock: bool = False
+    """Whether Poetry 1 made the lock."""
     name: str | None = None
     """The project's own name for itself."""
     package: str | None = None
@@ -164,7 +168,7 @@ class Finder:
     def requirements(self) -> PurePosixPath | None:
         """The requirements to install, unless pyproject.toml is what lists the app's."""
         file = requirements.find(self.project, self.folder)
-        listed = texts(self._table("project").get("dependencies"))
+        listed = texts_in(self._table("project").get("dependencies"))
         if file and names_any(listed, FASTAPI):
             lines = requirements.lines(self.project, file)
             pinned = [line for line in lines if "==" in line]
@@ -193,7 +197,7 @@ class Finder:
             return any(names_any(requirements.lines(self.project, f), FASTAPI) for f in files)
         poetry = self._table("tool", "poetry", "dependencies")
         pipfile = table_at(self._toml("Pipfile"), "packages")
-        return self._lists_dependencies() or FASTAPI in map(normalized_name, (*poetry, *pipfile))
+        return self._lists_dependencies() or FASTAPI in map(name_of, (*poetry, *pipfile))
 
     def workspace(self) -> PurePosixPath | None:
         """The folder of the project's uv workspace that this folder is a member of."""
@@ -209,14 +213,14 @@ class Finder:
         checks: tuple[tuple[object, Callable[[], FoundPackaging]], ...] = (
             (has("uv.lock"), self._uv_locked),
             (has("poetry.lock"), self._poetry),
-            (table("tool", "poetry", "dependencies") and not self.requirements, self._poetry),
-            (table("tool", "poetry"), self._poetry),
+            (self._poetry_dependencies(), self._poetry),
             (self.folder == HERE and self._lock_above(), self._inside_workspace),
             (has("pdm.lock") and self._lists_dependencies(), self._pdm),
             (has("Pipfile.lock") and not self.requirements, self._pipenv),
             (self._lists_dependencies() and not self.requirements, self._uv_unlocked),
             (table("tool", "uv") and not self.requirements, self._uv_unlocked),
             (self.requirements, self._requirements),
+            (table("tool", "poetry"), self._poetry),
             (has("Pipfile"), self._pipenv),
             (self._script_block() is not None, self._script),
         )
@@ -246,7 +250,7 @@ class Finder:
         return None
 
     def _lists_dependencies(self) -> bool:
-        listed = texts(self._table("project").get("dependencies"))
+        listed = texts_in(self._table("project").get("dependencies"))
         return bool(listed) or any(self._where_fastapi_is(self.folder))
 
     # --- uv ---------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ class Finder:
         document = self._toml("uv.lock")
         lock = Lock(document)
         member = self._member(lock)
-        local = lock.local_packages(member or normalized_name(self._name() or ""))
+        local = lock.local_packages(member or canonicalize_name(self._name() or ""))
         self._refuse_outside(local)
         root = lock.folder(member) if member else "."
         install = [f for f in local.values() if f != root and lock.is_package(f)]
@@ -302,7 +306,7 @@ class Finder:
                 workspace = table_at(document.pyproject, "tool", "uv", "workspace")
                 members = workspace.get("members", [])
                 here = self.project.path.resolve().relative_to(above)
-                is_member = any(here.match(pattern) for pattern in texts(members))
+                is_member = any(here.match(pattern) for pattern in texts_in(members))
                 return str(above) if is_member and self.pyproject else None
         return None
 
@@ -316,7 +320,7 @@ class Finder:
 
     def _uv_unlocked(self) -> FoundPackaging:
         self._refuse_unlocked_sources()
-        dynamic = texts(self._table("project").get("dynamic"))
+        dynamic = texts_in(self._table("project").get("dynamic"))
         if "dependencies" in dynamic and not self._lists_dependencies():
             raise UsageError(
                 "The project's dependencies are computed when it is built (dynamic), and there is "
@@ -356,7 +360,7 @@ class Finder:
         have not."""
         document = self.project.toml(folder / "pyproject.toml")
         project = table_at(document.get("project"))
-        brings = _what_lacks(texts(project.get("dependencies")))
+        brings = _what_lacks(texts_in(project.get("dependencies")))
         if brings is None:
             return (), ()
         extra = _smallest(table_at(project.get("optional-dependencies")), brings)
@@ -388,7 +392,7 @@ class Finder:
 
     def _takes_version_from_history(self, folder: PurePosixPath) -> bool:
         build = table_at(self.project.toml(folder / "pyproject.toml").get("build-system"))
-        return bool(FROM_HISTORY.search(" ".join(texts(build.get("requires")))))
+        return bool(FROM_HISTORY.search(" ".join(texts_in(build.get("requires")))))
 
     def _build_files(self) -> tuple[str, ...]:
         here = self.project.path / self.folder
@@ -428,6 +432,7 @@ class Finder:
             else f"{self._path('pyproject.toml')} has [tool.poetry]",
             files=tuple(map(self._path, names)),
             locked=locked,
+            old_lock=locked and str(table_at(lock, "metadata").get("lock-version")) < "2.1",
             stale=locked and poetry_lock_is_stale(self.pyproject, lock),
             name=self._name(),
             groups=groups or self._poetry_group(),
@@ -435,12 +440,18 @@ class Finder:
             build_files=self._build_files() if install else (),
         )
 
+    def _poetry_dependencies(self) -> bool:
+        groups = self._table("tool", "poetry", "group").values()
+        tables = (table_at(group, "dependencies") for group in groups)
+        own = self._table("tool", "poetry", "dependencies").keys() - {"python"}
+        return bool(own) or any(tables)
+
     def _poetry_group(self) -> tuple[str, ...]:
         main = self._table("tool", "poetry", "dependencies")
-        if FASTAPI in map(normalized_name, main) or self._lists_dependencies():
+        if FASTAPI in map(name_of, main) or self._lists_dependencies():
             return ()
         for name, group in sorted(self._table("tool", "poetry", "group").items()):
-            if FASTAPI in map(normalized_name, table_at(table_at(group).get("dependencies"))):
+            if FASTAPI in map(name_of, table_at(table_at(group).get("dependencies"))):
                 return (name,)
         return ()
 
@@ -483,7 +494,7 @@ class Finder:
         files = list(dict.fromkeys(requirements.included(self.project, start)))
         lines = [line for file in files for line in requirements.lines(self.project, file)]
         requirements.refuse_local(lines, str(start))
-        named = [line for line in lines if requirements.NAME.match(line)]
+        named = [line for line in lines if name_of(line)]
         why = f"{start} is there"
         if self._lists_dependencies():
             why += " and pins exact versions, as pyproject.toml does not"
@@ -537,7 +548,7 @@ class Finder:
         ):
             if self._has(name):
                 raise UsageError(
-                    f"The dependencies are in a {name}, which no image is built from here",
+                    f"The dependencies are in {name}, from which no image is built here",
                     code="packaging_unknown",
                     hint=f"write them down with `{command}`, and run this again",
                 )
@@ -557,7 +568,7 @@ class Finder:
                     lines = requirements.lines(self.project, file)
                     yield from (line for line in lines if not line.startswith("-"))
             case Packaging.SCRIPT:
-                yield from texts((self._script_block() or {}).get("dependencies"))
+                yield from texts_in((self._script_block() or {}).get("dependencies"))
             case Packaging.PIPENV:
                 yield from _named(table_at(self._toml("Pipfile"), "packages"))
             case Packaging.SINGLE_FILE:
@@ -567,12 +578,12 @@ class Finder:
 
     def _project_dependencies(self, found: FoundPackaging) -> Iterator[str]:
         project, poetry = self._member_table(found, "project"), self._table("tool", "poetry")
-        yield from texts(project.get("dependencies"))
+        yield from texts_in(project.get("dependencies"))
         yield from _named(table_at(poetry, "dependencies"))
         for name in found.extras:
-            yield from texts(table_at(project, "optional-dependencies").get(name))
+            yield from texts_in(table_at(project, "optional-dependencies").get(name))
         for name in found.groups:
-            yield from texts(self._member_table(found, "dependency-groups").get(name))
+            yield from texts_in(self._member_table(found, "dependency-groups").get(name))
             yield from _named(table_at(poetry, "group", name, "dependencies"))
 
     def _member_table(self, found: FoundPackaging, key: str) -> dict[str, Any]:
@@ -581,7 +592,7 @@ class Finder:
             for file in found.files:
                 document = self.project.toml(PurePosixPath(file)) if file.endswith(".toml") else {}
                 name = table_at(document, "project").get("name")
-                if isinstance(name, str) and normalized_name(name) == normalized_name(
+                if isinstance(name, str) and canonicalize_name(name) == canonicalize_name(
                     found.package
                 ):
                     return table_at(document, key)
@@ -596,8 +607,8 @@ class Finder:
             for kind, tables, installed in kinds
             for key, lines in sorted(tables.items())
             if key not in installed
-            for line in texts(lines)
-            if (name := requirements.name_of(line))
+            for line in texts_in(lines)
+            if (name := name_of(line))
         )
 
     # --- Python and warnings --------------------------------------------------------------------
@@ -637,7 +648,7 @@ class Finder:
         if not found.locked and found.kind in advice:
             yield (
                 "versions are not locked: the same commit can become a different image; "
-                f"`{advice[found.kind]}` writes them down, then run init again"
+                f"`{advice[found.kind]}` writes them down, then run `deploytool init --force`"
             )
 
     def _staleness(self, found: FoundPackaging) -> Iterator[str]:
@@ -652,7 +663,7 @@ class Finder:
         if found.utf16:
             yield (
                 f"{found.files[0]} is UTF-16, as PowerShell writes it: the Dockerfile converts it "
-                "for uv; saved as UTF-8 it needs that no more"
+                "for uv; saved as UTF-8 it no longer needs that"
             )
 
     def _invalid_lines(self, found: FoundPackaging) -> Iterator[str]:
@@ -679,7 +690,7 @@ def _what_lacks(listed: list[str]) -> Callable[[list[str]], bool] | None:
 
 def _smallest(tables: dict[str, Any], brings: Callable[[list[str]], bool]) -> str | None:
     """The extra or group with the least else in it; one of developers only if no other does."""
-    found = [(name, texts(lines)) for name, lines in tables.items() if brings(texts(lines))]
+    found = [(name, texts_in(lines)) for name, lines in tables.items() if brings(texts_in(lines))]
     ranked = sorted((name in OF_DEVELOPERS, len(lines), name) for name, lines in found)
     return ranked[0][2] if ranked else None
 
@@ -687,10 +698,10 @@ def _smallest(tables: dict[str, Any], brings: Callable[[list[str]], bool]) -> st
 def _named(table: dict[str, Any]) -> Iterator[str]:
     """Requirement lines of a table of Poetry's or Pipenv's: name = version, or a table."""
     for name, value in table.items():
-        extras = texts(table_at(value).get("extras"))
+        extras = texts_in(table_at(value).get("extras"))
         if name != "python" and not table_at(value).get("optional"):
             yield f"{name}[{','.join(extras)}]" if extras else name
 
 
 def _same_name(first: str, second: str) -> bool:
-    return normalized_name(first) == normalized_name(second)
+    return canonicalize_name(first) == canonicalize_name(second)

@@ -11,6 +11,7 @@ import ast
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -20,9 +21,9 @@ from deploytool.discover.names import (
     Instance,
     LocalClass,
     LocalFunction,
-    Meaning,
     Names,
 )
+from deploytool.discover.settings_fields import Class, Fields
 from deploytool.discover.source import (
     MAX_DEPTH,
     Assigned,
@@ -30,17 +31,19 @@ from deploytool.discover.source import (
     Function,
     Project,
     Scope,
-    make_scope,
+    argument,
+    called_name,
     statements,
 )
 
 CODE = "/code"
 """Where the project is in the image."""
 HOLE = "\0"
+LONGEST = 1000
 MAX_TEXT = 20
 """How many steps lead from an expression to its text at most."""
 
-_PATHS = frozenset(
+PATHS = frozenset(
     {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath"}
     | {"anyio.Path", "aiopath.AsyncPath", "aiopath.Path", "upath.UPath", "fastapi.Path"}
 )
@@ -48,9 +51,9 @@ _SAME = frozenset({"os.fspath", "os.fsdecode", "os.path.normpath", "pydantic.Sec
 _ABSOLUTE = frozenset({"os.path.abspath", "os.path.realpath"})
 _FIXED = {"tempfile.gettempdir": "/tmp", "tempfile.mkdtemp": "/tmp", "pathlib.Path.home": "/tmp"}
 _HERE = frozenset({"os.getcwd", "pathlib.Path.cwd"})
+_RESOURCES = frozenset({"importlib.resources.files", "importlib_resources.files"})
 _ENVIRONMENT = frozenset({"os.getenv", "os.environ.get", "decouple.config", "environ.get"})
 _ENVIRONMENT_READERS = frozenset({"config", "env", "getenv"})
-_SETTINGS = re.compile(r"^pydantic(_settings|\.v1|\.env_settings)?(\.main)?\.BaseSettings$")
 _PERCENT = re.compile(r"%[-#0-9.]*[sdifr]|%\(\w+\)[sdifr]")
 _BRACES = re.compile(r"\{[^{}]*\}")
 
@@ -88,16 +91,19 @@ class Paths(Names):
     def __init__(
         self,
         project: Project,
-        workdir: PurePosixPath,
+        workdir: PurePosixPath | None = None,
         calls: Callable[[], Iterable[Given]] = tuple,
     ) -> None:
-        """`calls` are all of the project's, asked for only where a parameter's value is."""
+        """`workdir` is the process's folder: without it, relative paths stay relative.
+
+        `calls` are all of the project's, asked for only where a parameter's value is.
+        """
         super().__init__(project)
         self._find_calls = calls
-        self.workdir = posixpath.normpath(f"{CODE}/{workdir}")
+        self.workdir = "." if workdir is None else posixpath.normpath(f"{CODE}/{workdir}")
         self._told: dict[tuple[int, int], str | None] = {}
-        self._insides: dict[int, Scope] = {}
-        self._classes: dict[int, str] = {}
+        self._made_by: dict[int, str] = {}
+        self._settings: dict[ast.ClassDef, Class | None] = {}
 
     def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
         """Each expression is worked on once: asked again meanwhile, it goes round in a circle."""
@@ -204,10 +210,12 @@ class Paths(Names):
             return _FIXED[name]
         if name in _HERE:
             return self.workdir
-        if name in _PATHS or name == "os.path.join":
+        if name in PATHS or name == "os.path.join":
             return _joined_path(self._texts(call.args, scope, depth)) if call.args else "."
         if name.startswith("pydantic") and name.endswith(".Field"):
             return self._argument(call, 0, ("default", "default_factory"), scope, depth)
+        if name in _RESOURCES and call.args:
+            return self._package_folder(call.args[0], scope)
         text = self._argument(call, 0, (), scope, depth)
         if text is None:
             return None
@@ -216,6 +224,16 @@ class Paths(Names):
         if name == "os.path.expanduser":
             return _at_home(text)
         return text if name in _SAME else self._absolute(text) if name in _ABSOLUTE else None
+
+    def _package_folder(self, package: ast.expr, scope: Scope) -> str | None:
+        """`importlib.resources.files("pkg")`."""
+        if isinstance(package, ast.Name) and package.id in ("__package__", "__name__"):
+            return _parent(f"{CODE}/{scope.file}")
+        name = self.text(package, scope)
+        place = self.project.locate(name, scope.file) if name else None
+        if place is None:
+            return None
+        return f"{CODE}/{place[0].parent if place[1] else place[0]}"
 
     def _method(self, call: ast.Call, scope: Scope, depth: int) -> str | None:
         """A method of a path or of a text."""
@@ -273,7 +291,7 @@ class Paths(Names):
         """The scope of a method, whose first parameter stands for its class."""
         scope = self.function_scope(function)
         if function.node.name == "__init__":
-            self._classes[id(function.node)] = owner.name
+            self._made_by[id(function.node)] = owner.name
         if first := [*function.node.args.posonlyargs, *function.node.args.args][:1]:
             scope.names[first[0].arg] = [owner]
         return scope
@@ -307,15 +325,13 @@ class Paths(Names):
                     yield given
 
     def _called_as(self, function: Function) -> str:
-        return self._classes.get(id(function), function.name)
+        return self._made_by.get(id(function), function.name)
 
     @cached_property
     def _calls_by_name(self) -> dict[str, list[Given]]:
         found: dict[str, list[Given]] = {}
         for given in self._find_calls():
-            match given.call.func:
-                case ast.Name(id=name) | ast.Attribute(attr=name):
-                    found.setdefault(name, []).append(given)
+            found.setdefault(called_name(given.call), []).append(given)
         return found
 
     def _member_text(self, node: ast.Attribute, scope: Scope, depth: int) -> str | None:
@@ -339,13 +355,6 @@ class Paths(Names):
         found = (self._field(b, name, depth + 1) for b in bases if isinstance(b, LocalClass))
         return next((text for text in found if text is not None), None)
 
-    def class_scope(self, owner: LocalClass) -> Scope:
-        key = id(owner.node)
-        if key not in self._insides:
-            inside = make_scope(owner.scope.file, owner.node.body, owner.scope)
-            self._insides[key] = inside
-        return self._insides[key]
-
     def is_bound(self, name: str, scope: Scope) -> bool:
         return bool(self.bindings(name, scope))
 
@@ -360,40 +369,17 @@ class Paths(Names):
 
     def variable_of_field(self, owner: LocalClass, name: str) -> str | None:
         """The environment variable of a field, where the class is one of pydantic's settings."""
-        if not self.is_settings(owner):
-            return None
-        field_value = _value_in_class(owner.node, name)
-        if isinstance(field_value, ast.Call):
-            for keyword in ("validation_alias", "alias", "env"):
-                node = argument(field_value, None, (keyword,))
-                if node and (alias := super().text(node, owner.scope)):
-                    return alias
-        options = _settings_options(owner.node)
-        prefix = options.get("env_prefix")
-        exact = options.get("case_sensitive")
-        known = prefix.value if isinstance(prefix, ast.Constant) else ""
-        text = f"{known}{name}" if isinstance(known, str) else name
-        return text if isinstance(exact, ast.Constant) and exact.value else text.upper()
+        settings = self.settings(owner)
+        field = settings.fields.get(name) if settings else None
+        return settings.variable(field) if settings and field else None
 
-    def is_settings(self, owner: Meaning | None, depth: int = 0) -> bool:
-        match owner:
-            case External(name=name):
-                return bool(_SETTINGS.match(name))
-            case LocalClass() if depth < MAX_TEXT:
-                bases = (self.meaning(base, owner.scope) for base in owner.node.bases)
-                return any(self.is_settings(base, depth + 1) for base in bases)
-        return False
-
-
-def argument(call: ast.Call, position: int | None, keywords: Collection[str]) -> ast.expr | None:
-    """An argument of a call, by its place or one of its names."""
-    for keyword in call.keywords:
-        if keyword.arg in keywords:
-            return keyword.value
-    if position is None or position >= len(call.args):
-        return None
-    before = call.args[: position + 1]
-    return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
+    def settings(self, owner: LocalClass) -> Class | None:
+        """What a class of pydantic's settings says; None of another class."""
+        if owner.node not in self._settings:
+            self._settings[owner.node] = None
+            with suppress(RecursionError):
+                self._settings[owner.node] = Fields(self).read(owner)
+        return self._settings[owner.node]
 
 
 def _position(parameter: Parameter) -> int | None:
@@ -427,30 +413,6 @@ def _set_on_self(function: Function, name: str) -> Iterator[ast.expr]:
                 yield value
 
 
-def _value_in_class(node: ast.ClassDef, name: str) -> ast.expr | None:
-    for statement in node.body:
-        match statement:
-            case ast.AnnAssign(target=ast.Name(id=found)) if found == name:
-                return statement.value
-            case ast.Assign(targets=[ast.Name(id=found)]) if found == name:
-                return statement.value
-    return None
-
-
-def _settings_options(node: ast.ClassDef) -> dict[str, ast.expr]:
-    """What `model_config` or the inner class Config says."""
-    configured = _value_in_class(node, "model_config")
-    found: dict[str, ast.expr] = {}
-    if isinstance(configured, ast.Call):
-        found = {keyword.arg: keyword.value for keyword in configured.keywords if keyword.arg}
-    for inner in node.body:
-        if isinstance(inner, ast.ClassDef) and inner.name == "Config":
-            for key in ("env_prefix", "case_sensitive"):
-                if value := _value_in_class(inner, key):
-                    found[key] = value
-    return found
-
-
 def _joined(parts: Iterable[str | None]) -> str | None:
     """Texts one after the other; unknown when the first of them is."""
     known = list(parts)
@@ -466,6 +428,15 @@ def _joined_path(parts: Iterable[str | None]) -> str | None:
     if len(known) == 1:
         return known[0]
     return posixpath.join(*(HOLE if part is None else part for part in known))
+
+
+def path_of(text: str, start: str = "") -> tuple[PurePosixPath | None, bool]:
+    """The path that a text means for a process in `start`, and whether only its folder is known."""
+    if not text or text.startswith((HOLE, "~")) or "://" in text or len(text) > LONGEST:
+        return None, False
+    known, hole, _ = posixpath.join(start, text).partition(HOLE)
+    path = posixpath.normpath(posixpath.dirname(known) if hole else known)
+    return PurePosixPath(path), bool(hole)
 
 
 def _parent(path: str) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 
 from deploytool.discover.app import FoundApp
 from deploytool.discover.command_lines import Line
-from deploytool.discover.source import HERE, Project, table_at
-from deploytool.errors import UsageError
+from deploytool.discover.source import HERE, Project, below, table_at, texts_in
 
 LISTS = re.compile(r"^(require\w*|reqs?)([._-].*)?\.(txt|in)$|^Pipfile$|^setup\.(py|cfg)$")
 FOR_DEVELOPERS = re.compile(r"(^|[._-])(dev\w*|tests?|testing|lint|docs?|ci|local)([._-]|$)")
@@ -43,7 +42,7 @@ class Place:
     def file_of(self, target: str, base: PurePosixPath) -> PurePosixPath | None:
         """The file, or the module's file, that a process running in `base` means."""
         if "/" in target or target.endswith((".py", ".sh")):
-            path = _normal(base / target)
+            path = below(base, target)
             return path if path is not None and self.project.is_file(path) else None
         names = target.split(".")
         for last in dict.fromkeys((len(names), max(len(names) - 1, 1))):
@@ -95,7 +94,7 @@ class Place:
         for folder in self.folders:
             for file in self._files(folder, folder / "requirements", folder / "reqs"):
                 yield self.project.text(file) or ""
-            yield from _main_dependencies(self._pyproject(folder))
+            yield from _main_dependencies(self.project.helpful_toml(folder / "pyproject.toml"))
 
     def _files(self, *folders: PurePosixPath) -> Iterator[PurePosixPath]:
         for folder in folders:
@@ -111,22 +110,8 @@ class Place:
         except OSError:
             return []
 
-    def _pyproject(self, folder: PurePosixPath) -> dict[str, Any]:
-        try:
-            return self.project.toml(folder / "pyproject.toml")
-        except UsageError:
-            return {}
-
 
 def _main_dependencies(pyproject: dict[str, Any]) -> Iterator[str]:
     listed = table_at(pyproject, "project").get("dependencies")
-    yield from (
-        (text for text in listed if isinstance(text, str)) if isinstance(listed, list) else ()
-    )
+    yield from texts_in(listed)
     yield from map(str, table_at(pyproject, "tool", "poetry", "dependencies"))
-
-
-def _normal(path: PurePosixPath) -> PurePosixPath | None:
-    """A path without "..", if it stays in the project."""
-    normal = PurePosixPath(os.path.normpath(path))
-    return None if normal.is_absolute() or ".." in normal.parts else normal

@@ -9,7 +9,7 @@ What is certain becomes a process; what is not, a proposal of one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -27,7 +27,7 @@ from deploytool.discover.compose import Compose, ComposeService
 from deploytool.discover.migrations import Alembic, Migrations, aerich_folder, aerich_settings
 from deploytool.discover.place import Place
 from deploytool.discover.queues import Queues
-from deploytool.discover.source import HERE, Project
+from deploytool.discover.source import HERE, Project, in_words
 from deploytool.redact import hide_passwords
 
 PROCFILE_LINE = re.compile(r"^([\w-]+)\s*:\s*(\S.*)$")
@@ -219,7 +219,10 @@ class Finder:
         step = self._upgrade(found)
         self.roles.setdefault("alembic", str(found.settings.file))
         if not found.are_there:
-            self._propose(f"{step.why}, which are none yet: with the first, {self._table(step)}")
+            self._propose(
+                f"{found.settings.file} is set up for migrations in {found.scripts}/, and there "
+                f"are none yet: once there are, {self._table(step)}"
+            )
         elif not self.place.lists("alembic"):
             self._propose(
                 f"{step.why}, but alembic is not among the dependencies: {self._table(step)}"
@@ -268,7 +271,7 @@ class Finder:
         if stores := [_store(one.name, one.image) for one in compose.backing()]:
             them, their = ("them", "their addresses") if len(stores) > 1 else ("it", "its address")
             self._propose(
-                f"{compose.file} also starts {_listed(stores)}: run {them} yourself and set "
+                f"{compose.file} also starts {in_words(stores)}: run {them} yourself and set "
                 f"{their} in env or secrets"
             )
 
@@ -376,11 +379,6 @@ def _not_found(line: Line, folder: PurePosixPath) -> str:
 def _store(name: str, image: str) -> str:
     repository = image.partition(":")[0].rpartition("/")[2]
     return name if repository == name else f"{name} ({image})"
-
-
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _relative(file: PurePosixPath, folder: PurePosixPath) -> PurePosixPath:

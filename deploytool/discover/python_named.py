@@ -9,19 +9,16 @@ from pathlib import PurePosixPath
 
 from deploytool.discover.python_version import PREFERRED, pinned, satisfies, series
 from deploytool.discover.source import HERE, Project, table_at
-from deploytool.errors import UsageError
+from deploytool.lint.dockerfile import Dockerfile, parse
 
 Hint = tuple[str, str]
 """A Python and the file that names it: ("3.11", "runtime.txt")."""
 
-WRITTEN = "Written by `deploytool init`"
 _NUMBER = r"(3\.\d+)(?:\.(?:\d+|\*))?"
 _VERSION_FILE = re.compile(rf"^(?:cpython-|python-?)?{_NUMBER}(?!\w)")
 _RUNTIME = re.compile(rf"(?m)^\s*(?:python-)?{_NUMBER}\s*$")
 _TOOL_VERSIONS = re.compile(rf"(?m)^\s*python\s+{_NUMBER}(?!\w)")
 _CONDA = re.compile(rf"""(?m)^\s*-\s*["']?(?:[\w-]+::)?python\s*={{1,2}}\s*{_NUMBER}(?!\w)""")
-_ARGUMENT = re.compile(r"(?mi)^\s*ARG\s+(\w+)=[\"']?([\w.-]+)")
-_FROM = re.compile(r"(?mi)^\s*FROM\s+(?:--\S+\s+)*(\S+)")
 _IMAGE = re.compile(rf"python:?{_NUMBER}(?!\w|\.)")
 _CI_VERSION = re.compile(
     r"""(?m)^[ \t-]*["']?python(?:-version|_version)?s?["']?[ \t]*:[ \t]*(?P<value>[^\n#]*)"""
@@ -109,14 +106,14 @@ def _by_pattern(pattern: re.Pattern[str], *names: str) -> Callable[..., Iterator
 
 
 def _pipfile(project: Project, folder: PurePosixPath) -> Iterator[Named]:
-    requires = table_at(_toml(project, folder / "Pipfile"), "requires")
+    requires = table_at(project.helpful_toml(folder / "Pipfile"), "requires")
     for key in ("python_full_version", "python_version"):
         yield from _named(requires.get(key), folder / "Pipfile")
 
 
 def _mise(project: Project, folder: PurePosixPath) -> Iterator[Named]:
     for name in ("mise.toml", ".mise.toml", ".config/mise.toml"):
-        python = table_at(_toml(project, folder / name), "tools").get("python")
+        python = table_at(project.helpful_toml(folder / name), "tools").get("python")
         first = python[0] if isinstance(python, list) and python else python
         yield from _named(first.get("version") if isinstance(first, dict) else first, folder / name)
 
@@ -127,32 +124,18 @@ def _named(value: object, file: PurePosixPath) -> Iterator[Named]:
         yield Named(found[1], str(file))
 
 
-def _toml(project: Project, file: PurePosixPath) -> dict[str, object]:
-    """A file that only helps: what cannot be read says nothing."""
-    try:
-        return project.toml(file)
-    except UsageError:
-        return {}
-
-
 def _dockerfiles(project: Project, folder: PurePosixPath) -> Iterator[Named]:
     for below in DOCKER_FOLDERS:
         for file in _files(project, folder / below, "*ockerfile*"):
-            text = project.text(file) or ""
-            if WRITTEN not in text and (version := _base_python(text)):
+            dockerfile = parse(project.text(file) or "")
+            if dockerfile.is_kept and (version := _base_python(dockerfile)):
                 yield Named(version, f"FROM of {file}")
 
 
-def _base_python(text: str) -> str | None:
+def _base_python(dockerfile: Dockerfile) -> str | None:
     """The Python of the last stage that is built on one."""
-    arguments = dict(_ARGUMENT.findall(text))
-    images = [_with_arguments(image, arguments) for image in _FROM.findall(text)]
-    found = (_IMAGE.search(image) for image in reversed(images))
+    found = (_IMAGE.search(stage.base) for stage in reversed(dockerfile.stages))
     return next((match[1] for match in found if match), None)
-
-
-def _with_arguments(image: str, arguments: dict[str, str]) -> str:
-    return re.sub(r"\$(?:\{(\w+)[^}]*\}|(\w+))", lambda m: arguments.get(m[1] or m[2], m[0]), image)
 
 
 def _ci(project: Project) -> Iterator[Named]:

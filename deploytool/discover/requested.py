@@ -14,18 +14,21 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from deploytool.discover.source import Project, table_at
+from deploytool.discover.source import Project, below, table_at, texts_in
 from deploytool.discover.wheels import file_name
 
 MAX_INCLUDES = 200
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_INCLUDE = re.compile(r"^(?:-r|--requirement|(?P<constraint>-c|--constraint))(?:\s*=\s*|\s*)(\S+)")
-_EDITABLE = re.compile(r"^(?:-e|--editable)(?:\s*=\s*|\s+)")
+INCLUDE = re.compile(
+    r"^(?:-r|--requirement|(?P<constraint>-c|--constraint))(?:\s*=\s*|\s*)(?P<file>\S+)"
+)
+EDITABLE = re.compile(r"^(?:-e|--editable)\s*=?\s*")
 _PER_REQUIREMENT = re.compile(r"\s--(?:hash|config-settings|global-option|install-option)\b.*$")
 _INDEX_OPTION = re.compile(r"^(?:-i|-f|--(?:extra-)?index-url|--find-links|--no-index|--pre)\b")
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s*=\s*|\s+)(\S+)$")
 _VCS = re.compile(r"\b(?:git|hg|svn|bzr)\+|^git@|^git://|\.git(?:@|#|$)")
 _LOCAL = re.compile(r"^(?:\.{1,2}(?:$|[/\\\[])|/|file:|[A-Za-z]:[\\/]|\S+/$)")
+_NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
 _EGG = re.compile(r"[#&]egg=([A-Za-z0-9][\w.-]*)")
 _NAMED_URL = re.compile(r"^([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
 
@@ -70,6 +73,26 @@ def _sum(parts: Iterable[Requested]) -> Requested:
     return total
 
 
+def parsed(text: str) -> Requirement | None:
+    """A requirement of PEP 508."""
+    try:
+        return Requirement(text)
+    except (InvalidRequirement, RecursionError):
+        return None
+
+
+def name_of(requirement: str) -> str:
+    """The normalized name of what a line asks for, or a pin names; empty where it has none."""
+    found = _NAME.match(requirement)
+    return str(canonicalize_name(found[1])) if found else ""
+
+
+def pin_of(requirement: Requirement) -> str:
+    """The version that a requirement pins; empty where it allows several."""
+    pins = (one.version for one in requirement.specifier if one.operator in ("==", "==="))
+    return next((pin for pin in pins if "*" not in pin), "")
+
+
 # --- requirements files ---------------------------------------------------------------------
 
 
@@ -92,33 +115,23 @@ def _of_file(
         return
     seen.add(file)
     for line in requirement_lines(project.text(file) or ""):
-        if included := _INCLUDE.match(line):
-            target = _joined(file.parent, included[2])
+        if included := INCLUDE.match(line):
             is_constraint = constraint or bool(included["constraint"])
-            yield from _of_file(project, target, seen, constraint=is_constraint)
+            if target := below(file.parent, included["file"]):
+                yield from _of_file(project, target, seen, constraint=is_constraint)
         else:
             yield _as_constraint(line) if constraint else _of_line(project, file, line)
 
 
-def _joined(folder: PurePosixPath, name: str) -> PurePosixPath:
-    parts: list[str] = []
-    for part in (folder / name).parts:
-        if part == ".." and parts:
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
-
-
 def _as_constraint(line: str) -> Requested:
     requirement = _PER_REQUIREMENT.sub("", line)
-    return Requested(constraints=(requirement,)) if _parsed(requirement) else Requested()
+    return Requested(constraints=(requirement,)) if parsed(requirement) else Requested()
 
 
 def _of_line(project: Project, file: PurePosixPath, line: str) -> Requested:
-    if line.startswith("-") and not _EDITABLE.match(line):
+    if line.startswith("-") and not EDITABLE.match(line):
         return _of_option(project, file, line)
-    target = _unquoted(_EDITABLE.sub("", _PER_REQUIREMENT.sub("", line)).strip())
+    target = _unquoted(EDITABLE.sub("", _PER_REQUIREMENT.sub("", line)).strip())
     if located := _located(target):
         return located
     return of_texts([target])
@@ -133,7 +146,7 @@ def _of_option(project: Project, file: PurePosixPath, line: str) -> Requested:
     """Options about the index; --no-binary and others are of no use to the question."""
     links = _FIND_LINKS.match(line)
     if links and "://" not in links[1]:
-        folder = project.path.resolve() / _joined(file.parent, links[1])
+        folder = (project.path / file.parent / links[1]).resolve()
         return Requested(lines=(f"--find-links {folder}",))
     return Requested(lines=(line,)) if _INDEX_OPTION.match(line) else Requested()
 
@@ -174,20 +187,13 @@ def of_texts(texts: Iterable[str], sources: dict[str, Any] | None = None) -> Req
 
 
 def _of_text(text: str, sources: dict[str, Any]) -> Requested:
-    requirement = _parsed(text)
+    requirement = parsed(text)
     if requirement is None:
         return _located(text) or Requested()
     if requirement.url:
         return _from_url(requirement.name, requirement.url)
     source = _source_of(requirement.name, sources)
     return _from_table(requirement.name, source) or Requested(lines=(str(requirement),))
-
-
-def _parsed(text: str) -> Requirement | None:
-    try:
-        return Requirement(text)
-    except (InvalidRequirement, RecursionError):
-        return None
 
 
 def _source_of(name: str, sources: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +226,7 @@ def project_texts(
     document: dict[str, Any], extras: Iterable[str] = (), groups: Iterable[str] = ()
 ) -> list[str]:
     project = table_at(document, "project")
-    texts = _texts(project.get("dependencies"))
+    texts = texts_in(project.get("dependencies"))
     for extra in extras:
         texts += _of_extra(project, extra, set())
     for group in groups:
@@ -235,8 +241,8 @@ def _of_extra(project: dict[str, Any], extra: str, seen: set[str]) -> list[str]:
     seen.add(extra)
     own = canonicalize_name(str(project.get("name", "")))
     texts: list[str] = []
-    for text in _texts(table_at(project, "optional-dependencies").get(extra)):
-        requirement = _parsed(text)
+    for text in texts_in(table_at(project, "optional-dependencies").get(extra)):
+        requirement = parsed(text)
         if requirement and canonicalize_name(requirement.name) == own:
             for other in sorted(requirement.extras):
                 texts += _of_extra(project, other, seen)
@@ -250,15 +256,11 @@ def _of_group(groups: dict[str, Any], name: str, seen: set[str]) -> list[str]:
         return []
     seen.add(name)
     listed = groups.get(name)
-    texts = _texts(listed)
+    texts = texts_in(listed)
     for item in listed if isinstance(listed, list) else []:
         if included := table_at(item).get("include-group"):
             texts += _of_group(groups, str(included), seen)
     return texts
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 # --- Poetry and Pipenv ------------------------------------------------------------------------
@@ -269,7 +271,7 @@ def of_poetry(
 ) -> Requested:
     """`[tool.poetry.dependencies]` and `[project] dependencies`, with some extras and groups."""
     listed = of_project(document, extras, groups)
-    have = {canonicalize_name(name) for line in listed.lines if (name := _name_of(line))}
+    have = set(map(name_of, listed.lines))
     tables = poetry_dependencies(document, extras, groups)
     entries = ((name, spec) for name, spec in tables if not _only_enriches(name, spec, have))
     return listed + _sum(_of_entry(name, spec, pep440) for name, spec in entries)
@@ -281,7 +283,7 @@ def poetry_dependencies(
     """Names and constraints of the main group, of some others, and of optional ones of extras."""
     poetry = table_at(document, "tool", "poetry")
     by_extra = table_at(poetry, "extras")
-    wanted = {canonicalize_name(n) for extra in extras for n in _texts(by_extra.get(extra))}
+    wanted = {canonicalize_name(n) for extra in extras for n in texts_in(by_extra.get(extra))}
     tables = [table_at(poetry, "dependencies")]
     tables += [table_at(poetry, "group", group, "dependencies") for group in groups]
     for table in tables:
@@ -289,11 +291,6 @@ def poetry_dependencies(
             optional = isinstance(spec, dict) and spec.get("optional") is True
             if name != "python" and (not optional or canonicalize_name(name) in wanted):
                 yield name, spec
-
-
-def _name_of(line: str) -> str | None:
-    requirement = _parsed(line)
-    return requirement.name if requirement else None
 
 
 def _only_enriches(name: str, spec: object, have: Iterable[str]) -> bool:
@@ -314,7 +311,7 @@ def _of_entry(name: str, spec: object, convert: Callable[[str], str]) -> Request
     if located := _from_table(name, table):
         return located
     version = str(table.get("version", "")).strip()
-    extras = ",".join(_texts(table.get("extras")))
+    extras = ",".join(texts_in(table.get("extras")))
     text = name + (f"[{extras}]" if extras else "")
     text += "" if version in ("", "*") else convert(version)
     marker = " and ".join(f"({part})" for part in _markers(table))

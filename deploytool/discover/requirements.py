@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
-
-from deploytool.discover.requested import requirement_lines
-from deploytool.discover.source import Project, normalized_name
+from deploytool.discover.requested import EDITABLE, INCLUDE, name_of, parsed, requirement_lines
+from deploytool.discover.source import Project, below
 from deploytool.errors import UsageError
 
 NAMES = (
@@ -23,9 +21,7 @@ NAMES = (
     "requirements/common.txt",
 )
 DEVELOPMENT = re.compile(r"(^|[-_./])(dev|develop|development|test|tests|testing|lint|docs?|ci)\b")
-NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
-SERVER_EXTRAS = re.compile(r"\b(standard|all)\b")
-INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+SERVER_EXTRAS = re.compile(r"(?i)^\s*fastapi\s*\[[^\]]*\b(standard|all)\b")
 LOCAL = re.compile(r"^(\.{1,2}($|[/\[])|/|file:)|\s@\s*file:")
 
 
@@ -58,11 +54,11 @@ def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[
     yield file
     for line in lines(project, file) if depth < 10 else ():
         option = INCLUDE.match(line)
-        if option and "://" not in option[1]:
-            target = within(file.parent, option[1])
+        if option and "://" not in option["file"]:
+            target = below(file.parent, option["file"])
             if target is None or not project.is_file(target):
                 raise UsageError(
-                    f"{file} names {option[1]}, which is not in the project",
+                    f"{file} names {option['file']}, which is not in the project",
                     code="requirements_invalid",
                     hint=f"correct {file}",
                 )
@@ -72,7 +68,7 @@ def included(project: Project, file: PurePosixPath, depth: int = 0) -> Iterator[
 def refuse_local(found: Iterable[str], name: str) -> None:
     """Raise UsageError for a line that installs something of this machine."""
     for line in found:
-        target = re.sub(r"^(-e|--editable)[\s=]*", "", line)
+        target = EDITABLE.sub("", line)
         if LOCAL.search(target):
             raise UsageError(
                 f"{name} installs {target} from this machine: the image's dependencies are "
@@ -87,35 +83,7 @@ def is_valid(line: str) -> bool:
     bare = re.sub(r"\s--?\w.*$", "", line)
     if line.startswith(("-", ".", "/")) or "://" in line or bare.endswith((".whl", ".gz", ".zip")):
         return True
-    try:
-        Requirement(bare)
-    except InvalidRequirement:
-        return False
-    return True
-
-
-def within(folder: PurePosixPath, name: str) -> PurePosixPath | None:
-    """The path of a name relative to a folder, without ..; None outside the project."""
-    parts: list[str] = []
-    for part in (folder / name).parts:
-        if part == "/" or (part == ".." and not parts):
-            return None
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
-
-
-def texts(value: object) -> list[str]:
-    """The texts of a list; empty for anything else."""
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def name_of(requirement: str) -> str | None:
-    """The distribution that a line asks for."""
-    match = NAME.match(requirement)
-    return normalized_name(match[1]) if match else None
+    return parsed(bare) is not None
 
 
 def names_any(requirements: Iterable[str], name: str) -> bool:
@@ -124,10 +92,4 @@ def names_any(requirements: Iterable[str], name: str) -> bool:
 
 def brings_server(requirements: list[str]) -> bool:
     """Whether Uvicorn is asked for, by itself or through FastAPI's extras."""
-    if names_any(requirements, "uvicorn"):
-        return True
-    found = (NAME.match(requirement) for requirement in requirements)
-    return any(
-        match and normalized_name(match[1]) == "fastapi" and SERVER_EXTRAS.search(match[2] or "")
-        for match in found
-    )
+    return names_any(requirements, "uvicorn") or any(map(SERVER_EXTRAS.match, requirements))

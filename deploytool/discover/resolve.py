@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from deploytool.discover import locks, python_version
-from deploytool.discover.index import Answer, Index, name_of
+from deploytool.discover.index import Answer, Index
 from deploytool.discover.locks import Lock, Locked
 from deploytool.discover.packaging import PLAIN_FASTAPI, SCRIPT_BLOCK, FoundPackaging, Packaging
 from deploytool.discover.requested import (
     Requested,
+    name_of,
     of_pipfile,
     of_poetry,
     of_project,
     of_requirements,
     of_texts,
+    parsed,
+    pin_of,
 )
 from deploytool.discover.source import Project
 from deploytool.discover.wheels import applies, has_source, has_wheel, tags_of
@@ -367,13 +368,9 @@ def _direct(requested: Requested, python: str) -> dict[str, str]:
     """What is asked for by name, with the version where it is pinned."""
     found: dict[str, str] = {}
     for line in requested.lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if applies(str(requirement.marker or ""), python):
-            pins = [one.version for one in requirement.specifier if one.operator == "=="]
-            found[name_of(requirement.name)] = next((p for p in pins if "*" not in p), "")
+        requirement = parsed(line)
+        if requirement and applies(str(requirement.marker or ""), python):
+            found[name_of(requirement.name)] = pin_of(requirement)
     return found
 
 
@@ -405,7 +402,8 @@ def _why(chosen: Outcome, tried: list[Outcome]) -> str:
         return f"the newest for which every dependency has a wheel{reason}"
     if chosen.conflict:
         return "the newest; the dependencies resolve on no Python"
-    return f"no Python has wheels for all dependencies, this one lacks fewest ({_obstacle(chosen)})"
+    why = "no Python has wheels for all dependencies; this one lacks the fewest"
+    return f"{why} ({_obstacle(chosen)})"
 
 
 def _minor(outcome: Outcome) -> int:

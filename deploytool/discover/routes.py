@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploytool.discover.names import Instance, LocalFunction, Names
-from deploytool.discover.source import Function, Scope
+from deploytool.discover.source import Function, Scope, argument
 
 MAX_PLACES = 1_000
 HEALTH_WORDS = (
@@ -40,6 +40,8 @@ INPUT_TYPES = frozenset({"int", "str", "float", "bool", "UUID", "date", "datetim
 class Route:
     path: str
     where: str
+    is_plain: bool = False
+    """Its function takes nothing: no request, no database, nothing for a template."""
 
 
 def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
@@ -48,9 +50,10 @@ def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
     if healthy := sorted(filter(_is_healthy, routes), key=_preference):
         return healthy[0].path, f"GET {healthy[0].path} in {healthy[0].where}"
     root = next((route for route in routes if route.path == "/"), None)
-    if root:
+    docs = _documentation(names, app)
+    if root and (root.is_plain or docs[0] is None):
         return "/", f"no health route found; GET / in {root.where} answers"
-    return _documentation(names, app)
+    return docs
 
 
 def _documentation(names: Names, app: Instance) -> tuple[str | None, str]:
@@ -114,7 +117,7 @@ class Routes:
             if method and isinstance(decorator, ast.Call) and _answers_get(method, decorator):
                 path = self._argument(decorator, "path", scope)
                 if path is not None and not _needs_input(node):
-                    yield self._route(prefix + path, scope)
+                    yield self._route(prefix + path, scope, is_plain=not _takes_anything(node))
 
     def _call(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         method = _method(call, name)
@@ -134,7 +137,7 @@ class Routes:
     def _included(
         self, call: ast.Call, scope: Scope, prefix: str, more: str | None, name: str = "router"
     ) -> Iterator[Route]:
-        target = call.args[0] if call.args else _given(call, name)
+        target = call.args[0] if call.args else argument(call, None, (name,))
         found = self._names.meaning(target, scope) if target is not None else None
         if more is not None and isinstance(found, Instance) and found.kind != "object":
             yield from self._instance(found, prefix + more)
@@ -154,19 +157,15 @@ class Routes:
                 yield from self._uses(self._names.function_scope(function), parameter, prefix)
 
     def _argument(self, call: ast.Call, name: str, scope: Scope) -> str | None:
-        value = call.args[0] if call.args else _given(call, name)
+        value = argument(call, 0, (name,))
         return None if value is None else self._names.text(value, scope)
 
     def _keyword(self, call: ast.Call, name: str, scope: Scope) -> str | None:
-        value = _given(call, name)
+        value = argument(call, None, (name,))
         return "" if value is None else self._names.text(value, scope)
 
-    def _route(self, path: str, scope: Scope) -> Route:
-        return Route(path or "/", str(scope.file))
-
-
-def _given(call: ast.Call, name: str) -> ast.expr | None:
-    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    def _route(self, path: str, scope: Scope, *, is_plain: bool = False) -> Route:
+        return Route(path or "/", str(scope.file), is_plain)
 
 
 def _is_name(node: ast.expr, name: str) -> bool:
@@ -182,7 +181,7 @@ def _method(node: ast.expr, name: str) -> str | None:
 
 def _answers_get(method: str, call: ast.Call) -> bool:
     if method in ("get", "route", "api_route"):
-        methods = _given(call, "methods")
+        methods = argument(call, None, ("methods",))
         if isinstance(methods, ast.List | ast.Tuple | ast.Set):
             values = [part.value for part in methods.elts if isinstance(part, ast.Constant)]
             return any(isinstance(value, str) and value.upper() == "GET" for value in values)
@@ -190,13 +189,18 @@ def _answers_get(method: str, call: ast.Call) -> bool:
     return False
 
 
+def _takes_anything(node: Function) -> bool:
+    arguments = node.args
+    return bool(arguments.posonlyargs or arguments.args or arguments.kwonlyargs)
+
+
 def _needs_input(node: Function) -> bool:
     """Whether a request without parameters is refused."""
     positional = [*node.args.posonlyargs, *node.args.args]
     required = positional[: len(positional) - len(node.args.defaults)]
     defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    required += [argument for argument, default in defaults if default is None]
+    required += [parameter for parameter, default in defaults if default is None]
     return any(
-        isinstance(argument.annotation, ast.Name) and argument.annotation.id in INPUT_TYPES
-        for argument in required
+        isinstance(parameter.annotation, ast.Name) and parameter.annotation.id in INPUT_TYPES
+        for parameter in required
     )

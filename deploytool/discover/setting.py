@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-SECRET_WORDS = frozenset(
-    {"SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "KEY", "APIKEY", "DSN"}
-    | {"CREDENTIAL", "CREDENTIALS"}
-)
+from deploytool.redact import names_secret, words_of
+
 STORE_WORDS = frozenset(
     {"DATABASE", "DB", "SQLALCHEMY", "SQLMODEL", "POSTGRES", "POSTGRESQL", "PG", "MYSQL", "MARIADB"}
     | {"MONGO", "MONGODB", "REDIS", "BROKER", "RABBITMQ", "AMQP", "CELERY", "NEO4J", "MSSQL"}
@@ -47,7 +44,7 @@ class Setting:
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret: by its words, not by parts of them."""
-    words = [word.upper() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])", name)]
+    words = words_of(name).upper().split("_")
     if not STORE_WORDS.isdisjoint(words) and not ADDRESS_WORDS.isdisjoint(words):
         return True
-    return not SECRET_WORDS.isdisjoint(words) and words[-1] not in HARMLESS_ENDS
+    return (names_secret(name) or "KEY" in words) and words[-1] not in HARMLESS_ENDS

@@ -14,7 +14,7 @@ from deploytool.discover.environment import Environment
 from deploytool.discover.names import Names
 from deploytool.discover.setting import Reads, Setting
 from deploytool.discover.settings_fields import Fields
-from deploytool.discover.source import Project
+from deploytool.discover.source import Project, in_words
 
 __all__ = ["Reads", "Setting", "find_settings", "settings_note"]
 
@@ -47,7 +47,7 @@ def _way(setting: Setting) -> Reads:
 
 def _line(settings: tuple[Setting, ...], *, secret: bool, reads: Reads) -> str:
     names = [setting.name for setting in settings]
-    needs = f"the app needs {_listed(names)} at its start ({_places(settings)})"
+    needs = f"the app needs {in_words(names)} at its start ({_places(settings)})"
     if not secret:
         return f"{needs}: set {_it(names)} in [tool.deploytool.services.web.env]"
     quoted = ", ".join(f'"{name}"' for name in names)
@@ -76,8 +76,3 @@ def _it(names: list[str]) -> str:
 
 def _one(names: list[str]) -> str:
     return names[0] if len(names) == 1 else "NAME"
-
-
-def _listed(names: list[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

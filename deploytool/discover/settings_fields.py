@@ -10,7 +10,7 @@ from typing import Literal
 from deploytool.discover.environment import variable_read
 from deploytool.discover.names import External, LocalClass, Names
 from deploytool.discover.setting import Reads, Setting, is_secret_name
-from deploytool.discover.source import Scope, make_scope
+from deploytool.discover.source import Scope
 
 VERSION_1 = frozenset({"pydantic.BaseSettings", "pydantic.env_settings.BaseSettings"})
 ALIASES = ("validation_alias", "alias")
@@ -40,11 +40,16 @@ class Class:
     own_sources: bool = False
     """Whether a file of settings is read too."""
 
+    def variable(self, one: Field) -> str:
+        """The environment variable that fills a field."""
+        name = one.variable or self.prefix + one.name
+        return name if self.case_sensitive else name.upper()
+
 
 class Fields:
     """Reads the settings classes of some modules."""
 
-    def __init__(self, names: Names, scopes: Iterable[Scope]) -> None:
+    def __init__(self, names: Names, scopes: Iterable[Scope] = ()) -> None:
         self.names = names
         self.scopes = tuple(scopes)
         self._given: dict[ast.ClassDef, list[set[str]]] = {}
@@ -65,6 +70,11 @@ class Fields:
             return list(self._settings(local))
         except RecursionError:
             return []
+
+    def read(self, local: LocalClass) -> Class | None:
+        """What a class says; None where it is no class of settings."""
+        version = self.version(local)
+        return self._read(local, version) if version else None
 
     def version(self, local: LocalClass, depth: int = 0) -> Literal[1, 2] | None:
         """The version of pydantic whose settings a class is derived from."""
@@ -94,15 +104,14 @@ class Fields:
                         self._given.setdefault(meaning.node, []).append(given)
 
     def _settings(self, local: LocalClass) -> Iterator[Setting]:
-        read = self._read(local, self.version(local) or 2)
-        if read.own_sources:
+        read = self.read(local)
+        if read is None or read.own_sources:
             return
         given = set.intersection(*self._given.get(local.node, [set()]))
         in_folder = (read.secrets_dir or "").rstrip("/") == SECRETS_FOLDER
         for one in read.fields.values():
             if one.required and one.name not in given:
-                name = one.variable or read.prefix + one.name
-                name = name if read.case_sensitive else name.upper()
+                name = read.variable(one)
                 why = f"{local.node.name}.{one.name} has no default"
                 yield Setting(
                     name,
@@ -121,7 +130,7 @@ class Fields:
         return self._with_own(read, local)
 
     def _with_own(self, read: Class, local: LocalClass) -> Class:
-        inside = make_scope(local.scope.file, local.node.body, local.scope)
+        inside = self.names.class_scope(local)
         read = replace(read, fields=dict(read.fields))
         read = self._configured(read, _keywords(local.node.keywords), local.scope)
         for statement in local.node.body:
@@ -133,7 +142,9 @@ class Fields:
                         read.fields[name] = self._field(name, statement, read.version, inside)
                 case ast.Assign(targets=[ast.Name(id="model_config")], value=value):
                     read = self._configured(read, _options(value), local.scope)
-                case ast.Assign(targets=[ast.Name(id=name)]) if name in read.fields:
+                case ast.Assign(targets=[ast.Name(id=name)]) if (
+                    name in read.fields or read.version == 1
+                ):
                     read.fields[name] = Field(name, required=False)
                 case ast.ClassDef(name="Config", body=body):
                     read = self._configured(read, _assigned(body), local.scope)
@@ -168,8 +179,8 @@ class Fields:
             if isinstance(default, ast.Constant) and default.value is None:
                 return Field(name, True, variable)
             read = variable_read(default, scope, self.names)
-            return Field(name, read is not None, read)
-        return Field(name, False)
+            return Field(name, read is not None, read or variable)
+        return Field(name, False, variable)
 
     def _is_field(self, call: ast.Call, scope: Scope) -> bool:
         meaning = self.names.meaning(call.func, scope)

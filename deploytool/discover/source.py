@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import os
-import re
+import posixpath
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,6 +44,11 @@ MAX_BYTES = 2**20
 MAX_FILES = 5_000
 MAX_DEPTH = 60
 HERE = PurePosixPath()
+LOCKS = {
+    "uv.lock": "`uv lock` writes it anew",
+    "poetry.lock": "`poetry lock --regenerate` writes it anew",
+    "pdm.lock": "`pdm lock` writes it anew",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Place = tuple[PurePosixPath, bool]
@@ -176,8 +181,15 @@ class Project:
             raise UsageError(
                 f"{file} cannot be read: {error}",
                 code="file_invalid",
-                hint="correct it and run this again",
+                hint=LOCKS.get(file.name, "correct it and run this again"),
             ) from error
+
+    def helpful_toml(self, file: PurePosixPath) -> dict[str, Any]:
+        """A TOML file that only helps: one that cannot be read says nothing."""
+        try:
+            return self.toml(file)
+        except UsageError:
+            return {}
 
     @cached_property
     def pyproject(self) -> dict[str, Any]:
@@ -324,6 +336,12 @@ class Project:
         return seen
 
 
+def below(folder: PurePosixPath, path: PurePosixPath | str) -> PurePosixPath | None:
+    """A path from a folder of the project, without ".."; None outside the project."""
+    found = PurePosixPath(posixpath.normpath(folder / path))
+    return None if found.is_absolute() or found.parts[:1] == ("..",) else found
+
+
 def is_utf16(data: bytes) -> bool:
     """Whether a text begins with the mark of UTF-16."""
     return data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -334,6 +352,17 @@ def table_at(document: object, *keys: str) -> dict[str, Any]:
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
+
+
+def texts_in(value: object) -> list[str]:
+    """The texts of a list; empty for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def in_words(names: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _listed(folder: Path) -> dict[str, bool]:
@@ -354,11 +383,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool | None:
         return True if entry.is_dir() else False if entry.is_file() else None
     except OSError:
         return None
-
-
-def normalized_name(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_own_module(name: str) -> bool:
@@ -385,6 +409,32 @@ def parse_expression(text: str) -> ast.expr | None:
 def is_standard(module: str) -> bool:
     """Whether a top-level module comes with Python."""
     return module in sys.stdlib_module_names
+
+
+def called_name(call: ast.Call) -> str:
+    """The last part of the name that a call calls."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def argument(
+    call: ast.Call, position: int | None, keywords: Collection[str] = ()
+) -> ast.expr | None:
+    """An argument of a call, by its place or one of its names."""
+    for keyword in call.keywords:
+        if keyword.arg in keywords:
+            return keyword.value
+    if position is None or position >= len(call.args):
+        return None
+    before = call.args[: position + 1]
+    return None if any(isinstance(node, ast.Starred) for node in before) else before[-1]
+
+
+def is_true(node: ast.expr | None) -> bool:
+    """Whether it is the constant True."""
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

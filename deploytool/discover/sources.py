@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.app import FoundApp
-from deploytool.discover.named import NamedPath, Paths, below, called_name
-from deploytool.discover.names import Names
-from deploytool.discover.source import HERE, Project, Scope, first_names, is_standard, table_at
+from deploytool.discover.migrations import INI, Alembic
+from deploytool.discover.named import NamedPath, NamedPaths
+from deploytool.discover.place import Place
+from deploytool.discover.source import (
+    HERE,
+    Project,
+    Scope,
+    below,
+    called_name,
+    first_names,
+    is_standard,
+    table_at,
+)
+from deploytool.lint.dockerfile import split_words
 
 NEVER = re.compile(r"^(\.|.*\.(pem|key|log|sqlite3?|db)$)|^(tests?|venv|env|node_modules|secrets)$")
 NOT_READ = frozenset({"uv.lock", "poetry.lock", "Dockerfile"})
@@ -51,10 +60,11 @@ def copied_files(project: Path | Project, sources: Iterable[str]) -> tuple[PureP
 class Sources:
     def __init__(self, project: Project, app: FoundApp) -> None:
         self.project = project
-        self.paths = Paths(Names(project))
+        self.paths = NamedPaths(project)
         self.root = PurePosixPath(app.root)
         self.workdir = PurePosixPath(app.workdir)
         self.start = PurePosixPath(app.file)
+        self.alembic = Alembic(Place(project, app, self.workdir))
         self.found: set[PurePosixPath] = set()
 
     def find(
@@ -188,26 +198,13 @@ class Sources:
     def _add_migrations(self) -> None:
         """Alembic's configuration and scripts, which a release step runs."""
         for parent in dict.fromkeys((HERE, self.root, self.workdir, *self._folders())):
-            settings = parent / "alembic.ini"
-            if self.project.is_file(settings):
-                self.found.add(settings)
-                location = self._script_location(settings)
-                if location and self.project.is_folder(parent / location):
-                    self._follow_folder(parent / location)
+            if self.project.is_file(parent / INI):
+                self.found.add(parent / INI)
+                if migrations := self.alembic.read(parent / INI):
+                    self._follow_folder(migrations.scripts)
 
     def _folders(self) -> list[PurePosixPath]:
         return [path for path in self.found if self.project.is_folder(path)]
-
-    def _script_location(self, settings: PurePosixPath) -> PurePosixPath | None:
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(self.project.text(settings) or "")
-            value = parser.get("alembic", "script_location", fallback="")
-        except configparser.Error:
-            return None
-        location = PurePosixPath(value.replace("%(here)s", ".").replace("%%", "%"))
-        usable = value and ":" not in value and not location.is_absolute()
-        return location if usable and ".." not in location.parts else None
 
     def _follow_folder(self, folder: PurePosixPath) -> None:
         """A folder that is no package of the app's: what its scripts import is needed too."""
@@ -255,8 +252,5 @@ def _commands(value: object) -> Iterator[list[str]]:
 
 def _words(command: object) -> list[str]:
     if isinstance(command, str):
-        try:
-            return shlex.split(command)
-        except ValueError:
-            return []
+        return list(split_words(command))
     return [str(word) for word in command] if isinstance(command, list) else []

@@ -74,7 +74,7 @@ class ImageFiles:
 
     def find(self, path: str, stage: Stage) -> PurePosixPath | None:
         """The project's file that is at a path of the image, or is most likely put there."""
-        folders = (workdir(stage), *(PROGRAMS if "/" not in path else ()))
+        folders = (stage.workdir, *(PROGRAMS if "/" not in path else ()))
         for folder in folders:
             target = posixpath.normpath(posixpath.join(folder, path))
             if found := self._copied(stage, target, 0):
@@ -86,7 +86,7 @@ class ImageFiles:
         return next((file for file in files if name and self.project.is_file(file)), None)
 
     def _copied(self, stage: Stage, target: str, depth: int) -> PurePosixPath | None:
-        for item, folder in reversed([*_with_workdir(stage)]):
+        for item, folder in reversed([*stage.in_folders]):
             if item.keyword in ("COPY", "ADD") and len(item.words) >= 2 and depth <= MAX_DEPTH:
                 found = self._of(item, stage, folder, target, depth)
                 if found:
@@ -125,21 +125,6 @@ def _origins(source: str, into: str, target: str) -> Iterator[str]:
     prefix = "/" if into == "/" else f"{into}/"
     if target.startswith(prefix):
         yield posixpath.join(source, target.removeprefix(prefix))
-
-
-def workdir(stage: Stage) -> str:
-    """The folder that the stage's processes start in."""
-    return next((folder for _, folder in reversed([*_with_workdir(stage)])), "/")
-
-
-def _with_workdir(stage: Stage) -> Iterator[tuple[Instruction, str]]:
-    folder = "/"
-    for item in stage.chain:
-        if item.keyword == "WORKDIR" and item.text:
-            folder = posixpath.normpath(
-                posixpath.join(folder, stage.expand(item.text.strip("\"'")))
-            )
-        yield item, folder
 
 
 def own_words(stage: Stage) -> tuple[str, ...]:

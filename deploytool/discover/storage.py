@@ -153,7 +153,8 @@ class _Plan:
         if write.is_shipped:
             self.seeds[str(write.path)] = target
             seed = f", which starts with the {write.path.name} that is here now"
-        self.notes.append(f"{what}: {how}{seed}, and replicas = 1: more need a database server")
+        alone = "replicas = 1, as more replicas need a database server"
+        self.notes.append(f"{what}: {how}{seed}; {alone}")
 
     def _room(self, write: Write) -> PurePosixPath:
         """A place in the volume for files that have no folder of their own."""
@@ -171,20 +172,21 @@ class _Plan:
         stale = "; what later images bring there does not get into it"
         self.notes.append(
             f"{write.where} keeps files in {_inside(folder, self.home)}: it is the volume "
-            f"{name}, and replicas = 1: more need shared storage{stale * self._ships(folder)}"
+            f"{name}; replicas = 1, as more replicas need shared storage"
+            f"{stale * self._ships(folder)}"
         )
 
     def _let_go(self, write: Write, folder: PurePosixPath) -> None:
         self.folders.add(folder)
-        lets = "" if write.path.is_absolute() else "read_only = false lets it, and "
-        advice = "mount a volume where it is to be kept"
+        lets = "" if write.path.is_absolute() else "read_only = false allows it, and "
+        advice = "to keep it, mount a volume and write there"
         if write.kind is WriteKind.LOG or _words(write) & LOST:
             advice = "logs belong on standard output"
             if write.kind is not WriteKind.LOG and not _words(write) & {"log"}:
                 advice = "nothing is kept there"
         self.notes.append(
-            f"{write.where} writes {_shown(write)}: {lets}each replica has its own and loses it "
-            f"when it ends; {advice}"
+            f"{write.where} writes {_shown(write)}: {lets}each replica has its own, which is lost "
+            f"when the replica ends; {advice}"
         )
 
     def _can_mount(self, folder: PurePosixPath) -> bool:

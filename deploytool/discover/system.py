@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from packaging.utils import canonicalize_name
+from deploytool.discover.requested import name_of
 
 COMPILER = "build-essential"
 RUST = ("rustc", "cargo", "pkg-config")
@@ -53,18 +53,14 @@ def system_packages(
 
     `source_only` has names or `name==version`.
     """
-    built = {_name(pin) for pin in source_only}
-    names = sorted({_name(name) for name in versions} | built)
+    built = {name_of(pin) for pin in source_only}
+    names = sorted({name_of(name) for name in versions} | built)
     needs = [(name, _known(name, versions), name in built) for name in names]
     return SystemPackages(
         build=_sorted(_git(vcs), *(_build(known) for _, known, is_built in needs if is_built)),
         run=_sorted(*(_run(known, is_built, names) for _, known, is_built in needs)),
         notes=tuple(note for need in needs for note in _notes(*need, names)),
     )
-
-
-def _name(pin: str) -> str:
-    return str(canonicalize_name(re.split(r"[\s=<>!~;\[@]", pin.strip())[0]))
 
 
 def _known(name: str, versions: Mapping[str, str]) -> Known:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deploytool.discover.source import Assigned, Function, Scope, guarded_body
+from deploytool.discover.source import Assigned, Function, Scope, argument, guarded_body, is_true
 
 MISSING = frozenset({"ImportError", "ModuleNotFoundError"})
 ANYTHING = frozenset({"Exception", "BaseException"})
@@ -185,7 +185,7 @@ class Reader:
             signed = next(filter(SIGNED.fullmatch, self._texts(call)), None)
             if signed:
                 yield Use(f"signs with {signed}", ("pyjwt[crypto]", "cryptography"), True)
-        elif module == "httpx" and _is_true(_keyword(call, "http2")):
+        elif module == "httpx" and is_true(argument(call, None, ("http2",))):
             yield Use("uses httpx with http2=True", ("httpx[http2]", "h2"), lazy)
         elif last == "BeautifulSoup" and module == "bs4":
             yield from (
@@ -392,14 +392,6 @@ def _urls(text: str, lazy: bool) -> Iterator[DatabaseUrl]:
     url = URL.match(text)
     if url and (url[2] or url[3]):
         yield DatabaseUrl(url[1], url[2], lazy)
-
-
-def _keyword(call: ast.Call, name: str) -> ast.expr | None:
-    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
-
-
-def _is_true(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is True
 
 
 def _shown(name: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploytool.discover.requirements import texts
-from deploytool.discover.source import table_at
+from deploytool.discover.source import table_at, texts_in
 
 
 class Lock:
@@ -14,7 +13,7 @@ class Lock:
     def __init__(self, document: dict[str, Any]) -> None:
         listed = [p for p in document.get("package", []) if isinstance(p, dict) and "name" in p]
         self._packages = {str(package["name"]): package for package in listed}
-        self._members = set(texts(table_at(document.get("manifest")).get("members")))
+        self._members = set(texts_in(table_at(document.get("manifest")).get("members")))
         self.local = {name: f for name, p in self._packages.items() if (f := _folder(p))}
 
     def has(self, name: str) -> bool:

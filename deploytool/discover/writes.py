@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,16 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from deploytool.discover.names import External, LocalClass, LocalFunction
-from deploytool.discover.paths import CODE, HOLE, Default, Given, Paths, argument
-from deploytool.discover.source import MAX_DEPTH, Function, Project, Scope, statements
+from deploytool.discover.paths import CODE, Default, Given, Paths, path_of
+from deploytool.discover.source import (
+    MAX_DEPTH,
+    Function,
+    Project,
+    Scope,
+    argument,
+    called_name,
+    statements,
+)
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev", "/proc")
 
@@ -256,7 +263,7 @@ class _Search:
 
     def _in_settings(self, node: ast.ClassDef, scope: Scope) -> Iterator[_Found]:
         owner = LocalClass(node, scope)
-        if not self.paths.is_settings(owner):
+        if not self.paths.settings(owner):
             return
         for statement in node.body:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -290,7 +297,7 @@ class _Search:
         self.seen |= {id(inner) for inner in ast.walk(node)}
 
     def _in_call(self, call: ast.Call, scope: Scope) -> Iterator[_Found]:
-        name = _last_name(call.func)
+        name = called_name(call)
         if target := self._target(call, name, scope):
             yield from self._argument(call, target, scope)
         elif name in _METHODS and isinstance(call.func, ast.Attribute):
@@ -410,13 +417,6 @@ def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
             yield from (node for node in ast.walk(child) if isinstance(node, _TELLING))
 
 
-def _last_name(function: ast.expr) -> str:
-    match function:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
-
-
 def _starts_url(node: ast.expr) -> bool:
     """Whether an expression begins with the text of an SQLite URL."""
     match node:
@@ -441,15 +441,11 @@ def _without_uri(text: str) -> str:
 
 def _place(text: str, workdir: str) -> tuple[PurePosixPath, bool] | None:
     """The path that a text means, and whether only the folder is known."""
-    if not text or text.startswith((HOLE, "~")) or "://" in text or len(text) > 1000:
+    path, is_folder = path_of(text, workdir)
+    if path is None or str(path).startswith(TEMPORARY) or path == PurePosixPath("/"):
         return None
-    known, hole, _ = posixpath.join(workdir, text).partition(HOLE)
-    path = posixpath.normpath(posixpath.dirname(known) if hole else known)
-    if path.startswith(TEMPORARY) or path == "/":
-        return None
-    absolute = PurePosixPath(path)
-    inside = absolute.is_relative_to(CODE)
-    return (absolute.relative_to(CODE) if inside else absolute), bool(hole)
+    inside = path.is_relative_to(CODE)
+    return (path.relative_to(CODE) if inside else path), is_folder
 
 
 # --- one entry for each place ----------------------------------------------------------------

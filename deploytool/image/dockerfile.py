@@ -26,6 +26,10 @@ sed -n '/^name = /{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1==\2/p}' \
     pdm.lock > constraints.txt
 """.strip()
 """What pdm.lock pins, which PDM itself exports from its newest format only."""
+POETRY = "/root/.local/bin/poetry"
+POETRY_1 = '"poetry>=1.8,<2" --with "poetry-plugin-export<1.9"'
+POETRY_2 = '"poetry>=2,<3" --with "poetry-plugin-export>=1.9"'
+"""Newer exports leave the extras out that a lock of Poetry 1 has."""
 PIPENV = "/root/.local/bin/pipenv"
 PIPENV_LOCK = f"{PIPENV} lock && \\\n    "
 PIPENV_VERSIONS = (
@@ -56,6 +60,7 @@ def render_dockerfile(
         "port": str(port),
         "copy_dependency_files": _copy_dependency_files(packaging),
         "lock_command": _lock_command(packaging),
+        "poetry": POETRY_1 if packaging.old_lock else POETRY_2,
         "install_requirements": _install_requirements(packaging),
         "build_packages": _install_debian(packaging.build_packages),
         "run_packages": _install_debian(packaging.run_packages),
@@ -169,7 +174,7 @@ def _lock_command(packaging: FoundPackaging) -> str:
         case Packaging.PIPENV, _:
             return PIPENV_VERSIONS if packaging.locked else f"{PIPENV_LOCK}{PIPENV_VERSIONS}"
         case Packaging.POETRY, _:
-            return _poetry_install(packaging)
+            return _poetry_export(packaging)
     return ""
 
 
@@ -181,11 +186,11 @@ def _left_out(packaging: FoundPackaging) -> list[str]:
     return [*member, "--no-emit-workspace", "--no-emit-local"]
 
 
-def _poetry_install(packaging: FoundPackaging) -> str:
+def _poetry_export(packaging: FoundPackaging) -> str:
     only = ",".join(("main", *packaging.groups))
     extras = "".join(f" --extras {name}" for name in packaging.extras)
-    lock = "" if packaging.locked and not packaging.stale else "poetry lock && \\\n    "
-    return f"{lock}poetry install --no-interaction --no-root --only {only}{extras}"
+    lock = "" if packaging.locked and not packaging.stale else f"{POETRY} lock && \\\n    "
+    return f"{lock}{POETRY} export --only {only}{extras} --output requirements.txt"
 
 
 def _install_requirements(packaging: FoundPackaging) -> str:

@@ -149,7 +149,7 @@ def _registry_failures(image: Reference) -> list[tuple[tuple[str, ...], str, str
             ("error getting credentials",),
             "registry_credentials",
             f"docker's credential helper failed for the registry {host}",
-            f"mend credsStore or credHelpers in ~/.docker/config.json, then `{login}`",
+            f"fix credsStore or credHelpers in ~/.docker/config.json, then `{login}`",
         ),
         (
             ("server gave HTTP response to HTTPS client",),

@@ -10,11 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
-from deploytool.init.configuration import plan_configuration
+from deploytool.init.configuration import CONFIGURATION, plan_configuration
 from deploytool.init.files import Fate, FileWrite, plan_file, write
 from deploytool.init.findings import DEFAULT_REGISTRY, Findings, inspect_project, valid_name
 
 __all__ = [
+    "CONFIGURATION",
     "DEFAULT_REGISTRY",
     "Fate",
     "FileWrite",

@@ -12,11 +12,13 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
+from deploytool.discover.processes import FoundProcess
 from deploytool.errors import UsageError
 from deploytool.init.files import Fate, FileWrite, plan_file, read
 
 PORT = 8000
 REPLICAS = 2
+CONFIGURATION = ("deploytool.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class WebService:
     volumes: tuple[str, ...] = ()
     read_only: bool = True
     capabilities: str | None = None
+    processes: int = 1
+    """How many the image's own command starts in each replica."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,13 @@ class Settings:
     entrypoint: str | None
     """None where [tool.fastapi] says it."""
     web: WebService = WebService()
-    release: tuple[str, ...] = ()
-    workers: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Name and command of each."""
+    release: FoundProcess | None = None
+    workers: tuple[FoundProcess, ...] = ()
 
 
 def plan_configuration(project: Path, settings: Settings) -> FileWrite:
     """Our table in pyproject.toml, or our own file without one; what is there is always kept."""
-    if (project / "deploytool.toml").exists() or not (project / "pyproject.toml").exists():
+    if has_own_file(project):
         text = tomlkit.dumps(_into_document(tomlkit.document(), settings))
         return plan_file(project, "deploytool.toml", text, force=False)
     current = read(project / "pyproject.toml") or ""
@@ -67,11 +70,26 @@ def plan_configuration(project: Path, settings: Settings) -> FileWrite:
     )
 
 
+def has_own_file(project: Path) -> bool:
+    """Whether the configuration is, or will be, in a deploytool.toml."""
+    return (project / "deploytool.toml").exists() or not (project / "pyproject.toml").exists()
+
+
 def configured(project: Path) -> dict[str, Any]:
     """The configuration that a project has already; empty without one."""
     own = read(project / "deploytool.toml")
     table = _toml(own) if own else _tool(read(project / "pyproject.toml") or "").get("deploytool")
     return table if isinstance(table, dict) else {}
+
+
+def configured_names(project: Path) -> frozenset[str]:
+    """The variables and secrets that the services of an existing configuration have."""
+    services = configured(project).get("services")
+    names: set[str] = set()
+    for service in services.values() if isinstance(services, dict) else ():
+        for key in ("env", "secrets") if isinstance(service, dict) else ():
+            names.update(name for name in service.get(key) or () if isinstance(name, str))
+    return frozenset(names)
 
 
 def configured_port(project: Path) -> int | None:
@@ -128,41 +146,48 @@ def _into_document(table: Any, settings: Settings) -> Any:
         table["entrypoint"] = settings.entrypoint
     if settings.release:
         table["release"] = tomlkit.table()
-        table["release"]["command"] = list(settings.release)
+        table["release"]["command"] = list(settings.release.command)
     services = tomlkit.table(is_super_table=True)
     services["web"] = _web(settings.web)
-    for name, command in settings.workers:
-        services[name] = _sized([("command", list(command))])
+    for worker in settings.workers:
+        services[worker.name] = _sized([("command", list(worker.command))])
+        _add_storage(services[worker.name], settings.web)
     table["services"] = services
     return table
 
 
 def _web(web: WebService) -> Any:
-    table = _sized([("replicas", web.replicas), ("port", web.port)])
+    first = [("replicas", web.replicas), ("port", web.port)]
+    table = _sized(first, processes=web.processes)
     if web.command is not None:
         table["command"] = list(web.command)
-    if web.volumes:
-        table["volumes"] = list(web.volumes)
-    if not web.read_only:
-        table["read_only"] = False
     if web.capabilities is not None:
         table["capabilities"] = web.capabilities
-    if web.env:
-        table["env"] = tomlkit.table()
-        table["env"].update(web.env)
+    _add_storage(table, web)
     if web.health_path:
         table["healthcheck"] = tomlkit.table()
         table["healthcheck"]["path"] = web.health_path
     return table
 
 
-def _sized(first: Iterable[tuple[str, Any]]) -> Any:
-    """A service with what a small process needs."""
+def _add_storage(table: Any, web: WebService) -> None:
+    """Where the app's files are, which its workers write too."""
+    if web.volumes:
+        table["volumes"] = list(web.volumes)
+    if not web.read_only:
+        table["read_only"] = False
+    if web.env:
+        table["env"] = tomlkit.table()
+        table["env"].update(web.env)
+
+
+def _sized(first: Iterable[tuple[str, Any]], processes: int = 1) -> Any:
+    """A service with what some small processes need."""
     table = tomlkit.table()
     for key, value in first:
         table[key] = value
-    table["memory"] = "128MiB"
-    table["memory_limit"] = "256MiB"
+    table["memory"] = f"{128 * processes}MiB"
+    table["memory_limit"] = f"{256 * processes}MiB"
     table["cpu"] = 0.1
     table["cpu_limit"] = 1.0
     return table

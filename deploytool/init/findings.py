@@ -38,7 +38,7 @@ from deploytool.discover.resolve import Resolution, resolve
 from deploytool.discover.settings import find_settings, settings_note
 from deploytool.discover.storage import Storage, shipped_files, storage
 from deploytool.discover.system import system_packages
-from deploytool.discover.writes import find_writes
+from deploytool.discover.writes import WriteKind, find_writes
 from deploytool.errors import UsageError
 from deploytool.init import server
 from deploytool.init.configuration import (
@@ -47,7 +47,9 @@ from deploytool.init.configuration import (
     Settings,
     WebService,
     configured,
+    configured_names,
     configured_port,
+    has_own_file,
 )
 
 DEFAULT_REGISTRY = "localhost:5000"
@@ -131,19 +133,18 @@ class Inspection:
         self.notes: list[str] = []
         self.resolution = Resolution("", "")
         self.packaging = self._packaging()
-        writes = find_writes(self.project, self.files, self.workdir)
-        self.storage = storage(writes, shipped_files(self.project, self.sources))
+        self.writes = find_writes(self.project, self.files, self.workdir)
+        self.storage = storage(self.writes, shipped_files(self.project, self.sources))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         named = name or self.packaging.name or self.folder.resolve().name
-        release, workers = self._release(), self._workers()
         settings = Settings(
             name=valid_name(named),
             registry=registry or DEFAULT_REGISTRY,
             entrypoint=None if self.app.source is Source.FASTAPI else self.app.entrypoint,
             web=self._web(),
-            release=release.command if release else (),
-            workers=tuple((worker.name, worker.command) for worker in workers),
+            release=self._release(),
+            workers=tuple(self._workers()),
         )
         return Findings(
             project=self.folder,
@@ -154,7 +155,7 @@ class Inspection:
             storage=self.storage,
             kept=self.kept,
             settings=settings,
-            warnings=tuple(dict.fromkeys(self._warnings())),
+            warnings=tuple(dict.fromkeys(map(self._with_headings, self._warnings()))),
         )
 
     # --- dependencies ---------------------------------------------------------------------------
@@ -230,16 +231,20 @@ class Inspection:
         port = configured_port(self.folder)
         if self.kept:
             return self._kept_web(self.kept, port or self.kept.port or PORT)
-        uvicorn = self.resolution.versions.get("uvicorn")
         return WebService(
             port=port or PORT,
             replicas=self.storage.replicas or REPLICAS,
             health_path=self.app.health_path,
-            command=server.command_for(uvicorn, self.app.entrypoint, port or PORT),
+            command=self._default_command(port or PORT),
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
         )
+
+    def _default_command(self, port: int) -> tuple[str, ...] | None:
+        """None where the project's Uvicorn knows all options of the default."""
+        uvicorn = self._listed().versions.get("uvicorn")
+        return server.command_for(uvicorn, self.app.entrypoint, port)
 
     def _kept_web(self, kept: Kept, port: int) -> WebService:
         """As the image's author wrote it."""
@@ -247,10 +252,11 @@ class Inspection:
             port=port,
             replicas=self.storage.replicas or REPLICAS,
             health_path=self.app.health_path,
-            command=() if kept.command else None,
+            command=() if kept.command else self._default_command(port),
             env=dict(kept.env),
             read_only=False,
             capabilities="default",
+            processes=kept.processes,
         )
 
     # --- what is said ----------------------------------------------------------------------------
@@ -262,7 +268,9 @@ class Inspection:
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
-        yield from settings_note(find_settings(self.project, self.files))
+        given = configured_names(self.folder)
+        wanted = find_settings(self.project, self.files)
+        yield from settings_note(setting for setting in wanted if setting.name not in given)
         yield from self._proposals()
         if not self.app.health_path:
             yield (
@@ -275,20 +283,22 @@ class Inspection:
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
             )
 
+    def _with_headings(self, text: str) -> str:
+        """A deploytool.toml has the same tables without `tool.deploytool.`."""
+        if has_own_file(self.folder):
+            return text.replace("[tool.deploytool.", "[")
+        return text
+
     def _about_kept(self, kept: Kept) -> Iterator[str]:
         if kept.no_longer_builds:
             yield kept.no_longer_builds
         yield from kept.notes
-        if self.storage.replicas:
-            yield from (
-                f"{path} is in the container and lost with it: mount a volume there"
-                for path in self._databases()
-            )
-
-    def _databases(self) -> list[str]:
-        return [path for path, _ in self.storage.links] + [
-            target for _, target in self.storage.volumes if target != "/data"
-        ]
+        for write in self.writes:
+            if write.kind in (WriteKind.SQLITE, WriteKind.DATABASE):
+                yield (
+                    f"{write.path} is in the container and lost with it: put it into a folder of "
+                    "its own, and mount a volume there"
+                )
 
     def _about_dependencies(self) -> Iterator[str]:
         yield from self.packaging.warnings
@@ -299,7 +309,7 @@ class Inspection:
         yield from (need.message for need in (*needs, *pkg_resources_needs(listed)))
         yield from server.notes(self.resolution.versions.get("uvicorn"))
         if self.packaging.metadata and self.packaging.versions_from_history:
-            yield "the package's version comes from Git, which the image has not: there it is 0.0.0"
+            yield "the package's version comes from Git, which no image has: there it is 0.0.0"
         if elsewhere := dockerfile_elsewhere(self.project):
             yield elsewhere
 
@@ -316,13 +326,13 @@ def _refuse_unknown_python(found: FoundPackaging) -> None:
             f"No Python that is known here satisfies {found.constraint_source} "
             f"{found.constraint!r}",
             code="python_unknown",
-            hint=f"known are {', '.join(known)}",
+            hint=f"allow one of {', '.join(known)}",
         )
 
 
 def _proposed(process: FoundProcess, table: str) -> str:
     command = toml_command(process.command)
-    return f"{process.why}: [tool.deploytool.{table}] command = {command} runs it"
+    return f"{process.why}: [tool.deploytool.{table}] {command} runs it"
 
 
 __all__ = ["DEFAULT_REGISTRY", "Findings", "inspect_project", "valid_name"]

@@ -30,9 +30,11 @@ def notes(version: str | None) -> tuple[str, ...]:
         return ()
     lost = "it does not take the proxy's network in FORWARDED_ALLOW_IPS, so the app sees the "
     lost += "proxy's address as the caller's"
+    newer = "does"
     if _numbers(version) < GRACEFUL_SHUTDOWN:
         lost = f"it has no --timeout-graceful-shutdown, which was left out, and {lost}"
-    return (f"uvicorn {version} is old: {lost}; uvicorn>=0.31 does both",)
+        newer = "does both"
+    return (f"uvicorn {version} is old: {lost}; uvicorn>=0.31 {newer}",)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ without wheels for today's Pythons) were looked at; what lint needs is less than
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,6 +102,23 @@ class Stage:
             stages.append(stage)
             stage = stage.parent
         return tuple(item for stage in reversed(stages) for item in stage.instructions)
+
+    @cached_property
+    def in_folders(self) -> tuple[tuple[Instruction, str], ...]:
+        """All instructions, each with the folder that it works in: WORKDIR in its own."""
+        folder = "/"
+        found = []
+        for item in self.chain:
+            if item.keyword == "WORKDIR" and item.text:
+                text = self.expand(item.text.strip("\"'"))
+                folder = posixpath.normpath(posixpath.join(folder, text))
+            found.append((item, folder))
+        return tuple(found)
+
+    @property
+    def workdir(self) -> str:
+        """The folder that the stage's processes start in."""
+        return self.in_folders[-1][1] if self.in_folders else "/"
 
     def last(self, keyword: str) -> Instruction | None:
         """The instruction of this keyword that counts."""

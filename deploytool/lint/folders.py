@@ -15,10 +15,7 @@ _MAKES = re.compile(r"\b(mkdir|install|chown)\b")
 
 def gives_folder(stage: Stage, folder: str, context: Path) -> bool:
     """Whether a stage makes a folder, or copies it, as somebody who thought of its owner does."""
-    workdir = "/"
-    for item in stage.chain:
-        if item.keyword == "WORKDIR":
-            workdir = posixpath.join(workdir, stage.expand(item.text))
+    for item, workdir in stage.in_folders:
         if item.keyword == "ARG" and VOLUMES in dict(item.pairs):
             return True
         if any(_is_there(path, folder, workdir, context) for path in _given(item, stage)):

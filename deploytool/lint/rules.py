@@ -51,7 +51,7 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "The builder refuses a Dockerfile that it cannot read.",
         f"{_DOCKER}/reference/dockerfile/#format",
-        "mend the line; a Dockerfile is FROM and instructions after it",
+        "fix the line; a Dockerfile is FROM and instructions after it",
     ),
     Rule(
         "cmd-shell-form",
@@ -241,8 +241,7 @@ RULES: tuple[Rule, ...] = (
         "Without .dockerignore the virtual environment, .git and .env are sent to the builder, "
         "end up in the image and spoil its cache.",
         f"{_DOCKER}/build/concepts/context/#dockerignore-files",
-        "write a .dockerignore with at least .git, .venv, __pycache__ and .env; "
-        "`deploytool init` does",
+        "write a .dockerignore with at least .git, .venv, __pycache__ and .env",
     ),
     Rule(
         "module-not-copied",

@@ -60,10 +60,9 @@ def deployable(
     runs."""
     expected = corpus_project.expected
     provide_python(lab, expected.python)
-    env = lab_env | QUICK
-    if expected.post:  # a volume is its node's own
-        constraint = f'["node.hostname=={lab.manager.name}"]'
-        env["DEPLOYTOOL_SERVICES__WEB__PLACEMENT__CONSTRAINTS"] = constraint
+    # All replicas where the image was built: a volume is its node's own, and nothing is pulled.
+    constraint = f'["node.hostname=={lab.manager.name}"]'
+    env = lab_env | QUICK | {"DEPLOYTOOL_SERVICES__WEB__PLACEMENT__CONSTRAINTS": constraint}
     env |= {f"DEPLOYTOOL_SERVICES__WEB__ENV__{name}": text for name, text in expected.env.items()}
     app = f"corpus-{corpus_project.name}"
     made = Project(corpus_project.copy(tmp_path / corpus_project.name), app, lab, env)
@@ -86,12 +85,15 @@ def provide_python(lab: Lab, version: str) -> None:
 @pytest.mark.parametrize("corpus_project", parameters())
 def test_init_and_deploy(corpus_project: CorpusProject, deployable: Project) -> None:
     expected = corpus_project.expected
+    kept = (deployable.folder / "Dockerfile").exists() and not expected.again
     first = init(deployable, *expected.init)
     assert (first.code == 2) is expected.refused, first.stdout + first.stderr
     check_sayings(expected, sayings(first.code, first.stdout))
     if expected.result == "said":
         follow(corpus_project, deployable)
     check_files(expected, deployable.folder)
+    if not kept:
+        has_no_errors(deployable)
     deploys(deployable)
     answers(corpus_project, deployable)
 
@@ -108,6 +110,12 @@ def follow(corpus_project: CorpusProject, project: Project) -> None:
     again = init(project, *expected.again_with())
     assert again.code == 0, again.stdout + again.stderr
     nothing_said(expected.says, sayings(again.code, again.stdout))
+
+
+def has_no_errors(project: Project) -> None:
+    """What `init` wrote is as `lint` wants it."""
+    findings = project.run("lint").data["findings"]
+    assert not [finding for finding in findings if finding["severity"] == "error"]
 
 
 def deploys(project: Project) -> None:

@@ -492,6 +492,11 @@ source = { registry = "https://pypi.org/simple" }
         ),
         ({"requirements.txt": "fastapi[standard]"}, "requirements", ("requirements.txt",)),
         (
+            {"pyproject.toml": "[tool.poetry]\nname = 'x'", "requirements.txt": "fastapi"},
+            "requirements",
+            ("requirements.txt",),
+        ),
+        (
             {"requirements/prod.txt": "-r base.txt\nuvicorn", "requirements/base.txt": "fastapi"},
             "requirements",
             ("requirements/prod.txt", "requirements/base.txt"),
@@ -620,6 +625,35 @@ def test_fastapi_in_an_extra_or_a_group(tmp_path: Path) -> None:
     assert find_packaging(make(tmp_path, {"pyproject.toml": extra})).extras == ("server",)
     group = '[project]\nname = "x"\n[dependency-groups]\nweb = ["fastapi[all]"]\n'
     assert find_packaging(make(tmp_path, {"pyproject.toml": group})).groups == ("web",)
+
+
+@pytest.mark.parametrize(
+    ("tables", "extras", "groups"),
+    [
+        ('[project.optional-dependencies]\nserve = ["uvicorn"]', ("serve",), ()),
+        (
+            '[project.optional-dependencies]\nall = ["uvicorn", "x"]\nweb = ["uvicorn"]',
+            ("web",),
+            (),
+        ),
+        (
+            '[project.optional-dependencies]\ndev = ["uvicorn"]\nweb = ["a", "uvicorn"]',
+            ("web",),
+            (),
+        ),
+        ('[dependency-groups]\nrun = ["fastapi[standard]"]', (), ("run",)),
+        ('[dependency-groups]\ndev = ["uvicorn"]', (), ()),
+        ("[tool.taskipy.tasks]\nrun = 'uvicorn app:app'", (), ()),
+    ],
+)
+def test_server_in_an_extra_or_a_group(
+    tmp_path: Path, tables: str, extras: tuple[str, ...], groups: tuple[str, ...]
+) -> None:
+    project = f'[project]\nname = "x"\ndependencies = ["fastapi"]\n{tables}\n'
+    found = find_packaging(make(tmp_path, {"main.py": APP, "pyproject.toml": project}), "main.py")
+    assert (found.extras, found.groups) == (extras, groups)
+    told = any("brings uvicorn" in warning for warning in found.warnings)
+    assert told is not bool(extras or groups)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,10 @@ from deploytool.discover.index import (
     Index,
     find_uv,
     index_settings,
-    name_of,
     parse_failure,
     parse_versions,
 )
-from deploytool.discover.requested import Requested
+from deploytool.discover.requested import Requested, name_of
 from deploytool.discover.wheels import file_name
 from deploytool.process import Finished, ProgramMissing, TookTooLong
 

@@ -206,6 +206,50 @@ def test_without_a_health_path_it_says_so(tmp_path: Path) -> None:
     assert "healthcheck" not in (tmp_path / "deploytool.toml").read_text()
 
 
+def test_a_worker_that_only_the_source_implies_is_proposed(tmp_path: Path) -> None:
+    worker = "from celery import Celery\nqueue = Celery('jobs', broker='redis://redis/0')\n"
+    files = {"app/main.py": APP, "app/jobs.py": worker, "requirements.txt": "fastapi\ncelery\n"}
+    warnings = inspect_project(make(tmp_path, files), offline=True).warnings
+    [proposed] = [warning for warning in warnings if "Celery app" in warning]
+    assert proposed.endswith(
+        '[services.worker] command = ["celery", "-A", "app.jobs:queue", "worker"] runs it'
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "heading"),
+    [
+        ({}, "[services.web.healthcheck]"),
+        ({"pyproject.toml": PYPROJECT}, "[tool.deploytool.services.web.healthcheck]"),
+        ({"pyproject.toml": PYPROJECT, "deploytool.toml": ""}, "[services.web.healthcheck]"),
+    ],
+)
+def test_headings_are_those_of_the_file_that_is_written(
+    tmp_path: Path, files: dict[str, str], heading: str
+) -> None:
+    source = "from fastapi import FastAPI\napp = FastAPI(docs_url=None)\n"
+    findings = inspect_project(make(tmp_path, {"main.py": source, **files}), offline=True)
+    [warning] = [warning for warning in findings.warnings if "Add a GET /health" in warning]
+    assert warning.endswith(f" in {heading}")
+
+
+def test_what_a_lock_changes_needs_force(tmp_path: Path) -> None:
+    project = make(tmp_path, {"app/main.py": APP, "pyproject.toml": PYPROJECT})
+    warnings = inspect_project(project, offline=True).warnings
+    assert any("then run `deploytool init --force`" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("version", "end"),
+    [("0.18.3", "uvicorn>=0.31 does both"), ("0.30.0", "caller's; uvicorn>=0.31 does")],
+)
+def test_an_old_uvicorn(tmp_path: Path, version: str, end: str) -> None:
+    files = {"main.py": APP, "requirements.txt": f"fastapi\nuvicorn=={version}\n"}
+    warnings = inspect_project(make(tmp_path, files), offline=True).warnings
+    [said] = [warning for warning in warnings if "is old" in warning]
+    assert said.endswith(end)
+
+
 @given(st.text(max_size=80))
 def test_every_name_becomes_a_valid_one(text: str) -> None:
     name = valid_name(text)

@@ -202,12 +202,29 @@ class TestPort:
         )
 
 
+@pytest.mark.parametrize(
+    ("command", "processes"),
+    [
+        ('CMD ["uvicorn", "a:b"]', 1),
+        ('CMD ["fastapi", "run", "a.py", "--workers", "4"]', 4),
+        ("CMD gunicorn a:b -w 3 -k uvicorn.workers.UvicornWorker", 3),
+        ("CMD uvicorn a:b --workers $WORKERS", 1),
+        ("CMD uvicorn a:b --workers 500", 16),
+    ],
+)
+def test_how_many_processes_serve(tmp_path: Path, command: str, processes: int) -> None:
+    assert kept(tmp_path, f"{LINES}{command}\n").processes == processes
+
+
 class TestNotes:
     @pytest.mark.parametrize(
         ("lines", "note"),
         [
-            ("CMD uvicorn a:b", "uvicorn listens inside the container only, and nothing reaches"),
-            ("CMD fastapi dev", "fastapi listens inside the container only"),
+            (
+                "CMD uvicorn a:b",
+                "uvicorn listens on 127.0.0.1, where nothing outside the container",
+            ),
+            ("CMD fastapi dev", "fastapi listens on 127.0.0.1"),
             ("CMD gunicorn a:b", "add --bind 0.0.0.0:PORT to its command"),
             ("CMD other", "nothing in the Dockerfile says on which port it listens"),
             (
@@ -217,7 +234,7 @@ class TestNotes:
             ),
             (
                 'CMD ["uvicorn", "a:b", "--host", "0.0.0.0", "--port", "$PORT"]',
-                "CMD is a list, in which $PORT stays as it is: write the port",
+                "CMD is a list, where $PORT is not replaced: write the number",
             ),
             (
                 "COPY .env .\nCMD fastapi run",

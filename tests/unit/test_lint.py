@@ -600,7 +600,7 @@ class TestCommand:
 
     def test_nothing_found(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         folder = project(tmp_path, config=GOOD_CONFIG)
-        assert self.run(folder, capsys) == (0, "Nothing to mend\n", "")
+        assert self.run(folder, capsys) == (0, "Nothing to fix\n", "")
 
     def test_warnings_fail_when_strict(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -516,25 +516,25 @@ def test_modules_that_python_no_longer_has(
             "import itsdangerous",
             listed(*WEB, where="pyproject.toml", optional={"itsdangerous": "extra cpu"}),
             "main.py imports itsdangerous, which only the extra cpu brings: add it to the "
-            "dependencies, or let the Dockerfile install that too",
+            "dependencies, or install that in the Dockerfile too",
         ),
         (
             "import psycopg2",
             listed(*WEB, optional={"psycopg2": "extra pg"}),
             "main.py imports psycopg2, which only the extra pg brings: add it to the "
-            "dependencies, or let the Dockerfile install that too",
+            "dependencies, or install that in the Dockerfile too",
         ),
         (
             f"URL = 'postgresql://db/x'\n{ENGINE}",
             listed(*WEB, "sqlalchemy", optional={"psycopg2-binary": "extra pg"}),
             "main.py uses postgresql://, which needs psycopg2-binary, which only the extra pg "
-            "brings: add it to the dependencies, or let the Dockerfile install that too",
+            "brings: add it to the dependencies, or install that in the Dockerfile too",
         ),
         (
             "@app.websocket('/')\ndef f(): ...",
             listed(*WEB, optional={"websockets": "group live"}),
             "main.py has a WebSocket route, which needs websockets, which only the group live "
-            "brings: add it to the dependencies, or let the Dockerfile install that too",
+            "brings: add it to the dependencies, or install that in the Dockerfile too",
         ),
         (
             "from passlib.context import CryptContext\nc = CryptContext(['bcrypt'])",
@@ -556,7 +556,7 @@ def test_modules_that_python_no_longer_has(
         (
             "from pydantic import BaseSettings",
             listed(*WEB, versions={"pydantic": "2.9"}),
-            "main.py imports BaseSettings from pydantic, which has it no longer from version 2 on: "
+            "main.py imports BaseSettings from pydantic, which no longer has it from version 2 on: "
             "import it from pydantic_settings, and add pydantic-settings to requirements.txt",
         ),
         (
@@ -574,7 +574,7 @@ def test_modules_that_python_no_longer_has(
         (
             "import cgi",
             listed(*WEB),
-            "main.py imports cgi, which Python has no longer from 3.13 on: "
+            "main.py imports cgi, which Python no longer has from 3.13 on: "
             "add it to requirements.txt",
         ),
         (

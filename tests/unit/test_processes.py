@@ -285,7 +285,7 @@ def test_alembic_in_pyproject(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "says"),
     [
-        ("alembic/versions/0001_first.py", "which are none yet"),
+        ("alembic/versions/0001_first.py", "there are none yet"),
         ("requirements.txt", "alembic is not among the dependencies"),
     ],
 )

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.discover.index import Answer, Index, name_of
+from deploytool.discover.index import Answer, Index
 from deploytool.discover.packaging import FoundPackaging, Packaging
 from deploytool.discover.python_version import warning
-from deploytool.discover.requested import Requested
+from deploytool.discover.requested import Requested, name_of
 from deploytool.discover.resolve import Resolution, resolve
 from deploytool.process import Finished
 
@@ -108,7 +108,7 @@ def test_nothing_has_all_wheels(tmp_path: Path) -> None:
     assert found.python == "3.11"
     assert found.source_only == ("never==1",)
     assert found.why == (
-        "no Python has wheels for all dependencies, this one lacks fewest "
+        "no Python has wheels for all dependencies; this one lacks the fewest "
         "(never==1 has none for 3.11)"
     )
     assert found.versions == {"a": "1", "never": "1", "old": "2"}

@@ -15,7 +15,9 @@ from deploytool.discover import (
 )
 from tests.unit.test_discover import APP, Files, make
 
-PATHS = "import os, tomllib\nfrom pathlib import Path\n" + APP
+PATHS = (
+    "import os, tomllib\nfrom importlib.resources import files\nfrom pathlib import Path\n" + APP
+)
 HERE = "Path(__file__).parent"
 
 
@@ -51,6 +53,10 @@ def sources(folder: Path, files: Files) -> tuple[str, ...]:
         pytest.param("conf.ROOT / 'data'", "data/", id="constant of a module"),
         pytest.param("ROOT / 'data'", "data/", id="imported constant"),
         pytest.param("unknown() / 'data'", "data/", id="from anywhere"),
+        pytest.param("open(os.getenv('ROWS', 'data/x.json'))", "data/x.json", id="default"),
+        pytest.param("open('data/%s.json' % name)", "data/", id="percent"),
+        pytest.param("open(f'{1}/data/x.json')", None, id="only the end is known"),
+        pytest.param("files('app').joinpath('../data')", "data/", id="beside a package"),
         pytest.param(f"open({HERE} / 'data' / 'x.json')", None, id="not in the file's folder"),
         pytest.param(f"{HERE}.parent / 'pyproject.toml'", "pyproject.toml", id="pyproject"),
         pytest.param("tomllib.load(open('pyproject.toml', 'rb'))", "pyproject.toml", id="opened"),
@@ -82,6 +88,21 @@ def test_relative_paths_belong_to_the_working_folder(tmp_path: Path) -> None:
     files = {"backend/main.py": "import core\n" + APP + "open('x.json')", "backend/core.py": ""}
     found = sources(tmp_path, files | {"backend/x.json": "", "x.json": ""})
     assert found == ("backend/core.py", "backend/main.py", "backend/x.json")
+
+
+def test_a_long_chain_of_texts_and_folders(tmp_path: Path) -> None:
+    added = " + ".join(["ROOT", *(f"'/{number}'" for number in range(2_000))])
+    divided = " / ".join([HERE, *(f"'{number}'" for number in range(2_000))])
+    parents = HERE + ".parent" * 60
+    lines = "\n".join(["from pathlib import Path", f"ROOT = {HERE}", added, divided, parents])
+    assert sources(tmp_path, {"main.py": APP + lines}) == ("main.py",)
+
+
+def test_a_field_whose_type_is_too_deep(tmp_path: Path) -> None:
+    deep = " | ".join(["int"] * 2_000)
+    source = "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n"
+    source += f"    rows: str = 'x.json'\n    deep: {deep} = 1\ns = S()\nopen(s.rows)\n"
+    assert sources(tmp_path, {"main.py": APP + source, "x.json": ""}) == ("main.py", "x.json")
 
 
 def test_migrations_beside_the_modules(tmp_path: Path) -> None:

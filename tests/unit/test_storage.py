@@ -49,8 +49,8 @@ def test_a_database_beside_the_code_is_linked() -> None:
         notes=made.notes,
     )
     assert made.notes == (
-        "app/db.py keeps data.db with SQLite: a link puts it into the volume data, and "
-        "replicas = 1: more need a database server",
+        "app/db.py keeps data.db with SQLite: a link puts it into the volume data; "
+        "replicas = 1, as more replicas need a database server",
     )
 
 
@@ -189,8 +189,8 @@ def test_notes_say_what_is_lost() -> None:
     made = decided(file("logs/app.log", WriteKind.LOG), file("state.json"), folder("uploads"))
     text = "\n".join(made.notes)
     assert re.search(r"app.log: read_only = false .* logs belong on standard output", text)
-    assert re.search(r"state.json: read_only = false .* loses it .* mount a volume", text)
-    assert re.search(r"uploads/: .* replicas = 1: more need shared storage", text)
+    assert re.search(r"state.json: read_only = false .* is lost .* mount a volume", text)
+    assert re.search(r"uploads/: .* replicas = 1, as more replicas need shared storage", text)
 
 
 def test_another_folder_in_the_image() -> None:

@@ -40,7 +40,7 @@ HOPELESS = (
     "invalid mount config",
     "bind source path does not exist",
 )
-"""Reasons that no restart mends."""
+"""Reasons that no restart fixes."""
 CANNOT_RUN = (126, 127)
 """Exit codes of a command that is not there or cannot be run, which is what an init ends with."""
 ENDED_BADLY = {

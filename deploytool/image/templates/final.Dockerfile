@@ -3,7 +3,8 @@ ENV $environment
 # A new volume takes the owner of its folder here. `deploytool build` passes the folders.
 ARG VOLUMES=""
 # hadolint ignore=SC2086
-RUN install -d -o 10001 -g 10001 /code $$VOLUMES$owned$links
+RUN echo "app:x:10001:10001::/tmp:/bin/sh" >> /etc/passwd && \
+    install -d -o 10001 -g 10001 /code $$VOLUMES$owned$links
 COPY --from=dependencies /code/.venv .venv
 COPY --from=code --chown=10001:10001 /code .
 ${seeds}${enter}USER 10001:10001

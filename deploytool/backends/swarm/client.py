@@ -206,7 +206,7 @@ def _without_values(error: DeploytoolError, spec: Json) -> DeploytoolError:
         return EngineError(
             f"The Swarm cannot fill in {_what_is_expanded(found, env)}",
             code="template_invalid",
-            hint="mend it, for example {{.Node.Hostname}}; or take it out of the service's "
+            hint="fix it, for example {{.Node.Hostname}}; or take it out of the service's "
             "`templates`, and it is passed on as it is written",
         )
     return type(error)(

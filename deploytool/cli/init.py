@@ -14,7 +14,7 @@ from deploytool.output import signed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.discover.kept import Kept
+    from deploytool.discover.kept.kept import Kept
     from deploytool.init import FileWrite, Findings
     from deploytool.init.configuration import Settings
 

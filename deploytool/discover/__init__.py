@@ -1,15 +1,15 @@
 """Finds a project's FastAPI app, packaging and needed files by reading, never by importing."""
 
-from deploytool.discover.app import FoundApp, OtherApp, Source, find_app
-from deploytool.discover.own_metadata import reads_own_metadata
-from deploytool.discover.packaging import FoundPackaging, Packaging, find_packaging
-from deploytool.discover.source import Project
-from deploytool.discover.sources import (
+from deploytool.discover.apps.app import FoundApp, OtherApp, Source, find_app
+from deploytool.discover.apps.own_metadata import reads_own_metadata
+from deploytool.discover.dependencies.packaging import FoundPackaging, Packaging, find_packaging
+from deploytool.discover.files.sources import (
     copied_files,
     find_sources,
     folders_of_tests,
     reached_files,
 )
+from deploytool.discover.source import Project
 
 __all__ = [
     "FoundApp",

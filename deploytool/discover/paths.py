@@ -23,7 +23,7 @@ from deploytool.discover.names import (
     LocalFunction,
     Names,
 )
-from deploytool.discover.settings_fields import Class, Fields
+from deploytool.discover.settings.settings_fields import Class, Fields
 from deploytool.discover.source import (
     MAX_DEPTH,
     Assigned,

@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
-from deploytool.discover.packaging import PLAIN_FASTAPI
-from deploytool.discover.storage import Storage
+from deploytool.discover.dependencies.packaging import PLAIN_FASTAPI
+from deploytool.discover.files.storage import Storage
 from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"

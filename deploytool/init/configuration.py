@@ -12,7 +12,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from deploytool.discover.processes import FoundProcess
+from deploytool.discover.processes.processes import FoundProcess
 from deploytool.errors import UsageError
 from deploytool.init.files import Fate, FileWrite, plan_file, read
 

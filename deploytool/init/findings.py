@@ -26,19 +26,24 @@ from deploytool.discover import (
     reached_files,
     reads_own_metadata,
 )
-from deploytool.discover.command_lines import toml_command
-from deploytool.discover.index import Index, NoIndex
-from deploytool.discover.kept import Kept, dockerfile_elsewhere, read_kept
-from deploytool.discover.needs import Listed, find_needs, listed_in, pkg_resources_needs
-from deploytool.discover.packaging import with_metadata
-from deploytool.discover.processes import FoundProcess, find_processes
-from deploytool.discover.python_named import choose, named_pythons
-from deploytool.discover.python_version import PREFERRED, newest
-from deploytool.discover.resolve import Resolution, resolve
-from deploytool.discover.settings import find_settings, settings_note
-from deploytool.discover.storage import Storage, shipped_files, storage
-from deploytool.discover.system import system_packages
-from deploytool.discover.writes import WriteKind, find_writes
+from deploytool.discover.dependencies.index import Index, NoIndex
+from deploytool.discover.dependencies.needs import (
+    Listed,
+    find_needs,
+    listed_in,
+    pkg_resources_needs,
+)
+from deploytool.discover.dependencies.packaging import with_metadata
+from deploytool.discover.dependencies.python_named import choose, named_pythons
+from deploytool.discover.dependencies.python_version import PREFERRED, newest
+from deploytool.discover.dependencies.resolve import Resolution, resolve
+from deploytool.discover.dependencies.system import system_packages
+from deploytool.discover.files.storage import Storage, shipped_files, storage
+from deploytool.discover.files.writes import WriteKind, find_writes
+from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
+from deploytool.discover.processes.command_lines import toml_command
+from deploytool.discover.processes.processes import FoundProcess, find_processes
+from deploytool.discover.settings.settings import find_settings, settings_note
 from deploytool.errors import UsageError
 from deploytool.init import server
 from deploytool.init.configuration import (

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from deploytool.discover.app import find_app
+from deploytool.discover.apps.app import find_app
 from deploytool.discover.source import HERE, Project, is_standard
 from deploytool.errors import UsageError
 from deploytool.lint.rules import Finding, Severity

@@ -28,7 +28,7 @@ PROJECTS = [project for project in all_projects() if not project.expected.asks_i
 
 @pytest.fixture(autouse=True)
 def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploytool.discover.index.find_uv", lambda: "/nonexistent/uv")
+    monkeypatch.setattr("deploytool.discover.dependencies.index.find_uv", lambda: "/nonexistent/uv")
 
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)

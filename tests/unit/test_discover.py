@@ -12,7 +12,7 @@ from deploytool.discover import (
     find_sources,
     folders_of_tests,
 )
-from deploytool.discover.python_version import from_version_file, newest
+from deploytool.discover.dependencies.python_version import from_version_file, newest
 from deploytool.errors import UsageError
 
 Files = dict[str, str]

@@ -225,9 +225,9 @@ def test_records_of_the_version_before_can_be_read(name: str) -> None:
     stored(engine, 2, data, **{labels.OUTCOME: "done"})
     (record,) = history.records(engine, "items")
     assert record.unknown == ()
-    for service in data["spec"]["services"]:
+    for stored_service in data["spec"]["services"]:
         # What was not said was written as no domains.
-        service["domains"] = service.get("domains") or None
+        stored_service["domains"] = stored_service.get("domains") or None
     assert has(json.loads(record.release.model_dump_json()), data)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.discover import index
-from deploytool.discover.index import (
+from deploytool.discover.dependencies import index
+from deploytool.discover.dependencies.index import (
     Answer,
     Index,
     find_uv,
@@ -17,8 +17,8 @@ from deploytool.discover.index import (
     parse_failure,
     parse_versions,
 )
-from deploytool.discover.requested import Requested, name_of
-from deploytool.discover.wheels import file_name
+from deploytool.discover.dependencies.requested import Requested, name_of
+from deploytool.discover.dependencies.wheels import file_name
 from deploytool.process import Finished, ProgramMissing, TookTooLong
 
 SETTINGS = ("PIP_", "UV_", "XDG_CONFIG_HOME", "SSL_CERT_FILE")

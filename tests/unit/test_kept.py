@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploytool.discover.kept import Kept, dockerfile_elsewhere, read_kept
+from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
 from deploytool.image.failures import INIT_FORCE
 from tests.unit.test_lint import DOCKERFILE_TEXT
 

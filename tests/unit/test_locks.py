@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.discover.locks import (
+from deploytool.discover.dependencies.locks import (
     Lock,
     pdm_lock,
     pipfile_lock,

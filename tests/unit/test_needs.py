@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.utils import canonicalize_name
 
-from deploytool.discover.distributions import (
+from deploytool.discover.dependencies.distributions import (
     ALONE,
     BRINGS,
     DRIVERS,
@@ -18,7 +18,7 @@ from deploytool.discover.distributions import (
     PROVIDERS,
     providers,
 )
-from deploytool.discover.needs import (
+from deploytool.discover.dependencies.needs import (
     Listed,
     Need,
     find_needs,
@@ -26,8 +26,8 @@ from deploytool.discover.needs import (
     listed_in,
     pkg_resources_needs,
 )
+from deploytool.discover.dependencies.uses import FEATURES, METHODS, PARTS
 from deploytool.discover.source import Project
-from deploytool.discover.uses import FEATURES, METHODS, PARTS
 
 ENTRY = PurePosixPath("main.py")
 WEB = ("fastapi", "uvicorn")

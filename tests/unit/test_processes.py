@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploytool.discover import FoundApp, Source
-from deploytool.discover.command_lines import read_line, read_words, service_name
-from deploytool.discover.compose import interpolated
-from deploytool.discover.processes import FoundProcesses, find_processes
+from deploytool.discover.processes.command_lines import read_line, read_words, service_name
+from deploytool.discover.processes.compose import interpolated
+from deploytool.discover.processes.processes import FoundProcesses, find_processes
 from deploytool.discover.source import Project
 from deploytool.spec import NAME_PATTERN
 

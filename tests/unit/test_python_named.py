@@ -4,8 +4,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from deploytool.discover.python_named import choose, named_pythons, python_requires
-from deploytool.discover.python_version import candidates, pinned, warning
+from deploytool.discover.dependencies.python_named import choose, named_pythons, python_requires
+from deploytool.discover.dependencies.python_version import candidates, pinned, warning
 from deploytool.discover.source import HERE, Project
 
 Files = dict[str, str]

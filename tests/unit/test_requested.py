@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from deploytool.discover.requested import (
+from deploytool.discover.dependencies.requested import (
     Requested,
     of_pipfile,
     of_poetry,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.discover.index import Answer, Index
-from deploytool.discover.packaging import FoundPackaging, Packaging
-from deploytool.discover.python_version import warning
-from deploytool.discover.requested import Requested, name_of
-from deploytool.discover.resolve import Resolution, resolve
+from deploytool.discover.dependencies.index import Answer, Index
+from deploytool.discover.dependencies.packaging import FoundPackaging, Packaging
+from deploytool.discover.dependencies.python_version import warning
+from deploytool.discover.dependencies.requested import Requested, name_of
+from deploytool.discover.dependencies.resolve import Resolution, resolve
 from deploytool.process import Finished
 
 Files = dict[str, str]

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from deploytool.discover.setting import Reads, Setting, is_secret_name
-from deploytool.discover.settings import find_settings, settings_note
+from deploytool.discover.settings.setting import Reads, Setting, is_secret_name
+from deploytool.discover.settings.settings import find_settings, settings_note
 from deploytool.discover.source import Project
 
 Files = dict[str, str]

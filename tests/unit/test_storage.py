@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from deploytool.discover.files.storage import Storage, shipped_files, storage
+from deploytool.discover.files.writes import Write, WriteKind
 from deploytool.discover.source import Project
-from deploytool.discover.storage import Storage, shipped_files, storage
-from deploytool.discover.writes import Write, WriteKind
 from deploytool.spec import Volume
 
 SHIPPED = ("main.py", "app/main.py", "app/static/site.css", "static/logo.png")

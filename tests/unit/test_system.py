@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from deploytool.discover.system import COMPILER, KNOWN, OLDER, SystemPackages, system_packages
+from deploytool.discover.dependencies.system import (
+    COMPILER,
+    KNOWN,
+    OLDER,
+    SystemPackages,
+    system_packages,
+)
 
 
 @pytest.mark.parametrize(

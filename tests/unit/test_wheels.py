@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploytool.discover.wheels import allows, applies, has_source, has_wheel, tags_of
+from deploytool.discover.dependencies.wheels import allows, applies, has_source, has_wheel, tags_of
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from deploytool.discover.files.writes import Write, find_writes
 from deploytool.discover.source import Project
-from deploytool.discover.writes import Write, find_writes
 
 Files = dict[str, str]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploytool.discover.python_version import PREFERRED, pinned, satisfies, series
+from deploytool.discover.dependencies.python_version import PREFERRED, pinned, satisfies, series
 from deploytool.discover.source import HERE, Project, table_at
 from deploytool.lint.dockerfile import Dockerfile, parse
 

@@ -14,8 +14,8 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from deploytool.discover.dependencies.wheels import file_name
 from deploytool.discover.source import Project, below, table_at, texts_in
-from deploytool.discover.wheels import file_name
 
 MAX_INCLUDES = 200
 _COMMENT = re.compile(r"(^|\s)#.*$")

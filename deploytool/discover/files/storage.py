@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import PurePosixPath
 
+from deploytool.discover.files.writes import Write, WriteKind
 from deploytool.discover.paths import CODE
 from deploytool.discover.source import Project
-from deploytool.discover.writes import Write, WriteKind
 
 DATA = PurePosixPath("/data")
 """Where files are kept that have no folder of their own."""

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploytool.discover.app import FoundApp
-from deploytool.discover.command_lines import Line
+from deploytool.discover.apps.app import FoundApp
+from deploytool.discover.processes.command_lines import Line
 from deploytool.discover.source import HERE, Project, below, table_at, texts_in
 
 LISTS = re.compile(r"^(require\w*|reqs?)([._-].*)?\.(txt|in)$|^Pipfile$|^setup\.(py|cfg)$")

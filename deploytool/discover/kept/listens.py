@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import PurePosixPath
 
+from deploytool.discover.kept.started import ImageFiles, Line, Started, is_python, unwrapped
 from deploytool.discover.source import HERE, Assigned, Project, Scope, table_at
-from deploytool.discover.started import ImageFiles, Line, Started, is_python, unwrapped
 from deploytool.lint.dockerfile import Stage
 
 DEFAULT = 8000

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from deploytool.discover.environment import Environment
 from deploytool.discover.names import Names
-from deploytool.discover.setting import Reads, Setting
-from deploytool.discover.settings_fields import Fields
+from deploytool.discover.settings.environment import Environment
+from deploytool.discover.settings.setting import Reads, Setting
+from deploytool.discover.settings.settings_fields import Fields
 from deploytool.discover.source import Project, in_words
 
 __all__ = ["Reads", "Setting", "find_settings", "settings_note"]

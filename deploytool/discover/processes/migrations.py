@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploytool.discover.command_lines import Line
-from deploytool.discover.place import Place
+from deploytool.discover.processes.command_lines import Line
+from deploytool.discover.processes.place import Place
 from deploytool.discover.source import HERE, below, first_names, is_standard, table_at
 
 INI = PurePosixPath("alembic.ini")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.app import FoundApp
-from deploytool.discover.migrations import INI, Alembic
-from deploytool.discover.named import NamedPath, NamedPaths
-from deploytool.discover.place import Place
+from deploytool.discover.apps.app import FoundApp
+from deploytool.discover.files.named import NamedPath, NamedPaths
+from deploytool.discover.processes.migrations import INI, Alembic
+from deploytool.discover.processes.place import Place
 from deploytool.discover.source import (
     HERE,
     Project,

@@ -11,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from deploytool.discover.python_version import latest_patch, series
+from deploytool.discover.dependencies.python_version import latest_patch, series
 
 GLIBC = 36
 """Debian 12 has glibc 2.36, Debian 13 has a newer one: what an image of today can load."""

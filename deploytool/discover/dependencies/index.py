@@ -20,11 +20,11 @@ from typing import Protocol
 from packaging.utils import canonicalize_name
 
 from deploytool import process
-from deploytool.discover.locks import pylock, read_toml
-from deploytool.discover.python_version import latest_patch
-from deploytool.discover.requested import Requested, name_of
+from deploytool.discover.dependencies.locks import pylock, read_toml
+from deploytool.discover.dependencies.python_version import latest_patch
+from deploytool.discover.dependencies.requested import Requested, name_of
+from deploytool.discover.dependencies.wheels import GLIBC
 from deploytool.discover.source import table_at
-from deploytool.discover.wheels import GLIBC
 
 LIMIT = 40.0
 """Seconds for all questions together."""

@@ -6,14 +6,14 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from deploytool.discover.makers import Makers
 from deploytool.discover.names import (
     External,
     LocalClass,
     LocalFunction,
     Names,
 )
-from deploytool.discover.setting import Setting, is_secret_name
+from deploytool.discover.processes.makers import Makers
+from deploytool.discover.settings.setting import Setting, is_secret_name
 from deploytool.discover.source import (
     Assigned,
     Binding,

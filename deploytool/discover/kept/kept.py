@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.command_lines import toml_command
-from deploytool.discover.compose import ComposeBuild, compose_builds
-from deploytool.discover.listens import Listening, Listens
-from deploytool.discover.outdated import no_longer_builds
+from deploytool.discover.kept.listens import Listening, Listens
+from deploytool.discover.kept.outdated import no_longer_builds
+from deploytool.discover.kept.started import ImageFiles, Line, Started, own_words
+from deploytool.discover.processes.command_lines import toml_command
+from deploytool.discover.processes.compose import ComposeBuild, compose_builds
 from deploytool.discover.source import HERE, SKIPPED_FOLDERS, Project, table_at
-from deploytool.discover.started import ImageFiles, Line, Started, own_words
 from deploytool.lint import dockerignore
 from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from deploytool.discover.app import FoundApp
-from deploytool.discover.command_lines import (
+from deploytool.discover.apps.app import FoundApp
+from deploytool.discover.processes.command_lines import (
     MIGRATORS,
     QUEUES,
     SHELLS,
@@ -23,10 +23,15 @@ from deploytool.discover.command_lines import (
     service_name,
     toml_command,
 )
-from deploytool.discover.compose import Compose, ComposeService
-from deploytool.discover.migrations import Alembic, Migrations, aerich_folder, aerich_settings
-from deploytool.discover.place import Place
-from deploytool.discover.queues import Queues
+from deploytool.discover.processes.compose import Compose, ComposeService
+from deploytool.discover.processes.migrations import (
+    Alembic,
+    Migrations,
+    aerich_folder,
+    aerich_settings,
+)
+from deploytool.discover.processes.place import Place
+from deploytool.discover.processes.queues import Queues
 from deploytool.discover.source import HERE, Project, in_words
 from deploytool.redact import hide_passwords
 

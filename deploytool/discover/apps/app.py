@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover.hints import Hint, Hints
-from deploytool.discover.layout import SOURCE_FOLDER, Layout, dotted
-from deploytool.discover.named import NamedPaths
+from deploytool.discover.apps.hints import Hint, Hints
+from deploytool.discover.apps.layout import SOURCE_FOLDER, Layout, dotted
+from deploytool.discover.apps.routes import health_path
+from deploytool.discover.files.named import NamedPaths
 from deploytool.discover.names import Instance, LocalFunction, Names
-from deploytool.discover.routes import health_path
 from deploytool.discover.source import (
     ASIDE,
     HERE,

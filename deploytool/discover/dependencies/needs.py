@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from deploytool.discover.distributions import (
+from deploytool.discover.dependencies.distributions import (
     ASYNC_DRIVERS,
     DEFAULT_DRIVERS,
     DRIVERS,
@@ -30,10 +30,16 @@ from deploytool.discover.distributions import (
     providers,
     with_what_they_bring,
 )
-from deploytool.discover.requested import EDITABLE, name_of, parsed, pin_of
+from deploytool.discover.dependencies.requested import EDITABLE, name_of, parsed, pin_of
+from deploytool.discover.dependencies.uses import (
+    DatabaseUrl,
+    FileUses,
+    ImportedModule,
+    Use,
+    read_uses,
+)
+from deploytool.discover.dependencies.wheels import applies
 from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
-from deploytool.discover.uses import DatabaseUrl, FileUses, ImportedModule, Use, read_uses
-from deploytool.discover.wheels import applies
 
 SERVER = "uvicorn"
 """What serves the app is looked for elsewhere, also where the code does not import it."""

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploytool.discover.command_lines import Line, read_words
-from deploytool.discover.place import Place
+from deploytool.discover.processes.command_lines import Line, read_words
+from deploytool.discover.processes.place import Place
 from deploytool.discover.source import Project, table_at
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from deploytool.discover.command_lines import SCHEDULE_FILE
-from deploytool.discover.makers import Made, Makers
 from deploytool.discover.names import Names
-from deploytool.discover.place import Place
+from deploytool.discover.processes.command_lines import SCHEDULE_FILE
+from deploytool.discover.processes.makers import Made, Makers
+from deploytool.discover.processes.place import Place
 from deploytool.discover.source import ASIDE, Assigned, Function, Imported, Scope
 
 MENTIONS = re.compile(r"\b(celery|arq|taskiq\w*|rq|dramatiq|huey)\b")

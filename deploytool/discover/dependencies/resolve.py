@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from deploytool.discover import locks, python_version
-from deploytool.discover.index import Answer, Index
-from deploytool.discover.locks import Lock, Locked
-from deploytool.discover.packaging import PLAIN_FASTAPI, SCRIPT_BLOCK, FoundPackaging, Packaging
-from deploytool.discover.requested import (
+from deploytool.discover.dependencies import locks, python_version
+from deploytool.discover.dependencies.index import Answer, Index
+from deploytool.discover.dependencies.locks import Lock, Locked
+from deploytool.discover.dependencies.packaging import (
+    PLAIN_FASTAPI,
+    SCRIPT_BLOCK,
+    FoundPackaging,
+    Packaging,
+)
+from deploytool.discover.dependencies.requested import (
     Requested,
     name_of,
     of_pipfile,
@@ -24,8 +29,8 @@ from deploytool.discover.requested import (
     parsed,
     pin_of,
 )
+from deploytool.discover.dependencies.wheels import applies, has_source, has_wheel, tags_of
 from deploytool.discover.source import Project
-from deploytool.discover.wheels import applies, has_source, has_wheel, tags_of
 
 MAX_QUESTIONS = 100
 

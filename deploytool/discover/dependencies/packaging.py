@@ -17,13 +17,14 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from deploytool.discover import python_version, requirements
-from deploytool.discover.locks import poetry_lock_is_stale, uv_lock_is_stale
-from deploytool.discover.requested import name_of
-from deploytool.discover.requirements import (
+from deploytool.discover.dependencies import python_version, requirements
+from deploytool.discover.dependencies.locks import poetry_lock_is_stale, uv_lock_is_stale
+from deploytool.discover.dependencies.requested import name_of
+from deploytool.discover.dependencies.requirements import (
     brings_server,
     names_any,
 )
+from deploytool.discover.dependencies.uv_lock import Lock
 from deploytool.discover.source import (
     HERE,
     SKIPPED_FOLDERS,
@@ -32,7 +33,6 @@ from deploytool.discover.source import (
     table_at,
     texts_in,
 )
-from deploytool.discover.uv_lock import Lock
 from deploytool.errors import UsageError
 
 BUILD_FILES = ("README*", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "setup.py", "setup.cfg")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deploytool.discover.environment import variable_read
 from deploytool.discover.names import External, LocalClass, Names
-from deploytool.discover.setting import Reads, Setting, is_secret_name
+from deploytool.discover.settings.environment import variable_read
+from deploytool.discover.settings.setting import Reads, Setting, is_secret_name
 from deploytool.discover.source import Scope
 
 VERSION_1 = frozenset({"pydantic.BaseSettings", "pydantic.env_settings.BaseSettings"})

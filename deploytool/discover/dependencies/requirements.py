@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from deploytool.discover.requested import EDITABLE, INCLUDE, name_of, parsed, requirement_lines
+from deploytool.discover.dependencies.requested import (
+    EDITABLE,
+    INCLUDE,
+    name_of,
+    parsed,
+    requirement_lines,
+)
 from deploytool.discover.source import Project, below
 from deploytool.errors import UsageError
 

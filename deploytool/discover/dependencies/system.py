@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from deploytool.discover.requested import name_of
+from deploytool.discover.dependencies.requested import name_of
 
 COMPILER = "build-essential"
 RUST = ("rustc", "cargo", "pkg-config")

@@ -16,15 +16,15 @@ import tomli
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 
-from deploytool.discover.requested import (
+from deploytool.discover.dependencies.requested import (
     name_of,
     parsed,
     pep440,
     poetry_dependencies,
     project_texts,
 )
+from deploytool.discover.dependencies.wheels import allows, applies
 from deploytool.discover.source import table_at, texts_in
-from deploytool.discover.wheels import allows, applies
 
 Document = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Finds the FastAPI app of a project, how it is imported and which routes it has."""

@@ -1,0 +1,1 @@
+"""Finds what a project depends on, which Python fits, and what nothing lists."""

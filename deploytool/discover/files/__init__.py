@@ -1,0 +1,1 @@
+"""Finds which files an app reads and writes, and decides how they are kept."""

@@ -1,0 +1,1 @@
+"""Reads a Dockerfile that was there before `init`."""

@@ -1,0 +1,1 @@
+"""Finds the release step and the workers of a project."""

@@ -1,0 +1,1 @@
+"""Finds the settings that an app does not start without."""

@@ -14,7 +14,7 @@ from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import PlanError, UsageError
-from deploytool.proxy import ENGINE_SOCKET, OWN, app_spec, check_certificate, files
+from deploytool.proxy import ENGINE_SOCKET, OWN, app_spec, check_certificate, files, join
 from deploytool.spec import ProxySettings
 from tests.builders import deploy, engine, image, images, proxy
 
@@ -249,3 +249,61 @@ def test_another_port_is_a_change() -> None:
     plan = Swarm(made).plan(moved, images(moved))
     assert [field.path for field in plan.changes[0].fields] == ["publish"]
     assert plan.changes[0].replaces
+
+
+# --- one proxy, several projects ------------------------------------------------------------------
+
+RUNNING = ProxySettings.model_validate(
+    {
+        "email": "ops@example.com",
+        "https_port": 8443,
+        "acme_profile": "shortlived",
+        "certificates": ["a"],
+        "trusted_proxies": ["192.0.2.0/24"],
+        "hsts": "1d",
+        "image": "traefik:v3.7",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "kept", "then"),
+    [
+        (
+            {},
+            ("acme_profile", "certificates", "email", "https_port", "trusted_proxies"),
+            {"email": "ops@example.com", "https_port": 8443, "hsts": None},
+        ),
+        (
+            {"email": "b@example.com", "https_port": 443, "certificates": ["b"]},
+            ("acme_profile", "certificates", "trusted_proxies"),
+            {"email": "b@example.com", "https_port": 443, "certificates": ("b", "a")},
+        ),
+        (RUNNING.model_dump(), (), RUNNING.model_dump()),
+    ],
+)
+def test_what_a_project_does_not_set_stays(
+    own: dict[str, object], kept: tuple[str, ...], then: dict[str, object]
+) -> None:
+    joined = join(ProxySettings.model_validate(own), RUNNING)
+    assert joined.kept == kept
+    found = joined.settings.model_dump()
+    assert {key: found[key] for key in then} == then
+
+
+@pytest.mark.parametrize(
+    ("running", "then"),
+    [
+        ("traefik:v3.6.1", "traefik:v3.7"),
+        ("traefik:v3.10", "traefik:v3.10"),
+        ("r.example.com/traefik:v3.6", "r.example.com/traefik:v3.6"),
+    ],
+)
+def test_the_default_image_moves_on(running: str, then: str) -> None:
+    assert join(ProxySettings(), ProxySettings(image=running)).settings.image == then
+
+
+def test_settings_that_do_not_go_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        join(ProxySettings(http_port=8443), RUNNING)
+    assert "--replace" in caught.value.hint

@@ -210,6 +210,7 @@ def plan_from(
     specs = [target.spec for target in targets if target.spec]
     neighbours = Neighbours(app, snapshot.services, specs, names)
     neighbours.check_names()
+    neighbours.check_offers()
     if not take_over:
         neighbours.check_domains()
     changes += neighbours.take_overs()

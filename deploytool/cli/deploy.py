@@ -128,7 +128,10 @@ def roll_out_shown(
     from deploytool.rollout import roll_out
 
     with rollout_view(session.output) as report:
-        return roll_out(backend, plan, release, report=report, **settings)
+        result = roll_out(backend, plan, release, report=report, **settings)
+    for warning in result.warnings:
+        session.output.warn(warning)
+    return result
 
 
 def confirm_plan(session: Session, plan: Plan, question: str) -> None:

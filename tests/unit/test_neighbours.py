@@ -90,7 +90,7 @@ def test_what_another_app_uses_keeps_its_name() -> None:
         "items_web",
         {"traefik.http.middlewares.items-web_hsts.headers.stsseconds": "1"},
     )
-    theirs = {"traefik.http.routers.other_web.middlewares": "items-web_hsts@swarm, x@file"}
+    theirs = {"traefik.http.routers.other_web.middlewares": "items-web_hsts@swarm, x@internal"}
     deploy(made, app(service(labels=theirs), name="other"))
     error = refused(made, app())
     assert error.code == "route_name_used"

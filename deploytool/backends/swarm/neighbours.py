@@ -8,7 +8,7 @@ from typing import Any
 
 from deploytool.backends.base import Action, Change, FieldChange
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels, offers, routing
+from deploytool.backends.swarm import labels, offers, references, routing
 from deploytool.backends.swarm.offers import described
 from deploytool.backends.swarm.routing import labels_of
 from deploytool.backends.swarm.rules import Claim
@@ -67,6 +67,18 @@ class Neighbours:
                     hint=f"let {service['Spec']['Name']} define one of its own first",
                     details=[str(named) for named in lost],
                 )
+
+    def check_references(self, proxy: Json | None) -> None:
+        """Raises PlanError where labels refer to what nobody defines."""
+        own = [spec["Labels"] for spec in self.specs]
+        if lost := references.missing(own, self.others, proxy):
+            raise PlanError(
+                f"There is no {lost[0]}, which a label of {self.app.name} refers to: the proxy "
+                "would drop the route and answer 404",
+                code="route_reference_missing",
+                hint="correct the label, or define it in the labels here or of another app first",
+                details=[f"{found}: {found.label}" for found in lost],
+            )
 
     # --- the proxy itself ------------------------------------------------------------------------
 

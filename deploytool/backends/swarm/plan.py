@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, labels
+from deploytool.backends.swarm import capacity, labels, probe
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
@@ -19,6 +19,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.backends.swarm.neighbours import Neighbours
+from deploytool.backends.swarm.probe import Route
 from deploytool.backends.swarm.routing import (
     Ports,
     is_proxy,
@@ -88,6 +89,8 @@ class Target:
     steady: tuple[float, frozenset[str]] | None = None
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""
+    applied_at: float = 0.0
+    """When that was, on a clock that is never set."""
 
     @property
     def wanted(self) -> int:
@@ -105,6 +108,10 @@ class SwarmPlan:
     new_configs: list[Json] = field(default_factory=list)
     taken: dict[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
+    routes: tuple[Route, ...] = ()
+    """What is asked for through the proxy once it is done."""
+    proxy: Json | None = None
+    """The proxy of the app's network."""
 
     @property
     def specs(self) -> list[Json]:
@@ -218,6 +225,8 @@ def plan_from(
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
     _check_https(app, snapshot)
+    proxy = _proxy_service(app, snapshot)
+    neighbours.check_references(proxy)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
     new = [("network", n["name"]) for n in new_networks]
     new += [("config", config["name"]) for config in new_configs]
@@ -239,6 +248,8 @@ def plan_from(
             nodes={node.id: node.hostname for node in nodes},
             new_configs=new_configs,
             taken=neighbours.taken(),
+            routes=probe.of_specs(app, specs),
+            proxy=proxy,
         ),
     )
 
@@ -587,14 +598,20 @@ def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
         )
 
 
-def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
-    """Where the proxy of the app's network listens, if there is one."""
+def _proxy_service(app: AppSpec, snapshot: Snapshot) -> Json | None:
+    """The proxy of the app's network, if there is one."""
     names = snapshot.network_names
     for service in filter(is_proxy, snapshot.services):
         attached = service["Spec"]["TaskTemplate"].get("Networks") or ()
         if any(names.get(network["Target"]) == app.proxy.network for network in attached):
-            return ports(service)
+            return service
     return None
+
+
+def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
+    """Where that proxy listens."""
+    found = _proxy_service(app, snapshot)
+    return ports(found) if found else None
 
 
 def _check_https(app: AppSpec, snapshot: Snapshot) -> None:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from deploytool.backends.base import Action, Job, Plan
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.routing import HTTP, HTTPS, RESOLVER
 from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, ProxySettings, Service
+from deploytool.spec import AppSpec, ProxySettings, Release, Service
 
 NAME = "proxy"
 PING = 8082
@@ -101,6 +102,21 @@ def _is_newer(image: str, other: str) -> bool:
     (name, _, tag), (other_name, _, other_tag) = image.rpartition(":"), other.rpartition(":")
     numbers = [[int(n) for n in re.findall(r"\d+", text)] for text in (tag, other_tag)]
     return name == other_name and numbers[0] > numbers[1]
+
+
+def restarts_with(plan: Plan, field: str) -> bool:
+    """Whether a plan replaces the proxy that runs, for another value of a field among others."""
+    return any(
+        change.action is Action.UPDATE
+        and change.replaces
+        and any(found.path == field for found in change.fields)
+        for change in plan.changes
+    )
+
+
+def pull_job(release: Release) -> Job:
+    """What brings a new image to the proxy's node, while the proxy still runs."""
+    return Job(name="pull", release=release, service="traefik", command=("version",))
 
 
 def files(settings: ProxySettings) -> dict[str, bytes]:

@@ -38,7 +38,8 @@ def register(app: typer.Typer) -> None:
         from deploytool.backends.swarm.routing import Ports
         from deploytool.cli.deploy import confirm_plan, roll_out_shown
         from deploytool.cli.lock import holding
-        from deploytool.proxy import NAME, app_spec, files
+        from deploytool.job import run_job
+        from deploytool.proxy import NAME, app_spec, files, pull_job, restarts_with
         from deploytool.rollout import new_release, resolve_images
 
         limit = duration("--timeout", timeout)
@@ -51,6 +52,17 @@ def register(app: typer.Typer) -> None:
             plan = backend.plan(spec, images, files=files(wanted))
             confirm_plan(session, plan, "Start this proxy?")
             release = new_release(spec, images)
+            if restarts_with(plan, "image"):
+                session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
+                backend.prepare(plan)
+                run_job(
+                    backend,
+                    pull_job(release),
+                    timeout=limit,
+                    emit=session.output.debug,
+                    what="Pulling the new image",
+                    guard=guard,
+                )
             result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
         listening = Ports(wanted.http_port, wanted.https_port if wanted.https else None)
         data = {

@@ -13,10 +13,20 @@ from deploytool.backends.base import Action
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import PlanError, UsageError
-from deploytool.proxy import ENGINE_SOCKET, OWN, app_spec, check_certificate, files, join
+from deploytool.proxy import (
+    ENGINE_SOCKET,
+    OWN,
+    app_spec,
+    check_certificate,
+    files,
+    join,
+    pull_job,
+    restarts_with,
+)
 from deploytool.spec import ProxySettings
-from tests.builders import deploy, engine, image, images, proxy
+from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 
 def compiled(settings: ProxySettings | None = None) -> swarm.Json:
@@ -249,6 +259,34 @@ def test_another_port_is_a_change() -> None:
     plan = Swarm(made).plan(moved, images(moved))
     assert [field.path for field in plan.changes[0].fields] == ["publish"]
     assert plan.changes[0].replaces
+
+
+def test_what_a_restart_costs_is_told() -> None:
+    made = engine()
+    deploy(made, proxy())
+    backend = Swarm(made)
+    trusted = proxy(ProxySettings.model_validate({"trusted_proxies": ["192.0.2.0/24"]}))
+    plan = backend.plan(trusted, images(trusted))
+    (warning,) = plan.warnings
+    assert warning.startswith("the proxy restarts: for one to three seconds callers of all apps")
+    assert not restarts_with(plan, "image")
+    assert backend.plan(proxy(), images(proxy())).warnings == ()
+    assert Swarm(engine()).plan(proxy(), images(proxy())).warnings == ()
+
+
+def test_a_new_image_is_pulled_before_the_proxy_stops() -> None:
+    made = engine()
+    deploy(made, proxy())
+    newer = proxy(ProxySettings(image="traefik:v3.8"))
+    chosen = {"traefik": image("traefik:v3.8", digest=OTHER_DIGEST)}
+    plan = Swarm(made).plan(newer, chosen)
+    assert restarts_with(plan, "image")
+    assert not restarts_with(Swarm(engine()).plan(newer, chosen), "image"), "none runs yet"
+    job = job_spec(pull_job(release(newer, 2, images=chosen)), {})
+    container = job["TaskTemplate"]["ContainerSpec"]
+    assert (container["Image"], container["Args"]) == (chosen["traefik"].reference, ["version"])
+    assert job["TaskTemplate"]["Placement"]["Constraints"] == ["node.role == manager"]
+    assert not job["EndpointSpec"].get("Ports")
 
 
 # --- one proxy, several projects ------------------------------------------------------------------

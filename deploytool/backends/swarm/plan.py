@@ -238,6 +238,7 @@ def plan_from(
         warnings=(
             *_warnings(app, snapshot, images),
             *_port_warnings(targets),
+            *_restart_warnings(targets),
             *neighbours.warnings(),
         ),
         need=need,
@@ -539,6 +540,16 @@ def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
                 f"{target.service} moves from port {before} to {after}: the proxy sends to one for "
                 "all replicas, so requests fail until all are replaced. Let the process listen on "
                 "both first, or keep the port"
+            )
+
+
+def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
+    """What it costs everybody to replace the proxy."""
+    for target in targets:
+        if target.live is not None and target.spec and target.replaces and is_proxy(target.live):
+            yield (
+                "the proxy restarts: for one to three seconds callers of all apps find its port "
+                "closed, or get 404 until it has read its routes. One node at a time"
             )
 
 

@@ -30,6 +30,9 @@ for a Uvicorn as it comes is after 5 s."""
 DIAL = "250ms"
 """How long a replica may take to accept a connection. One whose node has died never does, until the
 cluster has noticed; the request then goes to another."""
+GRACE = "500ms"
+"""How long a proxy that stops finishes what it has, with its port closed for everybody: Traefik's
+own ten seconds would go by whenever a WebSocket is open, and the next proxy starts only then."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
@@ -217,6 +220,7 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
 
 def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     yield f"--entrypoints.{name}.address=:{port}"
+    yield f"--entrypoints.{name}.transport.lifecycle.gracetimeout={GRACE}"
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"

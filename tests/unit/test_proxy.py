@@ -61,6 +61,7 @@ def test_it_has_no_privileges() -> None:
         "--providers.swarm.exposedbydefault=false",
         "--providers.swarm.network=public",
         "--providers.swarm.refreshseconds=1",
+        "--entrypoints.http.transport.lifecycle.gracetimeout=500ms",
         "--global.sendanonymoususage=false",
         "--global.checknewversion=false",
     ],
@@ -268,7 +269,7 @@ def test_what_a_restart_costs_is_told() -> None:
     trusted = proxy(ProxySettings.model_validate({"trusted_proxies": ["192.0.2.0/24"]}))
     plan = backend.plan(trusted, images(trusted))
     (warning,) = plan.warnings
-    assert warning.startswith("the proxy restarts: for one to three seconds callers of all apps")
+    assert warning.startswith("the proxy restarts: for one to four seconds callers of all apps")
     assert not restarts_with(plan, "image")
     assert backend.plan(proxy(), images(proxy())).warnings == ()
     assert Swarm(engine()).plan(proxy(), images(proxy())).warnings == ()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.swarm import init_process, labels
+from deploytool.backends.swarm import init_process, labels, offers
 from deploytool.backends.swarm.routing import ports
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.cluster import LOCAL_HOSTS, registry_answers, split_registry
@@ -230,7 +230,16 @@ def _proxy(client: Client, config: Config) -> Check:
             f"{image} does not work with current engines",
             "3.6.1 is the oldest that does: deploytool proxy up",
         )
+    names = {network["Id"]: network["Name"] for network in client.networks(scope="swarm")}
     listening = ports(found[0])
+    if lacking := offers.unmet(client.services(), found[0], names):
+        more = f", and {len(lacking) - 1} more" if lacking[1:] else ""
+        return Check(
+            "proxy",
+            State.BAD,
+            f"{image}, {listening}: {lacking[0]}{more}, which the proxy does not have",
+            "deploytool proxy up, with the [tool.deploytool.proxy] of that app's project",
+        )
     if config.proxy.https and listening.https is None:
         return Check(
             "proxy",

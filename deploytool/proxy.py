@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from deploytool.backends.base import Action, Job, Plan
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.routing import HTTP, HTTPS, RESOLVER
 from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, ProxySettings, Service
+from deploytool.spec import AppSpec, ProxySettings, Release, Service
 
 NAME = "proxy"
 PING = 8082
@@ -25,6 +30,9 @@ for a Uvicorn as it comes is after 5 s."""
 DIAL = "250ms"
 """How long a replica may take to accept a connection. One whose node has died never does, until the
 cluster has noticed; the request then goes to another."""
+GRACE = "500ms"
+"""How long a proxy that stops finishes what it has, with its port closed for everybody: Traefik's
+own ten seconds would go by whenever a WebSocket is open, and the next proxy starts only then."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
@@ -47,6 +55,71 @@ def app_spec(settings: ProxySettings) -> AppSpec:
             path: hashlib.sha256(content).hexdigest() for path, content in files(settings).items()
         },
     )
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The settings of a project and of the proxy that runs, made one."""
+
+    settings: ProxySettings
+    kept: tuple[str, ...] = ()
+    """Keys whose values are those of the proxy that runs."""
+
+
+OF_APPS = {"hsts"}
+"""Settings that end up in the labels of each app, not in the proxy."""
+ADDED = ("certificates", "trusted_proxies")
+"""Lists to which each project adds its own."""
+
+
+def join(own: ProxySettings, running: ProxySettings) -> Joined:
+    """The proxy is the cluster's: what this project does not set stays as another one set it.
+
+    Raises UsageError where the two do not go together.
+    """
+    found: dict[str, object] = {}
+    for key in sorted(ProxySettings.model_fields.keys() - OF_APPS):
+        mine, theirs = getattr(own, key), getattr(running, key)
+        if key in ADDED:
+            value = (*mine, *(item for item in theirs if item not in mine))
+        elif key in own.model_fields_set or (key == "image" and _is_newer(mine, theirs)):
+            continue
+        else:
+            value = theirs
+        if value != mine:
+            found[key] = value
+    try:
+        settings = ProxySettings.model_validate(own.model_dump() | found)
+    except ValidationError as error:
+        raise UsageError(
+            "These settings do not go with those of the proxy that runs: "
+            + "; ".join(str(one["msg"]) for one in error.errors()),
+            code="proxy_in_use",
+            hint="--replace takes the settings of this project alone",
+        ) from None
+    return Joined(settings, tuple(found))
+
+
+def _is_newer(image: str, other: str) -> bool:
+    """Whether an image is a newer version of another: deploytool's default moves on."""
+    (name, _, tag), (other_name, _, other_tag) = image.rpartition(":"), other.rpartition(":")
+    numbers = [[int(n) for n in re.findall(r"\d+", text)] for text in (tag, other_tag)]
+    return name == other_name and numbers[0] > numbers[1]
+
+
+def restarts_with(plan: Plan, field: str) -> bool:
+    """Whether a plan replaces the proxy that runs, for another value of a field among others."""
+    return any(
+        change.action is Action.UPDATE
+        and change.replaces
+        and any(found.path == field for found in change.fields)
+        for change in plan.changes
+    )
+
+
+def pull_job(release: Release) -> Job:
+    """What brings a new image to the proxy's node, while the proxy still runs."""
+    return Job(name="pull", release=release, service="traefik", command=("version",))
 
 
 def files(settings: ProxySettings) -> dict[str, bytes]:
@@ -150,6 +223,7 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
 
 def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     yield f"--entrypoints.{name}.address=:{port}"
+    yield f"--entrypoints.{name}.transport.lifecycle.gracetimeout={GRACE}"
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"

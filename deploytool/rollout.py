@@ -1,6 +1,6 @@
 """The order of a deployment, and what happens when a step fails.
 
-    begin ▶ prepare ▶ release step ▶ apply ▶ watch ▶ clean up ▶ finish
+    begin ▶ prepare ▶ release step ▶ apply ▶ watch ▶ check routes ▶ clean up ▶ finish
                       │              │        └─ failed, timed out ▶ undo ▶ watch ▶ finish, say why
                       │              └─ interrupted ▶ finish; the cluster goes on by itself, the
                       │                 next deploy takes it up
@@ -34,6 +34,7 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    Refused,
     ServiceProgress,
     Verdict,
 )
@@ -60,6 +61,8 @@ POLL = 0.25
 """Seconds between two questions to the cluster, at most."""
 STEP_NAME = "release-"
 """What the names of release steps on the cluster begin with; the release follows."""
+ROUTES_TIMEOUT = 10.0
+"""Seconds after which the proxy should know of every route."""
 UNDO_TIMEOUT = 180.0
 """Seconds that the way back may take before it is given up."""
 DONE = Verdict.DONE
@@ -105,6 +108,8 @@ class Result:
     plan: Plan
     seconds: float
     waited: bool = True
+    warnings: tuple[str, ...] = ()
+    """What could not be found out."""
 
     @property
     def renewed(self) -> str:
@@ -227,6 +232,7 @@ def roll_out(
         turns = _Turns(backend, plan, release)
         turns.begin()
         watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
+        warnings = _check_routes(backend, plan, guard) if wait else ()
         serves = True
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
@@ -251,7 +257,7 @@ def roll_out(
         raise
     finally:
         _finish(backend, release, outcome, time.monotonic() - started)
-    return Result(release, plan, time.monotonic() - started, wait)
+    return Result(release, plan, time.monotonic() - started, wait, warnings)
 
 
 def run_step(
@@ -353,10 +359,18 @@ def _last_good(records: Sequence[Record], release: Release) -> Release | None:
 class _Unsuccessful(Exception):
     """What `watch` saw that is not success."""
 
-    def __init__(self, seen: Sequence[ServiceProgress], *, timed_out: bool = False) -> None:
+    def __init__(
+        self,
+        seen: Sequence[ServiceProgress],
+        *,
+        timed_out: bool = False,
+        of_replicas: bool = True,
+    ) -> None:
         super().__init__()
         self.seen = seen
         self.timed_out = timed_out
+        self.of_replicas = of_replicas
+        """Whether a replica may have failed."""
 
 
 class _Turns:
@@ -437,6 +451,32 @@ def watch(
             rest(POLL)
 
 
+def _check_routes(backend: Backend, plan: Plan, guard: Callable[[], None]) -> tuple[str, ...]:
+    """Whether callers reach the app: every URL is asked for through the proxy. What could not be
+    found out, in words. Raises _Unsuccessful where the proxy answers in place of the app."""
+    give_up = time.monotonic() + ROUTES_TIMEOUT
+    found = patiently(lambda: backend.check_routes(plan))
+    while (found.refused or found.unsure) and time.monotonic() < give_up:
+        guard()
+        time.sleep(POLL)
+        found = patiently(lambda: backend.check_routes(plan))
+    if found.refused:
+        raise _Unsuccessful([_unreached(refused) for refused in found.refused], of_replicas=False)
+    if found.unchecked:
+        return (f"whether callers reach {plan.app} was not checked: {found.unchecked}",)
+    if found.unsure:
+        urls = ", ".join(found.unsure)
+        return (f"{urls} answers 404 as the proxy does where it has no route: look whether it is",)
+    return ()
+
+
+def _unreached(refused: Refused) -> ServiceProgress:
+    reason = f"the proxy itself answers {refused.status} to {refused.url}"
+    return ServiceProgress(
+        service=refused.service, verdict=Verdict.FAILED, wanted=0, ready=0, reason=reason
+    )
+
+
 def _fail(
     backend: Backend,
     plan: Plan,
@@ -453,7 +493,8 @@ def _fail(
     it is what to go back to, as `plan` does not know all that was changed.
     """
     back = earlier if resumed else None
-    reason, *evidence = _evidence(backend, plan) or [_reason(failure)]
+    found = _evidence(backend, plan) if failure.of_replicas else []
+    reason, *evidence = found or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
             f"{release.id} of {plan.app} failed and was left as it is: {reason}",

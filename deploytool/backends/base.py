@@ -396,6 +396,24 @@ def not_deployed(app: str, hint: str = "") -> UsageError:
     )
 
 
+class Refused(Model):
+    """A URL that the proxy answers by itself, in place of the app."""
+
+    service: str
+    url: str
+    status: int
+
+
+class RouteCheck(Model):
+    """Who answers the URLs of an app."""
+
+    refused: tuple[Refused, ...] = ()
+    unsure: tuple[str, ...] = ()
+    """URLs whose answer looks like the proxy's, and may be the app's."""
+    unchecked: str = ""
+    """Why nobody was asked."""
+
+
 class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
@@ -462,6 +480,10 @@ class Backend(Protocol):
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service of the plan is. What it says of one that was not applied yet means
         nothing."""
+
+    def check_routes(self, plan: Plan) -> RouteCheck:
+        """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
+        of the changes."""
 
     def clean_up(self, plan: Plan) -> None:
         """Remove what the plan removes, once everything else is done."""

@@ -201,6 +201,8 @@ def roll_out_shown(
         result = roll_out(backend, plan, release, report=report, **settings)
     if result.release is None and result.renewed:
         note(session, backend, f"registry login of {result.renewed}", result.seconds, app=plan.app)
+    for warning in result.warnings:
+        session.output.warn(warning)
     return result
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, duration
 from deploytool.cli.render import Check, Stdout, put, warn_of_stack
-from deploytool.errors import DeploytoolError
+from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
+
+if TYPE_CHECKING:
+    from deploytool.backends.base import Backend
+    from deploytool.spec import ProxySettings
 
 DOWN = "deploytool proxy down"
 
@@ -25,34 +29,51 @@ def register(app: typer.Typer) -> None:
     def up(
         session: Session,
         timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "5m",
+        replace: Annotated[
+            bool,
+            typer.Option(
+                "--replace", help="Drop what the proxy that runs has and this project does not set."
+            ),
+        ] = False,
     ) -> None:
-        """Start the proxy, or bring it to what the configuration says."""
+        """Start the proxy, or bring it to what the configuration says; the rest stays as it is."""
         from deploytool.backends import open_backend
         from deploytool.backends.swarm.routing import Ports
         from deploytool.cli.deploy import confirm_plan, roll_out_shown
         from deploytool.cli.lock import holding
-        from deploytool.proxy import NAME, app_spec, files
+        from deploytool.job import run_job
+        from deploytool.proxy import NAME, app_spec, files, pull_job, restarts_with
         from deploytool.rollout import new_release, resolve_images
 
         limit = duration("--timeout", timeout)
         config = settings(session)
-        spec = app_spec(config.proxy)
         backend = open_backend(config)
-        images = resolve_images(backend, spec, None, session.output.warn)
         with holding(session, backend, "proxy up", limit, app=NAME) as guard:
-            plan = backend.plan(spec, images, files=files(config.proxy))
+            wanted = config.proxy if replace else _joined(session, backend, config.proxy)
+            spec = app_spec(wanted)
+            images = resolve_images(backend, spec, None, session.output.warn)
+            plan = backend.plan(spec, images, files=files(wanted))
             confirm_plan(session, plan, "Start this proxy?")
             release = new_release(spec, images)
+            if restarts_with(plan, "image"):
+                session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
+                backend.prepare(plan)
+                run_job(
+                    backend,
+                    pull_job(release),
+                    timeout=limit,
+                    emit=session.output.debug,
+                    what="Pulling the new image",
+                    guard=guard,
+                )
             result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
-        listening = Ports(
-            config.proxy.http_port, config.proxy.https_port if config.proxy.https else None
-        )
+        listening = Ports(wanted.http_port, wanted.https_port if wanted.https else None)
         data = {
             "changed": result.release is not None,
             "image": images["traefik"].reference,
             "http_port": listening.http,
             "https_port": listening.https,
-            "network": config.proxy.network,
+            "network": wanted.network,
             "seconds": round(result.seconds, 1),
         }
         text = f"The proxy runs: {listening}"
@@ -104,3 +125,22 @@ def register(app: typer.Typer) -> None:
             raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
         removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
         tell_removed(session, removal, removed, "The proxy is gone", DOWN)
+
+
+def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
+    """The settings of the project, and of the proxy that runs what the project does not set."""
+    from deploytool.proxy import NAME, join
+    from deploytool.rollout import current_release
+
+    try:
+        backend.status(NAME)
+        running = current_release(backend.records(NAME), NAME).spec.proxy
+    except UsageError:
+        return own
+    joined = join(own, running)
+    if joined.kept:
+        session.output.warn(
+            f"the proxy keeps what this project does not set: {', '.join(joined.kept)}. "
+            "--replace drops it"
+        )
+    return joined.settings

@@ -107,6 +107,38 @@ def test_short_names_lead_into_no_other_app(make: Make, example_image: str) -> N
     assert not finds("api")
 
 
+@pytest.mark.core
+def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_image: str) -> None:
+    """A reference that is missing is found by the plan; what only Traefik knows, afterwards."""
+    project = make()
+    project.ok("deploy", "--image", example_image)
+    host = f"{project.app}.localhost"
+    router = f"traefik.http.routers.{project.app}_web"
+    project.services["web"]["labels"] = {f"{router}.middlewares": "auht"}
+    project.configure()
+    assert project.run("deploy", "--image", example_image).error["code"] == (
+        "route_reference_missing"
+    )
+    middleware = f"traefik.http.middlewares.{project.app}-list"
+    project.services["web"]["labels"] = {
+        f"{router}.middlewares": f"{project.app}-list",
+        f"{middleware}.ipallowlist.sourcerange": "no address",
+    }
+    project.configure()
+    ran = project.run("deploy", "--image", example_image)
+    assert (ran.code, ran.error["code"]) == (3, "rolled_back"), ran.stderr
+    assert f"the proxy itself answers 404 to http://{host}/health" in ran.error["message"]
+    assert status(project, host, 200) == 200
+    project.services["web"]["labels"] = {
+        f"{router}.middlewares": f"{project.app}-list",
+        f"{middleware}.ipallowlist.sourcerange": "192.0.2.1/32",
+    }
+    project.configure()
+    done = project.run("deploy", "--image", example_image)
+    assert done.code == 0, "an answer that a middleware gives is the app's business"
+    assert status(project, host, 403) == 403
+
+
 @pytest.mark.load
 def test_nobody_notices_the_change_of_names(project: Project, load_image: str) -> None:
     """From the names and labels of the version before: APP-SERVICE, short names everywhere."""

@@ -477,6 +477,28 @@ def test_what_destroys_asks_first(
     assert len(made.services()) == before
 
 
+def test_a_second_project_takes_nothing_from_the_proxy(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploytool.backends.swarm.backend import Swarm
+    from tests.builders import engine
+
+    made = engine()
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    plain = 'app = "items"\n[services.web]\nport = 8000\n'
+    secure = f'{plain}\n[proxy]\nemail = "ops@example.com"\n'
+    (project / "deploytool.toml").write_text(secure)
+    up = ("proxy", "up", "--yes", "--json")
+    assert ran(capsys, *up).body["data"]["https_port"] == 443
+    (project / "deploytool.toml").write_text(plain)
+    second = ran(capsys, *up).body
+    assert (second["data"]["changed"], second["data"]["https_port"]) == (False, 443)
+    assert "email" in second["warnings"][0]
+    third = ran(capsys, *up, "--replace").body
+    assert (third["data"]["changed"], third["data"]["https_port"]) == (True, None)
+
+
 def test_secrets_are_in_nothing_that_is_printed(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

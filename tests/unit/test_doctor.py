@@ -14,7 +14,7 @@ from deploytool.config import Config
 from deploytool.doctor import Check, State, examine
 from deploytool.errors import EngineError
 from deploytool.spec import ProxySettings, Service
-from tests.builders import deploy, engine, image, with_proxy
+from tests.builders import app, deploy, engine, image, service, with_proxy
 from tests.builders import proxy as proxy_app
 from tests.fake_engine import FakeEngine, node
 
@@ -192,3 +192,14 @@ def test_https_that_the_proxy_has_not() -> None:
     found = checks(with_proxy(engine(), settings), proxy=settings)["proxy"]
     assert found.state is State.GOOD
     assert found.message.endswith("HTTPS on port 443")
+
+
+def test_what_apps_need_and_the_proxy_has_not() -> None:
+    made = engine()
+    settings = ProxySettings(email="ops@example.com")
+    deploy(made, app(service(domains=["a.example.com"]), name="shop", proxy=settings))
+    with_proxy(made)
+    found = checks(made)["proxy"]
+    assert found.state is State.BAD
+    assert "the service web of the app shop needs the certificate resolver acme" in found.message
+    assert checks(with_proxy(made, settings))["proxy"].state is State.GOOD

@@ -11,8 +11,8 @@ from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.rules import Claim, claims, match, without
 from deploytool.errors import PlanError
-from deploytool.spec import AppSpec
-from tests.builders import app, deploy, engine, images, release, service, with_proxy
+from deploytool.spec import AppSpec, ProxySettings
+from tests.builders import app, deploy, engine, images, proxy, release, service, with_proxy
 from tests.fake_engine import FakeEngine
 
 
@@ -90,7 +90,7 @@ def test_what_another_app_uses_keeps_its_name() -> None:
         "items_web",
         {"traefik.http.middlewares.items-web_hsts.headers.stsseconds": "1"},
     )
-    theirs = {"traefik.http.routers.other_web.middlewares": "items-web_hsts@swarm, x@file"}
+    theirs = {"traefik.http.routers.other_web.middlewares": "items-web_hsts@swarm, x@internal"}
     deploy(made, app(service(labels=theirs), name="other"))
     error = refused(made, app())
     assert error.code == "route_name_used"
@@ -317,3 +317,39 @@ def test_another_app_that_answers_to_our_name_is_worth_a_warning() -> None:
     assert "items_web" in warning
     assert plan(made, app(service("api"))).warnings == ()
     assert plan(made, app(service(domains=[]))).warnings == ()
+
+
+# --- the proxy itself -----------------------------------------------------------------------------
+
+SECURE = ProxySettings(email="ops@example.com")
+
+
+def test_the_proxy_loses_nothing_that_routes_need() -> None:
+    made = with_proxy(engine(nodes=1), SECURE)
+    deploy(made, app(service(domains=["a.example.com"]), name="shop", proxy=SECURE))
+    error = refused(made, proxy())
+    assert error.code == "proxy_in_use"
+    assert "which the service web of the app shop needs" in error.message
+    assert set(error.details) == {
+        "certificate resolver acme: shop_web",
+        "entry point https: shop_web",
+    }
+    error = refused(made, proxy(SECURE.model_copy(update={"network": "other"})))
+    assert error.details == ("network deploytool-proxy: shop_web",)
+
+
+def test_the_proxy_loses_what_nobody_needs() -> None:
+    made = with_proxy(engine(nodes=1), SECURE)
+    deploy(made, app(service(), name="shop"))
+    assert not plan(made, proxy()).is_empty
+
+
+def test_a_port_that_moves_is_told() -> None:
+    made = with_proxy(engine(nodes=1), SECURE)
+    moved = SECURE.model_copy(update={"http_port": 8080, "https_port": 8443})
+    assert [w for w in plan(made, proxy(moved)).warnings if "no more" in w] == []
+    deploy(made, app(service(domains=["a.example.com"]), name="shop", proxy=SECURE))
+    assert [w for w in plan(made, proxy(moved)).warnings if "no more" in w] == [
+        "all apps answer HTTP on port 8080 then, and on port 80 no more",
+        "all apps answer HTTPS on port 8443 then, and on port 443 no more",
+    ]

@@ -174,6 +174,8 @@ def test_planning_again_after_applying_finds_nothing(spec: AppSpec) -> None:
 def test_every_key_settles() -> None:
     spec = maximal_app().model_copy(update={"release": None})
     made = engine(spec, nodes=[node(f"n{i}", labels={"disk": "ssd"}) for i in range(3)])
+    auth = {"traefik.http.middlewares.auth.basicauth.users": "ann:x"}
+    deploy(made, app(service(labels=auth), name="guard", proxy=spec.proxy))
     deploy(made, spec)
     assert plan(made, spec).is_empty
 

@@ -13,10 +13,20 @@ from deploytool.backends.base import Action
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import PlanError, UsageError
-from deploytool.proxy import ENGINE_SOCKET, OWN, app_spec, check_certificate, files
+from deploytool.proxy import (
+    ENGINE_SOCKET,
+    OWN,
+    app_spec,
+    check_certificate,
+    files,
+    join,
+    pull_job,
+    restarts_with,
+)
 from deploytool.spec import ProxySettings
-from tests.builders import deploy, engine, image, images, proxy
+from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 
 def compiled(settings: ProxySettings | None = None) -> swarm.Json:
@@ -51,6 +61,7 @@ def test_it_has_no_privileges() -> None:
         "--providers.swarm.exposedbydefault=false",
         "--providers.swarm.network=public",
         "--providers.swarm.refreshseconds=1",
+        "--entrypoints.http.transport.lifecycle.gracetimeout=500ms",
         "--global.sendanonymoususage=false",
         "--global.checknewversion=false",
     ],
@@ -249,3 +260,89 @@ def test_another_port_is_a_change() -> None:
     plan = Swarm(made).plan(moved, images(moved))
     assert [field.path for field in plan.changes[0].fields] == ["publish"]
     assert plan.changes[0].replaces
+
+
+def test_what_a_restart_costs_is_told() -> None:
+    made = engine()
+    deploy(made, proxy())
+    backend = Swarm(made)
+    trusted = proxy(ProxySettings.model_validate({"trusted_proxies": ["192.0.2.0/24"]}))
+    plan = backend.plan(trusted, images(trusted))
+    (warning,) = plan.warnings
+    assert warning.startswith("the proxy restarts: for one to four seconds callers of all apps")
+    assert not restarts_with(plan, "image")
+    assert backend.plan(proxy(), images(proxy())).warnings == ()
+    assert Swarm(engine()).plan(proxy(), images(proxy())).warnings == ()
+
+
+def test_a_new_image_is_pulled_before_the_proxy_stops() -> None:
+    made = engine()
+    deploy(made, proxy())
+    newer = proxy(ProxySettings(image="traefik:v3.8"))
+    chosen = {"traefik": image("traefik:v3.8", digest=OTHER_DIGEST)}
+    plan = Swarm(made).plan(newer, chosen)
+    assert restarts_with(plan, "image")
+    assert not restarts_with(Swarm(engine()).plan(newer, chosen), "image"), "none runs yet"
+    job = job_spec(pull_job(release(newer, 2, images=chosen)), {})
+    container = job["TaskTemplate"]["ContainerSpec"]
+    assert (container["Image"], container["Args"]) == (chosen["traefik"].reference, ["version"])
+    assert job["TaskTemplate"]["Placement"]["Constraints"] == ["node.role == manager"]
+    assert not job["EndpointSpec"].get("Ports")
+
+
+# --- one proxy, several projects ------------------------------------------------------------------
+
+RUNNING = ProxySettings.model_validate(
+    {
+        "email": "ops@example.com",
+        "https_port": 8443,
+        "acme_profile": "shortlived",
+        "certificates": ["a"],
+        "trusted_proxies": ["192.0.2.0/24"],
+        "hsts": "1d",
+        "image": "traefik:v3.7",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "kept", "then"),
+    [
+        (
+            {},
+            ("acme_profile", "certificates", "email", "https_port", "trusted_proxies"),
+            {"email": "ops@example.com", "https_port": 8443, "hsts": None},
+        ),
+        (
+            {"email": "b@example.com", "https_port": 443, "certificates": ["b"]},
+            ("acme_profile", "certificates", "trusted_proxies"),
+            {"email": "b@example.com", "https_port": 443, "certificates": ("b", "a")},
+        ),
+        (RUNNING.model_dump(), (), RUNNING.model_dump()),
+    ],
+)
+def test_what_a_project_does_not_set_stays(
+    own: dict[str, object], kept: tuple[str, ...], then: dict[str, object]
+) -> None:
+    joined = join(ProxySettings.model_validate(own), RUNNING)
+    assert joined.kept == kept
+    found = joined.settings.model_dump()
+    assert {key: found[key] for key in then} == then
+
+
+@pytest.mark.parametrize(
+    ("running", "then"),
+    [
+        ("traefik:v3.6.1", "traefik:v3.7"),
+        ("traefik:v3.10", "traefik:v3.10"),
+        ("r.example.com/traefik:v3.6", "r.example.com/traefik:v3.6"),
+    ],
+)
+def test_the_default_image_moves_on(running: str, then: str) -> None:
+    assert join(ProxySettings(), ProxySettings(image=running)).settings.image == then
+
+
+def test_settings_that_do_not_go_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        join(ProxySettings(http_port=8443), RUNNING)
+    assert "--replace" in caught.value.hint

@@ -26,6 +26,8 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    Refused,
+    RouteCheck,
     Secret,
     SecretSet,
     ServiceProgress,
@@ -86,7 +88,9 @@ class Scripted:
         raises: Mapping[str, BaseException] | None = None,
         job: Sequence[Task | None] = (),
         left_jobs: Sequence[str] = (),
+        checks: Sequence[RouteCheck] = (RouteCheck(),),
     ) -> None:
+        self.checks = list(checks)
         self.looks = list(looks)
         self.back = list(back)
         self.failed = list(failures)
@@ -164,6 +168,9 @@ class Scripted:
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         self._call("observe")
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
+
+    def check_routes(self, plan: Plan) -> RouteCheck:
+        return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
 
     def clean_up(self, plan: Plan) -> None:
         self._call("clean_up")
@@ -336,6 +343,50 @@ def test_what_is_finished_or_another_is_not(newest: Record) -> None:
     backend = Scripted(DONE, history=[record(Outcome.INTERRUPTED), newest])
     assert run(backend, a_plan(Action.KEEP)).release is None
     assert backend.finished == []
+
+
+# Routes
+
+BY_PROXY = RouteCheck(
+    refused=(Refused(service="web", url="http://items.localhost/health", status=404),)
+)
+
+
+def test_the_proxy_is_waited_for() -> None:
+    backend = Scripted(DONE, checks=[BY_PROXY, BY_PROXY, RouteCheck()])
+    assert run(backend).warnings == ()
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_an_answer_by_the_proxy_itself_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
+    backend = Scripted(DONE, checks=[BY_PROXY], failures=[task(message="of another attempt")])
+    error = ends(backend, RolledBack)
+    assert error.message.endswith(
+        "the previous release serves: web: the proxy itself answers 404 to "
+        "http://items.localhost/health"
+    )
+    assert "clean_up" not in backend.calls
+    assert "undo" in backend.calls
+
+
+def test_nobody_waits_for_routes_without_wait() -> None:
+    assert run(Scripted(DONE, checks=[BY_PROXY]), wait=False).release is not None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (RouteCheck(unchecked="no way"), "whether callers reach items was not checked: no way"),
+        (RouteCheck(unsure=("http://a/",)), "http://a/ answers 404 as the proxy does"),
+    ],
+)
+def test_what_is_not_known_is_said(
+    found: RouteCheck, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
+    (warning,) = run(Scripted(DONE, checks=[found])).warnings
+    assert warning.startswith(words)
 
 
 # Failed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploytool.backends.base import (
     Action,
@@ -21,6 +23,7 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
+    RouteCheck,
     Secret,
     SecretSet,
     ServiceProgress,
@@ -41,6 +44,7 @@ from deploytool.backends.swarm import (
     lease,
     logins,
     measure,
+    probe,
     routing,
     watch,
 )
@@ -155,6 +159,7 @@ class Swarm:
         assert spec is not None
         _stamp(target, spec, release)
         target.applied = True
+        target.applied_at = time.monotonic()
         if target.live is None:
             self.client.create_service(spec)
         else:
@@ -187,6 +192,21 @@ class Swarm:
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         return watch.observe_undo(self.client, plan.payload)
+
+    def check_routes(self, plan: Plan) -> RouteCheck:
+        swarm: SwarmPlan = plan.payload
+        if not swarm.routes or swarm.proxy is None:
+            return RouteCheck()
+        changed = (t.applied_at for t in swarm.targets if t.applied and _is_rerouted(t))
+        time.sleep(max(0.0, max(changed, default=0.0) + probe.SETTLED - time.monotonic()))
+        asked = self.client.tasks(service=swarm.proxy["ID"], **{"desired-state": ["running"]})
+        found = probe.addresses(
+            asked,
+            self.client.nodes(),
+            here=str((self.client.info().get("Swarm") or {}).get("NodeID", "")),
+            client_host=_host_of(self.client.address),
+        )
+        return probe.ask(swarm.routes, found, routing.ports(swarm.proxy))
 
     def clean_up(self, plan: Plan) -> None:
         swarm: SwarmPlan = plan.payload
@@ -429,6 +449,25 @@ def _stamp(target: Target, spec: Json, release: Release) -> None:
         container["Image"] = live["Image"]
     else:
         container["Labels"][labels.RELEASE] = release.id
+
+
+def _is_rerouted(target: Target) -> bool:
+    """Whether the proxy has something new to read of a service."""
+    after = (target.spec or {}).get("Labels") or {}
+    before = routing.labels_of(target.live) if target.live else {}
+    return _routing(before) != _routing(after)
+
+
+def _routing(own: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in own.items() if key.lower().startswith("traefik.")}
+
+
+def _host_of(address: str) -> str | None:
+    """Where an engine is; None for this machine."""
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme in ("unix", "http+unix", "npipe"):
+        return None
+    return urlsplit(f"//{rest}").hostname
 
 
 def _in_place(target: Target) -> Change:

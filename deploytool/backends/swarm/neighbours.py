@@ -9,7 +9,8 @@ from typing import Any
 
 from deploytool.backends.base import Action, Change, FieldChange
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels, routing
+from deploytool.backends.swarm import labels, offers, references, routing
+from deploytool.backends.swarm.offers import described
 from deploytool.backends.swarm.routing import labels_of
 from deploytool.backends.swarm.rules import Claim
 from deploytool.errors import PlanError
@@ -50,23 +51,75 @@ class Neighbours:
         wanted = {named for spec in self.specs for named in routing.defined(spec["Labels"])}
         if taken := sorted(wanted & holders.keys()):
             raise PlanError(
-                f"{_described(holders[taken[0]])} has the {taken[0]} too: the proxy would serve "
+                f"{described(holders[taken[0]])} has the {taken[0]} too: the proxy would serve "
                 "neither, or one for the other",
                 code="route_name_taken",
                 hint="give it another name in the labels, here or there",
-                details=[f"{named}: {_described(holders[named])}" for named in taken],
+                details=[f"{named}: {described(holders[named])}" for named in taken],
             )
         before = {named for live in self.own for named in routing.defined(labels_of(live))}
         gone = before - wanted - holders.keys()
         for service in self.others:
             if lost := sorted(routing.referred(labels_of(service)) & gone):
                 raise PlanError(
-                    f"{_described(service)} refers to the {lost[0]} of {self.app.name}, which this "
+                    f"{described(service)} refers to the {lost[0]} of {self.app.name}, which this "
                     "plan removes or renames: its routes would answer 404",
                     code="route_name_used",
                     hint=f"let {service['Spec']['Name']} define one of its own first",
                     details=[str(named) for named in lost],
                 )
+
+    def check_references(self, proxy: Json | None) -> None:
+        """Raises PlanError where labels refer to what nobody defines."""
+        own = [spec["Labels"] for spec in self.specs]
+        if lost := references.missing(own, self.others, proxy):
+            raise PlanError(
+                f"There is no {lost[0]}, which a label of {self.app.name} refers to: the proxy "
+                "would drop the route and answer 404",
+                code="route_reference_missing",
+                hint="correct the label, or define it in the labels here or of another app first",
+                details=[f"{found}: {found.label}" for found in lost],
+            )
+
+    # --- the proxy itself ------------------------------------------------------------------------
+
+    def check_offers(self) -> None:
+        """Raises PlanError where the app is the proxy and would lose what others' routes need."""
+        for spec in self.specs:
+            after = offers.offered(spec, self.network_names)
+            for live in self.own:
+                if not routing.is_proxy(live) or live["Spec"]["Name"] != spec["Name"]:
+                    continue
+                lost = offers.offered(live["Spec"], self.network_names) - after
+                users = list(offers.users(self.others, lost))
+                if not users:
+                    continue
+                service, things = users[0]
+                raise PlanError(
+                    f"The proxy would lose the {things[0]}, which {described(service)} needs",
+                    code="proxy_in_use",
+                    hint="write the [tool.deploytool.proxy] of the project that set the proxy up "
+                    "here too, or first deploy those apps without what they need it for",
+                    details=[
+                        f"{thing}: {user['Spec']['Name']}"
+                        for user, needs in users
+                        for thing in needs
+                    ],
+                )
+
+    def _moved_ports(self) -> Iterator[str]:
+        """What callers of other apps meet where the app is the proxy and changes its ports."""
+        if not any(routing.is_routed(labels_of(service)) for service in self.others):
+            return
+        for live in filter(routing.is_proxy, self.own):
+            name = live["Spec"]["Name"]
+            spec = next((spec for spec in self.specs if spec["Name"] == name), None)
+            before = routing.ports(live)
+            after = routing.ports({"Spec": spec}) if spec else before
+            pairs = {"HTTP": (before.http, after.http), "HTTPS": (before.https, after.https)}
+            for what, (old, new) in pairs.items():
+                if old and new and old != new:
+                    yield (f"all apps answer {what} on port {new} then, and on port {old} no more")
 
     # --- domains ---------------------------------------------------------------------------------
 
@@ -82,7 +135,7 @@ class Neighbours:
         for service in self.others:
             if claims := self.taken.get(service["Spec"]["Name"]):
                 raise PlanError(
-                    f"{min(claims)} is served by {_described(service)} already",
+                    f"{min(claims)} is served by {described(service)} already",
                     code="domain_taken",
                     hint="take it out of the domains there, or here; --take-over takes it away "
                     "from there once the release runs",
@@ -106,6 +159,7 @@ class Neighbours:
     # --- short names -----------------------------------------------------------------------------
 
     def warnings(self) -> Iterator[str]:
+        yield from self._moved_ports()
         yield from self._lost_names()
         yield from self._foreign_names()
 
@@ -146,12 +200,3 @@ class Neighbours:
         """The networks that a service of the app will be on."""
         spec = next(spec for spec in self.specs if spec["Name"] == name)
         return {attached["Target"] for attached in spec["TaskTemplate"]["Networks"]}
-
-
-def _described(service: Json) -> str:
-    """A service in the words of its owner."""
-    name = service["Spec"]["Name"]
-    stack = labels_of(service).get(labels.STACK)
-    if not stack:
-        return f"the service {name}"
-    return f"the service {name.removeprefix(f'{stack}_')} of the app {stack}"

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, init_process, labels, logins, templates
+from deploytool.backends.swarm import capacity, init_process, labels, logins, probe, templates
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
@@ -19,6 +19,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.backends.swarm.neighbours import Neighbours
+from deploytool.backends.swarm.probe import Route
 from deploytool.backends.swarm.routing import (
     Ports,
     is_proxy,
@@ -94,6 +95,8 @@ class Target:
     """Whether a registry that a node could not pull from was asked, and takes the login."""
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""
+    applied_at: float = 0.0
+    """When that was, on a clock that is never set."""
 
     @property
     def wanted(self) -> int:
@@ -111,6 +114,10 @@ class SwarmPlan:
     new_configs: list[Json] = field(default_factory=list)
     taken: dict[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
+    routes: tuple[Route, ...] = ()
+    """What is asked for through the proxy once it is done."""
+    proxy: Json | None = None
+    """The proxy of the app's network."""
 
     @property
     def specs(self) -> list[Json]:
@@ -222,6 +229,7 @@ def plan_from(
     specs = [target.spec for target in targets if target.spec]
     neighbours = Neighbours(app, snapshot.services, specs, names)
     neighbours.check_names()
+    neighbours.check_offers()
     if not take_over:
         neighbours.check_domains()
     changes += neighbours.take_overs()
@@ -229,6 +237,8 @@ def plan_from(
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
     _check_https(app, snapshot)
+    proxy = _proxy_service(app, snapshot)
+    neighbours.check_references(proxy)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
     new = [("network", n["name"]) for n in new_networks]
     new += [("config", config["name"]) for config in new_configs]
@@ -240,6 +250,7 @@ def plan_from(
         warnings=(
             *_warnings(app, snapshot, images),
             *_port_warnings(targets),
+            *_restart_warnings(targets),
             *neighbours.warnings(),
             *_init_warnings(targets, nodes),
         ),
@@ -251,6 +262,8 @@ def plan_from(
             nodes={node.id: node.hostname for node in nodes},
             new_configs=new_configs,
             taken=neighbours.taken,
+            routes=probe.of_specs(app, specs),
+            proxy=proxy,
         ),
     )
 
@@ -569,6 +582,17 @@ def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
             )
 
 
+def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
+    """What it costs everybody to replace the proxy."""
+    for target in targets:
+        if target.live is not None and target.spec and target.replaces and is_proxy(target.live):
+            yield (
+                "the proxy restarts: for one to four seconds callers of all apps find its port "
+                "closed, or get 404 until it has read its routes; WebSockets, and requests that "
+                "take longer than half a second, are cut off. One node at a time"
+            )
+
+
 def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> Iterable[str]:
     local = {image.tag for image in images.values() if "@" not in image.reference}
     for tag in sorted(local):
@@ -626,14 +650,20 @@ def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
         )
 
 
-def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
-    """Where the proxy of the app's network listens, if there is one."""
+def _proxy_service(app: AppSpec, snapshot: Snapshot) -> Json | None:
+    """The proxy of the app's network, if there is one."""
     names = snapshot.network_names
     for service in filter(is_proxy, snapshot.services):
         attached = service["Spec"]["TaskTemplate"].get("Networks") or ()
         if any(names.get(network["Target"]) == app.proxy.network for network in attached):
-            return ports(service)
+            return service
     return None
+
+
+def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
+    """Where that proxy listens."""
+    found = _proxy_service(app, snapshot)
+    return ports(found) if found else None
 
 
 def _check_https(app: AppSpec, snapshot: Snapshot) -> None:

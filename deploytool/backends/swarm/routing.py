@@ -244,6 +244,14 @@ def claims(own: Mapping[str, str]) -> frozenset[Claim]:
     return found
 
 
+def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
+    """The HTTP routers of a service that do not only redirect, and what each claims."""
+    for key, rule in _rules(own) if is_routed(own) else ():
+        router = key[len(ROUTERS) : -len(".rule")]
+        if not _only_redirects(own, router):
+            yield router, rules.claims(rule)
+
+
 def withdrawn(own: Mapping[str, str], taken: Iterable[Claim]) -> dict[str, str]:
     """The labels without what another app takes over. A service that has no router left is none of
     the proxy's: Traefik would make it a router of its own."""

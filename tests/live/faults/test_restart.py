@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
-from tests.live.faults.conftest import Faulty
+from tests.lab.cache import locked
+from tests.live.conftest import PROXY, Project
+from tests.live.faults.conftest import RATE, Case, Faulty
 
 
 def answers_again(app: Faulty, seconds: float = 120) -> None:
@@ -48,3 +51,27 @@ def test_all_nodes_lose_their_power(app: Faulty) -> None:
     for node in nodes:
         app.lab.start_node(node)
     answers_again(app)
+
+
+def test_the_proxy_restarts(faulty: Faulty, running_proxy: Project) -> None:
+    """Callers find its port closed until it runs again, and get 404 until it has read its routes:
+    that costs no more than some seconds, and the plan says so beforehand."""
+    title = "`proxy up` with a setting that restarts the proxy: `trusted_proxies`"
+    case = Case(faulty, title, (0,), lost=lambda _: round(5 * RATE))
+    usual = running_proxy.extra
+    with locked(PROXY):
+        try:
+            running_proxy.extra = {
+                "proxy": {
+                    "image": f"{faulty.lab.registry}/traefik:v3.7",
+                    "trusted_proxies": ["192.0.2.0/24"],
+                }
+            }
+            running_proxy.configure()
+            ran = case.run(lambda: running_proxy.run("proxy", "up", "--yes"))
+            assert "the proxy restarts" in " ".join(json.loads(ran.stdout)["warnings"])
+        finally:
+            running_proxy.extra = usual
+            running_proxy.configure()
+            running_proxy.ok("proxy", "up", "--yes", "--replace")
+            answers_again(faulty)

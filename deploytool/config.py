@@ -117,7 +117,8 @@ class NomadSettings(Model):
     """The node pool in which it runs."""
 
 
-_ENTRYPOINT = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?$"
+_ENTRYPOINT = r"^[^\s:](?:[^:\x00-\x1f]*[^\s:])?:[A-Za-z_][\w.]*(\(\))?$"
+"""Python imports modules whose names cannot be written in its own code too, such as "my-api"."""
 
 
 class Config(Model):

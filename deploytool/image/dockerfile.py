@@ -17,7 +17,7 @@ from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
 from deploytool.discover.dependencies.packaging import PLAIN_FASTAPI
-from deploytool.discover.files.storage import Storage
+from deploytool.discover.files.storage import SYSTEM_FOLDERS, Storage
 from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"
@@ -39,6 +39,9 @@ PIPENV_VERSIONS = (
 )
 """Without the name of the default index: that of the machine counts, as everywhere."""
 NARROW = 100
+OUR_DOCKERIGNORE = (
+    "# Only what the Dockerfile copies gets into a build: nothing else can leak or slow it."
+)
 NOTHING_WRITTEN = Storage()
 
 
@@ -89,7 +92,7 @@ def server_command(entrypoint: str, port: int) -> list[str]:
 def _owned(storage: Storage) -> list[str]:
     """The folders that have to be the process's, and exist before links are made in them."""
     parents = (str(PurePosixPath(path).parent) for path, _ in storage.links)
-    return sorted({*storage.folders, *parents} - {"/code"})
+    return sorted({*storage.folders, *parents} - {"/code", *SYSTEM_FOLDERS})
 
 
 def render_dockerignore(
@@ -104,7 +107,7 @@ def render_dockerignore(
     wanted |= {path for path, _ in storage.seeds}
     wanted |= {source.rstrip("/") for source in not_installed(packaging, sources)}
     lines = [
-        "# Only what the Dockerfile copies gets into a build: nothing else can leak or slow it.",
+        OUR_DOCKERIGNORE,
         "*",
         *(f"!{_pattern(path)}" for path in sorted(wanted)),
         "",

@@ -38,6 +38,7 @@ from deploytool.discover.dependencies.python_named import choose, named_pythons
 from deploytool.discover.dependencies.python_version import PREFERRED, newest
 from deploytool.discover.dependencies.resolve import Resolution, resolve
 from deploytool.discover.dependencies.system import system_packages
+from deploytool.discover.files.static import missing_folders
 from deploytool.discover.files.storage import Storage, shipped_files, storage
 from deploytool.discover.files.writes import WriteKind, find_writes
 from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
@@ -45,6 +46,7 @@ from deploytool.discover.processes.command_lines import toml_command
 from deploytool.discover.processes.processes import FoundProcess, find_processes
 from deploytool.discover.settings.settings import find_settings, settings_note
 from deploytool.errors import UsageError
+from deploytool.image.dockerfile import OUR_DOCKERIGNORE
 from deploytool.init import server
 from deploytool.init.configuration import (
     PORT,
@@ -56,6 +58,8 @@ from deploytool.init.configuration import (
     configured_port,
     has_own_file,
 )
+from deploytool.init.files import read
+from deploytool.lint import dockerignore
 from deploytool.spec import RESERVED
 
 DEFAULT_REGISTRY = "localhost:5000"
@@ -141,13 +145,19 @@ class Inspection:
         modules = [module for process in run for module in process.modules]
         files = [str(file) for process in run for file in process.files]
         self.sources = find_sources(self.project, self.app, modules, files)
-        self.files = reached_files(self.project, self.app, modules)
+        self.files = self._reached(modules, files)
         self.notes: list[str] = []
         self.name_notes: list[str] = []
         self.resolution = Resolution("", "")
         self.packaging = self._packaging()
         self.writes = find_writes(self.project, self.files, self.workdir)
         self.storage = storage(self.writes, shipped_files(self.project, self.sources))
+
+    def _reached(self, modules: list[str], files: list[str]) -> tuple[PurePosixPath, ...]:
+        """What the app and its processes import, and the scripts that processes run."""
+        scripts = [PurePosixPath(file) for file in files if file.endswith(".py")]
+        reached = reached_files(self.project, self.app, modules)
+        return tuple(dict.fromkeys((*reached, *sorted(self.project.reachable(*scripts)))))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         called = self._name(name)
@@ -302,6 +312,7 @@ class Inspection:
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
+        yield from self._about_source()
         given = configured_names(self.folder)
         wanted = find_settings(self.project, self.files)
         yield from settings_note(setting for setting in wanted if setting.name not in given)
@@ -336,6 +347,7 @@ class Inspection:
 
     def _about_dependencies(self) -> Iterator[str]:
         yield from self.packaging.warnings
+        yield from self._hidden()
         yield from self.notes
         entry, python = PurePosixPath(self.app.file), self.packaging.python
         listed = self._listed()
@@ -346,6 +358,29 @@ class Inspection:
             yield "the package's version comes from Git, which no image has: there it is 0.0.0"
         if elsewhere := dockerfile_elsewhere(self.project):
             yield elsewhere
+
+    def _about_source(self) -> Iterator[str]:
+        """What keeps the app from its start, whatever image it is in."""
+        for file in self.files:
+            if self.project.scope(file) is None and file in self.project.unreadable:
+                yield f"{file} is imported and cannot be read: {self.project.unreadable[file]}"
+        made = (write.path for write in self.writes if write.is_folder)
+        for file, folder in missing_folders(self.project, self.files, self.workdir, made):
+            yield (
+                f"{file} serves files from {folder}/, which is not there, and does not start "
+                "without it: add the folder, with a file in it"
+            )
+
+    def _hidden(self) -> Iterator[str]:
+        """What a .dockerignore that was there keeps from the Dockerfile that is written."""
+        ignore = self.folder / ".dockerignore"
+        text = read(ignore)
+        if text is None or self.force or text.startswith(OUR_DOCKERIGNORE):
+            return
+        ignored = dockerignore.read(ignore)
+        for path in (*self.packaging.files, *self.sources):
+            if ignored.hides_all(path.rstrip("/")):
+                yield f".dockerignore hides {path}, which the Dockerfile copies: let it in, !{path}"
 
     def _runs_image_command(self) -> bool:
         services = configured(self.folder).get("services")

@@ -344,3 +344,63 @@ def test_init_imports_nothing_of_the_project(tmp_path: Path) -> None:
     source = "raise SystemExit('imported')\n" + APP
     findings = inspect_project(make(tmp_path, {"main.py": source}), offline=True)
     assert findings.app.entrypoint == "main:app"
+
+
+STARTS = "from fastapi import FastAPI\nfrom fastapi.staticfiles import StaticFiles\n" + APP
+SERVED = STARTS + "app.mount('/files', StaticFiles(directory='files'))\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({".dockerignore": "*.txt\n"}, ".dockerignore hides requirements.txt"),
+        ({".dockerignore": "*\n!main.py\n!requirements.txt\n"}, None),
+        ({"main.py": SERVED}, "main.py serves files from files/, which is not there"),
+        ({"main.py": SERVED, "files/a.css": ""}, None),
+        ({"main.py": SERVED.replace("'files')", "'files', check_dir=False)")}, None),
+        ({"main.py": "import os\nos.makedirs('files')\n" + SERVED}, "volume files"),
+        ({"main.py": "import db\n" + APP, "db.py": "x = (\n"}, "db.py is imported and cannot be"),
+        ({"Procfile": "bot: python bot.py\n", "bot.py": "import telegram\n"}, "imports telegram"),
+        ({"Procfile": "bot: python bot.py\n", "bot.py": "import json\n"}, None),
+    ],
+)
+def test_what_stands_in_the_way_is_said(
+    tmp_path: Path, files: dict[str, str], says: str | None
+) -> None:
+    listed = {"main.py": APP, "requirements.txt": "fastapi[standard]\n"}
+    found = inspect_project(make(tmp_path, listed | files), offline=True)
+    assert [w for w in found.warnings if says is None or says not in w] == []
+    assert len(found.warnings) == (0 if says is None else 1)
+
+
+def test_a_module_that_python_alone_imports_by_a_text(tmp_path: Path) -> None:
+    project = make(tmp_path, {"my-api.py": APP, "requirements.txt": "fastapi[standard]\n"})
+    run(project, name="shop")
+    assert load(project).app_spec().entrypoint == "my-api:app"
+
+
+def test_nothing_of_the_system_becomes_the_process_s(tmp_path: Path) -> None:
+    source = "import sqlite3\nsqlite3.connect('../outside.db')\n" + APP
+    project = make(tmp_path, {"main.py": source, "requirements.txt": "fastapi[standard]\n"})
+    run(project)
+    owned = re.search(r"install -d -o 10001 -g 10001 (.*)", (project / "Dockerfile").read_text())
+    assert owned is not None
+    assert "/" not in owned[1].split()
+
+
+def test_alembic_runs_where_its_settings_are(tmp_path: Path) -> None:
+    files = {
+        "backend/alembic.ini": (
+            "[alembic]\nscript_location = %(here)s/alembic\nprepend_sys_path = .\n"
+        ),
+        "backend/alembic/env.py": "from app.db import Base\n",
+        "backend/alembic/versions/0001_first.py": "revision = '0001'\n",
+        "backend/app/__init__.py": "",
+        "backend/app/db.py": "Base = None\n",
+        "backend/app/main.py": "from .db import Base\n" + APP,
+        "requirements.txt": "fastapi[standard]\nalembic\n",
+    }
+    findings = inspect_project(make(tmp_path, files), offline=True)
+    assert findings.settings.release is not None
+    command = " ".join(findings.settings.release.command)
+    assert findings.app.workdir == "backend" or "cd backend" in command

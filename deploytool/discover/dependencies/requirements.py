@@ -80,8 +80,17 @@ def refuse_local(found: Iterable[str], name: str) -> None:
                 f"{name} installs {target} from this machine: the image's dependencies are "
                 "installed before its code is there",
                 code="path_dependency",
-                hint=f"take {line!r} out of {name}: the project's own code is copied anyway",
+                hint=_instead(line, name),
             )
+
+
+def _instead(line: str, name: str) -> str:
+    """What to write for a requirement of this machine."""
+    if "@" in line and (bare := name_of(line)):
+        return f"name a released version in {name}: {bare}==VERSION in place of {line!r}"
+    if re.search(r"(^|\s)\.(\[|$)", line):
+        return f"take {line!r} out of {name}: the project's own code is copied anyway"
+    return f"take {line!r} out of {name}, and depend on a released version or a Git repository"
 
 
 def is_valid(line: str) -> bool:

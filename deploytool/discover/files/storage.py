@@ -26,7 +26,7 @@ MAX_SHIPPED = 20_000
 _BESIDE_DATA = re.compile(r"^\.|^README|\.(db|sqlite3?|log)(-\w+)?$", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w./+@-]+")
 """What a shell takes as one word."""
-_SYSTEM = frozenset(
+SYSTEM_FOLDERS = frozenset(
     {"/", "/etc", "/usr", "/bin", "/lib", "/sbin", "/var", "/opt", "/home", "/root"}
 )
 
@@ -193,7 +193,7 @@ class _Plan:
         """A volume hides what the image has there: code would be the first release's for ever."""
         if not _PLAIN.fullmatch(str(folder)):
             return False
-        if folder == self.home or str(folder) in _SYSTEM or self.home.is_relative_to(folder):
+        if folder == self.home or str(folder) in SYSTEM_FOLDERS or self.home.is_relative_to(folder):
             return False
         return not any(source.endswith((".py", "/")) for source in self._shipped_in(folder))
 

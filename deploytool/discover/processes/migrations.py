@@ -118,7 +118,10 @@ class Alembic:
         return (migrations.scripts / "env.py", *(versions / path.name for path in found))
 
     def _located(self, settings: Settings) -> Migrations | None:
-        for folder in dict.fromkeys((self.place.workdir, settings.file.parent)):
+        folders = [self.place.workdir, settings.file.parent]
+        if settings.sets_path:
+            folders.reverse()  # the path that it sets is relative to where people run it
+        for folder in dict.fromkeys(folders):
             scripts = self._folder(settings, folder)
             if scripts is not None and self.project.is_file(scripts / "env.py"):
                 versions = (self.project.path / scripts / "versions").glob("*.py")

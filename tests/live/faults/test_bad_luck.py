@@ -28,14 +28,15 @@ PHASES = {
 
 
 def test_registry_is_down(app: Faulty) -> None:
+    """An unchanged tag needs no answer, see tests/live/test_registry.py; another one does."""
     registry = app.lab.registry_process
-    case = Case(app, "the registry is down", (1,), "registry_unreachable")
+    case = Case(app, "the registry is down, and the tag another one", (1,), "registry_unreachable")
     app.configure()
 
     def deploy() -> Ran:
         registry.stop()
         try:
-            return app.deploy(image=app.image.partition("@")[0])
+            return app.deploy(image=app.image.partition("@")[0] + "-next")
         finally:
             registry.start()
             registry.wait()

@@ -310,4 +310,4 @@ def test_the_proxy_never_reaches_new_replicas(app: Faulty) -> None:
 
     ran = case.run(deploy)
     assert "its health check failed" in ran.error["message"]
-    assert "UDP 4789" in ran.error["details"][-1]
+    assert "UDP 4789" in ran.error["hint"]

@@ -12,7 +12,6 @@ from deploytool.discover.dependencies import index
 from deploytool.discover.dependencies.index import (
     Answer,
     Index,
-    find_uv,
     index_settings,
     parse_failure,
     parse_versions,
@@ -310,7 +309,6 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return "--no-index", f"--find-links {folder}"
 
 
-@pytest.mark.skipif(find_uv() is None, reason="uv is not installed")
 @pytest.mark.parametrize(
     ("line", "python", "without", "answer"),
     [
@@ -338,7 +336,6 @@ def test_real_uv(
     assert Index(tmp_path).ask(requested, python, without=without) == answer
 
 
-@pytest.mark.skipif(find_uv() is None, reason="uv is not installed")
 def test_survey_with_the_real_uv(tmp_path: Path, links: tuple[str, ...]) -> None:
     pins = Requested(lines=(*links, "fast==1.0", "slow==1.0", "windows==1.0"))
     assert Index(tmp_path).survey(pins, "3.8") == Answer(source_only=("slow==1.0",))

@@ -12,7 +12,7 @@ from deploytool.discover import (
     find_sources,
     folders_of_tests,
 )
-from deploytool.discover.dependencies.python_version import from_version_file, newest
+from deploytool.discover.dependencies.python_version import newest
 from deploytool.errors import UsageError
 
 Files = dict[str, str]
@@ -739,14 +739,6 @@ def test_nothing_to_warn_about(tmp_path: Path) -> None:
 )
 def test_python_version(constraint: str, version: str | None) -> None:
     assert newest(constraint) == version
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [("3.12\n", "3.12"), ("# x\n3.11.4", "3.11"), ("cpython-3.12", "3.12"), ("my-env", None)],
-)
-def test_version_file(text: str, version: str | None) -> None:
-    assert from_version_file(text) == version
 
 
 @pytest.mark.parametrize(

@@ -116,11 +116,3 @@ _CHECKS: dict[str, Callable[[Version, re.Match[str]], bool]] = {
         latest >= _padded(clause) and _below_next(latest, _numbers(clause), 1)
     ),
 }
-
-
-def from_version_file(text: str | None) -> str | None:
-    """The series that a `.python-version` names: "3.12" of "3.12.4" or "cpython-3.12"."""
-    for line in (text or "").splitlines():
-        if found := re.match(r"^\s*(?:cpython-|python-?)?(3\.\d+)(?:\.\d+)?\b", line):
-            return found[1]
-    return None

@@ -18,7 +18,16 @@ from pydantic import ValidationError
 
 from deploytool.backends.base import Action, Job, Plan
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.routing import HTTP, HTTPS, RESOLVER
+from deploytool.backends.swarm.routing import (
+    ENABLE,
+    HTTP,
+    HTTPS,
+    MIDDLEWARES,
+    PORT,
+    PROXY_STATUS,
+    RESOLVER,
+    ROUTERS,
+)
 from deploytool.errors import UsageError
 from deploytool.spec import AppSpec, ProxySettings, Release, Service
 
@@ -30,7 +39,7 @@ for a Uvicorn as it comes is after 5 s."""
 DIAL = "250ms"
 """How long a replica may take to accept a connection. One whose node has died never does, until the
 cluster has noticed; the request then goes to another."""
-GRACE = "500ms"
+GRACE = "200ms"
 """How long a proxy that stops finishes what it has, with its port closed for everybody: Traefik's
 own ten seconds would go by whenever a WebSocket is open, and the next proxy starts only then."""
 ENGINE_SOCKET = "/var/run/docker.sock"
@@ -38,10 +47,16 @@ CERTIFICATES = "/certificates"
 """Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
 
 
-OWN = "stacks/proxy-certificates.yml"
-"""The file that tells Traefik which certificates of the user's own there are, in the project."""
-OWN_TARGET = "/etc/traefik/certificates.yml"
+DYNAMIC = "stacks/proxy-dynamic.yml"
+"""Traefik's dynamic configuration that comes from a file, in the project."""
+DYNAMIC_TARGET = "/etc/traefik/dynamic.yml"
 """The same in the container."""
+STARTING, UNKNOWN = "proxy_starting", "proxy_unknown"
+"""Routers for what no app's router takes. The first comes from the file, and answers 503 until the
+routes have been read from the Swarm, as nobody knows yet what exists. The second comes from the
+Swarm with them, takes precedence, and answers 404."""
+NOBODY = "255.255.255.255/32"
+"""No caller's address: Traefik answers all others with the status for those it does not allow."""
 
 
 def app_spec(settings: ProxySettings) -> AppSpec:
@@ -124,13 +139,66 @@ def pull_job(release: Release) -> Job:
 
 def files(settings: ProxySettings) -> dict[str, bytes]:
     """The proxy's configuration files: path in the project → content."""
-    if not settings.certificates:
-        return {}
-    lines = ["tls:", "  certificates:"]
-    for name in settings.certificates:
-        path = f"/run/secrets/{name}"
-        lines += [f"  - certFile: {path}", f"    keyFile: {path}"]
-    return {OWN: ("\n".join(lines) + "\n").encode()}
+    from deploytool.render.text import to_yaml
+
+    paths = [f"/run/secrets/{name}" for name in settings.certificates]
+    content: dict[str, object] = {"http": _starting(settings)}
+    if paths:
+        content["tls"] = {"certificates": [{"certFile": p, "keyFile": p} for p in paths]}
+    return {DYNAMIC: to_yaml(content).encode()}
+
+
+def _starting(settings: ProxySettings) -> dict[str, object]:
+    """Answers 503 to what is asked before the routes are known."""
+    route = {
+        "rule": "PathPrefix(`/`)",
+        "priority": -2,
+        "service": "noop@internal",
+        "middlewares": [f"{STARTING}_headers", STARTING],
+    }
+    routers = {STARTING: {**route, "entryPoints": ["http"]}}
+    if settings.https:
+        routers[f"{STARTING}_tls"] = {**route, "entryPoints": ["https"], "tls": {}}
+    return {
+        "routers": routers,
+        "middlewares": {
+            f"{STARTING}_headers": {
+                "headers": {
+                    "customResponseHeaders": {
+                        "Retry-After": "1",
+                        PROXY_STATUS: "traefik; error=destination_unavailable",
+                    }
+                }
+            },
+            STARTING: {"ipAllowList": {"sourceRange": [NOBODY], "rejectStatusCode": 503}},
+        },
+    }
+
+
+def _unknown(settings: ProxySettings) -> dict[str, str]:
+    """Labels that answer 404 to what no app's router takes."""
+    rejects = f"{MIDDLEWARES}{UNKNOWN}.ipallowlist"
+    header = f"{MIDDLEWARES}{UNKNOWN}_headers.headers.customresponseheaders.{PROXY_STATUS}"
+    found = {
+        ENABLE: "true",
+        # Traefik wants a port of every service that it reads. Nothing is sent there.
+        f"traefik.http.services.{UNKNOWN}{PORT}": str(PING),
+        f"{rejects}.sourcerange": NOBODY,
+        f"{rejects}.rejectstatuscode": "404",
+        header: "traefik; error=destination_not_found",
+    }
+    names = {UNKNOWN: "http"} | ({f"{UNKNOWN}_tls": "https"} if settings.https else {})
+    for name, entrypoint in names.items():
+        found |= {
+            f"{ROUTERS}{name}.entrypoints": entrypoint,
+            f"{ROUTERS}{name}.rule": "PathPrefix(`/`)",
+            f"{ROUTERS}{name}.priority": "-1",
+            f"{ROUTERS}{name}.service": "noop@internal",
+            f"{ROUTERS}{name}.middlewares": f"{UNKNOWN}_headers,{UNKNOWN}",
+        }
+        if entrypoint == "https":
+            found[f"{ROUTERS}{name}.tls"] = "true"
+    return found
 
 
 def check_certificate(name: str, value: bytes) -> None:
@@ -164,7 +232,7 @@ def _traefik(settings: ProxySettings) -> Service:
             "command": (*_arguments(settings), ping),
             "env": settings.env | {f"{name}_FILE": path for name, path in credentials.items()},
             "secrets": _secrets(settings),
-            "files": {OWN_TARGET: OWN} if settings.certificates else {},
+            "files": {DYNAMIC_TARGET: DYNAMIC},
             "publish": tuple(
                 {"port": port, "target": target, "mode": "host"} for port, target in ports.items()
             ),
@@ -182,7 +250,7 @@ def _traefik(settings: ProxySettings) -> Service:
             "memory_limit": "1GiB",
             "cpu": 0.1,
             "networks": (settings.network,),
-            "labels": {labels.ROLE: NAME},
+            "labels": {labels.ROLE: NAME, **_unknown(settings)},
             "healthcheck": {
                 "command": (
                     *("traefik", "healthcheck", "--ping=true", "--ping.entrypoint=ping"),
@@ -208,7 +276,8 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
         *_entrypoint("http", HTTP, settings),
         *(_entrypoint("https", HTTPS, settings) if settings.https else ()),
         *(_resolver(settings) if settings.email else ()),
-        *(_own_certificates() if settings.certificates else ()),
+        f"--providers.file.filename={DYNAMIC_TARGET}",
+        "--providers.file.watch=false",
         "--providers.swarm=true",
         "--providers.swarm.exposedbydefault=false",
         f"--providers.swarm.network={settings.network}",
@@ -227,10 +296,6 @@ def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
-
-
-def _own_certificates() -> tuple[str, ...]:
-    return f"--providers.file.filename={OWN_TARGET}", "--providers.file.watch=false"
 
 
 def _resolver(settings: ProxySettings) -> Iterator[str]:

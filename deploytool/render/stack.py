@@ -67,7 +67,7 @@ def document(app: AppSpec) -> Json:
             service.name: _literal(_service(app, service)) | {"image": _image(app, service)}
             for service in app.services
         },
-        "networks": {"default": {"driver": "overlay"}}
+        "networks": ({"default": {"driver": "overlay"}} if own in used else {})
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
         **({"secrets": {name: _secret(app, name) for name in secrets}} if secrets else {}),

@@ -12,7 +12,17 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.rules import Claim, claims, match, without
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
-from tests.builders import app, deploy, engine, images, proxy, release, service, with_proxy
+from tests.builders import (
+    app,
+    contents,
+    deploy,
+    engine,
+    images,
+    proxy,
+    release,
+    service,
+    with_proxy,
+)
 from tests.fake_engine import FakeEngine
 
 
@@ -21,7 +31,8 @@ def cluster() -> FakeEngine:
 
 
 def plan(made: FakeEngine, spec: AppSpec, *, take_over: bool = False) -> Plan:
-    return Swarm(made).plan(spec, images(spec), take_over=take_over)
+    known = contents(*spec.services)
+    return Swarm(made).plan(spec, images(spec), take_over=take_over, files=known)
 
 
 def refused(made: FakeEngine, spec: AppSpec) -> PlanError:

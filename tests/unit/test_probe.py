@@ -71,6 +71,9 @@ def check(server: Proxy, *routes: Route) -> Any:
     [
         (TRAEFIK_404, 404),
         (TRAEFIK_503, 503),
+        ((404, b"Not Found", {"Proxy-Status": "traefik; error=destination_not_found"}), 404),
+        ((404, b"Not Found", {}), None),
+        ((404, b"Not Found", {"Proxy-Status": "cdn.example.com; fwd=uri-miss"}), None),
         ((200, b"", {}), None),
         ((401, b"401 Unauthorized\n", {}), None),
         ((404, b'{"detail":"Not Found"}', {}), None),

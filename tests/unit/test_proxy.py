@@ -11,13 +11,14 @@ from pydantic import ValidationError
 
 from deploytool.backends.base import Action
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm import labels, routing
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import PlanError, UsageError
 from deploytool.proxy import (
+    DYNAMIC,
+    DYNAMIC_TARGET,
     ENGINE_SOCKET,
-    OWN,
     app_spec,
     check_certificate,
     files,
@@ -61,7 +62,7 @@ def test_it_has_no_privileges() -> None:
         "--providers.swarm.exposedbydefault=false",
         "--providers.swarm.network=public",
         "--providers.swarm.refreshseconds=1",
-        "--entrypoints.http.transport.lifecycle.gracetimeout=500ms",
+        "--entrypoints.http.transport.lifecycle.gracetimeout=200ms",
         "--global.sendanonymoususage=false",
         "--global.checknewversion=false",
     ],
@@ -138,23 +139,60 @@ def test_an_authority_of_ones_own() -> None:
 def test_certificates_of_ones_own() -> None:
     settings = ProxySettings(certificates=("example.com", "intra"))
     spec = app_spec(settings)
-    (text,) = files(settings).values()
-    assert yaml.safe_load(text) == {
-        "tls": {
-            "certificates": [
-                {"certFile": f"/run/secrets/{name}", "keyFile": f"/run/secrets/{name}"}
-                for name in ("example.com", "intra")
-            ]
-        }
+    assert dynamic(settings)["tls"] == {
+        "certificates": [
+            {"certFile": f"/run/secrets/{name}", "keyFile": f"/run/secrets/{name}"}
+            for name in ("example.com", "intra")
+        ]
     }
     traefik = spec.services[0]
     assert traefik.secrets == ("example.com", "intra")
-    (target,) = traefik.files
-    assert f"--providers.file.filename={target}" in (traefik.command or ())
+    assert traefik.files == {DYNAMIC_TARGET: DYNAMIC}
+    assert f"--providers.file.filename={DYNAMIC_TARGET}" in (traefik.command or ())
     assert 443 in {port.port for port in traefik.publish}
     assert not traefik.volumes[1:], "nothing is asked of an authority"
     another = app_spec(ProxySettings(certificates=("other",)))
-    assert swarm.config_name(spec, OWN) != swarm.config_name(another, OWN)
+    assert swarm.config_name(spec, DYNAMIC) != swarm.config_name(another, DYNAMIC)
+
+
+def dynamic(settings: ProxySettings) -> swarm.Json:
+    loaded: swarm.Json = yaml.safe_load(files(settings)[DYNAMIC])
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("settings", "entrypoints"),
+    [(ProxySettings(), ["http"]), (ProxySettings(email="a@example.com"), ["http", "https"])],
+)
+def test_a_request_before_the_routes_are_read_gets_503(
+    settings: ProxySettings, entrypoints: list[str]
+) -> None:
+    http = dynamic(settings)["http"]
+    found = sorted(http["routers"].values(), key=lambda router: str(router["entryPoints"]))
+    assert [router["entryPoints"] for router in found] == [[name] for name in entrypoints]
+    assert ["tls" in router for router in found] == [name == "https" for name in entrypoints]
+    chains = {tuple(router["middlewares"]) for router in found}
+    assert chains == {("proxy_starting_headers", "proxy_starting")}
+    assert http["middlewares"]["proxy_starting"]["ipAllowList"]["rejectStatusCode"] == 503
+    headers = http["middlewares"]["proxy_starting_headers"]["headers"]["customResponseHeaders"]
+    assert headers["Retry-After"] == "1"
+
+
+def test_an_unknown_name_gets_404_once_the_routes_are_read() -> None:
+    """The router for it comes with the routes, and takes precedence over the one from the file."""
+    settings = ProxySettings(email="a@example.com")
+    own = compiled(settings)["Labels"]
+    http = dynamic(settings)["http"]
+    assert own["traefik.enable"] == "true"
+    assert own["traefik.http.middlewares.proxy_unknown.ipallowlist.rejectstatuscode"] == "404"
+    for router, starting in (
+        ("proxy_unknown", "proxy_starting"),
+        ("proxy_unknown_tls", "proxy_starting_tls"),
+    ):
+        priority = int(own[f"traefik.http.routers.{router}.priority"])
+        assert http["routers"][starting]["priority"] < priority < 0, "below every app's router"
+    assert own["traefik.http.routers.proxy_unknown_tls.tls"] == "true"
+    assert "traefik.http.routers.proxy_unknown_tls.tls" not in compiled()["Labels"]
 
 
 @pytest.mark.parametrize("part", ["certificate", "key", "swapped", "nonsense"])
@@ -230,7 +268,12 @@ def test_its_dashboard_is_not_open() -> None:
 
 def test_it_is_recognised() -> None:
     assert compiled()["Labels"][labels.ROLE] == "proxy"
-    assert not [key for key in compiled()["Labels"] if key.startswith("traefik.")]
+
+
+def test_it_takes_no_name_from_an_app() -> None:
+    own = compiled(ProxySettings(email="a@example.com"))["Labels"]
+    assert routing.claims(own) == frozenset()
+    assert not list(routing.urls(own, routing.Ports(80, 443)))
 
 
 def test_its_health_is_its_own_ping() -> None:
@@ -248,16 +291,16 @@ def test_any_image_of_it(reference: str) -> None:
 def test_it_brings_its_network() -> None:
     made = engine()
     made.remove_network("id-of-deploytool-proxy")
-    plan = Swarm(made).plan(proxy(), images(proxy()))
+    plan = Swarm(made).plan(proxy(), images(proxy()), files=files(ProxySettings()))
     created = [c.name for c in plan.changes if c.kind == "network" and c.action is Action.CREATE]
-    assert created == ["deploytool-proxy", "proxy_default"]
+    assert created == ["deploytool-proxy"]
 
 
 def test_another_port_is_a_change() -> None:
     made = engine()
     deploy(made, proxy())
     moved = app_spec(ProxySettings(http_port=8081))
-    plan = Swarm(made).plan(moved, images(moved))
+    plan = Swarm(made).plan(moved, images(moved), files=files(moved.proxy))
     assert [field.path for field in plan.changes[0].fields] == ["publish"]
     assert plan.changes[0].replaces
 
@@ -267,12 +310,14 @@ def test_what_a_restart_costs_is_told() -> None:
     deploy(made, proxy())
     backend = Swarm(made)
     trusted = proxy(ProxySettings.model_validate({"trusted_proxies": ["192.0.2.0/24"]}))
-    plan = backend.plan(trusted, images(trusted))
+    plan = backend.plan(trusted, images(trusted), files=files(trusted.proxy))
     (warning,) = plan.warnings
-    assert warning.startswith("the proxy restarts: for one to four seconds callers of all apps")
+    assert warning.startswith("the proxy restarts: for about a second callers of all apps")
     assert not restarts_with(plan, "image")
-    assert backend.plan(proxy(), images(proxy())).warnings == ()
-    assert Swarm(engine()).plan(proxy(), images(proxy())).warnings == ()
+    assert backend.plan(proxy(), images(proxy()), files=files(ProxySettings())).warnings == ()
+    assert (
+        Swarm(engine()).plan(proxy(), images(proxy()), files=files(ProxySettings())).warnings == ()
+    )
 
 
 def test_a_new_image_is_pulled_before_the_proxy_stops() -> None:
@@ -280,9 +325,10 @@ def test_a_new_image_is_pulled_before_the_proxy_stops() -> None:
     deploy(made, proxy())
     newer = proxy(ProxySettings(image="traefik:v3.8"))
     chosen = {"traefik": image("traefik:v3.8", digest=OTHER_DIGEST)}
-    plan = Swarm(made).plan(newer, chosen)
+    plan = Swarm(made).plan(newer, chosen, files=files(newer.proxy))
     assert restarts_with(plan, "image")
-    assert not restarts_with(Swarm(engine()).plan(newer, chosen), "image"), "none runs yet"
+    first = Swarm(engine()).plan(newer, chosen, files=files(newer.proxy))
+    assert not restarts_with(first, "image"), "none runs yet"
     job = job_spec(pull_job(release(newer, 2, images=chosen)), {})
     container = job["TaskTemplate"]["ContainerSpec"]
     assert (container["Image"], container["Args"]) == (chosen["traefik"].reference, ["version"])

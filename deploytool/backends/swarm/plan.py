@@ -587,9 +587,9 @@ def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
     for target in targets:
         if target.live is not None and target.spec and target.replaces and is_proxy(target.live):
             yield (
-                "the proxy restarts: for one to four seconds callers of all apps find its port "
-                "closed, or get 404 until it has read its routes; WebSockets, and requests that "
-                "take longer than half a second, are cut off. One node at a time"
+                "the proxy restarts: for about a second callers of all apps find its port closed, "
+                "then get 503 until it has read its routes; WebSockets, and requests that take "
+                "longer than a fifth of a second, are cut off"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytool.backends.base import Refused, RouteCheck
 from deploytool.backends.swarm import routing
-from deploytool.backends.swarm.routing import Ports
+from deploytool.backends.swarm.routing import PROXY_STATUS, Ports
 from deploytool.backends.swarm.rules import Claim
 from deploytool.spec import AppSpec, Service
 
@@ -21,7 +21,8 @@ ANSWER = 10.0
 SETTLED = 2.5
 """Seconds after which the proxy goes by new labels: it looks every second."""
 WORDS = {404: b"404 page not found\n", 503: b"no available server\n"}
-"""What Traefik answers by itself: where it has no router, and no replica to send to."""
+"""What Traefik answers by itself, without a header that says so: where it has no router (a proxy
+that an earlier version set up), and no replica to send to."""
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 ANY = "deploytool-check"
 """A name for what a wildcard covers."""
@@ -124,6 +125,8 @@ def _own_answer(route: Route, address: str, listening: Ports) -> int:
             headers = {"Host": route.host, "User-Agent": "deploytool", "Connection": "close"}
             connection.request("GET", route.path, headers=headers)
             response = connection.getresponse()
+            if response.headers.get(PROXY_STATUS, "").startswith("traefik; error="):
+                return response.status
             words = WORDS.get(response.status)
             is_own = words is not None and response.read(len(words) + 1) == words
             return response.status if is_own and response.getheader("Server") is None else 0

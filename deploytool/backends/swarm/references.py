@@ -25,8 +25,13 @@ _REFERS = re.compile(
 _TRANSPORT = re.compile(r"traefik\.(http|tcp)\.serverstransports\.([^.]+)\.", re.IGNORECASE)
 _WORDS = {"options": "TLS options", "transport": "transport"}
 _PROVIDER = re.compile(r"--providers\.([^.=]+)", re.IGNORECASE)
-OWN_FILE = "--providers.file.filename=/etc/traefik/certificates.yml"
-"""The file of deploytool's own proxy: it defines nothing that labels could refer to."""
+OWN_FILE = (
+    "--providers.file.filename=/etc/traefik/dynamic.yml",
+    "--providers.file.filename=/etc/traefik/certificates.yml",
+    "--providers.file.watch=false",
+)
+"""How deploytool's own proxy, now and before, reads its file. It defines nothing that labels refer
+to."""
 
 
 @dataclass(frozen=True, order=True)
@@ -107,9 +112,5 @@ def _references(own: Mapping[str, str]) -> Iterator[Reference]:
 
 def _providers(proxy: Json) -> frozenset[str]:
     """Where the proxy that runs reads definitions from, beside labels."""
-    named = (_PROVIDER.match(a) for a in arguments(proxy["Spec"]) if not _is_own_file(a, proxy))
+    named = (_PROVIDER.match(a) for a in arguments(proxy["Spec"]) if a.lower() not in OWN_FILE)
     return frozenset(found[1].lower() for found in named if found)
-
-
-def _is_own_file(argument: str, proxy: Json) -> bool:
-    return argument.lower().startswith("--providers.file") and OWN_FILE in arguments(proxy["Spec"])

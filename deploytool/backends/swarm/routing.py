@@ -36,6 +36,8 @@ EXACT = 1000
 PORT = ".loadbalancer.server.port"
 ROUTERS = "traefik.http.routers."
 MIDDLEWARES = "traefik.http.middlewares."
+PROXY_STATUS = "Proxy-Status"
+"""Header by which the proxy says that an answer is its own (RFC 9209)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def labels_of(service: Json) -> dict[str, str]:
 
 
 def is_proxy(service: Json) -> bool:
-    return labels_of(service).get(labels.ROLE) == "proxy"
+    return labels_of(service).get(labels.ROLE) == labels.PROXY
 
 
 def ports(proxy: Json) -> Ports:

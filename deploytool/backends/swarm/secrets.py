@@ -112,7 +112,7 @@ def choose(app: AppSpec, secrets: Sequence[Json], pins: Mapping[str, str]) -> di
 
 
 def _is_proxy(app: AppSpec) -> bool:
-    return any(service.labels.get(labels.ROLE) == "proxy" for service in app.services)
+    return any(service.labels.get(labels.ROLE) == labels.PROXY for service in app.services)
 
 
 def put(client: Client, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:

@@ -54,10 +54,10 @@ def test_all_nodes_lose_their_power(app: Faulty) -> None:
 
 
 def test_the_proxy_restarts(faulty: Faulty, running_proxy: Project) -> None:
-    """Callers find its port closed until it runs again, and get 404 until it has read its routes:
-    that costs no more than some seconds, and the plan says so beforehand."""
+    """Callers find its port closed until it runs again, and get 503 until it has read its routes;
+    open WebSockets are cut off. The plan says so beforehand."""
     title = "`proxy up` with a setting that restarts the proxy: `trusted_proxies`"
-    case = Case(faulty, title, (0,), lost=lambda _: round(5 * RATE))
+    case = Case(faulty, title, (0,), lost=lambda _: round(2.5 * RATE))
     usual = running_proxy.extra
     with locked(PROXY):
         try:

@@ -92,6 +92,13 @@ def configured_names(project: Path) -> frozenset[str]:
     return frozenset(names)
 
 
+def has_domains(project: Path) -> bool:
+    """Whether a service of an existing configuration has domains."""
+    services = configured(project).get("services")
+    tables = services.values() if isinstance(services, dict) else ()
+    return any(isinstance(service, dict) and service.get("domains") for service in tables)
+
+
 def configured_port(project: Path) -> int | None:
     """The port of the first service that has one in an existing configuration."""
     services = configured(project).get("services")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from deploytool.discover import (
     find_packaging,
     find_sources,
     folders_of_tests,
+    reached_by_modules,
     reached_files,
     reads_own_metadata,
 )
@@ -56,6 +57,7 @@ from deploytool.init.configuration import (
     configured,
     configured_names,
     configured_port,
+    has_domains,
     has_own_file,
 )
 from deploytool.init.files import read
@@ -145,7 +147,7 @@ class Inspection:
         modules = [module for process in run for module in process.modules]
         files = [str(file) for process in run for file in process.files]
         self.sources = find_sources(self.project, self.app, modules, files)
-        self.files = self._reached(modules, files)
+        self.files = self._reached(run)
         self.notes: list[str] = []
         self.name_notes: list[str] = []
         self.resolution = Resolution("", "")
@@ -153,11 +155,21 @@ class Inspection:
         self.writes = find_writes(self.project, self.files, self.workdir)
         self.storage = storage(self.writes, shipped_files(self.project, self.sources))
 
-    def _reached(self, modules: list[str], files: list[str]) -> tuple[PurePosixPath, ...]:
-        """What the app and its processes import, and the scripts that processes run."""
-        scripts = [PurePosixPath(file) for file in files if file.endswith(".py")]
+    def _reached(self, processes: Iterable[FoundProcess]) -> tuple[PurePosixPath, ...]:
+        """What the app and some processes import, and the scripts that these run."""
+        run = list(processes)
+        modules = [module for process in run for module in process.modules]
         reached = reached_files(self.project, self.app, modules)
-        return tuple(dict.fromkeys((*reached, *sorted(self.project.reachable(*scripts)))))
+        return tuple(dict.fromkeys((*reached, *self._scripts(run))))
+
+    def _reached_by(self, process: FoundProcess) -> tuple[PurePosixPath, ...]:
+        """The same of one process, without the app."""
+        reached = reached_by_modules(self.project, self.app, process.modules)
+        return tuple(dict.fromkeys((*reached, *self._scripts([process]))))
+
+    def _scripts(self, processes: Iterable[FoundProcess]) -> list[PurePosixPath]:
+        files = [file for process in processes for file in process.files if file.suffix == ".py"]
+        return sorted(self.project.reachable(*files))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         called = self._name(name)
@@ -307,15 +319,15 @@ class Inspection:
     def _warnings(self) -> Iterator[str]:
         yield from self.name_notes
         yield from self.app.notes
+        if self.app.hosts_note and not has_domains(self.folder):
+            yield self.app.hosts_note
         if self.kept:
             yield from self._about_kept(self.kept)
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
         yield from self._about_source()
-        given = configured_names(self.folder)
-        wanted = find_settings(self.project, self.files)
-        yield from settings_note(setting for setting in wanted if setting.name not in given)
+        yield from self._about_settings()
         yield from self._proposals()
         if not self.app.health_path:
             yield (
@@ -327,6 +339,23 @@ class Inspection:
                 "the configuration was written for the Dockerfile that is replaced: remove command "
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
             )
+
+    def _about_settings(self) -> Iterator[str]:
+        """A worker has its own environment, and wants what its own modules read."""
+        given = configured_names(self.folder)
+        wanted = find_settings(self.project, self.files)
+        services: dict[str, tuple[str, ...]] = {}
+        for name, files in self._files_of_services():
+            for setting in find_settings(self.project, files):
+                services[setting.name] = (*services.get(setting.name, ()), name)
+        yield from settings_note((s for s in wanted if s.name not in given), services)
+
+    def _files_of_services(self) -> Iterator[tuple[str, tuple[PurePosixPath, ...]]]:
+        workers = self._workers()
+        if workers:
+            yield "web", self._reached(p for p in self._run_processes() if p not in workers)
+        for worker in workers:
+            yield worker.name, self._reached_by(worker)
 
     def _with_headings(self, text: str) -> str:
         """A deploytool.toml has the same tables without `tool.deploytool.`."""

@@ -46,6 +46,7 @@ from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
 from deploytool.discover.processes.command_lines import toml_command
 from deploytool.discover.processes.processes import FoundProcess, find_processes
 from deploytool.discover.settings.settings import find_settings, settings_note
+from deploytool.discover.source import in_words
 from deploytool.errors import UsageError
 from deploytool.image.dockerfile import OUR_DOCKERIGNORE
 from deploytool.init import server
@@ -61,6 +62,7 @@ from deploytool.init.configuration import (
     has_own_file,
 )
 from deploytool.init.files import read
+from deploytool.init.memory import estimate, in_units
 from deploytool.lint import dockerignore
 from deploytool.spec import RESERVED
 
@@ -294,7 +296,11 @@ class Inspection:
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
+            memory=self._memory()[0],
         )
+
+    def _memory(self) -> tuple[int, tuple[str, ...]]:
+        return estimate(self._listed().names)
 
     def _default_command(self, port: int) -> tuple[str, ...] | None:
         """None where the project's Uvicorn knows all options of the default."""
@@ -312,6 +318,7 @@ class Inspection:
             read_only=False,
             capabilities="default",
             processes=kept.processes,
+            memory=self._memory()[0],
         )
 
     # --- what is said ----------------------------------------------------------------------------
@@ -327,6 +334,7 @@ class Inspection:
             yield from self._about_dependencies()
             yield from self.storage.notes
         yield from self._about_source()
+        yield from self._about_memory()
         yield from self._about_settings()
         yield from self._proposals()
         if not self.app.health_path:
@@ -338,6 +346,15 @@ class Inspection:
             yield (
                 "the configuration was written for the Dockerfile that is replaced: remove command "
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
+            )
+
+    def _about_memory(self) -> Iterator[str]:
+        memory, large = self._memory()
+        if large and not configured(self.folder):
+            yield (
+                f"memory = {in_units(memory)} and memory_limit = {in_units(2 * memory)} are guesses "
+                f"for {in_words(large)}: see what replicas use with `deploytool capacity`, and set "
+                "them in [tool.deploytool.services.web]"
             )
 
     def _about_settings(self) -> Iterator[str]:

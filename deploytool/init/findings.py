@@ -39,7 +39,7 @@ from deploytool.discover.dependencies.python_named import choose, named_pythons
 from deploytool.discover.dependencies.python_version import PREFERRED, newest
 from deploytool.discover.dependencies.resolve import Resolution, resolve
 from deploytool.discover.dependencies.system import system_packages
-from deploytool.discover.files.static import missing_folders
+from deploytool.discover.files.missing import missing_files, missing_folders
 from deploytool.discover.files.storage import Storage, shipped_files, storage
 from deploytool.discover.files.writes import WriteKind, find_writes
 from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
@@ -351,8 +351,9 @@ class Inspection:
     def _about_memory(self) -> Iterator[str]:
         memory, large = self._memory()
         if large and not configured(self.folder):
+            limit = in_units(2 * memory)
             yield (
-                f"memory = {in_units(memory)} and memory_limit = {in_units(2 * memory)} are guesses "
+                f"memory = {in_units(memory)} and memory_limit = {limit} are guesses "
                 f"for {in_words(large)}: see what replicas use with `deploytool capacity`, and set "
                 "them in [tool.deploytool.services.web]"
             )
@@ -410,8 +411,15 @@ class Inspection:
         for file in self.files:
             if self.project.scope(file) is None and file in self.project.unreadable:
                 yield f"{file} is imported and cannot be read: {self.project.unreadable[file]}"
-        made = (write.path for write in self.writes if write.is_folder)
-        for file, folder in missing_folders(self.project, self.files, self.workdir, made):
+        made = [write.path for write in self.writes]
+        for file, missing in missing_files(self.project, self.files, self.workdir, made):
+            yield (
+                f"{file} reads {missing} at its start, which is not there: add it, or mount it with "
+                "files in [tool.deploytool.services.web]; a secret comes from "
+                "`deploytool secrets set`, as a file in /run/secrets"
+            )
+        folders = (write.path for write in self.writes if write.is_folder)
+        for file, folder in missing_folders(self.project, self.files, self.workdir, folders):
             yield (
                 f"{file} serves files from {folder}/, which is not there, and does not start "
                 "without it: add the folder, with a file in it"

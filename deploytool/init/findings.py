@@ -414,8 +414,8 @@ class Inspection:
         made = [write.path for write in self.writes]
         for file, missing in missing_files(self.project, self.files, self.workdir, made):
             yield (
-                f"{file} reads {missing} at its start, which is not there: add it, or mount it with "
-                "files in [tool.deploytool.services.web]; a secret comes from "
+                f"{file} reads {missing} at its start, which is not there: add it, or mount it "
+                "with files in [tool.deploytool.services.web]; a secret comes from "
                 "`deploytool secrets set`, as a file in /run/secrets"
             )
         folders = (write.path for write in self.writes if write.is_folder)

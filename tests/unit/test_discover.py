@@ -553,6 +553,10 @@ source = { registry = "https://pypi.org/simple" }
 """
 
 
+DYNAMIC = '[project]\nname = "a"\nversion = "1"\ndynamic = ["dependencies"]\n'
+HATCH = '[tool.hatch.metadata.hooks.requirements_txt]\nfiles = ["reqs/base.txt"]\n'
+
+
 @pytest.mark.parametrize(
     ("files", "kind", "dependency_files"),
     [
@@ -597,6 +601,20 @@ source = { registry = "https://pypi.org/simple" }
             "uv",
             ("pyproject.toml", "uv.lock"),
         ),
+        (
+            {
+                "pyproject.toml": DYNAMIC
+                + '[tool.setuptools.dynamic]\ndependencies = {file = "r.in"}'
+            }
+            | {"r.in": "fastapi"},
+            "requirements",
+            ("r.in",),
+        ),
+        (
+            {"pyproject.toml": DYNAMIC + HATCH, "reqs/base.txt": "fastapi"},
+            "requirements",
+            ("reqs/base.txt",),
+        ),
         ({}, "single-file", ()),
         ({"pyproject.toml": "[tool.ruff]\n"}, "single-file", ()),
         (
@@ -630,6 +648,12 @@ def test_find_packaging(
         ({"requirements.txt": "-r ../more.txt"}, "requirements_invalid", "../more.txt"),
         ({"requirements.txt": "-c missing.txt"}, "requirements_invalid", "missing.txt"),
         ({"poetry.lock": ""}, "dependencies_unknown", "pyproject.toml"),
+        ({"pyproject.toml": DYNAMIC}, "dependencies_unknown", "uv lock"),
+        (
+            {"pyproject.toml": '[tool.poetry.dependencies]\nx = {path = "../x"}\n'},
+            "path_dependency",
+            "../x",
+        ),
         (
             {"pyproject.toml": POETRY}
             | {"poetry.lock": '[[package]]\nname="x"\n[package.source]\ntype="directory"\nurl="x"'},

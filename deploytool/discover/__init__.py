@@ -7,6 +7,7 @@ from deploytool.discover.files.sources import (
     copied_files,
     find_sources,
     folders_of_tests,
+    reached_by_modules,
     reached_files,
 )
 from deploytool.discover.source import Project
@@ -23,6 +24,7 @@ __all__ = [
     "find_packaging",
     "find_sources",
     "folders_of_tests",
+    "reached_by_modules",
     "reached_files",
     "reads_own_metadata",
 ]

@@ -15,6 +15,7 @@ from tomlkit.items import InlineTable
 from deploytool.discover.processes.processes import FoundProcess
 from deploytool.errors import UsageError
 from deploytool.init.files import Fate, FileWrite, plan_file, read
+from deploytool.init.memory import USUAL, in_units
 
 PORT = 8000
 REPLICAS = 2
@@ -36,6 +37,8 @@ class WebService:
     capabilities: str | None = None
     processes: int = 1
     """How many the image's own command starts in each replica."""
+    memory: int = USUAL
+    """MiB that are reserved for each process; its limit is twice that."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,13 @@ def configured_names(project: Path) -> frozenset[str]:
         for key in ("env", "secrets") if isinstance(service, dict) else ():
             names.update(name for name in service.get(key) or () if isinstance(name, str))
     return frozenset(names)
+
+
+def has_domains(project: Path) -> bool:
+    """Whether a service of an existing configuration has domains."""
+    services = configured(project).get("services")
+    tables = services.values() if isinstance(services, dict) else ()
+    return any(isinstance(service, dict) and service.get("domains") for service in tables)
 
 
 def configured_port(project: Path) -> int | None:
@@ -150,7 +160,8 @@ def _into_document(table: Any, settings: Settings) -> Any:
     services = tomlkit.table(is_super_table=True)
     services["web"] = _web(settings.web)
     for worker in settings.workers:
-        services[worker.name] = _sized([("command", list(worker.command))])
+        first = [("command", list(worker.command))]
+        services[worker.name] = _sized(first, settings.web.memory)
         _add_storage(services[worker.name], settings.web)
     table["services"] = services
     return table
@@ -158,7 +169,7 @@ def _into_document(table: Any, settings: Settings) -> Any:
 
 def _web(web: WebService) -> Any:
     first = [("replicas", web.replicas), ("port", web.port)]
-    table = _sized(first, processes=web.processes)
+    table = _sized(first, web.memory * web.processes)
     if web.command is not None:
         table["command"] = list(web.command)
     if web.capabilities is not None:
@@ -181,13 +192,13 @@ def _add_storage(table: Any, web: WebService) -> None:
         table["env"].update(web.env)
 
 
-def _sized(first: Iterable[tuple[str, Any]], processes: int = 1) -> Any:
-    """A service with what some small processes need."""
+def _sized(first: Iterable[tuple[str, Any]], memory: int) -> Any:
+    """A service with so many MiB of memory, and a part of a core."""
     table = tomlkit.table()
     for key, value in first:
         table[key] = value
-    table["memory"] = f"{128 * processes}MiB"
-    table["memory_limit"] = f"{256 * processes}MiB"
+    table["memory"] = in_units(memory)
+    table["memory_limit"] = in_units(2 * memory)
     table["cpu"] = 0.1
     table["cpu_limit"] = 1.0
     return table

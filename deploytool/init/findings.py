@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from deploytool.discover import (
     find_packaging,
     find_sources,
     folders_of_tests,
+    reached_by_modules,
     reached_files,
     reads_own_metadata,
 )
@@ -38,13 +39,14 @@ from deploytool.discover.dependencies.python_named import choose, named_pythons
 from deploytool.discover.dependencies.python_version import PREFERRED, newest
 from deploytool.discover.dependencies.resolve import Resolution, resolve
 from deploytool.discover.dependencies.system import system_packages
-from deploytool.discover.files.static import missing_folders
+from deploytool.discover.files.missing import missing_files, missing_folders
 from deploytool.discover.files.storage import Storage, shipped_files, storage
 from deploytool.discover.files.writes import WriteKind, find_writes
 from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
 from deploytool.discover.processes.command_lines import toml_command
 from deploytool.discover.processes.processes import FoundProcess, find_processes
 from deploytool.discover.settings.settings import find_settings, settings_note
+from deploytool.discover.source import in_words
 from deploytool.errors import UsageError
 from deploytool.image.dockerfile import OUR_DOCKERIGNORE
 from deploytool.init import server
@@ -56,9 +58,11 @@ from deploytool.init.configuration import (
     configured,
     configured_names,
     configured_port,
+    has_domains,
     has_own_file,
 )
 from deploytool.init.files import read
+from deploytool.init.memory import estimate, in_units
 from deploytool.lint import dockerignore
 from deploytool.spec import RESERVED
 
@@ -145,7 +149,7 @@ class Inspection:
         modules = [module for process in run for module in process.modules]
         files = [str(file) for process in run for file in process.files]
         self.sources = find_sources(self.project, self.app, modules, files)
-        self.files = self._reached(modules, files)
+        self.files = self._reached(run)
         self.notes: list[str] = []
         self.name_notes: list[str] = []
         self.resolution = Resolution("", "")
@@ -153,11 +157,21 @@ class Inspection:
         self.writes = find_writes(self.project, self.files, self.workdir)
         self.storage = storage(self.writes, shipped_files(self.project, self.sources))
 
-    def _reached(self, modules: list[str], files: list[str]) -> tuple[PurePosixPath, ...]:
-        """What the app and its processes import, and the scripts that processes run."""
-        scripts = [PurePosixPath(file) for file in files if file.endswith(".py")]
+    def _reached(self, processes: Iterable[FoundProcess]) -> tuple[PurePosixPath, ...]:
+        """What the app and some processes import, and the scripts that these run."""
+        run = list(processes)
+        modules = [module for process in run for module in process.modules]
         reached = reached_files(self.project, self.app, modules)
-        return tuple(dict.fromkeys((*reached, *sorted(self.project.reachable(*scripts)))))
+        return tuple(dict.fromkeys((*reached, *self._scripts(run))))
+
+    def _reached_by(self, process: FoundProcess) -> tuple[PurePosixPath, ...]:
+        """The same of one process, without the app."""
+        reached = reached_by_modules(self.project, self.app, process.modules)
+        return tuple(dict.fromkeys((*reached, *self._scripts([process]))))
+
+    def _scripts(self, processes: Iterable[FoundProcess]) -> list[PurePosixPath]:
+        files = [file for process in processes for file in process.files if file.suffix == ".py"]
+        return sorted(self.project.reachable(*files))
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         called = self._name(name)
@@ -282,7 +296,11 @@ class Inspection:
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
+            memory=self._memory()[0],
         )
+
+    def _memory(self) -> tuple[int, tuple[str, ...]]:
+        return estimate(self._listed().names)
 
     def _default_command(self, port: int) -> tuple[str, ...] | None:
         """None where the project's Uvicorn knows all options of the default."""
@@ -300,6 +318,7 @@ class Inspection:
             read_only=False,
             capabilities="default",
             processes=kept.processes,
+            memory=self._memory()[0],
         )
 
     # --- what is said ----------------------------------------------------------------------------
@@ -307,15 +326,16 @@ class Inspection:
     def _warnings(self) -> Iterator[str]:
         yield from self.name_notes
         yield from self.app.notes
+        if self.app.hosts_note and not has_domains(self.folder):
+            yield self.app.hosts_note
         if self.kept:
             yield from self._about_kept(self.kept)
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
         yield from self._about_source()
-        given = configured_names(self.folder)
-        wanted = find_settings(self.project, self.files)
-        yield from settings_note(setting for setting in wanted if setting.name not in given)
+        yield from self._about_memory()
+        yield from self._about_settings()
         yield from self._proposals()
         if not self.app.health_path:
             yield (
@@ -327,6 +347,33 @@ class Inspection:
                 "the configuration was written for the Dockerfile that is replaced: remove command "
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
             )
+
+    def _about_memory(self) -> Iterator[str]:
+        memory, large = self._memory()
+        if large and not configured(self.folder):
+            limit = in_units(2 * memory)
+            yield (
+                f"memory = {in_units(memory)} and memory_limit = {limit} are guesses "
+                f"for {in_words(large)}: see what replicas use with `deploytool capacity`, and set "
+                "them in [tool.deploytool.services.web]"
+            )
+
+    def _about_settings(self) -> Iterator[str]:
+        """A worker has its own environment, and wants what its own modules read."""
+        given = configured_names(self.folder)
+        wanted = find_settings(self.project, self.files)
+        services: dict[str, tuple[str, ...]] = {}
+        for name, files in self._files_of_services():
+            for setting in find_settings(self.project, files):
+                services[setting.name] = (*services.get(setting.name, ()), name)
+        yield from settings_note((s for s in wanted if s.name not in given), services)
+
+    def _files_of_services(self) -> Iterator[tuple[str, tuple[PurePosixPath, ...]]]:
+        workers = self._workers()
+        if workers:
+            yield "web", self._reached(p for p in self._run_processes() if p not in workers)
+        for worker in workers:
+            yield worker.name, self._reached_by(worker)
 
     def _with_headings(self, text: str) -> str:
         """A deploytool.toml has the same tables without `tool.deploytool.`."""
@@ -364,8 +411,15 @@ class Inspection:
         for file in self.files:
             if self.project.scope(file) is None and file in self.project.unreadable:
                 yield f"{file} is imported and cannot be read: {self.project.unreadable[file]}"
-        made = (write.path for write in self.writes if write.is_folder)
-        for file, folder in missing_folders(self.project, self.files, self.workdir, made):
+        made = [write.path for write in self.writes]
+        for file, missing in missing_files(self.project, self.files, self.workdir, made):
+            yield (
+                f"{file} reads {missing} at its start, which is not there: add it, or mount it "
+                "with files in [tool.deploytool.services.web]; a secret comes from "
+                "`deploytool secrets set`, as a file in /run/secrets"
+            )
+        folders = (write.path for write in self.writes if write.is_folder)
+        for file, folder in missing_folders(self.project, self.files, self.workdir, folders):
             yield (
                 f"{file} serves files from {folder}/, which is not there, and does not start "
                 "without it: add the folder, with a file in it"

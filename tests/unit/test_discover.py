@@ -439,6 +439,86 @@ def test_health_path(tmp_path: Path, files: Files, path: str | None) -> None:
     assert found.health_why
 
 
+GUARDED = "from fastapi import Depends, FastAPI\n"
+HEALTH = "@app.get('/health')\ndef h(): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "path"),
+    [
+        ({"main.py": GUARDED + "app = FastAPI(dependencies=[Depends(check)])\n" + HEALTH}, "/docs"),
+        ({"main.py": GUARDED + "app = FastAPI(dependencies=[])\n" + HEALTH}, "/health"),
+        (
+            {
+                "main.py": GUARDED
+                + "app = FastAPI()\n@app.get('/health', dependencies=[Depends(check)])\n"
+                + "def h(): ...\n@app.get('/ping')\ndef p(): ..."
+            },
+            "/ping",
+        ),
+        (
+            {
+                "main.py": GUARDED
+                + "app = FastAPI()\n@app.get('/health')\ndef h(u=Depends(get_current_user)): ..."
+            },
+            "/docs",
+        ),
+        (
+            {
+                "main.py": GUARDED
+                + "app = FastAPI()\n@app.get('/health')\ndef h(d=Depends(db)): ..."
+            },
+            "/health",
+        ),
+        (
+            {"main.py": APP + "from r import router\napp.include_router(router, dependencies=[d])"}
+            | {"r.py": ROUTER + "@router.get('/health')\ndef h(): ..."},
+            "/docs",
+        ),
+    ],
+)
+def test_a_route_that_may_want_a_login_is_no_health_check(
+    tmp_path: Path, files: Files, path: str
+) -> None:
+    found = find_app(make(tmp_path, files))
+    assert found.health_path == path
+    assert found.guard_note is None
+
+
+def test_the_only_route_may_want_a_login(tmp_path: Path) -> None:
+    text = "app = FastAPI(openapi_url=None, dependencies=[Depends(check)])\n"
+    found = find_app(make(tmp_path, {"main.py": GUARDED + text + HEALTH}))
+    assert found.health_path == "/health"
+    assert found.guard_note in found.notes
+    assert found.guard_note is not None
+    assert "GET /health in main.py is the health check, and has dependencies" in found.guard_note
+
+
+TRUSTED = "from fastapi.middleware.trustedhost import TrustedHostMiddleware\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "app.add_middleware(TrustedHostMiddleware, allowed_hosts=['example.com', '*.a.com'])",
+            'set domains = ["example.com"]',
+        ),
+        (
+            "app.add_middleware(TrustedHostMiddleware, allowed_hosts=s.hosts)",
+            "has to know the first",
+        ),
+        ("app.add_middleware(TrustedHostMiddleware, allowed_hosts=['*'])", None),
+        ("app.add_middleware(TrustedHostMiddleware, allowed_hosts=['a.com', '*.localhost'])", None),
+        ("app.add_middleware(CORSMiddleware, allow_origins=['a.com'])", None),
+    ],
+)
+def test_names_that_the_app_answers_for(tmp_path: Path, line: str, words: str | None) -> None:
+    found = find_app(make(tmp_path, {"main.py": TRUSTED + APP + HEALTH + line}))
+    assert (found.hosts_note is None) is (words is None)
+    assert words is None or words in (found.hosts_note or "")
+
+
 def test_root_path(tmp_path: Path) -> None:
     source = "from fastapi import FastAPI\napp = FastAPI(root_path='/api')"
     assert find_app(make(tmp_path, {"main.py": source})).root_path == "/api"
@@ -471,6 +551,10 @@ source = { virtual = "packages/unused" }
 name = "uvicorn"
 source = { registry = "https://pypi.org/simple" }
 """
+
+
+DYNAMIC = '[project]\nname = "a"\nversion = "1"\ndynamic = ["dependencies"]\n'
+HATCH = '[tool.hatch.metadata.hooks.requirements_txt]\nfiles = ["reqs/base.txt"]\n'
 
 
 @pytest.mark.parametrize(
@@ -517,6 +601,20 @@ source = { registry = "https://pypi.org/simple" }
             "uv",
             ("pyproject.toml", "uv.lock"),
         ),
+        (
+            {
+                "pyproject.toml": DYNAMIC
+                + '[tool.setuptools.dynamic]\ndependencies = {file = "r.in"}'
+            }
+            | {"r.in": "fastapi"},
+            "requirements",
+            ("r.in",),
+        ),
+        (
+            {"pyproject.toml": DYNAMIC + HATCH, "reqs/base.txt": "fastapi"},
+            "requirements",
+            ("reqs/base.txt",),
+        ),
         ({}, "single-file", ()),
         ({"pyproject.toml": "[tool.ruff]\n"}, "single-file", ()),
         (
@@ -550,6 +648,12 @@ def test_find_packaging(
         ({"requirements.txt": "-r ../more.txt"}, "requirements_invalid", "../more.txt"),
         ({"requirements.txt": "-c missing.txt"}, "requirements_invalid", "missing.txt"),
         ({"poetry.lock": ""}, "dependencies_unknown", "pyproject.toml"),
+        ({"pyproject.toml": DYNAMIC}, "dependencies_unknown", "uv lock"),
+        (
+            {"pyproject.toml": '[tool.poetry.dependencies]\nx = {path = "../x"}\n'},
+            "path_dependency",
+            "../x",
+        ),
         (
             {"pyproject.toml": POETRY}
             | {"poetry.lock": '[[package]]\nname="x"\n[package.source]\ntype="directory"\nurl="x"'},

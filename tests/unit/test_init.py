@@ -206,6 +206,47 @@ def test_without_a_health_path_it_says_so(tmp_path: Path) -> None:
     assert "healthcheck" not in (tmp_path / "deploytool.toml").read_text()
 
 
+def test_each_service_is_told_what_its_own_modules_need(tmp_path: Path) -> None:
+    files = {
+        "app/main.py": f"import os\n{APP}\nos.environ['GREETING']\nimport app.shared\n",
+        "app/shared.py": "import os\nos.environ['REGION']\n",
+        "app/jobs.py": (
+            "import os\nimport app.shared\nfrom celery import Celery\n"
+            "os.environ['QUEUE']\nqueue = Celery('jobs')\n"
+        ),
+        "Procfile": "web: uvicorn app.main:app\nworker: celery -A app.jobs:queue worker\n",
+        "requirements.txt": "fastapi\ncelery\nuvicorn\n",
+    }
+    found = inspect_project(make(tmp_path, files), offline=True)
+    said = [line for line in found.warnings if "at its start" in line]
+    assert said == [
+        "the app needs GREETING at its start (app/main.py): set it in [services.web.env]",
+        "the app needs REGION at its start (app/shared.py): set it in [services.web.env] and "
+        "[services.worker.env]",
+        "worker needs QUEUE at its start (app/jobs.py): set it in [services.worker.env]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requirements", "memory", "limit"),
+    [
+        ("fastapi\n", "128MiB", "256MiB"),
+        ("fastapi\npandas\n", "256MiB", "512MiB"),
+        ("fastapi\ntorch\npandas\n", "1GiB", "2GiB"),
+    ],
+)
+def test_memory_is_guessed_from_what_is_installed(
+    tmp_path: Path, requirements: str, memory: str, limit: str
+) -> None:
+    make(tmp_path, {"main.py": APP, "requirements.txt": requirements})
+    said = [w for w in inspect_project(tmp_path, offline=True).warnings if "are guesses" in w]
+    assert bool(said) is (memory != "128MiB")
+    run(tmp_path)
+    web = tomlkit.parse((tmp_path / "deploytool.toml").read_text())["services"]["web"]
+    assert (web["memory"], web["memory_limit"]) == (memory, limit)
+    assert all(memory in line and limit in line for line in said)
+
+
 def test_a_worker_that_only_the_source_implies_is_proposed(tmp_path: Path) -> None:
     worker = "from celery import Celery\nqueue = Celery('jobs', broker='redis://redis/0')\n"
     files = {"app/main.py": APP, "app/jobs.py": worker, "requirements.txt": "fastapi\ncelery\n"}

@@ -262,6 +262,24 @@ class TestNotes:
         [told] = kept(tmp_path, LINES + lines).notes
         assert told.startswith(note) or told.endswith(note)
 
+    @pytest.mark.parametrize(
+        ("lines", "is_told"),
+        [
+            ('COPY --chmod=755 run.sh .\nCMD ["./run.sh"]', True),
+            ('COPY run.sh .\nENTRYPOINT ["sh", "run.sh"]', True),
+            ("COPY run.sh .\nRUN dos2unix run.sh && chmod +x run.sh\nCMD ./run.sh", False),
+            ("COPY run.sh .\nRUN chmod +x run.sh && sed -i 's/\\r$//' run.sh\nCMD ./run.sh", False),
+        ],
+    )
+    def test_a_script_with_windows_line_ends(
+        self, tmp_path: Path, lines: str, is_told: bool
+    ) -> None:
+        write(tmp_path, {"run.sh": ""})
+        (tmp_path / "run.sh").write_bytes(b"#!/bin/sh\r\nfastapi run\r\n")
+        told = [note for note in kept(tmp_path, LINES + lines).notes if "Windows" in note]
+        assert bool(told) is is_told
+        assert all("`sed -i 's/\\r$//' run.sh`" in note for note in told)
+
     def test_a_list_that_is_none(self, tmp_path: Path) -> None:
         told = kept(tmp_path, LINES + "EXPOSE 80\nCMD [fastapi, run]").notes[0]
         assert told.startswith("CMD in line 4 of Dockerfile is meant as a list and is not one")
@@ -507,6 +525,7 @@ class TestElsewhere:
         ("files", "keys"),
         [
             ({"Dockerfile.prod": "FROM a"}, 'dockerfile = "Dockerfile.prod"'),
+            ({"dockerfile": "FROM a"}, 'dockerfile = "dockerfile"'),
             (
                 {"docker/Dockerfile": "FROM a\nCOPY main.py .", "main.py": ""},
                 'dockerfile = "docker/Dockerfile"',

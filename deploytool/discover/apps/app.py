@@ -10,8 +10,9 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.apps.hints import Hint, Hints
+from deploytool.discover.apps.hosts import hosts_note
 from deploytool.discover.apps.layout import SOURCE_FOLDER, Layout, dotted
-from deploytool.discover.apps.routes import health_path
+from deploytool.discover.apps.routes import guard_note, health_path
 from deploytool.discover.files.named import NamedPaths
 from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.source import (
@@ -100,6 +101,10 @@ class FoundApp:
     """Apps that were not taken, when the source decided."""
     templates: tuple[str, ...] = ()
     """Folders of templates that were passed over."""
+    guard_note: str | None = None
+    """What to do where its health check may want a login."""
+    hosts_note: str | None = None
+    """What to do where it answers for some names only."""
 
     @property
     def factory(self) -> bool:
@@ -117,7 +122,7 @@ class FoundApp:
         passed = [f"{folder} is a template, and was passed over" for folder in self.templates]
         if self.others:
             passed.append(f"other apps: {_first(list(map(str, self.others)), '; ')}")
-        return tuple(passed)
+        return (*passed, self.guard_note) if self.guard_note else tuple(passed)
 
 
 @dataclass(frozen=True)
@@ -285,6 +290,8 @@ class Finder:
             tuple(map(str, self.layout.further_roots(chosen.file))),
             self._others(chosen) if source is Source.FOUND and self._with_others else (),
             tuple(f"{path}/" for path in self.project.templates if self.project.is_folder(path)),
+            guard_note(self.names, chosen.app, health) if chosen.app else None,
+            hosts_note(self.names, chosen.app) if chosen.app else None,
         )
 
     def _root_path(self, app: Instance | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.source import Function, Scope, argument
@@ -33,6 +33,11 @@ HEALTH_WORDS = (
 UNAMBIGUOUS = frozenset(HEALTH_WORDS) - {"ready", "live", "up", "status", "alive"}
 OPEN_PARENTS = re.compile(r"^(_?health\w*|api|v\d+|internal|_?system|probes?)$")
 USABLE = re.compile(r"^/[!-z|~]*$")
+LOGIN = re.compile(
+    r"auth|user|token|api_?key|verify|login|permission|credential|security|bearer|admin|jwt",
+    re.IGNORECASE,
+)
+"""Names of dependencies that refuse who is not known."""
 INPUT_TYPES = frozenset({"int", "str", "float", "bool", "UUID", "date", "datetime"})
 
 
@@ -42,18 +47,38 @@ class Route:
     where: str
     is_plain: bool = False
     """Its function takes nothing: no request, no database, nothing for a template."""
+    is_guarded: bool = False
+    """Dependencies come before its function, which may refuse whoever is not logged in."""
 
 
 def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
     """The path for a health check, and why that one."""
     routes = [route for route in Routes(names).of(app) if USABLE.match(route.path)]
-    if healthy := sorted(filter(_is_healthy, routes), key=_preference):
+    healthy = sorted(filter(_is_healthy, routes), key=_preference)
+    if healthy and not healthy[0].is_guarded:
         return healthy[0].path, f"GET {healthy[0].path} in {healthy[0].where}"
     root = next((route for route in routes if route.path == "/"), None)
     docs = _documentation(names, app)
-    if root and (root.is_plain or docs[0] is None):
+    if root and not root.is_guarded and (root.is_plain or docs[0] is None):
         return "/", f"no health route found; GET / in {root.where} answers"
+    if docs[0] and (guarded := healthy or ([root] if root and root.is_plain else [])):
+        why = f"GET {guarded[0].path} in {guarded[0].where} has dependencies that may refuse it"
+        return docs[0], f"{why}; FastAPI's own documentation page answers"
+    if not docs[0] and (guarded := healthy or ([root] if root else [])):
+        return guarded[0].path, f"GET {guarded[0].path} in {guarded[0].where}"
     return docs
+
+
+def guard_note(names: Names, app: Instance, path: str | None) -> str | None:
+    """What to do where the only route for a health check has dependencies."""
+    routes = [route for route in Routes(names).of(app) if route.path == path]
+    if not routes or not all(route.is_guarded for route in routes):
+        return None
+    return (
+        f"GET {path} in {routes[0].where} is the health check, and has dependencies: where they "
+        "refuse a request without a login, no replica becomes healthy. Add a route without them "
+        "and set its path in [tool.deploytool.services.web.healthcheck]"
+    )
 
 
 def _documentation(names: Names, app: Instance) -> tuple[str | None, str]:
@@ -74,9 +99,9 @@ def _is_healthy(route: Route) -> bool:
     return last in HEALTH_WORDS and all(OPEN_PARENTS.match(parent) for parent in parents)
 
 
-def _preference(route: Route) -> tuple[int, int, str]:
+def _preference(route: Route) -> tuple[bool, int, int, str]:
     last = route.path.strip("/").lower().rpartition("/")[2]
-    return HEALTH_WORDS.index(last), len(route.path), route.path
+    return route.is_guarded, HEALTH_WORDS.index(last), len(route.path), route.path
 
 
 class Routes:
@@ -90,13 +115,17 @@ class Routes:
     def of(self, app: Instance) -> Iterator[Route]:
         yield from self._instance(app, "")
 
-    def _instance(self, instance: Instance, prefix: str) -> Iterator[Route]:
+    def _instance(
+        self, instance: Instance, prefix: str, *, is_guarded: bool = False
+    ) -> Iterator[Route]:
         own = self._keyword(instance.call, "prefix", instance.scope) if instance.call else ""
         if instance.kind != "router":
             own = ""
+        is_guarded = is_guarded or (instance.call is not None and _has_dependencies(instance.call))
         if own is not None:
             for scope, name in instance.places:
-                yield from self._uses(scope, name, prefix + own)
+                for route in self._uses(scope, name, prefix + own):
+                    yield replace(route, is_guarded=route.is_guarded or is_guarded)
 
     def _uses(self, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         key = id(scope), name, prefix
@@ -117,7 +146,9 @@ class Routes:
             if method and isinstance(decorator, ast.Call) and _answers_get(method, decorator):
                 path = self._argument(decorator, "path", scope)
                 if path is not None and not _needs_input(node):
-                    yield self._route(prefix + path, scope, is_plain=not _takes_anything(node))
+                    route = self._route(prefix + path, scope, is_plain=not _takes_anything(node))
+                    is_guarded = _has_dependencies(decorator) or _wants_a_login(node)
+                    yield replace(route, is_guarded=is_guarded)
 
     def _call(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         method = _method(call, name)
@@ -140,7 +171,7 @@ class Routes:
         target = call.args[0] if call.args else argument(call, None, (name,))
         found = self._names.meaning(target, scope) if target is not None else None
         if more is not None and isinstance(found, Instance) and found.kind != "object":
-            yield from self._instance(found, prefix + more)
+            yield from self._instance(found, prefix + more, is_guarded=_has_dependencies(call))
 
     def _helper(self, call: ast.Call, scope: Scope, name: str, prefix: str) -> Iterator[Route]:
         """`register(app)`: the routes that a function of the project adds."""
@@ -187,6 +218,34 @@ def _answers_get(method: str, call: ast.Call) -> bool:
             return any(isinstance(value, str) and value.upper() == "GET" for value in values)
         return True
     return False
+
+
+def _has_dependencies(call: ast.Call) -> bool:
+    given = argument(call, None, ("dependencies",))
+    return given is not None and not (isinstance(given, ast.List | ast.Tuple) and not given.elts)
+
+
+def _wants_a_login(node: Function) -> bool:
+    """Whether a parameter depends on something that is named after who asks."""
+    arguments = node.args
+    parameters = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    declared = [*arguments.defaults, *arguments.kw_defaults, *(p.annotation for p in parameters)]
+    calls = (part for value in declared if value is not None for part in ast.walk(value))
+    return any(
+        isinstance(call, ast.Call)
+        and _last_name(call.func) in ("Depends", "Security")
+        and any(LOGIN.search(_last_name(given)) for given in call.args)
+        for call in calls
+    )
+
+
+def _last_name(node: ast.expr) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case ast.Call():
+            return _last_name(node.func)
+    return ""
 
 
 def _takes_anything(node: Function) -> bool:

@@ -29,6 +29,7 @@ from deploytool.discover.source import (
     HERE,
     SKIPPED_FOLDERS,
     Project,
+    below,
     is_utf16,
     table_at,
     texts_in,
@@ -167,7 +168,7 @@ class Finder:
     @cached_property
     def requirements(self) -> PurePosixPath | None:
         """The requirements to install, unless pyproject.toml is what lists the app's."""
-        file = requirements.find(self.project, self.folder)
+        file = self._dynamic_file() or requirements.find(self.project, self.folder)
         listed = texts_in(self._table("project").get("dependencies"))
         if file and names_any(listed, FASTAPI):
             lines = requirements.lines(self.project, file)
@@ -242,6 +243,20 @@ class Finder:
 
     def _table(self, *keys: str) -> dict[str, Any]:
         return table_at(self.pyproject, *keys)
+
+    def _dynamic_file(self) -> PurePosixPath | None:
+        """The file from which setuptools or Hatch takes the project's dependencies."""
+        if not self._has_dynamic_dependencies():
+            return None
+        setuptools = self._table("tool", "setuptools", "dynamic", "dependencies").get("file")
+        hatch = self._table("tool", "hatch", "metadata", "hooks", "requirements_txt")
+        named = [setuptools] if isinstance(setuptools, str) else texts_in(setuptools)
+        named += [*texts_in(hatch.get("files")), *texts_in([hatch.get("filename")])]
+        files = (below(self.folder, name) for name in named)
+        return next((file for file in files if file and self.project.is_file(file)), None)
+
+    def _has_dynamic_dependencies(self) -> bool:
+        return "dependencies" in texts_in(self._table("project").get("dynamic"))
 
     def _name(self) -> str | None:
         for name in (self._table("project").get("name"), self._table("tool", "poetry").get("name")):
@@ -320,14 +335,7 @@ class Finder:
 
     def _uv_unlocked(self) -> FoundPackaging:
         self._refuse_unlocked_sources()
-        dynamic = texts_in(self._table("project").get("dynamic"))
-        if "dependencies" in dynamic and not self._lists_dependencies():
-            raise UsageError(
-                "The project's dependencies are computed when it is built (dynamic), and there is "
-                "neither a lock nor a requirements.txt",
-                code="dependencies_unknown",
-                hint="run `uv lock`, and this again",
-            )
+        self._refuse_computed()
         tool = "[tool.uv]" if self._table("tool", "uv") else "[project] dependencies"
         extras, groups = self._where_fastapi_is(self.folder)
         install = (self._path("."),) if self._is_installed(self.folder) else ()
@@ -341,6 +349,15 @@ class Finder:
             install=install,
             build_files=self._build_files() if install else (),
         )
+
+    def _refuse_computed(self) -> None:
+        if self._has_dynamic_dependencies() and not self._lists_dependencies():
+            raise UsageError(
+                "The project's dependencies are computed when it is built (dynamic), and there is "
+                "neither a lock nor a requirements.txt",
+                code="dependencies_unknown",
+                hint="run `uv lock`, and this again",
+            )
 
     def _passed_over(self) -> str:
         found = requirements.find(self.project, self.folder)
@@ -457,15 +474,16 @@ class Finder:
 
     def _refuse_folders(self, lock: dict[str, Any]) -> None:
         packages = lock.get("package", [])
-        sources = (table_at(table_at(p).get("source")) for p in packages if isinstance(p, dict))
-        for source in sources:
-            if source.get("type") in ("directory", "file"):
-                raise UsageError(
-                    f"Poetry installs {source.get('url')} from a folder of this machine",
-                    code="path_dependency",
-                    hint="depend on a released version or a Git repository, or manage the project "
-                    "with uv, whose path dependencies are understood",
-                )
+        sources = [table_at(table_at(p).get("source")) for p in packages if isinstance(p, dict)]
+        found = [s.get("url") for s in sources if s.get("type") in ("directory", "file")]
+        named = self._table("tool", "poetry", "dependencies").values() if not lock else ()
+        for folder in (*found, *(path for value in named if (path := table_at(value).get("path")))):
+            raise UsageError(
+                f"Poetry installs {folder} from a folder of this machine",
+                code="path_dependency",
+                hint="depend on a released version or a Git repository, or manage the project "
+                "with uv, whose path dependencies are understood",
+            )
 
     def _pdm(self) -> FoundPackaging:
         return replace(
@@ -552,6 +570,7 @@ class Finder:
                     code="packaging_unknown",
                     hint=f"write them down with `{command}`, and run this again",
                 )
+        self._refuse_computed()
         return FoundPackaging(
             Packaging.SINGLE_FILE,
             "no pyproject.toml or requirements.txt lists dependencies",

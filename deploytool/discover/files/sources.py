@@ -50,6 +50,13 @@ def reached_files(
     return Sources(Project.at(project), app).reached(modules)
 
 
+def reached_by_modules(
+    project: Path | Project, app: FoundApp, modules: Iterable[str]
+) -> tuple[PurePosixPath, ...]:
+    """The Python files that are imported by a process of its own, beside the app."""
+    return Sources(Project.at(project), app).reached_from(modules)
+
+
 def copied_files(project: Path | Project, sources: Iterable[str]) -> tuple[PurePosixPath, ...]:
     """The Python files in what is copied, tests not among them."""
     known = Project.at(project)
@@ -79,8 +86,13 @@ class Sources:
         return tuple(sorted(map(self._text, filter(self._is_outermost, self.found))))
 
     def reached(self, modules: Iterable[str] = ()) -> tuple[PurePosixPath, ...]:
-        places = (self._module(module) for module in (*self._configured_modules(), *modules))
-        waiting = {self.start, *(place for place in places if place)}
+        return self.reached_from((*self._configured_modules(), *modules), self.start)
+
+    def reached_from(
+        self, modules: Iterable[str], *files: PurePosixPath
+    ) -> tuple[PurePosixPath, ...]:
+        places = (self._module(module) for module in modules)
+        waiting = {*files, *(place for place in places if place)}
         seen: set[PurePosixPath] = set()
         while waiting - seen:
             seen |= self.project.reachable(*(waiting - seen))

@@ -186,13 +186,23 @@ class Reader:
 
     def _notes_on_scripts(self) -> Iterator[str]:
         scripts = " ".join(item.text for item in self.stage.chain if item.keyword == "RUN")
-        if "chmod" in scripts or any("chmod" in item.flags for item in self.stage.chain):
-            return
+        is_made = "chmod" in scripts or any("chmod" in item.flags for item in self.stage.chain)
+        is_converted = "dos2unix" in scripts or "\\r" in scripts
         for item in filter(None, (self.stage.last("ENTRYPOINT"), self.stage.last("CMD"))):
-            path = next(iter(item.arguments or ()), "")
-            file = self.files.find(path, self.stage) if "/" in path else None
-            if file and not os.access(self.project.path / file, os.X_OK):
+            words = list(item.arguments or ())
+            is_direct = "/" in (words[0] if words else "")
+            path = next((word for word in words[:2] if "/" in word or word.endswith(".sh")), "")
+            file = self.files.find(path, self.stage) if path else None
+            if file is None:
+                continue
+            if is_direct and not is_made and not os.access(self.project.path / file, os.X_OK):
                 yield f"{item.keyword} runs {file}, which is not executable: `chmod +x {file}`"
+            if not is_converted and b"\r\n" in (_read(self.project.path / file) or b""):
+                yield (
+                    f"{item.keyword} runs {file}, whose lines end as on Windows, so that it does "
+                    f"not start: `sed -i 's/\\r$//' {file}`, and `*.sh text eol=lf` in "
+                    ".gitattributes keeps it so"
+                )
 
     def _note_on_migrations(self) -> Iterator[str]:
         words = self._migrations()
@@ -301,7 +311,7 @@ def _is_own(folder: str) -> bool:
 
 
 def _is_dockerfile(name: str) -> bool:
-    is_one = name.startswith("Dockerfile") or name.lower().endswith(".dockerfile")
+    is_one = name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile")
     return is_one and not name.endswith(
         (".dockerignore", ".j2", ".jinja", ".tmpl", ".template", "~")
     )

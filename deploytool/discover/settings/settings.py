@@ -6,7 +6,7 @@ while it is imported (environment.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -18,7 +18,7 @@ from deploytool.discover.source import Project, in_words
 
 __all__ = ["Reads", "Setting", "find_settings", "settings_note"]
 
-WEB = "[tool.deploytool.services.web]"
+WEB = ("web",)
 
 
 def find_settings(project: Project, files: Iterable[PurePosixPath]) -> tuple[Setting, ...]:
@@ -31,27 +31,37 @@ def find_settings(project: Project, files: Iterable[PurePosixPath]) -> tuple[Set
     return tuple(found[name] for name in sorted(found))
 
 
-def settings_note(settings: Iterable[Setting]) -> tuple[str, ...]:
-    """One line for each way in which the app reads what it needs."""
-    ordered = sorted(settings, key=lambda one: (not one.secret, _way(one), one.name))
+def settings_note(
+    settings: Iterable[Setting], services: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[str, ...]:
+    """One line for each way in which the app reads what it needs. `services` says which services
+    want a setting; by default only the one called web."""
+    wanting = services or {}
+    ordered = sorted(settings, key=lambda one: (*_kind(one, wanting), one.name))
     return tuple(
-        _line(tuple(group), secret=secret, reads=reads)
-        for (secret, reads), group in groupby(ordered, key=lambda one: (one.secret, _way(one)))
+        _line(tuple(group), wanting=names, secret=not is_open, reads=reads)
+        for (is_open, reads, names), group in groupby(ordered, key=lambda one: _kind(one, wanting))
     )
 
 
-def _way(setting: Setting) -> Reads:
-    """How a setting is read matters for secrets, which are files."""
-    return setting.reads if setting.secret else Reads.ENVIRONMENT
+def _kind(
+    setting: Setting, services: Mapping[str, tuple[str, ...]]
+) -> tuple[bool, Reads, tuple[str, ...]]:
+    """What decides where a setting goes. How it is read matters for secrets, which are files."""
+    reads = setting.reads if setting.secret else Reads.ENVIRONMENT
+    return not setting.secret, reads, services.get(setting.name, WEB)
 
 
-def _line(settings: tuple[Setting, ...], *, secret: bool, reads: Reads) -> str:
+def _line(
+    settings: tuple[Setting, ...], *, wanting: tuple[str, ...], secret: bool, reads: Reads
+) -> str:
     names = [setting.name for setting in settings]
-    needs = f"the app needs {in_words(names)} at its start ({_places(settings)})"
+    who = "the app needs" if "web" in wanting else f"{in_words(wanting)} {_need(wanting)}"
+    needs = f"{who} {in_words(names)} at its start ({_places(settings)})"
     if not secret:
-        return f"{needs}: set {_it(names)} in [tool.deploytool.services.web.env]"
+        return f"{needs}: set {_it(names)} in {_tables(wanting, '.env')}"
     quoted = ", ".join(f'"{name}"' for name in names)
-    keep = f"`deploytool secrets set {_one(names)}` and secrets = [{quoted}] in {WEB}"
+    keep = f"`deploytool secrets set {_one(names)}` and secrets = [{quoted}] in {_tables(wanting)}"
     if reads is Reads.SECRETS_FOLDER:
         return f"{needs}: {keep}"
     if reads is Reads.SETTINGS:
@@ -64,6 +74,14 @@ def _line(settings: tuple[Setting, ...], *, secret: bool, reads: Reads) -> str:
         f"file /run/secrets/{_one(names)} instead, then {keep}; or set env, which everybody on the "
         "cluster can read"
     )
+
+
+def _tables(services: tuple[str, ...], ending: str = "") -> str:
+    return " and ".join(f"[tool.deploytool.services.{name}{ending}]" for name in services)
+
+
+def _need(services: tuple[str, ...]) -> str:
+    return "needs" if len(services) == 1 else "need"
 
 
 def _places(settings: Iterable[Setting]) -> str:

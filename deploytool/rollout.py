@@ -218,7 +218,7 @@ def roll_out(
         if not plan.is_empty:
             guard()
             backend.renew_logins(plan)
-        seconds = settle(backend, plan, timeout=timeout, report=report)
+        seconds = settle(backend, plan, timeout=timeout, report=report, guard=guard)
         return Result(None, plan, seconds)
     release = backend.begin(release)
     outcome = Outcome.INTERRUPTED
@@ -234,6 +234,7 @@ def roll_out(
         watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
         warnings = _check_routes(backend, plan, guard) if wait else ()
         serves = True
+        guard()
         backend.clean_up(plan)
         outcome = Outcome.DONE if wait else Outcome.STARTED
     except KeyboardInterrupt:
@@ -241,7 +242,8 @@ def roll_out(
     except _Unsuccessful as failure:
         try:
             earlier = _last_good(records, release)
-            error = _fail(backend, plan, release, failure, report, earlier, resumed=bool(resumed))
+            back = earlier if resumed else None
+            error = _fail(backend, plan, release, failure, report, earlier, back, guard)
         except KeyboardInterrupt:
             raise interrupted(release) from None
         except DeploytoolError:
@@ -251,8 +253,9 @@ def roll_out(
         raise error from None
     except DeploytoolError as error:
         outcome = _outcome(error)
-        if not serves and error.code != "lock_lost":
+        if not serves:
             with suppress(DeploytoolError):
+                guard()
                 backend.undo(plan)
         raise
     finally:
@@ -448,7 +451,17 @@ def watch(
                 raise _Unsuccessful(seen)
             if deadline.passed:
                 raise _Unsuccessful(seen, timed_out=True)
+            _recover(backend, plan, seen, guard)
             rest(POLL)
+
+
+def _recover(
+    backend: Backend, plan: Plan, seen: Sequence[ServiceProgress], guard: Callable[[], None]
+) -> None:
+    """Help where the cluster does not go on by itself, as long as the lock is held."""
+    if any(progress.stalled for progress in seen):
+        guard()
+        patiently(lambda: backend.recover(plan))
 
 
 def _check_routes(backend: Backend, plan: Plan, guard: Callable[[], None]) -> tuple[str, ...]:
@@ -484,15 +497,14 @@ def _fail(
     failure: _Unsuccessful,
     report: Report,
     earlier: Release | None,
-    *,
-    resumed: bool,
+    back: Release | None,
+    guard: Callable[[], None],
 ) -> DeploytoolError:
     """Go back, unless the configuration wants to look at it first, and say what happened.
 
-    `earlier` is the last good release. Where an earlier deploy of the same release began the work,
-    it is what to go back to, as `plan` does not know all that was changed.
+    `earlier` is the last good release. `back` is it too where an earlier deploy of the same release
+    began the work: it is what to go back to then, as `plan` does not know all that was changed.
     """
-    back = earlier if resumed else None
     found = _evidence(backend, plan) if failure.of_replicas else []
     reason, *evidence = found or [_reason(failure)]
     if _stay(release.spec, failure):
@@ -506,7 +518,12 @@ def _fail(
     if plan.is_empty and back is None:
         return _nothing_to_undo(plan, release, failure, reason, evidence)
     try:
-        is_back = _return_to(backend, back, report) if back else _undo(backend, plan, report)
+        guard()
+        is_back = (
+            _return_to(backend, back, report, guard)
+            if back
+            else _undo(backend, plan, report, guard)
+        )
     except DeploytoolError as error:
         is_back = False
         evidence.append(f"going back: {error.message}")
@@ -566,20 +583,21 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
     return any(s.name in failed and s.update.on_failure == "pause" for s in spec.services)
 
 
-def _return_to(backend: Backend, back: Release, report: Report) -> bool:
+def _return_to(backend: Backend, back: Release, report: Report, guard: Callable[[], None]) -> bool:
     """Roll out an earlier release, as a release that was begun twice cannot be undone by what
     its second half changed."""
     plan = backend.plan(back.spec, back.images, secrets=back.secrets)
     backend.apply(plan, back)
     try:
-        watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report)
+        watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report, guard=guard)
     except _Unsuccessful:
         return False
+    guard()
     backend.clean_up(plan)
     return True
 
 
-def _undo(backend: Backend, plan: Plan, report: Report) -> bool:
+def _undo(backend: Backend, plan: Plan, report: Report, guard: Callable[[], None]) -> bool:
     backend.undo(plan)
     deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
     with backend.listening(plan) as rest:
@@ -588,6 +606,7 @@ def _undo(backend: Backend, plan: Plan, report: Report) -> bool:
             report(seen)
             if all(progress.verdict is not Verdict.MOVING for progress in seen):
                 return all(progress.verdict is Verdict.DONE for progress in seen)
+            _recover(backend, plan, seen, guard)
             rest(POLL)
     return False
 

@@ -190,6 +190,8 @@ class ServiceProgress(Model):
     ready: int
     tasks: tuple[Task, ...] = ()
     reason: str = ""
+    stalled: bool = Field(default=False, exclude=True)
+    """Whether it does not go on by itself, and `Backend.recover` would help."""
 
 
 class Outcome(StrEnum):
@@ -479,7 +481,11 @@ class Backend(Protocol):
 
     def observe(self, plan: Plan) -> list[ServiceProgress]:
         """How far each service of the plan is. What it says of one that was not applied yet means
-        nothing."""
+        nothing. Reads the cluster only."""
+
+    def recover(self, plan: Plan) -> None:
+        """Do what gets the services going again that the last `observe` or `observe_undo` found to
+        be stalled, such as to begin an update anew that waits for a node which died."""
 
     def check_routes(self, plan: Plan) -> RouteCheck:
         """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
@@ -492,7 +498,7 @@ class Backend(Protocol):
         """Ask the cluster for every service that was applied to be as it was before."""
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service is on its way back."""
+        """How far each service is on its way back. Reads the cluster only."""
 
     def failures(self, plan: Plan) -> list[Task]:
         """The replicas of a rollout that failed, the newest last."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Job, Plan, ServiceProgress, Verdict
-from deploytool.backends.swarm import labels, unblock, watch
+from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.backends.swarm.plan import SwarmPlan
@@ -137,7 +137,11 @@ def fails(made: FakeEngine, name: str = "items_web", message: str = NO_INIT) -> 
 
 
 def seen(backend: Swarm, plan: Plan, name: str = "web") -> ServiceProgress:
-    return next(p for p in backend.observe(plan) if p.service == name)
+    """One poll of a rollout, and what it leads to."""
+    found = backend.observe(plan)
+    if any(progress.stalled for progress in found):
+        backend.recover(plan)
+    return next(p for p in found if p.service == name)
 
 
 @pytest.mark.parametrize("update", [False, True])
@@ -175,7 +179,7 @@ def test_it_is_asked_once_for_all_that_failed() -> None:
 def test_a_replica_too_many_is_removed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who restarts replicas and who updates them may each have put one in the place of the one
     that did not start."""
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
     made, backend, plan = begun(app(service(replicas=1)), update=False)
     fails(made)
     seen(backend, plan)

@@ -169,6 +169,9 @@ class Scripted:
         self._call("observe")
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
 
+    def recover(self, plan: Plan) -> None:
+        self._call("recover")
+
     def check_routes(self, plan: Plan) -> RouteCheck:
         return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
 
@@ -1000,3 +1003,47 @@ def test_every_failure_says_what_to_do_next(make: Callable[[], DeploytoolError])
     assert error.hint
     assert error.code
     assert not isinstance(error, PlanError)
+
+
+# --- who may write ------------------------------------------------------------------------------
+
+STALLED = MOVING.model_copy(update={"stalled": True})
+
+
+def guard_that_fails_after(backend: Scripted, call: str) -> Callable[[], None]:
+    """The lock is lost as soon as the cluster was asked that."""
+
+    def guard() -> None:
+        if call in backend.calls:
+            raise DeploytoolError("somebody else has the lock", code="lock_lost")
+
+    return guard
+
+
+def test_a_stalled_service_is_helped() -> None:
+    backend = Scripted(STALLED, MOVING, DONE)
+    run(backend)
+    assert backend.calls.count("recover") == 1
+    assert backend.calls.index("recover") == backend.calls.index("observe") + 1
+
+
+def test_a_stalled_service_is_helped_on_its_way_back() -> None:
+    backend = Scripted(FAILED, back=(STALLED, DONE))
+    ends(backend, RolledBack)
+    assert backend.calls[-4:] == ["observe_undo", "recover", "observe_undo", "finish"]
+
+
+@pytest.mark.parametrize("looks", [(STALLED, DONE), (MOVING, FAILED), (DONE,)])
+def test_nothing_is_written_once_the_lock_is_lost(looks: tuple[ServiceProgress, ...]) -> None:
+    backend = Scripted(*looks)
+    ends(backend, DeploytoolError, guard=guard_that_fails_after(backend, "observe"))
+    assert set(backend.calls).isdisjoint({"recover", "undo", "clean_up"})
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_a_rollback_ends_where_the_lock_is_lost() -> None:
+    backend = Scripted(FAILED, back=(STALLED, DONE))
+    error = ends(backend, RolloutFailed, guard=guard_that_fails_after(backend, "observe_undo"))
+    assert "going back is not done yet" in error.message
+    assert any("somebody else has the lock" in line for line in error.details)
+    assert "recover" not in backend.calls

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Action, Plan, Task, Verdict
-from deploytool.backends.swarm import labels, unblock, watch
+from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.plan import Target
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
@@ -145,7 +145,7 @@ def test_three_failures_of_one_replica_are_enough() -> None:
     assert reason == "replica 1 failed 3 times: task: non-zero exit (1)"
 
 
-@pytest.mark.parametrize("text", unblock.NOT_THE_RELEASE)
+@pytest.mark.parametrize("text", recover.NOT_THE_RELEASE)
 def test_what_an_engine_that_restarts_does_to_a_replica_is_not_counted(text: str) -> None:
     moving = target(Action.CREATE)
     tasks = [task(f"t{i}", 1, "rejected", message=f"{text}: x") for i in range(9)]

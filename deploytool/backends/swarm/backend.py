@@ -45,6 +45,7 @@ from deploytool.backends.swarm import (
     logins,
     measure,
     probe,
+    recover,
     routing,
     watch,
 )
@@ -192,6 +193,9 @@ class Swarm:
 
     def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
         return watch.observe_undo(self.client, plan.payload)
+
+    def recover(self, plan: Plan) -> None:
+        recover.recover(self.client, plan.payload)
 
     def check_routes(self, plan: Plan) -> RouteCheck:
         swarm: SwarmPlan = plan.payload

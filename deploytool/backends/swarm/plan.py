@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
 from deploytool.backends.swarm import capacity, init_process, labels, logins, probe, templates
@@ -33,6 +33,9 @@ from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
+
+if TYPE_CHECKING:
+    from deploytool.backends.swarm.recover import Recovery
 
 Json = dict[str, Any]
 
@@ -93,6 +96,8 @@ class Target:
     steady: tuple[float, frozenset[str]] | None = None
     is_let_in: bool = False
     """Whether a registry that a node could not pull from was asked, and takes the login."""
+    recovery: Recovery | None = None
+    """What the last poll found that helps where it is stalled."""
     applied: bool = False
     """Whether the engine was told: it may know even where its answer was lost."""
     applied_at: float = 0.0

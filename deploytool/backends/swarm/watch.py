@@ -12,18 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
-from deploytool.backends.swarm import labels, logins
+from deploytool.backends.swarm import labels, logins, recover
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
 from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
-from deploytool.backends.swarm.unblock import (
-    begin_again,
-    failed_by_its_engine,
-    go_without_init,
-    unblock,
-    without_init,
-)
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -93,33 +86,33 @@ def _progress(
     tasks: dict[str, list[Json]],
     plan: SwarmPlan,
 ) -> ServiceProgress:
+    target.recovery = None
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
     found = [
         read_task(task, service, target.service, plan.nodes)
         for task in tasks.get(service["ID"], ())
     ]
-    had = len(target.without_init)
-    go_without_init(client, plan, target, service, found)
-    if len(target.without_init) > had:
-        return _say(target, found, Verdict.MOVING, without_init(target))
+    target.recovery = recover.find_without_init(target, service, found)
+    if target.recovery:
+        return _say(target, found, Verdict.MOVING, "")
     _remember_failures(client, target, service, found)
     now = time.monotonic()
     verdict, reason = judge(target, service, found, now)
     if verdict is Verdict.MOVING:
-        reason = (
-            unblock(client, target, service, found, now)
-            or begin_again(client, target, service, found)
-            or without_init(target)
-            or reason
-        )
+        target.recovery = recover.find(client, target, service, found, now)
+        reason = recover.done(target) or reason
     return _say(target, found, verdict, reason)
 
 
 def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
+    """`reason`, unless the service is stalled: then it is what helps."""
+    if target.recovery:
+        reason = target.recovery.reason
     return ServiceProgress(
         service=target.service,
         verdict=verdict,
+        stalled=target.recovery is not None,
         wanted=target.wanted,
         ready=len({task.slot for task in tasks if task.running and task.current}),
         tasks=tuple(sorted(tasks, key=lambda t: (t.slot, not t.wanted, t.id))),
@@ -198,7 +191,7 @@ def _given_up(target: Target) -> str:
     What a node did to them while its engine restarted says nothing of the release."""
     slots: dict[int, int] = {}
     for task in target.failures.values():
-        if failed_by_its_engine(task):
+        if recover.failed_by_its_engine(task):
             continue
         if any(text in task.message for text in HOPELESS) or task.exit_code in CANNOT_RUN:
             return task.message
@@ -252,6 +245,7 @@ def _undo_progress(
     tasks: dict[str, list[Json]],
     plan: SwarmPlan,
 ) -> ServiceProgress:
+    target.recovery = None
     if target.live is None:
         done = service is None
         return _say(target, [], Verdict.DONE if done else Verdict.MOVING, "")
@@ -269,5 +263,5 @@ def _undo_progress(
         return _say(target, found, Verdict.FAILED, message)
     if back and enough and state not in ("updating", "rollback_started"):
         return _say(target, found, Verdict.DONE, "")
-    helped = unblock(client, target, service, found, time.monotonic())
-    return _say(target, found, Verdict.MOVING, helped or message)
+    target.recovery = recover.find(client, target, service, found, time.monotonic())
+    return _say(target, found, Verdict.MOVING, recover.done(target) or message)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Action, Task, Verdict
-from deploytool.backends.swarm import unblock
+from deploytool.backends.base import Action, Plan, ServiceProgress, Task, Verdict
+from deploytool.backends.swarm import recover
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.plan import Target
 from deploytool.errors import EngineError, PlanError
@@ -16,7 +16,7 @@ from tests.fake_engine import FakeEngine
 
 Updating = tuple[FakeEngine, Swarm, Any]
 UPDATING = {"ID": "s1", "UpdateStatus": {"State": "updating"}}
-LATER = unblock.PATIENCE + 0.1
+LATER = recover.PATIENCE + 0.1
 
 
 def lost(**keys: Any) -> Task:
@@ -26,11 +26,11 @@ def lost(**keys: Any) -> Task:
 
 def held_up_by(found: Task, service: dict[str, Any] = UPDATING, after: float = LATER) -> list[Task]:
     target = Target("web", "items_web", Action.UPDATE, {}, {})
-    assert unblock.held_up_by(target, service, [found], 0.0) == []
-    return unblock.held_up_by(target, service, [found], after)
+    assert recover.held_up_by(target, service, [found], 0.0) == []
+    return recover.held_up_by(target, service, [found], after)
 
 
-@pytest.mark.parametrize("state", unblock.BEFORE_RUNNING)
+@pytest.mark.parametrize("state", recover.BEFORE_RUNNING)
 def test_a_replica_that_nobody_wants_and_nobody_stops(state: str) -> None:
     assert held_up_by(lost(state=state)) == [lost(state=state)]
 
@@ -50,7 +50,7 @@ def test_what_holds_nothing_up(found: Task) -> None:
 
 
 def test_a_node_gets_a_moment_to_stop_it() -> None:
-    assert held_up_by(lost(), after=unblock.PATIENCE) == []
+    assert held_up_by(lost(), after=recover.PATIENCE) == []
 
 
 @pytest.mark.parametrize("state", ["completed", "rollback_started", "paused", ""])
@@ -71,11 +71,19 @@ def begun(*, settle: bool = False) -> Updating:
 
 
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
     made, backend, plan = begun()
     made.add_task("items_web", 1, "assigned", wanted="shutdown")
     made.changes.clear()
     return made, backend, plan
+
+
+def step(backend: Swarm, plan: Plan) -> ServiceProgress:
+    """One poll of a rollout, and what it leads to."""
+    (progress,) = backend.observe(plan)
+    if progress.stalled:
+        backend.recover(plan)
+    return progress
 
 
 def die(made: FakeEngine) -> None:
@@ -85,11 +93,31 @@ def die(made: FakeEngine) -> None:
 
 def test_what_a_living_node_stops_gets_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     made, backend, plan = stuck(monkeypatch)
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []
-    monkeypatch.setattr(unblock, "PATIENCE", -31.0)
-    backend.observe(plan)
+    monkeypatch.setattr(recover, "PATIENCE", -31.0)
+    step(backend, plan)
     assert made.changes == ["update_service items_web"] * 2
+
+
+def test_polling_alone_writes_nothing(monkeypatch: pytest.MonkeyPatch, crowded: Updating) -> None:
+    _, backend, plan = taken_back = begun()
+    take_back(taken_back[0], "shutdown")
+    held_up = stuck(monkeypatch)
+    die(held_up[0])
+    for made, backend, plan in (held_up, crowded, taken_back):
+        for _ in range(2):
+            assert [progress.stalled for progress in backend.observe(plan)] == [True]
+            backend.observe_undo(plan)
+        assert made.changes == []
+
+
+def test_recovery_is_done_once(crowded: Updating) -> None:
+    made, backend, plan = crowded
+    backend.observe(plan)
+    backend.recover(plan)
+    backend.recover(plan)
+    assert made.changes == ["update_service items_web"]
 
 
 def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +125,7 @@ def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyP
     die(made)
     before = made.service("items_web")
     for _ in range(3):
-        (progress,) = backend.observe(plan)
+        progress = step(backend, plan)
         assert progress.verdict is Verdict.MOVING
         assert progress.reason.startswith("goes on without node-")
     assert made.changes == ["update_service items_web"] * 2
@@ -110,7 +138,7 @@ def test_somebody_elses_change_is_left_to_the_next_look(monkeypatch: pytest.Monk
     made, backend, plan = stuck(monkeypatch)
     die(made)
     made.refuses["update_service"] = PlanError("it changed", code="changed_meanwhile")
-    (progress,) = backend.observe(plan)
+    progress = step(backend, plan)
     assert progress.verdict is Verdict.MOVING
 
 
@@ -136,7 +164,7 @@ def test_what_somebody_else_changed_is_not_overwritten() -> None:
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
     """An update that is completed, with two new replicas in the place of one."""
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
     made, backend, plan = begun(settle=True)
     made.add_task("items_web", 1, "running")
     made.changes.clear()
@@ -146,18 +174,18 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
 def test_the_engine_is_made_to_look_at_a_slot_with_two_replicas(crowded: Updating) -> None:
     made, backend, plan = crowded
     before = made.service("items_web")["Spec"]
-    (progress,) = backend.observe(plan)
+    progress = step(backend, plan)
     assert (progress.verdict, progress.ready) == (Verdict.MOVING, 2)
     assert progress.reason == "removes what is too many: 1"
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == before
 
 
-@pytest.mark.parametrize("state", unblock.UNDER_WAY)
+@pytest.mark.parametrize("state", recover.UNDER_WAY)
 def test_an_update_under_way_may_have_two_in_a_slot(crowded: Updating, state: str) -> None:
     made, backend, plan = crowded
     made.set_update("items_web", state)
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []
 
 
@@ -165,8 +193,8 @@ def test_the_cluster_gets_a_moment_to_remove_the_second(
     crowded: Updating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, backend, plan = crowded
-    monkeypatch.setattr(unblock, "PATIENCE", 60.0)
-    (progress,) = backend.observe(plan)
+    monkeypatch.setattr(recover, "PATIENCE", 60.0)
+    progress = step(backend, plan)
     assert (progress.verdict, made.changes) == (Verdict.MOVING, [])
 
 
@@ -211,7 +239,7 @@ def test_what_the_cluster_ended_is_begun_again(
     made, backend, plan = updating
     wanted = made.service("items_web")["Spec"]
     take_back(made, state, code, message)
-    (progress,) = backend.observe(plan)
+    progress = step(backend, plan)
     assert progress.verdict is Verdict.MOVING
     assert progress.reason.startswith("begun again, as node-")
     assert made.changes == ["update_service items_web"]
@@ -236,7 +264,7 @@ def test_what_ended_by_itself_is_not(
 ) -> None:
     made, backend, plan = updating
     take_back(made, state, code, message)
-    (progress,) = backend.observe(plan)
+    progress = step(backend, plan)
     assert (progress.verdict, progress.reason[:19]) == (Verdict.MOVING, "update rolled back ")
     assert made.changes == []
 
@@ -244,7 +272,7 @@ def test_what_ended_by_itself_is_not(
 def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None:
     made, backend, plan = updating
     take_back(made, "failed", 143, UNHEALTHY, ("started", CUT_OFF, CUT_OFF, "Shutting down"))
-    (progress,) = backend.observe(plan)
+    progress = step(backend, plan)
     assert progress.reason.startswith("begun again, as node-")
     assert made.changes == ["update_service items_web"]
     assert backend.failures(plan) == []
@@ -263,7 +291,7 @@ def test_what_fails_for_another_reason_is_not(
     made, backend, plan = updating
     take_back(made, "failed", 1, message, output)
     for _ in range(3):
-        backend.observe(plan)
+        step(backend, plan)
     assert made.changes == []
 
 
@@ -271,18 +299,18 @@ def test_a_log_that_cannot_be_read_excuses_nothing(updating: Updating) -> None:
     made, backend, plan = updating
     take_back(made, "failed", 143, UNHEALTHY, (CUT_OFF,))
     made.refuses["task_output"] = EngineError("no", code="engine")
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []
 
 
 def test_it_is_begun_again_a_few_times(updating: Updating) -> None:
     made, backend, plan = updating
-    for _ in range(unblock.ATTEMPTS):
+    for _ in range(recover.ATTEMPTS):
         take_back(made, "shutdown")
-        backend.observe(plan)
+        step(backend, plan)
         assert made.changes == ["update_service items_web"]
     take_back(made, "shutdown")
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []
 
 
@@ -290,7 +318,7 @@ def test_what_somebody_takes_back_by_hand_stays_so(updating: Updating) -> None:
     made, backend, plan = updating
     take_back(made, "shutdown")
     made.set_update("items_web", "rollback_started", "manually requested rollback")
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []
 
 
@@ -298,5 +326,5 @@ def test_what_this_rollout_did_not_begin_is_not_begun_again(updating: Updating) 
     made, backend, plan = updating
     take_back(made, "shutdown")
     plan.payload.targets[0].applied = False
-    backend.observe(plan)
+    step(backend, plan)
     assert made.changes == []

@@ -12,6 +12,7 @@ import pytest
 from deploytool.backends.base import Outcome
 from deploytool.backends.swarm import history, labels
 from deploytool.errors import EngineError
+from deploytool.formats import FORMAT, UPGRADES
 from deploytool.spec import AppSpec
 from tests.builders import OTHER_DIGEST, app, images, maximal_app, proxy, release, service
 from tests.fake_engine import FakeEngine
@@ -215,20 +216,37 @@ def test_records_that_are_left_out_can_be_named() -> None:
 
 
 STORED = Path(__file__).parent / "stored"
-"""Releases as the version before wrote them: whoever updates can still go back to them."""
+"""Releases in every form that they were ever written in: whoever updates can go back to them."""
+EXAMPLES = sorted(STORED.glob("*/*.json"))
 
 
-@pytest.mark.parametrize("name", ["plain", "every-key", "proxy"])
-def test_records_of_the_version_before_can_be_read(name: str) -> None:
+def test_every_form_has_examples() -> None:
+    numbers = {int(path.parent.name) for path in EXAMPLES}
+    assert numbers == {*UPGRADES, FORMAT} == set(range(1, FORMAT + 1))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_records_in_every_form_can_be_read(path: Path) -> None:
     engine = FakeEngine()
-    data = json.loads((STORED / f"{name}.json").read_text())
+    data = json.loads(path.read_text())
     stored(engine, 2, data, **{labels.OUTCOME: "done"})
     (record,) = history.records(engine, "items")
     assert record.unknown == ()
-    for stored_service in data["spec"]["services"]:
-        # What was not said was written as no domains.
-        stored_service["domains"] = stored_service.get("domains") or None
+    assert history.releases(engine, "items") == [record.release]
+    if "format" not in data:
+        for stored_service in data["spec"]["services"]:
+            # What was not said was written as no domains.
+            stored_service["domains"] = stored_service.get("domains") or None
     assert has(json.loads(record.release.model_dump_json()), data)
+
+
+def test_a_newer_form_is_never_taken_for_the_same() -> None:
+    engine = FakeEngine()
+    stored(engine, 2, whole() | {"format": FORMAT + 1}, **{labels.OUTCOME: "started"})
+    (record,) = history.records(engine, "items")
+    assert record.unknown == ("format",)
+    assert history.releases(engine, "items") is None
+    assert history.begin(engine, release(app(), 0)).number == 3
 
 
 def has(whole: Any, part: Any) -> bool:

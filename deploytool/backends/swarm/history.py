@@ -17,6 +17,7 @@ from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, is_taken
 from deploytool.backends.swarm.known import read_known
 from deploytool.errors import EngineError
+from deploytool.formats import FORMAT
 from deploytool.spec import Release, release_number
 
 Json = dict[str, Any]
@@ -52,7 +53,7 @@ def _record(config: Json) -> Record | None:
         outcome=_outcome(found.get(labels.OUTCOME, Outcome.STARTED)),
         seconds=_seconds(found.get(labels.SECONDS, "")),
         stepped=labels.STEPPED in found,
-        unknown=unknown,
+        unknown=(*unknown, *(("format",) if release.format > FORMAT else ())),
     )
 
 

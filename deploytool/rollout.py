@@ -28,7 +28,6 @@ from typing import TypeVar
 from deploytool.backends.base import (
     LIKELY,
     Action,
-    AuditEntry,
     Backend,
     Job,
     Outcome,
@@ -54,6 +53,7 @@ from deploytool.errors import (
 from deploytool.image.reference import Reference
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.patience import patiently
+from deploytool.records import history
 from deploytool.spec import AppSpec, Image, Release, release_number
 from deploytool.units import format_duration
 
@@ -212,7 +212,7 @@ def roll_out(
     """
     started = time.monotonic()
     release = release.model_copy(update={"secrets": plan.secrets})
-    records = backend.records(release.spec.name)
+    records = history.records(backend.store, release.spec.name)
     resumed = _unfinished(records, release)
     if not (plan.makes_release or resumed or _has_step_to_run(records, release, step)):
         if not plan.is_empty:
@@ -220,7 +220,7 @@ def roll_out(
             backend.renew_logins(plan)
         seconds = settle(backend, plan, timeout=timeout, report=report, guard=guard)
         return Result(None, plan, seconds)
-    release = backend.begin(release)
+    release = history.begin(backend.store, release)
     outcome = Outcome.INTERRUPTED
     serves = False
     try:
@@ -293,7 +293,7 @@ def run_step(
 
     def remember(ended: Ended) -> None:
         if ended.exit_code == 0:
-            backend.stepped(release)
+            history.stepped(backend.store, release)
 
     ended = run_job(
         backend,
@@ -332,7 +332,8 @@ def _await_other_steps(
 def _finish(backend: Backend, release: Release, outcome: Outcome, seconds: float) -> None:
     """Remember how it ended. Where that fails after a failure, the first is what is told."""
     try:
-        backend.finish(release, outcome, seconds)
+        history.finish(backend.store, release, outcome, seconds)
+        backend.collect_garbage(release.spec.name)
     except DeploytoolError:
         if outcome in (Outcome.DONE, Outcome.STARTED):
             raise
@@ -686,57 +687,6 @@ def running_release(backend: Backend, app: str) -> int:
         return 0
 
 
-def choose_rollback(
-    records: Sequence[Record], app: str, wanted: str | None, running: int = 0
-) -> Release:
-    """The release to go back to: the named one, or the last good one before the current.
-
-    `running` is the newest that a service is of: one that failed and was left as it is, is the
-    current one too. Raises UsageError where there is none.
-    """
-    good = [record.release for record in records if record.outcome is Outcome.DONE]
-    if wanted is not None:
-        number = wanted.removeprefix("v")
-        found = [r.release for r in records if str(r.release.number) == number]
-        if found:
-            return found[-1]
-        raise UsageError(
-            f"{app} has no release {wanted}",
-            code="unknown_release",
-            hint=f"there are: {', '.join(r.release.id for r in records) or 'none'}",
-        )
-    current = max(_current(records), running)
-    before = [r for r in good if r.number < current]
-    if before:
-        return before[-1]
-    raise UsageError(
-        f"{app} has no earlier release to go back to",
-        code="no_earlier_release",
-        hint="`deploytool releases` shows the history that the cluster keeps",
-    )
-
-
-def in_part(records: Sequence[Record]) -> str:
-    """What to know of releases that another version of deploytool stored; empty for nothing."""
-    partly = [record for record in records if record.unknown]
-    if not partly:
-        return ""
-    names = ", ".join(record.release.id for record in partly)
-    unknown = ", ".join(sorted({path for record in partly for path in record.unknown}))
-    return (
-        f"another version of deploytool stored {names}, with what this one does not know and "
-        f"leaves out: {unknown}"
-    )
-
-
-def _current(records: Sequence[Record]) -> int:
-    """The number of the release that is in force: the last good one, or one that is under way."""
-    for record in reversed(records):
-        if record.outcome in (Outcome.DONE, Outcome.STARTED, Outcome.INTERRUPTED):
-            return record.release.number
-    return 0
-
-
 def one_off(
     backend: Backend,
     app: str,
@@ -752,7 +702,7 @@ def one_off(
 
     Raises UsageError where the app or the service does not exist, JobFailed, JobTimedOut.
     """
-    release = current_release(backend.records(app), app)
+    release = history.current_release(history.records(backend.store, app), app)
     names = [s.name for s in release.spec.services]
     if service is not None and service not in names:
         raise UsageError(
@@ -768,33 +718,3 @@ def one_off(
     )
     what = shlex.join(command[:1])
     return run_job(backend, job, timeout=timeout, emit=emit, what=what, guard=guard)
-
-
-def current_release(records: Sequence[Record], app: str) -> Release:
-    """The last release that was rolled out to its end. Raises UsageError where there is none."""
-    good = [record.release for record in records if record.outcome is Outcome.DONE]
-    if not good:
-        raise UsageError(
-            f"{app} has no release that runs",
-            code="not_deployed",
-            hint="deploytool deploy; or does --env or the docker context name another cluster?",
-        )
-    return good[-1]
-
-
-def history(backend: Backend, app: str) -> list[AuditEntry]:
-    """Everything that was done to an app, the newest first."""
-    released = [
-        AuditEntry(
-            at=record.release.at,
-            by=record.release.by,
-            action=record.release.note or "deploy",
-            release=record.release.id,
-            outcome=record.outcome,
-            seconds=record.seconds,
-            commit=record.release.commit,
-        )
-        for record in backend.records(app)
-    ]
-    found = [*released, *backend.notes(app)]
-    return sorted(found, key=lambda entry: entry.at, reverse=True)

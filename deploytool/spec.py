@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from deploytool.formats import FORMAT, upgraded
+from deploytool.records.formats import FORMAT, upgraded
 from deploytool.units import Duration, Memory
 
 KEEP_ALIVE = 60

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from pydantic import ConfigDict, Field
 
 from deploytool.errors import UsageError
+from deploytool.records.store import Store
 from deploytool.spec import AppSpec, Image, Model, Moment, Release, Service
 
 
@@ -420,6 +421,8 @@ class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
     name: str
+    store: Store
+    """Where it keeps records."""
 
     def resolve(self, reference: str) -> Image:
         """The image behind a tag, by digest, as its registry says now. Raises ImageError where
@@ -430,9 +433,6 @@ class Backend(Protocol):
 
     def running_images(self, app: str) -> dict[str, Image]:
         """Service → the image that it is to run now; empty where there is no such app."""
-
-    def records(self, app: str) -> list[Record]:
-        """The history that the cluster keeps, oldest first."""
 
     def plan(
         self,
@@ -452,18 +452,9 @@ class Backend(Protocol):
         other apps serve are taken away from them, once everything else is done.
         """
 
-    def unread(self, app: str) -> list[str]:
-        """The releases whose records cannot be read here, and that `records` leaves out."""
-
-    def begin(self, release: Release) -> Release:
-        """Remember that a release is being rolled out; it gets its number here. An unfinished
-        release of the same content is taken up again."""
-
-    def stepped(self, release: Release) -> None:
-        """Remember that the release step has run to its end."""
-
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        """Remember how it ended, and forget what is too old to go back to."""
+    def collect_garbage(self, app: str) -> None:
+        """Remove the versions of secrets and files that nothing needs any more: no release that
+        can be gone back to, no service and no next deploy. What cannot be removed now is left."""
 
     def prepare(self, plan: Plan) -> None:
         """Create what services and jobs of the plan need: networks."""
@@ -560,25 +551,6 @@ class Backend(Protocol):
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         """Remove everything of the app, its volumes and secrets where that is asked for; the names
         of what was removed."""
-
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        """Become the one who may change an app, in place of a holder whose lease has expired.
-        Raises Locked, with the holder, where somebody else is."""
-
-    def renew(self, lease: Lease) -> None:
-        """Hold on to it. Raises Locked where somebody else has taken it."""
-
-    def unlock(self, lease: Lease) -> None:
-        """Give it back; no failure where it is gone."""
-
-    def holder(self, app: str) -> Lease | None:
-        """Who holds it, expired or not."""
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        """Remember something that was done and is no release."""
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        """What `note` was told, oldest first."""
 
     def start_job(self, job: Job) -> None:
         """Start it once; one of the same name that was started before is left as it is."""

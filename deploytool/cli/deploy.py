@@ -147,7 +147,9 @@ def _ready(spec: AppSpec) -> AppSpec:
 
 def _is_busy(session: Session, backend: Backend) -> bool:
     """Whether somebody is changing the app, and say so: the build can go on meanwhile."""
-    lease = backend.holder(session.spec.name)
+    from deploytool.records.lease import holder
+
+    lease = holder(backend.store, session.spec.name)
     if lease is None or not lease.left:
         return False
     session.output.step(f"{lease.by} is changing {lease.app} ({lease.purpose}): building meanwhile")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Plan
-    from deploytool.lock import Guard
+    from deploytool.records.lock import Guard
     from deploytool.removal import Removal
 
 DESTROY = "deploytool destroy"

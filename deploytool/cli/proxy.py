@@ -130,11 +130,11 @@ def register(app: typer.Typer) -> None:
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
     """The settings of the project, and of the proxy that runs what the project does not set."""
     from deploytool.proxy import NAME, join
-    from deploytool.rollout import current_release
+    from deploytool.records.history import current_release, records
 
     try:
         backend.status(NAME)
-        running = current_release(backend.records(NAME), NAME).spec.proxy
+        running = current_release(records(backend.store, NAME), NAME).spec.proxy
     except UsageError:
         return own
     joined = join(own, running)

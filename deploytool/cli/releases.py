@@ -21,9 +21,10 @@ def register(app: typer.Typer) -> None:
         """Show the history that the cluster keeps, the newest first."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_records
+        from deploytool.records import history
 
         backend = open_backend(session.config.config)
-        found = backend.records(session.config.config.app)
+        found = history.records(backend.store, session.config.config.app)
         _warn_of(session, backend, found)
         data = {
             "app": session.config.config.app,
@@ -55,7 +56,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import choose_rollback, new_release, running_release
+        from deploytool.records import history
+        from deploytool.rollout import new_release, running_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
@@ -63,8 +65,8 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
             running = running_release(backend, name)
-            records = backend.records(name)
-            earlier = choose_rollback(records, name, release, running)
+            records = history.records(backend.store, name)
+            earlier = history.choose_rollback(records, name, release, running)
             _warn_of(session, backend, [r for r in records if r.release == earlier])
             plan = backend.plan(
                 earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
@@ -83,11 +85,11 @@ def register(app: typer.Typer) -> None:
 
 def _warn_of(session: Session, backend: Backend, records: Sequence[Record]) -> None:
     """Say what of these releases is not known here, and which others cannot be read at all."""
-    from deploytool.rollout import in_part
+    from deploytool.records import history
 
-    if partly := in_part(records):
+    if partly := history.in_part(records):
         session.output.warn(partly)
-    if unread := backend.unread(session.config.config.app):
+    if unread := history.unread(backend.store, session.config.config.app):
         session.output.warn(
             f"{', '.join(unread)} cannot be read by this version of deploytool and is left out"
         )

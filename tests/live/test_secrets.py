@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm import connect, history, labels
+from deploytool.backends.swarm import connect, labels
+from deploytool.records import history
 from tests.live.conftest import DEPLOYTOOL, Project, Ran
 
 FIRST, SECOND, THIRD = (f"s3cret-{word}-{os.getpid()}" for word in ("one", "two", "three"))

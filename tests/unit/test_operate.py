@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from deploytool import job, lock, rollout
+from deploytool import job, rollout
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
-from deploytool.backends.swarm import audit, history, labels
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.output import Output
+from deploytool.records import audit, history, lock
 from tests.builders import app, deploy, engine, release, service, with_proxy
 from tests.fake_engine import FakeEngine
 
@@ -44,9 +46,9 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 @pytest.fixture
 def cluster(empty: FakeEngine) -> FakeEngine:
     """The cluster with the app on it."""
-    begun = history.begin(empty, release(SPEC, 0))
+    begun = history.begin(SwarmStore(empty), release(SPEC, 0))
     deploy(empty, SPEC)
-    history.finish(empty, begun, Outcome.DONE, 1.0)
+    history.finish(SwarmStore(empty), begun, Outcome.DONE, 1.0)
     return empty
 
 
@@ -68,7 +70,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def log(made: FakeEngine) -> list[AuditEntry]:
-    return audit.entries(made, "items")
+    return audit.entries(SwarmStore(made), "items")
 
 
 LEVERS = [
@@ -160,7 +162,7 @@ def test_a_rollback_after_a_failure_that_was_left_goes_to_what_served_last(
     cluster.settle = True
     code, said = command("rollback", "--yes")
     assert code == 0, said
-    assert history.records(cluster, "items")[-1].release.note == f"rollback to v{good}"
+    assert history.records(SwarmStore(cluster), "items")[-1].release.note == f"rollback to v{good}"
     container = cluster.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]
     assert "N=bad" not in container["Env"]
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from deploytool import job as job_module
-from deploytool.backends.base import Action, Job, Outcome, Record, Task
+from deploytool.backends.base import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.jobs import job_spec
 from deploytool.errors import EngineError, JobFailed, JobTimedOut, RolledBack, UsageError
-from deploytool.rollout import Step, history, one_off
+from deploytool.records import audit
+from deploytool.rollout import Step, one_off
 from deploytool.spec import AppSpec, ReleaseStep
 from tests.builders import app, proxy, release, service, task, worker
+from tests.memory_store import MemoryStore
 from tests.unit.test_rollout import DONE, FAILED, MOVING, Scripted, a_plan, ends, record, run
 
 SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")))
@@ -295,8 +298,10 @@ def test_a_one_off_that_is_interrupted_is_stopped() -> None:
 
 
 def test_everything_that_was_done() -> None:
-    backend = Scripted(DONE, history=[record(Outcome.DONE, 3), record(Outcome.FAILED, 4)])
-    found = history(backend, "items")
+    store = MemoryStore([record(Outcome.DONE, 3), record(Outcome.FAILED, 4)])
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    audit.note(store, "items", AuditEntry(at=at, by="ann@box", action="scale web=6"))
+    found = audit.trail(store, "items")
     assert {entry.action for entry in found} == {"deploy", "scale web=6"}
     assert found == sorted(found, key=lambda entry: entry.at, reverse=True)
 

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,13 +14,11 @@ import pytest
 from deploytool import patience, rollout
 from deploytool.backends.base import (
     Action,
-    AuditEntry,
     Belonging,
     Capacity,
     Change,
     Executed,
     Job,
-    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -48,9 +45,12 @@ from deploytool.errors import (
     RolloutTimedOut,
     UsageError,
 )
-from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
+from deploytool.records.history import OUTCOME, SECONDS, STEPPED, choose_rollback
+from deploytool.records.store import Entry, Kind, Store, Taken
+from deploytool.rollout import Result, resolve_images, roll_out, settle
 from deploytool.spec import AppSpec, Image, Release, Service
 from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
+from tests.memory_store import MemoryStore
 
 MINUTE = 60_000
 REFUSED = EngineError("The engine refused", code="engine_refused")
@@ -74,6 +74,30 @@ def a_plan(action: Action = Action.UPDATE, *others: Change) -> Plan:
     return Plan(app="items", changes=(Change(kind="service", name="web", action=action), *others))
 
 
+class Told(MemoryStore):
+    """A store that tells a scripted cluster's test what it was asked. New releases are v7."""
+
+    def __init__(self, cluster: Scripted, history: Sequence[Record]) -> None:
+        super().__init__(history)
+        self.cluster = cluster
+
+    def create(self, app: str, kind: Kind, name: str, data: bytes, notes: Mapping[str, str]) -> str:
+        if hasattr(self, "cluster"):
+            if int(name) < 7:
+                raise Taken
+            self.cluster._call("begin")
+        return super().create(app, kind, name, data, notes)
+
+    def annotate(self, entry: Entry, notes: Mapping[str, str]) -> None:
+        if STEPPED in notes:
+            self.cluster._call("stepped")
+        else:
+            self.cluster.finished.append(Outcome(notes[OUTCOME]))
+            assert float(notes[SECONDS]) >= 0
+            self.cluster._call("finish")
+        super().annotate(entry, notes)
+
+
 class Scripted:
     """A cluster that says what it is told to say, and remembers what it was asked."""
 
@@ -94,7 +118,7 @@ class Scripted:
         self.looks = list(looks)
         self.back = list(back)
         self.failed = list(failures)
-        self.history = list(history)
+        self.store: Store = Told(self, history)
         self.raises = dict(raises or {})
         self.job = list(job)
         self.left_jobs = list(left_jobs)
@@ -122,11 +146,8 @@ class Scripted:
     def running_images(self, app: str) -> dict[str, Image]:
         return self.running
 
-    def records(self, app: str) -> list[Record]:
-        return self.history
-
-    def unread(self, app: str) -> list[str]:
-        raise NotImplementedError
+    def collect_garbage(self, app: str) -> None:
+        self.collected = app
 
     def plan(
         self,
@@ -140,20 +161,8 @@ class Scripted:
         self._call("plan")
         return a_plan()
 
-    def begin(self, release: Release) -> Release:
-        self._call("begin")
-        return release.model_copy(update={"number": 7})
-
-    def stepped(self, release: Release) -> None:
-        self._call("stepped")
-
     def prepare(self, plan: Plan) -> None:
         self._call("prepare")
-
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        assert seconds >= 0
-        self.finished.append(outcome)
-        self._call("finish")
 
     def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
         self.turns.append(sorted(services or ()))
@@ -240,24 +249,6 @@ class Scripted:
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         raise NotImplementedError
 
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        raise NotImplementedError
-
-    def renew(self, lease: Lease) -> None:
-        raise NotImplementedError
-
-    def unlock(self, lease: Lease) -> None:
-        raise NotImplementedError
-
-    def holder(self, app: str) -> Lease | None:
-        raise NotImplementedError
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        raise NotImplementedError
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        return [AuditEntry(at=datetime(2026, 1, 2, tzinfo=UTC), by="ann@box", action="scale web=6")]
-
     def start_job(self, job: Job) -> None:
         self.started.append(job)
         self._call("start_job")
@@ -336,10 +327,10 @@ def test_what_was_interrupted_is_finished(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     "newest",
     [
-        record(Outcome.DONE),
-        record(Outcome.FAILED),
-        record(Outcome.INTERRUPTED, spec=app(service(replicas=2))),
-        record(Outcome.INTERRUPTED, images=images(app(), digest=OTHER_DIGEST)),
+        record(Outcome.DONE, 2),
+        record(Outcome.FAILED, 2),
+        record(Outcome.INTERRUPTED, 2, spec=app(service(replicas=2))),
+        record(Outcome.INTERRUPTED, 2, images=images(app(), digest=OTHER_DIGEST)),
     ],
 )
 def test_what_is_finished_or_another_is_not(newest: Record) -> None:

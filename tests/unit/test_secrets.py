@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from deploytool import rollout, secrets
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
-from deploytool.backends.swarm import history, labels, watch
+from deploytool.backends.swarm import labels, watch
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
+from deploytool.records import audit, history, lease
 from deploytool.render import stack
 from deploytool.rollout import roll_out
 from deploytool.secrets import read_env_file
@@ -311,11 +313,14 @@ def test_the_same_with_another_version_is_another_release() -> None:
     swarm = Swarm(made)
     found = plan(made, using("TOKEN"))
     begun = release(using("TOKEN"), 0, secrets=found.secrets)
-    assert history.begin(made, begun).number == 1
-    assert history.begin(made, begun).number == 1
+    assert history.begin(SwarmStore(made), begun).number == 1
+    assert history.begin(SwarmStore(made), begun).number == 1
     put(made, "TOKEN", "two")
     newer = swarm.plan(using("TOKEN"), images(using("TOKEN")))
-    assert history.begin(made, begun.model_copy(update={"secrets": newer.secrets})).number == 2
+    assert (
+        history.begin(SwarmStore(made), begun.model_copy(update={"secrets": newer.secrets})).number
+        == 2
+    )
 
 
 def test_records_from_before_are_read() -> None:
@@ -383,7 +388,7 @@ def test_files_go_with_the_releases_that_need_them(monkeypatch: pytest.MonkeyPat
         found = Swarm(made).plan(spec, images(spec), files=files)
         roll_out(Swarm(made), found, release(spec, 0), timeout=60_000)
     left = {c["Spec"]["Name"] for c in made.configs(label=labels.FILE)}
-    kept = [r.release.spec for r in history.records(made, "items")]
+    kept = [r.release.spec for r in history.records(SwarmStore(made), "items")]
     assert left == {f"items_a.yml-{spec.files['a.yml'][:12]}" for spec in kept}
     assert len(left) == 2
 
@@ -404,7 +409,7 @@ def test_what_cannot_be_removed_is_no_failure() -> None:
     put(made, "TOKEN", "two")
     made.refuses["remove_secret"] = EngineError("The engine refused: in use", code="engine_refused")
     deploy(made, using("TOKEN"))
-    (record,) = history.records(made, "items")
+    (record,) = history.records(SwarmStore(made), "items")
     assert record.outcome is Outcome.DONE
 
 
@@ -557,7 +562,9 @@ def test_set_from_a_pipe(
         assert body["data"]["secrets"] == [{"name": "TOKEN", "services": ["web"]} | expected]
         assert body["warnings"] == []
     assert cluster.values == {"items_TOKEN.1": VALUE.encode()}
-    assert [entry.action for entry in Swarm(cluster).notes("items")] == ["secrets set TOKEN"]
+    assert [entry.action for entry in audit.entries(SwarmStore(cluster), "items")] == [
+        "secrets set TOKEN"
+    ]
 
 
 def test_a_line_break_at_the_end_is_kept_and_told(
@@ -687,8 +694,8 @@ def test_remove_asks_for_a_yes(
     assert body["error"]["code"] == "confirmation_required"
     assert ran(capsys, "remove", "TOKEN", "--yes")["data"]["removed"] == ["items_TOKEN.1"]
     assert cluster.secrets() == []
-    assert Swarm(cluster).notes("items")[-1].action == "secrets remove TOKEN"
-    assert Swarm(cluster).holder("items") is None
+    assert audit.entries(SwarmStore(cluster), "items")[-1].action == "secrets remove TOKEN"
+    assert lease.holder(SwarmStore(cluster), "items") is None
 
 
 def test_an_unexpected_failure_shows_no_value(

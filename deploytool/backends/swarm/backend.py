@@ -12,13 +12,11 @@ from urllib.parse import urlsplit
 from deploytool.backends.base import (
     Action,
     Amount,
-    AuditEntry,
     Belonging,
     Capacity,
     Change,
     Executed,
     Job,
-    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -33,15 +31,12 @@ from deploytool.backends.base import (
     not_deployed,
 )
 from deploytool.backends.swarm import (
-    audit,
     capacity,
     events,
     execute,
     garbage,
-    history,
     jobs,
     labels,
-    lease,
     logins,
     measure,
     probe,
@@ -66,8 +61,11 @@ from deploytool.backends.swarm.plan import (
 )
 from deploytool.backends.swarm.remove import belongings, destroy
 from deploytool.backends.swarm.rules import Claim
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.records import history
+from deploytool.records.store import Store
 from deploytool.spec import AppSpec, Image, Release, Service, release_number
 
 Json = dict[str, Any]
@@ -83,6 +81,7 @@ class Swarm:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.store: Store = SwarmStore(client)
 
     def resolve(self, reference: str) -> Image:
         return self.client.resolve(reference)
@@ -96,22 +95,9 @@ class Swarm:
             for name, service in self._services(app).items()
         }
 
-    def records(self, app: str) -> list[Record]:
-        return history.records(self.client, app)
-
-    def unread(self, app: str) -> list[str]:
-        return history.unread(self.client, app)
-
-    def begin(self, release: Release) -> Release:
-        return history.begin(self.client, release)
-
-    def stepped(self, release: Release) -> None:
-        history.stepped(self.client, release)
-
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        history.finish(self.client, release, outcome, seconds)
+    def collect_garbage(self, app: str) -> None:
         with suppress(DeploytoolError):
-            garbage.collect(self.client, release.spec.name)
+            garbage.collect(self.client, app)
 
     def plan(
         self,
@@ -256,7 +242,7 @@ class Swarm:
         label = f"{labels.STACK}={app}"
         with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
-            recorded = pool.submit(self.records, app)
+            recorded = pool.submit(history.records, self.store, app)
             proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
@@ -378,24 +364,6 @@ class Swarm:
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         return destroy(self.client, app, volumes=volumes, secrets=secrets)
-
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        return lease.lock(self.client, app, by, purpose)
-
-    def renew(self, lease_: Lease) -> None:
-        lease.renew(self.client, lease_)
-
-    def unlock(self, lease_: Lease) -> None:
-        lease.unlock(self.client, lease_)
-
-    def holder(self, app: str) -> Lease | None:
-        return lease.holder(self.client, app)
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        audit.note(self.client, app, entry)
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        return audit.entries(self.client, app)
 
     def start_job(self, job: Job) -> None:
         jobs.start(self.client, complete_job(self.client, job))

@@ -7,10 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import history, labels
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import DeploytoolError
+from deploytool.records import history
 from deploytool.spec import Release
 
 Json = dict[str, Any]
@@ -24,7 +26,7 @@ def collect(client: Client, app: str) -> None:
     configs = client.configs(label=[own, labels.FILE])
     if not secrets and not configs:
         return
-    releases = history.releases(client, app)
+    releases = history.releases(SwarmStore(client), app)
     if releases is None:
         return
     newest = {found[-1].name for found in versioned.versions(app, secrets).values()}

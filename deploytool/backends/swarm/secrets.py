@@ -18,10 +18,12 @@ from typing import Any
 
 from deploytool.backends.base import OlderVersion, Secret, SecretSet
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import history, labels
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, is_taken
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.backends.swarm.tasks import read_time
 from deploytool.errors import EngineError, PlanError, UsageError
+from deploytool.records import history
 from deploytool.spec import AppSpec
 
 Json = dict[str, Any]
@@ -152,7 +154,7 @@ def _numbers_in_history(client: Client, app: str) -> dict[str, int]:
     """Secret → the highest version that a release remembers, of secrets that are gone too: a
     number that comes twice would bring a rollback the wrong value."""
     found: dict[str, int] = {}
-    for record in history.records(client, app):
+    for record in history.records(SwarmStore(client), app):
         for name, pinned in record.release.secrets.items():
             number = pinned.removeprefix(f"{swarm.secret_name(app, name)}.")
             if number.isdecimal():
@@ -244,7 +246,7 @@ def _references(client: Client, app: str) -> Iterator[tuple[str, str]]:
 def _needed_by(client: Client, app: str) -> dict[str, list[str]]:
     """Name on the cluster → the releases that name it."""
     needed: dict[str, list[str]] = {}
-    for record in history.records(client, app):
+    for record in history.records(SwarmStore(client), app):
         for name in record.release.secrets.values():
             needed.setdefault(name, []).append(record.release.id)
     return needed

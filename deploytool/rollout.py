@@ -1,12 +1,12 @@
 """The order of a deployment, and what happens when a step fails.
 
-    begin ▶ prepare ▶ release step ▶ apply ▶ watch ▶ check routes ▶ clean up ▶ finish
-                      │              │        └─ failed, timed out ▶ undo ▶ watch ▶ finish, say why
+    begin ▶ prepare ▶ release step ▶ start ▶ watch ▶ check routes ▶ clean up ▶ remember
+                      │              │        └─ failed, timed out ▶ reverse ▶ watch, say why
                       │              └─ interrupted ▶ finish; the cluster goes on by itself, the
                       │                 next deploy takes it up
                       └─ failed ▶ finish; no replica was touched
 
-Where services depend on one another, apply and watch go by turns.
+Where services depend on one another, start and watch go in dependency order.
 
 Nothing here knows which cluster it is.
 """
@@ -34,6 +34,7 @@ from deploytool.backends.base import (
     Plan,
     Record,
     Refused,
+    Rollout,
     ServiceProgress,
     Verdict,
 )
@@ -215,27 +216,29 @@ def roll_out(
     records = history.records(backend.store, release.spec.name)
     resumed = _unfinished(records, release)
     if not (plan.makes_release or resumed or _has_step_to_run(records, release, step)):
-        if not plan.is_empty:
-            guard()
-            backend.renew_logins(plan)
-        seconds = settle(backend, plan, timeout=timeout, report=report, guard=guard)
+        with backend.rollout(plan) as rollout:
+            if not plan.is_empty:
+                guard()
+                rollout.renew_logins()
+            seconds = settle(backend, rollout, plan, timeout=timeout, report=report, guard=guard)
         return Result(None, plan, seconds)
     release = history.begin(backend.store, release)
     outcome = Outcome.INTERRUPTED
     serves = False
+    rollout = backend.rollout(plan)
     try:
-        backend.prepare(plan)
+        rollout.prepare()
         if step is not None:
             run_step(backend, release, records, step, guard)
         guard()
         deadline = Deadline.after(timeout)
-        turns = _Turns(backend, plan, release)
+        turns = _Turns(rollout, plan, release)
         turns.begin()
-        watch(backend, plan, deadline, report, turns, wait=wait, guard=guard)
-        warnings = _check_routes(backend, plan, guard) if wait else ()
+        watch(rollout, deadline, report, turns, wait=wait, guard=guard)
+        warnings = _check_routes(rollout, plan, guard) if wait else ()
         serves = True
         guard()
-        backend.clean_up(plan)
+        rollout.finish()
         outcome = Outcome.DONE if wait else Outcome.STARTED
     except KeyboardInterrupt:
         raise interrupted(release) from None
@@ -243,7 +246,7 @@ def roll_out(
         try:
             earlier = _last_good(records, release)
             back = earlier if resumed else None
-            error = _fail(backend, plan, release, failure, report, earlier, back, guard)
+            error = _fail(backend, rollout, plan, release, failure, report, earlier, back, guard)
         except KeyboardInterrupt:
             raise interrupted(release) from None
         except DeploytoolError:
@@ -256,9 +259,10 @@ def roll_out(
         if not serves:
             with suppress(DeploytoolError):
                 guard()
-                backend.undo(plan)
+                rollout.reverse().start()
         raise
     finally:
+        rollout.__exit__(None, None, None)
         _finish(backend, release, outcome, time.monotonic() - started)
     return Result(release, plan, time.monotonic() - started, wait, warnings)
 
@@ -381,8 +385,8 @@ class _Turns:
     """Which services may change when: each as soon as those that it depends on are done, those
     without an order between them at once."""
 
-    def __init__(self, backend: Backend, plan: Plan, release: Release) -> None:
-        self.apply: Callable[[set[str]], None] = partial(backend.apply, plan, release)
+    def __init__(self, rollout: Rollout, plan: Plan, release: Release) -> None:
+        self.start: Callable[[set[str]], None] = partial(rollout.start, release)
         changing = [c for c in plan.changes if c.action in (Action.CREATE, Action.UPDATE)]
         self.waiting = {c.name for c in changing if c.kind == "service"}
         """Services that change and that the cluster was not told of."""
@@ -393,7 +397,7 @@ class _Turns:
         self.depends_on = {s.name: s.depends_on for s in release.spec.services}
 
     def begin(self) -> None:
-        self.apply(self._next())
+        self.start(self._next())
 
     def _next(self) -> set[str]:
         """The services to tell the cluster of now."""
@@ -417,7 +421,7 @@ class _Turns:
                 self.order.done(*done)
                 told |= self._next()
         if told:
-            self.apply(told)
+            self.start(told)
         return [self._moving(p) if p.service in untold else p for p in seen]
 
     def _moving(self, progress: ServiceProgress) -> ServiceProgress:
@@ -427,8 +431,7 @@ class _Turns:
 
 
 def watch(
-    backend: Backend,
-    plan: Plan,
+    rollout: Rollout,
     deadline: Deadline,
     report: Report,
     turns: _Turns | None = None,
@@ -439,41 +442,33 @@ def watch(
     """Wait until every service is done; without `wait`, until each had its turn. Raises
     _Unsuccessful when one has failed for good and none is still being rolled back by the cluster,
     or when the deadline passes."""
-    with backend.listening(plan) as rest:
-        while wait or (turns and turns.waiting):
-            guard()
-            looked = patiently(lambda: backend.observe(plan))
-            seen = turns.go_on(looked) if turns else looked
-            report(seen)
-            verdicts = {progress.verdict for progress in seen}
-            if verdicts <= {DONE}:
-                return
-            if verdicts & FAILURES:
-                raise _Unsuccessful(seen)
-            if deadline.passed:
-                raise _Unsuccessful(seen, timed_out=True)
-            _recover(backend, plan, seen, guard)
-            rest(POLL)
-
-
-def _recover(
-    backend: Backend, plan: Plan, seen: Sequence[ServiceProgress], guard: Callable[[], None]
-) -> None:
-    """Help where the cluster does not go on by itself, as long as the lock is held."""
-    if any(progress.stalled for progress in seen):
+    while wait or (turns and turns.waiting):
         guard()
-        patiently(lambda: backend.recover(plan))
+        looked = patiently(rollout.observe)
+        seen = turns.go_on(looked) if turns else looked
+        report(seen)
+        verdicts = {progress.verdict for progress in seen}
+        if verdicts <= {DONE}:
+            return
+        if verdicts & FAILURES:
+            raise _Unsuccessful(seen)
+        if deadline.passed:
+            raise _Unsuccessful(seen, timed_out=True)
+        if any(progress.stalled for progress in seen):
+            guard()
+            patiently(rollout.recover)
+        rollout.wait_for_change(POLL)
 
 
-def _check_routes(backend: Backend, plan: Plan, guard: Callable[[], None]) -> tuple[str, ...]:
+def _check_routes(rollout: Rollout, plan: Plan, guard: Callable[[], None]) -> tuple[str, ...]:
     """Whether callers reach the app: every URL is asked for through the proxy. What could not be
     found out, in words. Raises _Unsuccessful where the proxy answers in place of the app."""
     give_up = time.monotonic() + ROUTES_TIMEOUT
-    found = patiently(lambda: backend.check_routes(plan))
+    found = patiently(rollout.check_routes)
     while (found.refused or found.unsure) and time.monotonic() < give_up:
         guard()
         time.sleep(POLL)
-        found = patiently(lambda: backend.check_routes(plan))
+        found = patiently(rollout.check_routes)
     if found.refused:
         raise _Unsuccessful([_unreached(refused) for refused in found.refused], of_replicas=False)
     if found.unchecked:
@@ -493,6 +488,7 @@ def _unreached(refused: Refused) -> ServiceProgress:
 
 def _fail(
     backend: Backend,
+    rollout: Rollout,
     plan: Plan,
     release: Release,
     failure: _Unsuccessful,
@@ -506,7 +502,7 @@ def _fail(
     `earlier` is the last good release. `back` is it too where an earlier deploy of the same release
     began the work: it is what to go back to then, as `plan` does not know all that was changed.
     """
-    found = _evidence(backend, plan) if failure.of_replicas else []
+    found = _evidence(backend, rollout) if failure.of_replicas else []
     reason, *evidence = found or [_reason(failure)]
     if _stay(release.spec, failure):
         return RolloutFailed(
@@ -519,12 +515,7 @@ def _fail(
     if plan.is_empty and back is None:
         return _nothing_to_undo(plan, release, failure, reason, evidence)
     try:
-        guard()
-        is_back = (
-            _return_to(backend, back, report, guard)
-            if back
-            else _undo(backend, plan, report, guard)
-        )
+        is_back = _go_back(backend, rollout, back, report, guard)
     except DeploytoolError as error:
         is_back = False
         evidence.append(f"going back: {error.message}")
@@ -584,32 +575,30 @@ def _stay(spec: AppSpec, failure: _Unsuccessful) -> bool:
     return any(s.name in failed and s.update.on_failure == "pause" for s in spec.services)
 
 
-def _return_to(backend: Backend, back: Release, report: Report, guard: Callable[[], None]) -> bool:
-    """Roll out an earlier release, as a release that was begun twice cannot be undone by what
-    its second half changed."""
-    plan = backend.plan(back.spec, back.images, secrets=back.secrets)
-    backend.apply(plan, back)
-    try:
-        watch(backend, plan, Deadline.after(int(UNDO_TIMEOUT * 1000)), report, guard=guard)
-    except _Unsuccessful:
-        return False
+def _go_back(
+    backend: Backend,
+    rollout: Rollout,
+    back: Release | None,
+    report: Report,
+    guard: Callable[[], None],
+) -> bool:
+    """Reverse a rollout, which is a rollout too; whether it is done. `back` is rolled out instead
+    where it was begun twice: it cannot be reversed by what its second half changed."""
     guard()
-    backend.clean_up(plan)
+    if back is None:
+        reversal, release = rollout.reverse(), None
+    else:
+        plan = backend.plan(back.spec, back.images, secrets=back.secrets)
+        reversal, release = backend.rollout(plan), back
+    with reversal:
+        reversal.start(release)
+        try:
+            watch(reversal, Deadline.after(int(UNDO_TIMEOUT * 1000)), report, guard=guard)
+        except _Unsuccessful:
+            return False
+        guard()
+        reversal.finish()
     return True
-
-
-def _undo(backend: Backend, plan: Plan, report: Report, guard: Callable[[], None]) -> bool:
-    backend.undo(plan)
-    deadline = Deadline.after(int(UNDO_TIMEOUT * 1000))
-    with backend.listening(plan) as rest:
-        while not deadline.passed:
-            seen = patiently(lambda: backend.observe_undo(plan))
-            report(seen)
-            if all(progress.verdict is not Verdict.MOVING for progress in seen):
-                return all(progress.verdict is Verdict.DONE for progress in seen)
-            _recover(backend, plan, seen, guard)
-            rest(POLL)
-    return False
 
 
 def _reason(failure: _Unsuccessful) -> str:
@@ -624,9 +613,9 @@ def _reason(failure: _Unsuccessful) -> str:
     return states or "the cluster gave no reason"
 
 
-def _evidence(backend: Backend, plan: Plan) -> list[str]:
+def _evidence(backend: Backend, rollout: Rollout) -> list[str]:
     """What is known about the newest failed replica of each service."""
-    newest = {task.service: task for task in backend.failures(plan)}
+    newest = {task.service: task for task in rollout.failures()}
     return [line for task in newest.values() for line in backend.explain(task)]
 
 
@@ -648,6 +637,7 @@ def interrupted(release: Release) -> Interrupted:
 
 def settle(
     backend: Backend,
+    rollout: Rollout,
     plan: Plan,
     *,
     timeout: int,
@@ -660,9 +650,9 @@ def settle(
     """
     started = time.monotonic()
     try:
-        watch(backend, plan, Deadline.after(timeout), report, guard=guard)
+        watch(rollout, Deadline.after(timeout), report, guard=guard)
     except _Unsuccessful as failure:
-        likely, details = _likely(_evidence(backend, plan))
+        likely, details = _likely(_evidence(backend, rollout))
         if failure.timed_out:
             raise RolloutTimedOut(
                 f"{plan.app} was not done after {format_duration(timeout)}: {_reason(failure)}",

@@ -196,5 +196,5 @@ def deploy(
     swarm = Swarm(made)
     found = chosen or images(spec)
     done = release(spec, number, images=dict(found))
-    swarm.apply(swarm.plan(spec, found, files=contents(*spec.services)), done)
+    swarm.rollout(swarm.plan(spec, found, files=contents(*spec.services))).start(done)
     return done

@@ -7,9 +7,9 @@ and reads what it answers; nothing here knows Docker or Nomad.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
@@ -417,6 +417,60 @@ class RouteCheck(Model):
     """Why nobody was asked."""
 
 
+class Rollout(Protocol):
+    """A plan that is being carried out. It owns what changes on the way: the plan is a value.
+
+    Only `start`, `renew_logins`, `recover` and `finish` change the cluster, and `prepare`, which
+    they need.
+    """
+
+    def __enter__(self) -> Rollout: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of connections. The cluster goes on with what it was told."""
+
+    def prepare(self) -> None:
+        """Create what services and one-off tasks of the plan need, such as networks."""
+
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        """Ask the cluster for every change of the plan but the removals; of services, for those
+        of the named ones only. `release` is what they become; None where it is no release."""
+
+    def renew_logins(self) -> None:
+        """Give services the registry logins that the plan renews, and change nothing else."""
+
+    def observe(self) -> list[ServiceProgress]:
+        """How far each service of the plan is. What it says of one that was not started yet means
+        nothing. Reads the cluster only."""
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait so long at most, and less where the cluster says that a service has changed."""
+
+    def recover(self) -> None:
+        """Do what gets the services going again that the last `observe` found to be stalled, such
+        as to begin an update anew that waits for a node which died."""
+
+    def reverse(self) -> Rollout:
+        """What makes every service that was started what it was before."""
+
+    def check_routes(self) -> RouteCheck:
+        """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
+        of the changes."""
+
+    def finish(self) -> None:
+        """Remove what the plan removes, once everything else is done."""
+
+    def failures(self) -> list[Task]:
+        """The replicas that failed, the newest last."""
+
+
 class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
@@ -456,43 +510,8 @@ class Backend(Protocol):
         """Remove the versions of secrets and files that nothing needs any more: no release that
         can be gone back to, no service and no next deploy. What cannot be removed now is left."""
 
-    def prepare(self, plan: Plan) -> None:
-        """Create what services and jobs of the plan need: networks."""
-
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        """Ask the cluster for every change of the plan but the removals; of services, for those
-        of the named ones only."""
-
-    def renew_logins(self, plan: Plan) -> None:
-        """Give services the registry logins that the plan renews, and change nothing else."""
-
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        """What waits for the next look: so many seconds at most, and less where the cluster says
-        that a service of the plan has changed."""
-
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service of the plan is. What it says of one that was not applied yet means
-        nothing. Reads the cluster only."""
-
-    def recover(self, plan: Plan) -> None:
-        """Do what gets the services going again that the last `observe` or `observe_undo` found to
-        be stalled, such as to begin an update anew that waits for a node which died."""
-
-    def check_routes(self, plan: Plan) -> RouteCheck:
-        """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
-        of the changes."""
-
-    def clean_up(self, plan: Plan) -> None:
-        """Remove what the plan removes, once everything else is done."""
-
-    def undo(self, plan: Plan) -> None:
-        """Ask the cluster for every service that was applied to be as it was before."""
-
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service is on its way back. Reads the cluster only."""
-
-    def failures(self, plan: Plan) -> list[Task]:
-        """The replicas of a rollout that failed, the newest last."""
+    def rollout(self, plan: Plan) -> Rollout:
+        """What carries a plan out. Nothing is changed yet."""
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         """What is known about a replica that failed: cause, exit code, health, last output."""
@@ -528,10 +547,11 @@ class Backend(Protocol):
         input and output of whoever starts it. Raises as `execute`."""
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
-        """Ask for other numbers of replicas; observe the plan to see it done."""
+        """What asks for other numbers of replicas. Reads the cluster only."""
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
-        """Replace every replica by one of the same specification, as an update would."""
+        """What replaces every replica by one of the same specification, as an update would. Reads
+        the cluster only."""
 
     def secrets(self, app: str) -> list[Secret]:
         """The app's secrets by name."""

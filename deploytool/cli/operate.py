@@ -178,8 +178,11 @@ def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard
     from deploytool.cli.views import rollout_view
     from deploytool.rollout import settle
 
-    with rollout_view(session.output) as report:
-        return round(settle(backend, plan, timeout=timeout, report=report, guard=guard), 1)
+    with rollout_view(session.output) as report, backend.rollout(plan) as rollout:
+        guard()
+        rollout.start()
+        seconds = settle(backend, rollout, plan, timeout=timeout, report=report, guard=guard)
+    return round(seconds, 1)
 
 
 def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:

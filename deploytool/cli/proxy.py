@@ -57,7 +57,8 @@ def register(app: typer.Typer) -> None:
             release = new_release(spec, images)
             if restarts_with(plan, "image"):
                 session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
-                backend.prepare(plan)
+                with backend.rollout(plan) as rollout:
+                    rollout.prepare()
                 run_job(
                     backend,
                     pull_job(release),

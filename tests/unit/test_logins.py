@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploytool import rollout
+from deploytool import rollout as rollout_module
 from deploytool.backends.base import LOGIN, Action, Job, Plan
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm import secrets as versioned
@@ -27,7 +27,7 @@ SPEC = app(service(), worker("cache", image="redis:8"))
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
+    monkeypatch.setattr(rollout_module, "POLL", 0.0)
     monkeypatch.setitem(versioned.COST, "n", 2)
 
 
@@ -141,11 +141,12 @@ def test_an_unchanged_service_whose_image_cannot_be_pulled(
     (running, *_) = cluster.tasks_of("items_web")
     plan = planned(cluster)
     swarm = Swarm(cluster)
-    swarm.renew_logins(plan)
+    rollout = swarm.rollout(plan)
+    rollout.renew_logins()
     cluster.set_task(running["ID"], "failed", wanted="shutdown")
     unpulled(cluster, "items_web")
     with pytest.raises(RolloutFailed) as caught:
-        rollout.settle(swarm, plan, timeout=60_000, report=lambda _: None)
+        rollout_module.settle(swarm, rollout, plan, timeout=60_000, report=lambda _: None)
     assert f"the registry {HOST} does not let its node in" in caught.value.message
     assert why in caught.value.message
     assert "docker login" in caught.value.hint
@@ -156,9 +157,10 @@ def test_a_replica_that_began_with_the_login_before(cluster: FakeEngine) -> None
     plan = planned(cluster)
     late = cluster.add_task("items_web", 1, "preparing")
     swarm = Swarm(cluster)
-    swarm.renew_logins(plan)
+    rollout = swarm.rollout(plan)
+    rollout.renew_logins()
     cluster.set_task(late, "rejected", wanted="shutdown", Err="No such image: x")
-    (seen, _) = swarm.observe(plan)
+    (seen, _) = rollout.observe()
     assert seen.verdict == "done"
 
 
@@ -167,7 +169,7 @@ def test_a_registry_that_is_down_is_waited_for(cluster: FakeEngine) -> None:
     (running, *_) = cluster.tasks_of("items_web")
     cluster.set_task(running["ID"], "failed", wanted="shutdown")
     unpulled(cluster, "items_web")
-    (seen, _) = Swarm(cluster).observe(plan)
+    (seen, _) = Swarm(cluster).rollout(plan).observe()
     assert seen.verdict == "moving"
 
 

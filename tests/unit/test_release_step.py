@@ -53,7 +53,7 @@ def test_it_runs_before_any_replica_changes(told: Told) -> None:
     backend.printed = ["Running upgrade a -> b"]
     run(backend, spec=SPEC, step=told.step())
     assert backend.calls[:6] == [
-        *("begin", "prepare", "start_job", "stepped", "remove_job", "apply"),
+        *("begin", "prepare", "start_job", "stepped", "remove_job", "start"),
     ]
     assert told.lines == ["Release step: alembic upgrade head", "Running upgrade a -> b"]
     (job,) = backend.started
@@ -92,7 +92,7 @@ def test_its_exit_code_decides(told: Told) -> None:
     assert "exit code 3; no replica was touched" in error.message
     assert error.details == ("no such table",)
     assert error.hint == "fix it; then deploy again: it runs again, as it did not succeed"
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
     assert "stepped" not in backend.calls
     assert backend.finished == [Outcome.FAILED]
 
@@ -105,7 +105,7 @@ def test_too_long(told: Told) -> None:
     assert error.details == ("sleeping",)
     assert (error.code, int(error.exit_code)) == ("job_timed_out", 4)
     assert "remove_job" in backend.calls
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
     assert backend.finished == [Outcome.TIMED_OUT]
 
 
@@ -136,7 +136,7 @@ def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> Non
     assert error.details == ("Running upgrade a -> b",)
     assert told.lines[-1:] == ["Running upgrade a -> b"]
     assert seen.message in error.message
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
 
 
 def test_no_room_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_manager_that_restarts_meanwhile(told: Told, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("deploytool.patience.time.sleep", back)
     run(backend, spec=SPEC, step=told.step())
-    assert "apply" in backend.calls
+    assert "start" in backend.calls
 
 
 def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
@@ -210,7 +210,7 @@ def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
     backend.looks = [FAILED, MOVING, DONE]
     error = ends(backend, RolledBack, a_plan(Action.KEEP))
     assert error.code == "rolled_back"
-    assert "apply v3" in backend.calls
+    assert "start v3" in backend.calls
     assert "undo" not in backend.calls
 
 

@@ -6,7 +6,7 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -161,40 +161,54 @@ class Scripted:
         self._call("plan")
         return a_plan()
 
-    def prepare(self, plan: Plan) -> None:
+    def rollout(self, plan: Plan) -> Scripted:
+        """It is its own rollout, and what reverses it."""
+        return self
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def prepare(self) -> None:
         self._call("prepare")
 
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
         self.turns.append(sorted(services or ()))
-        self._call("apply" if release.id == "v7" else f"apply {release.id}")
+        known = release is None or release.id == "v7"
+        self._call("start" if known or release is None else f"start {release.id}")
 
-    def renew_logins(self, plan: Plan) -> None:
+    def renew_logins(self) -> None:
         self._call("renew_logins")
 
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        return nullcontext(time.sleep)
+    def wait_for_change(self, seconds: float) -> None:
+        time.sleep(seconds)
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def observe(self) -> list[ServiceProgress]:
         self._call("observe")
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
 
-    def recover(self, plan: Plan) -> None:
+    def recover(self) -> None:
         self._call("recover")
 
-    def check_routes(self, plan: Plan) -> RouteCheck:
+    def check_routes(self) -> RouteCheck:
         return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
 
-    def clean_up(self, plan: Plan) -> None:
+    def finish(self) -> None:
         self._call("clean_up")
 
-    def undo(self, plan: Plan) -> None:
-        self._call("undo")
+    def reverse(self) -> Reversal:
+        return Reversal(self)
 
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        self._call("observe_undo")
-        return [self.back.pop(0) if len(self.back) > 1 else self.back[0]]
-
-    def failures(self, plan: Plan) -> list[Task]:
+    def failures(self) -> list[Task]:
         self._call("failures")
         return self.failed
 
@@ -268,6 +282,27 @@ class Scripted:
         return self.left_jobs
 
 
+class Reversal(Scripted):
+    """The way back of a scripted rollout: its calls are in the list of that one."""
+
+    def __init__(self, forward: Scripted) -> None:
+        super().__init__(*forward.back)
+        self.calls, self.raises = forward.calls, forward.raises
+
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        assert (release, services) == (None, None)
+        self._call("undo")
+
+    def observe(self) -> list[ServiceProgress]:
+        self._call("observe_undo")
+        return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
+
+    def finish(self) -> None:
+        """It removes as it starts."""
+
+
 def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
     spec = keys.pop("spec", app())
     given: dict[str, Any] = {"timeout": MINUTE} | keys
@@ -289,7 +324,7 @@ def test_done() -> None:
     backend = Scripted(MOVING, MOVING, DONE)
     seen: list[Sequence[ServiceProgress]] = []
     result = run(backend, report=seen.append)
-    assert backend.calls == ["begin", "prepare", "apply", *["observe"] * 3, "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", *["observe"] * 3, "clean_up", "finish"]
     assert backend.finished == [Outcome.DONE]
     assert result.release is not None
     assert result.release.id == "v7"
@@ -300,7 +335,7 @@ def test_done() -> None:
 def test_not_waited_for() -> None:
     backend = Scripted(MOVING)
     result = run(backend, wait=False)
-    assert backend.calls == ["begin", "prepare", "apply", "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", "clean_up", "finish"]
     assert backend.finished == [Outcome.STARTED]
     assert not result.waited
 
@@ -568,13 +603,20 @@ class Ordered(Scripted):
         self.stories = {name: list(story) for name, story in stories.items()}
         self.told: set[str] = set()
 
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        self.told |= set(services or ())
-        super().apply(plan, release, services)
+    def rollout(self, plan: Plan) -> Ordered:
+        self.plan_of_it = plan
+        return self
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        self.told |= set(services or ())
+        super().start(release, services)
+
+    def observe(self) -> list[ServiceProgress]:
         self._call("observe")
-        return [self._look(change) for change in plan.changes if change.action is not Action.REMOVE]
+        changes = self.plan_of_it.changes
+        return [self._look(change) for change in changes if change.action is not Action.REMOVE]
 
     def _look(self, change: Change) -> ServiceProgress:
         if change.action is not Action.KEEP and change.name not in self.told:
@@ -679,10 +721,10 @@ def test_without_waiting_those_that_others_depend_on_are_waited_for() -> None:
 
 def test_a_later_turn_that_is_refused_takes_all_back() -> None:
     class Refusing(Ordered):
-        def apply(
-            self, plan: Plan, release: Release, services: Collection[str] | None = None
+        def start(
+            self, release: Release | None = None, services: Collection[str] | None = None
         ) -> None:
-            super().apply(plan, release, services)
+            super().start(release, services)
             if "api" in self.told:
                 raise REFUSED
 
@@ -695,7 +737,7 @@ def test_a_later_turn_that_is_refused_takes_all_back() -> None:
 # Errors and interruptions
 
 
-@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+@pytest.mark.parametrize("step", ["start", "observe", "clean_up"])
 def test_an_error_is_recorded_as_a_failure(step: str) -> None:
     backend = Scripted(DONE, raises={step: REFUSED})
     assert ends(backend, EngineError) is REFUSED
@@ -703,9 +745,9 @@ def test_an_error_is_recorded_as_a_failure(step: str) -> None:
 
 
 def test_what_was_applied_before_an_error_goes_back() -> None:
-    backend = Scripted(DONE, raises={"apply": REFUSED})
+    backend = Scripted(DONE, raises={"start": REFUSED})
     ends(backend, EngineError)
-    assert backend.calls == ["begin", "prepare", "apply", "undo", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", "undo", "finish"]
 
 
 class Away(Scripted):
@@ -715,11 +757,11 @@ class Away(Scripted):
         super().__init__(DONE)
         self.code, self.times = code, times
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def observe(self) -> list[ServiceProgress]:
         self.times -= 1
         if self.times >= 0:
             raise EngineError("nobody there", code=self.code)
-        return super().observe(plan)
+        return super().observe()
 
 
 @pytest.mark.parametrize("code", patience.AWAY)
@@ -743,7 +785,7 @@ def test_an_error_before_anything_was_begun_records_nothing() -> None:
     assert backend.calls == ["begin"]
 
 
-@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+@pytest.mark.parametrize("step", ["start", "observe", "clean_up"])
 def test_interrupted(step: str) -> None:
     backend = Scripted(DONE, raises={step: KeyboardInterrupt()})
     error = ends(backend, Interrupted)
@@ -781,7 +823,7 @@ def test_a_success_that_cannot_be_recorded_is_told() -> None:
 
 def test_settled() -> None:
     backend = Scripted(MOVING, DONE)
-    assert settle(backend, a_plan(), timeout=MINUTE, report=lambda _: None) >= 0
+    assert settle(backend, backend, a_plan(), timeout=MINUTE, report=lambda _: None) >= 0
     assert backend.calls == ["observe", "observe"]
 
 
@@ -794,7 +836,7 @@ def test_not_settled_and_left(
 ) -> None:
     backend = Scripted(look, failures=[task("t1", 1, "failed", message="boom")])
     with pytest.raises(kind) as caught:
-        settle(backend, a_plan(), timeout=0, report=lambda _: None)
+        settle(backend, backend, a_plan(), timeout=0, report=lambda _: None)
     assert caught.value.code == code
     assert "web.1: boom" in caught.value.details
     assert "undo" not in backend.calls
@@ -986,7 +1028,7 @@ def test_nothing_to_go_back_to(outcomes: list[Outcome], wanted: str | None, code
         lambda: ends(Scripted(FAILED), RolledBack),
         lambda: ends(Scripted(FAILED), RolloutFailed, a_plan(Action.CREATE)),
         lambda: ends(Scripted(MOVING), RolloutTimedOut, timeout=0),
-        lambda: ends(Scripted(DONE, raises={"apply": KeyboardInterrupt()}), Interrupted),
+        lambda: ends(Scripted(DONE, raises={"start": KeyboardInterrupt()}), Interrupted),
     ],
 )
 def test_every_failure_says_what_to_do_next(make: Callable[[], DeploytoolError]) -> None:

@@ -274,7 +274,7 @@ def test_a_release_step_reads_what_its_release_reads() -> None:
     spec = app(service(secrets=["TOKEN"], files={"/a.yml": "a.yml"}), files=digests(files))
     swarm = Swarm(made)
     found = swarm.plan(spec, images(spec), files=files)
-    swarm.prepare(found)
+    swarm.rollout(found).prepare()
     put(made, "TOKEN", "two")
     done = release(spec, 1, secrets=found.secrets)
     job = Job(name="release-v1", release=done, service="web", command=("true",))

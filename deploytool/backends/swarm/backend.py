@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from deploytool.backends.base import (
     Action,
@@ -21,10 +19,8 @@ from deploytool.backends.base import (
     Outcome,
     Plan,
     Record,
-    RouteCheck,
     Secret,
     SecretSet,
-    ServiceProgress,
     ServiceStatus,
     Status,
     Task,
@@ -32,19 +28,13 @@ from deploytool.backends.base import (
 )
 from deploytool.backends.swarm import (
     capacity,
-    events,
     execute,
     garbage,
     jobs,
     labels,
-    logins,
     measure,
-    probe,
-    recover,
     routing,
-    watch,
 )
-from deploytool.backends.swarm import files as config_files
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client, image_of
 from deploytool.backends.swarm.compile import service_name
@@ -60,13 +50,13 @@ from deploytool.backends.swarm.plan import (
     replicas,
 )
 from deploytool.backends.swarm.remove import belongings, destroy
-from deploytool.backends.swarm.rules import Claim
+from deploytool.backends.swarm.rollout import SwarmRollout
 from deploytool.backends.swarm.store import SwarmStore
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.records import history
 from deploytool.records.store import Store
-from deploytool.spec import AppSpec, Image, Release, Service, release_number
+from deploytool.spec import AppSpec, Image, Service, release_number
 
 Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
@@ -112,128 +102,11 @@ class Swarm:
             self.client, spec, images, files=files, secrets=secrets, take_over=take_over
         )
 
-    def prepare(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        while swarm.new_networks:
-            self._create_network(swarm.new_networks[0])
-            del swarm.new_networks[0]
-        config_files.create(self.client, swarm.new_configs, swarm.specs)
-        swarm.new_configs.clear()
-
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        self.prepare(plan)
-        swarm: SwarmPlan = plan.payload
-        changing = [
-            target
-            for target in swarm.targets
-            if target.action in (Action.CREATE, Action.UPDATE)
-            and (services is None or target.service in services)
-        ]
-        _side_by_side(lambda target: self._apply(target, release), changing)
-
-    def _create_network(self, network: Json) -> None:
-        from docker.types import IPAMConfig, IPAMPool
-
-        settings: Json = {"driver": network["driver"]}
-        if subnet := network.get("subnet"):
-            settings["ipam"] = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
-        if found := network.get("labels"):
-            settings["labels"] = found
-        self.client.create_network(network["name"], **settings)
-
-    def _apply(self, target: Target, release: Release) -> None:
-        spec = target.spec
-        assert spec is not None
-        _stamp(target, spec, release)
-        target.applied = True
-        target.applied_at = time.monotonic()
-        if target.live is None:
-            self.client.create_service(spec)
-        else:
-            self._update(target, target.live, spec)
-
-    def _update(self, target: Target, live: Json, spec: Json) -> None:
-        """What fails of the replicas that are there by now says nothing of what they change to: it
-        has been long since the plan, and they may have been given a login that is no longer right.
-        Those that the update replaces are known by their release."""
-        if not target.replaces:
-            there = self.client.tasks(service=live["ID"])
-            target.known_tasks |= {task["ID"] for task in there}
-        self.client.update_service(live, spec)
-
-    def renew_logins(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        changing = [t for t in swarm.targets if t.action is Action.UPDATE]
-        _side_by_side(self._renew_login, changing)
-
-    def _renew_login(self, target: Target) -> None:
-        assert target.live is not None
-        target.spec = logins.only_renewed(target)
-        self._update(target, target.live, target.spec)
-
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        return events.listening(self.client, {target.name for target in plan.payload.targets})
-
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
-        return watch.observe(self.client, plan.payload)
-
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        return watch.observe_undo(self.client, plan.payload)
-
-    def recover(self, plan: Plan) -> None:
-        recover.recover(self.client, plan.payload)
-
-    def check_routes(self, plan: Plan) -> RouteCheck:
-        swarm: SwarmPlan = plan.payload
-        if not swarm.routes or swarm.proxy is None:
-            return RouteCheck()
-        changed = (t.applied_at for t in swarm.targets if t.applied and _is_rerouted(t))
-        time.sleep(max(0.0, max(changed, default=0.0) + probe.SETTLED - time.monotonic()))
-        asked = self.client.tasks(service=swarm.proxy["ID"], **{"desired-state": ["running"]})
-        found = probe.addresses(
-            asked,
-            self.client.nodes(),
-            here=str((self.client.info().get("Swarm") or {}).get("NodeID", "")),
-            client_host=_host_of(self.client.address),
-        )
-        return probe.ask(swarm.routes, found, routing.ports(swarm.proxy))
-
-    def clean_up(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        gone = [t for t in swarm.targets if t.action is Action.REMOVE and t.live]
-        _side_by_side(lambda target: self.client.remove_service(target.live["ID"]), gone)
-        others = self.client.services() if swarm.taken else []
-        _side_by_side(
-            lambda live: self._withdraw(live, swarm.taken[live["Spec"]["Name"]]),
-            [live for live in others if live["Spec"]["Name"] in swarm.taken],
-        )
-
-    def _withdraw(self, live: Json, taken: Collection[Claim]) -> None:
-        """Take routes from a service, and leave its replicas alone."""
-        kept = routing.withdrawn(routing.labels_of(live), taken)
-        self.client.update_service(live, live["Spec"] | {"Labels": kept})
-
-    def undo(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        live = self._services(swarm.app)
-        changed = [target for target in swarm.targets if target.applied]
-        _side_by_side(lambda target: self._undo(target, live.get(target.name)), changed)
-
-    def _undo(self, target: Target, live: Json | None) -> None:
-        if live is None or not watch.is_ours(target, live):
-            return
-        if target.live is None:
-            self.client.remove_service(live["ID"])
-        elif normal(live["Spec"], {}) != normal(target.live["Spec"], {}):
-            self.client.update_service(live, target.live["Spec"])
+    def rollout(self, plan: Plan) -> SwarmRollout:
+        return SwarmRollout(self.client, plan)
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         return explain(self.client, task, lines=lines)
-
-    def failures(self, plan: Plan) -> list[Task]:
-        """The replicas of a rollout that failed, the newest last."""
-        swarm: SwarmPlan = plan.payload
-        return [task for target in swarm.targets for task in target.failures.values()]
 
     def status(self, app: str) -> Status:
         services = self._services(app)
@@ -324,7 +197,7 @@ class Swarm:
     def _change(
         self, app: str, services: Sequence[str], change: Callable[[Json, str], None]
     ) -> Plan:
-        """Change running services in place and return the plan whose progress can be watched."""
+        """A plan that changes running services in place."""
         import copy
 
         live = self._services(app)
@@ -339,10 +212,6 @@ class Swarm:
             known = frozenset(task["ID"] for task in running.get(service["ID"], ()))
             forced = spec["TaskTemplate"] != service["Spec"]["TaskTemplate"]
             targets.append(Target(short, spec["Name"], Action.UPDATE, spec, service, forced, known))
-        _side_by_side(
-            lambda t: self.client.update_service(t.live, t.spec),
-            targets,
-        )
         nodes = {node["ID"]: node["Description"]["Hostname"] for node in self.client.nodes()}
         return Plan(
             app=app,
@@ -408,38 +277,6 @@ def _image(spec: Json) -> Image:
         tag=(spec.get("Labels") or {}).get(labels.IMAGE, ""),
         platforms=tuple((p.get("Architecture", ""), p.get("OS", "")) for p in platforms),
     )
-
-
-def _stamp(target: Target, spec: Json, release: Release) -> None:
-    """Say which release a service is of. Replicas keep the release that they started with, as
-    changing a label of theirs would replace them."""
-    spec["Labels"][labels.RELEASE] = release.id
-    container = spec["TaskTemplate"]["ContainerSpec"]
-    if target.live is not None and not target.replaces:
-        live = target.live["Spec"]["TaskTemplate"]["ContainerSpec"]
-        container["Labels"] = live.get("Labels", {})
-        container["Image"] = live["Image"]
-    else:
-        container["Labels"][labels.RELEASE] = release.id
-
-
-def _is_rerouted(target: Target) -> bool:
-    """Whether the proxy has something new to read of a service."""
-    after = (target.spec or {}).get("Labels") or {}
-    before = routing.labels_of(target.live) if target.live else {}
-    return _routing(before) != _routing(after)
-
-
-def _routing(own: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in own.items() if key.lower().startswith("traefik.")}
-
-
-def _host_of(address: str) -> str | None:
-    """Where an engine is; None for this machine."""
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme in ("unix", "http+unix", "npipe"):
-        return None
-    return urlsplit(f"//{rest}").hostname
 
 
 def _in_place(target: Target) -> Change:
@@ -512,11 +349,3 @@ def _ports(spec: Json) -> Iterator[str]:
 
 def _newest_first(task: Task) -> float:
     return -task.since.timestamp() if task.since else 0.0
-
-
-def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Do it for all, then fail if any failed: what can go ahead is not held up."""
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = [pool.submit(function, item) for item in items]
-    for future in futures:
-        future.result()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
+from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan
 from deploytool.backends.swarm import capacity, init_process, labels, logins, probe, templates
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
@@ -33,9 +33,6 @@ from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import update_state
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
-
-if TYPE_CHECKING:
-    from deploytool.backends.swarm.recover import Recovery
 
 Json = dict[str, Any]
 
@@ -71,7 +68,7 @@ class Snapshot:
 
 @dataclass
 class Target:
-    """One service on its way from what it is to what it shall be."""
+    """One service: what it is, and what it shall be."""
 
     service: str
     name: str
@@ -81,27 +78,6 @@ class Target:
     replaces: bool = False
     known_tasks: frozenset[str] = frozenset()
     """Tasks that were there before."""
-    failures: dict[str, Task] = field(default_factory=dict)
-    first_seen: dict[str, float] = field(default_factory=dict)
-    unwanted_since: dict[str, float] = field(default_factory=dict)
-    given_up: dict[str, str] = field(default_factory=dict)
-    """Tasks that no update waits for any more, with their dead nodes."""
-    without_init: dict[str, str] = field(default_factory=dict)
-    """Tasks that did not start as their nodes have no docker-init, with those nodes."""
-    forgiven: dict[str, str] = field(default_factory=dict)
-    """Tasks that the cluster itself ended, for which the update was begun again, with their
-    nodes."""
-    last_words: dict[str, list[str]] = field(default_factory=dict)
-    """What tasks printed last for which the engine takes the update back."""
-    steady: tuple[float, frozenset[str]] | None = None
-    is_let_in: bool = False
-    """Whether a registry that a node could not pull from was asked, and takes the login."""
-    recovery: Recovery | None = None
-    """What the last poll found that helps where it is stalled."""
-    applied: bool = False
-    """Whether the engine was told: it may know even where its answer was lost."""
-    applied_at: float = 0.0
-    """When that was, on a clock that is never set."""
 
     @property
     def wanted(self) -> int:
@@ -110,7 +86,7 @@ class Target:
 
 @dataclass
 class SwarmPlan:
-    """What `apply`, `observe` and `undo` work on."""
+    """What a rollout of the plan needs to know. It is not changed by one."""
 
     app: str
     targets: list[Target]

@@ -27,8 +27,9 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.compile import STOPPED
 from deploytool.backends.swarm.explain import UNHEALTHY, last_words
 from deploytool.backends.swarm.health import CUT_OFF
-from deploytool.backends.swarm.plan import SwarmPlan, Target, stop_grace
+from deploytool.backends.swarm.plan import stop_grace
 from deploytool.backends.swarm.tasks import update_state
+from deploytool.backends.swarm.tracked import Tracked, Tracking
 from deploytool.errors import PlanError
 
 Json = dict[str, Any]
@@ -67,7 +68,7 @@ class Recovery:
 
 
 def find(
-    client: Client, target: Target, service: Json, tasks: Sequence[Task], now: float
+    client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
 ) -> Recovery | None:
     """What helps a service that moves; None where it goes on by itself."""
     if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
@@ -83,7 +84,7 @@ def find(
     return None
 
 
-def find_without_init(target: Target, service: Json, tasks: Sequence[Task]) -> Recovery | None:
+def find_without_init(target: Tracked, service: Json, tasks: Sequence[Task]) -> Recovery | None:
     """Whether to take the init from a service that was sent to a node without docker-init, where it
     has one by default only. Its commands never ran there, so that none of it is a failure of the
     release."""
@@ -103,7 +104,7 @@ def find_without_init(target: Target, service: Json, tasks: Sequence[Task]) -> R
     return Recovery(service, reason, without_init=failed)
 
 
-def done(target: Target) -> str:
+def done(target: Tracked) -> str:
     """What was done so far to get a service going, in words."""
     return (
         _goes_on(target.given_up)
@@ -112,20 +113,20 @@ def done(target: Target) -> str:
     )
 
 
-def recover(client: Client, plan: SwarmPlan) -> None:
+def recover(client: Client, tracking: Tracking) -> None:
     """Do what helps the services of a plan that were found to be stalled. One that somebody else
     has changed meanwhile is left alone: the next poll says what is left to do."""
-    for target in plan.targets:
+    for target in tracking.targets:
         recovery, target.recovery = target.recovery, None
         if recovery is not None:
             with suppress(PlanError):
-                _recover(client, plan, target, recovery)
+                _recover(client, tracking, target, recovery)
 
 
-def _recover(client: Client, plan: SwarmPlan, target: Target, recovery: Recovery) -> None:
+def _recover(client: Client, tracking: Tracking, target: Tracked, recovery: Recovery) -> None:
     service = recovery.service
     if recovery.without_init:
-        _go_without_init(client, plan, target, recovery)
+        _go_without_init(client, tracking, target, recovery)
     elif recovery.lost:
         target.given_up |= recovery.lost
         _begin_anew(client, service)
@@ -141,16 +142,18 @@ def _recover(client: Client, plan: SwarmPlan, target: Target, recovery: Recovery
         target.known_tasks |= {task.id}
 
 
-def _go_without_init(client: Client, plan: SwarmPlan, target: Target, recovery: Recovery) -> None:
+def _go_without_init(
+    client: Client, tracking: Tracking, target: Tracked, recovery: Recovery
+) -> None:
     """Of this service, and of those of the plan that are still to come."""
     if target.spec is None:
         return
-    ids = {hostname: node_id for node_id, hostname in plan.nodes.items()}
+    ids = {hostname: node_id for node_id, hostname in tracking.nodes.items()}
     nodes = {ids.get(node, node) for node in recovery.without_init.values()}
     live = recovery.service
     wanted = live["Spec"] if target.action is Action.KEEP else target.spec
     client.update_service(live, init_process.without(wanted, nodes))
-    for each in plan.targets:
+    for each in tracking.targets:
         is_to_come = target.applied and not each.applied
         if (each is target or is_to_come) and each.spec and init_process.may_do_without(each.spec):
             each.spec = init_process.without(each.spec, nodes)
@@ -169,7 +172,7 @@ def _without_init(nodes: Mapping[str, str]) -> str:
     return _list(nodes, "goes on without an init, as {} has no docker-init")
 
 
-def innocent(client: Client, target: Target, service: Json, tasks: Sequence[Task]) -> Task | None:
+def innocent(client: Client, target: Tracked, service: Json, tasks: Sequence[Task]) -> Task | None:
     """The replica for which the engine is taking an update back, where that is the cluster's doing
     or its network's."""
     state, message = update_state(service)
@@ -189,7 +192,7 @@ def _ended_by_the_cluster(task: Task) -> bool:
     return task.state == "shutdown" or stopped or failed_by_its_engine(task)
 
 
-def _was_cut_off(client: Client, target: Target, task: Task) -> bool:
+def _was_cut_off(client: Client, target: Tracked, task: Task) -> bool:
     """It was not healthy, and said that it and the proxy did not reach each other."""
     if UNHEALTHY not in task.message:
         return False
@@ -206,7 +209,7 @@ def _list(nodes: Mapping[str, str], text: str) -> str:
     return text.format(", ".join(sorted(set(nodes.values())))) if nodes else ""
 
 
-def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
+def held_up_by(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
     """The replicas that an update waits for, though the cluster has given them up for a while."""
     if update_state(service)[0] != "updating":
         return []
@@ -222,7 +225,7 @@ def held_up_by(target: Target, service: Json, tasks: Sequence[Task], now: float)
 
 
 def _out_of_reach(
-    client: Client, target: Target, tasks: Sequence[Task], now: float
+    client: Client, target: Tracked, tasks: Sequence[Task], now: float
 ) -> Sequence[Task]:
     """Those on nodes that are down, or that had all of `stop_grace` too: a replica that serves its
     callers to the end is not held up."""
@@ -234,7 +237,7 @@ def _out_of_reach(
     return [t for t in tasks if t.node in down or now - target.unwanted_since[t.id] > longest]
 
 
-def surplus(target: Target, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
+def surplus(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
     """The replicas beyond the first of their slots, which have been there for a while."""
     if update_state(service)[0] in UNDER_WAY:
         return []
@@ -245,7 +248,7 @@ def surplus(target: Target, service: Json, tasks: Sequence[Task], now: float) ->
     return _for_a_while(target, [task for slot in slots.values() for task in slot[1:]], now)
 
 
-def _for_a_while(target: Target, tasks: Sequence[Task], now: float) -> list[Task]:
+def _for_a_while(target: Tracked, tasks: Sequence[Task], now: float) -> list[Task]:
     """Those that are not wanted for longer than the cluster needs to settle."""
     since = target.unwanted_since
     return [task for task in tasks if now - since.setdefault(task.id, now) > PATIENCE]

@@ -81,7 +81,7 @@ def holding(
 ) -> Iterator[Guard]:
     """Hold the lock of the app, and say for whom one waits. `timeout` in milliseconds."""
     from deploytool.records.lock import locked
-    from deploytool.rollout import whoami
+    from deploytool.rollout.release import whoami
 
     def waiting(lease: Lease) -> None:
         session.output.step(f"Waiting for {lease.by}, who is changing {lease.app}: {lease.purpose}")
@@ -134,7 +134,7 @@ def note(
 
     from deploytool.backends.base import AuditEntry
     from deploytool.records import audit
-    from deploytool.rollout import whoami
+    from deploytool.rollout.release import whoami
 
     entry = AuditEntry(
         at=datetime.now(UTC),

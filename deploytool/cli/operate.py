@@ -176,12 +176,13 @@ def _read_replicas(arguments: list[str]) -> dict[str, int]:
 
 def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard) -> float:
     from deploytool.cli.views import rollout_view
-    from deploytool.rollout import settle
+    from deploytool.rollout.guarded import GuardedRollout
+    from deploytool.rollout.settle import settle
 
-    with rollout_view(session.output) as report, backend.rollout(plan) as rollout:
-        guard()
+    rollout = GuardedRollout(backend.rollout(plan), guard)
+    with rollout_view(session.output) as report, rollout:
         rollout.start()
-        seconds = settle(backend, rollout, plan, timeout=timeout, report=report, guard=guard)
+        seconds = settle(backend, rollout, plan, timeout=timeout, report=report)
     return round(seconds, 1)
 
 

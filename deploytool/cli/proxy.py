@@ -43,7 +43,9 @@ def register(app: typer.Typer) -> None:
         from deploytool.cli.lock import holding
         from deploytool.job import run_job
         from deploytool.proxy import NAME, app_spec, files, pull_job, restarts_with
-        from deploytool.rollout import new_release, resolve_images
+        from deploytool.rollout.guarded import GuardedRollout
+        from deploytool.rollout.images import resolve_images
+        from deploytool.rollout.release import new_release
 
         limit = duration("--timeout", timeout)
         config = settings(session)
@@ -57,7 +59,7 @@ def register(app: typer.Typer) -> None:
             release = new_release(spec, images)
             if restarts_with(plan, "image"):
                 session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
-                with backend.rollout(plan) as rollout:
+                with GuardedRollout(backend.rollout(plan), guard) as rollout:
                     rollout.prepare()
                 run_job(
                     backend,

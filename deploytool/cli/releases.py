@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
         from deploytool.records import history
-        from deploytool.rollout import new_release, running_release
+        from deploytool.rollout.release import new_release, running_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)

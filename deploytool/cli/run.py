@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run a command once on the cluster, without input, in a container like a service's."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import one_off
+        from deploytool.rollout.one_off import one_off
         from deploytool.unread import has_input
 
         limit = duration("--timeout", timeout)

@@ -311,7 +311,9 @@ def test_what_no_release_needs_is_thrown_away(
 ) -> None:
     """With two releases kept instead of twenty."""
     from deploytool.config import load
-    from deploytool.rollout import new_release, resolve_images, roll_out
+    from deploytool.rollout.images import resolve_images
+    from deploytool.rollout.release import new_release
+    from deploytool.rollout.roll_out import roll_out
 
     project = workers
     monkeypatch.setattr(history, "KEPT", 2)

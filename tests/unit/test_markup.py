@@ -12,7 +12,6 @@ import pytest
 from rich.table import Table
 
 import deploytool
-from deploytool import rollout
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
 from deploytool.backends.swarm.backend import Swarm
@@ -51,7 +50,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    monkeypatch.setattr(rollout, "whoami", lambda: f"bob{MARKUP}")
+    monkeypatch.setattr("deploytool.rollout.release.whoami", lambda: f"bob{MARKUP}")
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploytool import job, rollout
+from deploytool import job
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
 from deploytool.backends.swarm import labels
@@ -38,7 +38,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    for module in (rollout, job, lock):
+    for module in (job, lock):
         monkeypatch.setattr(module, "POLL", 0.01)
     return made
 

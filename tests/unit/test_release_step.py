@@ -10,13 +10,31 @@ import pytest
 from deploytool import job as job_module
 from deploytool.backends.base import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.errors import EngineError, JobFailed, JobTimedOut, RolledBack, UsageError
+from deploytool.errors import (
+    DeploytoolError,
+    EngineError,
+    JobFailed,
+    JobTimedOut,
+    RolledBack,
+    UsageError,
+)
 from deploytool.records import audit
-from deploytool.rollout import Step, one_off
+from deploytool.rollout.one_off import one_off
+from deploytool.rollout.release_step import Step
 from deploytool.spec import AppSpec, ReleaseStep
 from tests.builders import app, proxy, release, service, task, worker
 from tests.memory_store import MemoryStore
-from tests.unit.test_rollout import DONE, FAILED, MOVING, Scripted, a_plan, ends, record, run
+from tests.unit.test_rollout import (
+    DONE,
+    FAILED,
+    MOVING,
+    Scripted,
+    a_plan,
+    ends,
+    guard_that_fails_after,
+    record,
+    run,
+)
 
 SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")))
 RUNS = task("t1", 1, "running", service="release-v7")
@@ -308,3 +326,11 @@ def test_everything_that_was_done() -> None:
 
 def test_the_proxy_has_none() -> None:
     assert proxy().release is None
+
+
+def test_lock_lost_before_the_release_step_it_is_not_started(told: Told) -> None:
+    backend = Scripted(DONE, job=[ENDED])
+    guard = guard_that_fails_after(backend, "prepare")
+    ends(backend, DeploytoolError, spec=SPEC, step=told.step(), guard=guard)
+    assert backend.started == []
+    assert backend.calls == ["begin", "prepare", "finish"]

@@ -6,12 +6,13 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import pytest
 
-from deploytool import patience, rollout
+from deploytool import patience
 from deploytool.backends.base import (
     Action,
     Belonging,
@@ -47,18 +48,18 @@ from deploytool.errors import (
 )
 from deploytool.records.history import OUTCOME, SECONDS, STEPPED, choose_rollback
 from deploytool.records.store import Entry, Kind, Store, Taken
-from deploytool.rollout import Result, resolve_images, roll_out, settle
+from deploytool.rollout.guarded import GuardedRollout
+from deploytool.rollout.images import resolve_images
+from deploytool.rollout.limits import Limits
+from deploytool.rollout.release import whoami
+from deploytool.rollout.roll_out import Result, roll_out
+from deploytool.rollout.settle import settle
 from deploytool.spec import AppSpec, Image, Release, Service
-from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
+from tests.builders import NO_WAIT, OTHER_DIGEST, app, image, images, release, service, task, worker
 from tests.memory_store import MemoryStore
 
 MINUTE = 60_000
 REFUSED = EngineError("The engine refused", code="engine_refused")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
 
 
 def progress(verdict: Verdict, reason: str = "", name: str = "web") -> ServiceProgress:
@@ -130,6 +131,7 @@ class Scripted:
         self.turns: list[list[str]] = []
         """The services of each `apply`."""
         self.finished: list[Outcome] = []
+        self.collected = ""
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -305,7 +307,7 @@ class Reversal(Scripted):
 
 def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
     spec = keys.pop("spec", app())
-    given: dict[str, Any] = {"timeout": MINUTE} | keys
+    given: dict[str, Any] = {"timeout": MINUTE, "limits": NO_WAIT} | keys
     return roll_out(backend, plan or a_plan(), release(spec, 0), **given)
 
 
@@ -387,10 +389,9 @@ def test_the_proxy_is_waited_for() -> None:
     assert backend.finished == [Outcome.DONE]
 
 
-def test_an_answer_by_the_proxy_itself_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
+def test_an_answer_by_the_proxy_itself_fails() -> None:
     backend = Scripted(DONE, checks=[BY_PROXY], failures=[task(message="of another attempt")])
-    error = ends(backend, RolledBack)
+    error = ends(backend, RolledBack, limits=Limits(poll=0.0, routes=0.0))
     assert error.message.endswith(
         "the previous release serves: web: the proxy itself answers 404 to "
         "http://items.localhost/health"
@@ -410,11 +411,9 @@ def test_nobody_waits_for_routes_without_wait() -> None:
         (RouteCheck(unsure=("http://a/",)), "http://a/ answers 404 as the proxy does"),
     ],
 )
-def test_what_is_not_known_is_said(
-    found: RouteCheck, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
-    (warning,) = run(Scripted(DONE, checks=[found])).warnings
+def test_what_is_not_known_is_said(found: RouteCheck, words: str) -> None:
+    limits = Limits(poll=0.0, routes=0.0)
+    (warning,) = run(Scripted(DONE, checks=[found]), limits=limits).warnings
     assert warning.startswith(words)
 
 
@@ -519,10 +518,9 @@ def test_done_at_the_last_moment_is_done() -> None:
 # On the way back
 
 
-def test_a_way_back_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "UNDO_TIMEOUT", 0.01)
+def test_a_way_back_that_does_not_end() -> None:
     backend = Scripted(FAILED, back=[MOVING])
-    error = ends(backend, RolloutFailed)
+    error = ends(backend, RolloutFailed, limits=Limits(poll=0.0, reversal=0.01))
     assert error.exit_code == ExitCode.FAILED
     assert "going back is not done yet" in error.message
     assert backend.finished == [Outcome.FAILED]
@@ -821,9 +819,16 @@ def test_a_success_that_cannot_be_recorded_is_told() -> None:
 # A scale, a restart
 
 
+def settled(backend: Scripted, timeout: int) -> float:
+    rollout = GuardedRollout(backend)
+    return settle(
+        backend, rollout, a_plan(), timeout=timeout, report=lambda _: None, limits=NO_WAIT
+    )
+
+
 def test_settled() -> None:
     backend = Scripted(MOVING, DONE)
-    assert settle(backend, backend, a_plan(), timeout=MINUTE, report=lambda _: None) >= 0
+    assert settled(backend, timeout=MINUTE) >= 0
     assert backend.calls == ["observe", "observe"]
 
 
@@ -836,7 +841,7 @@ def test_not_settled_and_left(
 ) -> None:
     backend = Scripted(look, failures=[task("t1", 1, "failed", message="boom")])
     with pytest.raises(kind) as caught:
-        settle(backend, backend, a_plan(), timeout=0, report=lambda _: None)
+        settled(backend, timeout=0)
     assert caught.value.code == code
     assert "web.1: boom" in caught.value.details
     assert "undo" not in backend.calls
@@ -945,7 +950,7 @@ def test_a_failure_of_the_engine_is_none_of_a_registry() -> None:
 def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "ada")
     monkeypatch.setattr(socket, "gethostname", lambda: "laptop")
-    assert rollout.whoami() == "ada@laptop"
+    assert whoami() == "ada@laptop"
 
 
 def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -953,7 +958,7 @@ def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert rollout.whoami().startswith("unknown@")
+    assert whoami().startswith("unknown@")
 
 
 # Which release to go back to
@@ -1080,3 +1085,46 @@ def test_a_rollback_ends_where_the_lock_is_lost() -> None:
     assert "going back is not done yet" in error.message
     assert any("somebody else has the lock" in line for line in error.details)
     assert "recover" not in backend.calls
+
+
+WRITES = {"prepare", "start", "renew_logins", "recover", "undo", "clean_up"}
+
+
+@pytest.mark.parametrize("call", ["begin", "prepare", "start", "observe", "clean_up"])
+def test_lock_lost_at_any_step_nothing_is_written_after_it(call: str) -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[M, OK]))
+    with suppress(DeploytoolError):
+        run(backend, plan, spec=spec, guard=guard_that_fails_after(backend, call))
+    assert WRITES.isdisjoint(backend.calls[backend.calls.index(call) + 1 :])
+    assert not backend.collected
+
+
+def test_lock_lost_after_the_last_write_the_deploy_is_done() -> None:
+    backend = Scripted(DONE)
+    assert run(backend, guard=guard_that_fails_after(backend, "clean_up")).release is not None
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_lock_lost_before_the_begin_no_release_is_made() -> None:
+    def guard() -> None:
+        raise DeploytoolError("somebody else has the lock", code="lock_lost")
+
+    backend = Scripted(DONE)
+    ends(backend, DeploytoolError, guard=guard)
+    assert backend.calls == []
+
+
+@pytest.mark.parametrize("looks", [(DONE,), (MOVING, DONE)])
+def test_empty_plan_writes_nothing(looks: tuple[ServiceProgress, ...]) -> None:
+    backend = Scripted(*looks)
+    run(backend, a_plan(Action.KEEP))
+    assert set(backend.calls) == {"observe"}
+    assert backend.finished == []
+
+
+def test_empty_plan_of_a_stalled_service_without_the_lock_writes_nothing() -> None:
+    backend = Scripted(STALLED, DONE)
+    guard = guard_that_fails_after(backend, "observe")
+    ends(backend, DeploytoolError, a_plan(Action.KEEP), guard=guard)
+    assert backend.calls == ["observe"]

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploytool import rollout, secrets
+from deploytool import secrets
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
 from deploytool.backends.swarm import labels, watch
@@ -26,10 +26,10 @@ from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.records import audit, history, lease
 from deploytool.render import stack
-from deploytool.rollout import roll_out
+from deploytool.rollout.roll_out import roll_out
 from deploytool.secrets import read_env_file
 from deploytool.spec import AppSpec, Release
-from tests.builders import app, digests, engine, images, release, service, worker
+from tests.builders import NO_WAIT, app, digests, engine, images, release, service, worker
 from tests.fake_engine import FakeEngine
 from tests.strategies import quick, variables
 
@@ -44,7 +44,6 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
     monkeypatch.setattr(watch, "_proving_time", lambda *_: 0.0)
 
 
@@ -63,7 +62,9 @@ def plan(made: FakeEngine, spec: AppSpec, pins: Mapping[str, str] | None = None)
 
 def deploy(made: FakeEngine, spec: AppSpec, pins: Mapping[str, str] | None = None) -> Release:
     """A whole rollout, its release written down."""
-    result = roll_out(Swarm(made), plan(made, spec, pins), release(spec, 0), timeout=60_000)
+    result = roll_out(
+        Swarm(made), plan(made, spec, pins), release(spec, 0), timeout=60_000, limits=NO_WAIT
+    )
     assert result.release is not None
     return result.release
 
@@ -386,7 +387,7 @@ def test_files_go_with_the_releases_that_need_them(monkeypatch: pytest.MonkeyPat
         files = {"a.yml": b"%d" % number}
         spec = app(service(files={"/a.yml": "a.yml"}), files=digests(files))
         found = Swarm(made).plan(spec, images(spec), files=files)
-        roll_out(Swarm(made), found, release(spec, 0), timeout=60_000)
+        roll_out(Swarm(made), found, release(spec, 0), timeout=60_000, limits=NO_WAIT)
     left = {c["Spec"]["Name"] for c in made.configs(label=labels.FILE)}
     kept = [r.release.spec for r in history.records(SwarmStore(made), "items")]
     assert left == {f"items_a.yml-{spec.files['a.yml'][:12]}" for spec in kept}

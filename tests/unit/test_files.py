@@ -198,7 +198,6 @@ def test_somebody_else_created_it_meanwhile() -> None:
     Swarm(made).rollout(first).start(release(spec, 1))
     (config_made,) = made.configs(label=labels.FILE)
     made.remove_service(made.service("items_web")["ID"])
-    second.payload.new_networks.clear()
     Swarm(made).rollout(second).start(release(spec, 2))
     assert mounted(made)[0]["ConfigID"] == config_made["ID"]
 

@@ -121,7 +121,7 @@ def test_labels_that_say_the_former_name_keep_their_effect() -> None:
     made = cluster()
     spec = app(service(labels=FORMER, path_prefix="/v1"))
     found = plan(made, spec)
-    own = found.payload.specs[0]["Labels"]
+    own = found.payload.targets[0].spec["Labels"]
     chain = own["traefik.http.routers.items_web.middlewares"]
     assert chain == "items_web,items_web_retry,auth"
     assert own["traefik.http.routers.admin.middlewares"] == "items_web_retry@swarm,auth"

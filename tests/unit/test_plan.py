@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
+from pydantic import ValidationError
 
 from deploytool.backends.base import Action, Change, Plan
 from deploytool.backends.swarm import compile as swarm
@@ -371,6 +375,47 @@ def test_undo_brings_back_what_was() -> None:
     assert made.service("items_web")["Spec"] == before
     assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
     assert all(progress.verdict == "done" for progress in reversal.observe())
+
+
+def test_plan_is_the_same_after_its_rollout() -> None:
+    made = engine()
+    deploy(made, app(service()))
+    spec = app(service(env={"A": "2"}), worker())
+    found = plan(made, spec)
+    before = copy.deepcopy(found)
+    made.settle = False
+    rollout = Swarm(made).rollout(found)
+    rollout.start(release(spec, 2))
+    made.add_task("items_web", 1, "failed", Err="task: non-zero exit (3)")
+    rollout.observe()
+    assert rollout.failures()
+    rollout.recover()
+    rollout.reverse().start()
+    rollout.finish()
+    assert found == before
+    assert found.payload == before.payload
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        (lambda found: found, "app"),
+        (lambda found: found.payload, "targets"),
+        (lambda found: found.payload.targets[0], "spec"),
+    ],
+)
+def test_plan_is_frozen(part: Callable[[Plan], object], key: str) -> None:
+    found = plan(engine(), app())
+    with pytest.raises((ValidationError, FrozenInstanceError)):
+        setattr(part(found), key, None)
+
+
+def test_plan_can_be_carried_out_by_two_rollouts() -> None:
+    made = engine()
+    found = plan(made, app())
+    Swarm(made).rollout(found).prepare()
+    Swarm(made).rollout(found).start(release(app(), 1))
+    assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
 
 
 def test_a_port_that_moves_is_worth_a_warning() -> None:

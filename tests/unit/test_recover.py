@@ -9,6 +9,7 @@ import pytest
 from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm import recover
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.plan import Target
 from deploytool.backends.swarm.rollout import SwarmRollout
 from deploytool.backends.swarm.tracked import Tracked
 from deploytool.errors import EngineError, PlanError
@@ -26,7 +27,7 @@ def lost(**keys: Any) -> Task:
 
 
 def held_up_by(found: Task, service: dict[str, Any] = UPDATING, after: float = LATER) -> list[Task]:
-    target = Tracked("web", "items_web", Action.UPDATE, {}, {})
+    target = Tracked.of(Target("web", "items_web", Action.UPDATE, {}, {}))
     assert recover.held_up_by(target, service, [found], 0.0) == []
     return recover.held_up_by(target, service, [found], after)
 

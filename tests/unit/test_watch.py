@@ -9,6 +9,7 @@ import pytest
 from deploytool.backends.base import Action, Task, Verdict
 from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.plan import Target
 from deploytool.backends.swarm.rollout import SwarmRollout
 from deploytool.backends.swarm.tracked import Tracked
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
@@ -27,7 +28,7 @@ LIVE = {"ID": "s1", "Spec": SPEC}
 def target(action: Action = Action.UPDATE, **keys: Any) -> Tracked:
     live = None if action is Action.CREATE else LIVE
     given: dict[str, Any] = {"replaces": True, "known_tasks": frozenset({"old1", "old2"})}
-    return Tracked("web", "items_web", action, SPEC, live, **(given | keys))
+    return Tracked.of(Target("web", "items_web", action, SPEC, live, **(given | keys)))
 
 
 def judged(
@@ -230,7 +231,7 @@ def test_too_many_replicas_are_not_done() -> None:
 
 def test_no_replicas_wanted_no_replicas_there() -> None:
     spec = SPEC | {"Mode": {"Replicated": {"Replicas": 0}}}
-    idle = Tracked("web", "items_web", Action.CREATE, spec, None, known_tasks=frozenset())
+    idle = Tracked.of(Target("web", "items_web", Action.CREATE, spec, None))
     assert watch.judge(idle, {"ID": "s1", "Spec": spec}, [], 0.0)[0] is Verdict.DONE
 
 

@@ -60,8 +60,6 @@ from deploytool.spec import AppSpec, Image, Service, release_number
 
 Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
-AT_ONCE = 8
-"""Services that are created or updated side by side."""
 
 
 class Swarm:
@@ -216,7 +214,7 @@ class Swarm:
         return Plan(
             app=app,
             changes=tuple(_in_place(target) for target in targets),
-            payload=SwarmPlan(app, targets, [], nodes),
+            payload=SwarmPlan(app, tuple(targets), nodes),
         )
 
     def secrets(self, app: str) -> list[Secret]:

@@ -66,7 +66,7 @@ class Snapshot:
         return {network["Id"]: network["Name"] for network in self.networks}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
     """One service: what it is, and what it shall be."""
 
@@ -79,31 +79,23 @@ class Target:
     known_tasks: frozenset[str] = frozenset()
     """Tasks that were there before."""
 
-    @property
-    def wanted(self) -> int:
-        return replicas(self.spec) if self.spec else 0
 
-
-@dataclass
+@dataclass(frozen=True)
 class SwarmPlan:
     """What a rollout of the plan needs to know. It is not changed by one."""
 
     app: str
-    targets: list[Target]
-    new_networks: list[Json]
-    nodes: dict[str, str]
-    new_configs: list[Json] = field(default_factory=list)
-    taken: dict[str, frozenset[Claim]] = field(default_factory=dict)
+    targets: tuple[Target, ...]
+    nodes: Mapping[str, str]
+    """Node id → its name."""
+    new_networks: tuple[Json, ...] = ()
+    new_configs: tuple[Json, ...] = ()
+    taken: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
     routes: tuple[Route, ...] = ()
     """What is asked for through the proxy once it is done."""
     proxy: Json | None = None
     """The proxy of the app's network."""
-
-    @property
-    def specs(self) -> list[Json]:
-        """Of the services that shall run."""
-        return [target.spec for target in self.targets if target.spec is not None]
 
 
 def stop_grace(spec: Json | None) -> float:
@@ -238,10 +230,10 @@ def plan_from(
         need=need,
         payload=SwarmPlan(
             app=app.name,
-            targets=targets,
-            new_networks=new_networks,
+            targets=tuple(targets),
             nodes={node.id: node.hostname for node in nodes},
-            new_configs=new_configs,
+            new_networks=tuple(new_networks),
+            new_configs=tuple(new_configs),
             taken=neighbours.taken,
             routes=probe.of_specs(app, specs),
             proxy=proxy,

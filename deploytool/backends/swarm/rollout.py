@@ -117,7 +117,8 @@ class SwarmRollout:
 
     def _renew_login(self, target: Tracked) -> None:
         assert target.live is not None
-        target.spec = logins.only_renewed(target)
+        assert target.spec is not None
+        target.spec = logins.only_renewed(target.live, target.spec)
         self._update(target, target.live, target.spec)
 
     def recover(self) -> None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.base import Task
-from deploytool.backends.swarm.plan import SwarmPlan, Target
+from deploytool.backends.base import Action, Task
+from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.recover import Recovery
 
+Json = dict[str, Any]
+
 
 @dataclass
-class Tracked(Target):
+class Tracked:
     """A service of a plan on its way, and what was seen of it."""
 
+    target: Target
+    """As it was planned."""
+    spec: Json | None
+    """What it shall be, by what is known by now."""
+    known_tasks: frozenset[str]
+    """Tasks that do not count as failures of this rollout: they were there before, or somebody
+    else ended them."""
     failures: dict[str, Task] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
     unwanted_since: dict[str, float] = field(default_factory=dict)
@@ -41,9 +51,31 @@ class Tracked(Target):
 
     @classmethod
     def of(cls, target: Target) -> Tracked:
-        """The plan's own is left as it is."""
-        known = {each.name: getattr(target, each.name) for each in fields(Target)}
-        return cls(**known | {"spec": copy.deepcopy(target.spec)})
+        return cls(target, copy.deepcopy(target.spec), target.known_tasks)
+
+    @property
+    def service(self) -> str:
+        return self.target.service
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def action(self) -> Action:
+        return self.target.action
+
+    @property
+    def live(self) -> Json | None:
+        return self.target.live
+
+    @property
+    def replaces(self) -> bool:
+        return self.target.replaces
+
+    @property
+    def wanted(self) -> int:
+        return replicas(self.spec) if self.spec else 0
 
 
 @dataclass
@@ -51,7 +83,7 @@ class Tracking:
     """All services of a plan."""
 
     app: str
-    nodes: dict[str, str]
+    nodes: Mapping[str, str]
     """Node id → its name."""
     targets: list[Tracked]
 

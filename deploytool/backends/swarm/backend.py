@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from deploytool import capacity
 from deploytool.backends.base import (
     Action,
     Amount,
@@ -27,7 +28,6 @@ from deploytool.backends.base import (
     not_deployed,
 )
 from deploytool.backends.swarm import (
-    capacity,
     execute,
     garbage,
     jobs,
@@ -36,6 +36,7 @@ from deploytool.backends.swarm import (
     routing,
 )
 from deploytool.backends.swarm import secrets as versioned
+from deploytool.backends.swarm.capacity import UNMEASURED, read_nodes
 from deploytool.backends.swarm.client import Client, image_of
 from deploytool.backends.swarm.compile import service_name
 from deploytool.backends.swarm.diff import differences, normal, without_tag
@@ -153,7 +154,7 @@ class Swarm:
             live = self._services(app)
             here = str((self.client.info().get("Swarm") or {}).get("NodeID", ""))
             uses = measuring.result()
-            nodes = capacity.read_nodes(asked.result(), tasks)
+            nodes = read_nodes(asked.result(), tasks)
         placed = per_node(tasks)
         ids = {name.removeprefix(f"{app}_"): service["ID"] for name, service in live.items()}
         return capacity.describe(
@@ -162,6 +163,7 @@ class Swarm:
             {name: placed.get(service_id, {}) for name, service_id in ids.items()},
             measure.by_service(uses, app),
             {here: sum((use for _, use in uses), Amount())},
+            unmeasured=UNMEASURED,
         )
 
     def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from deploytool import capacity
 from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan
-from deploytool.backends.swarm import capacity, init_process, labels, logins, probe, templates
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import init_process, labels, logins, probe, templates
 from deploytool.backends.swarm import secrets as versioned
-from deploytool.backends.swarm.capacity import Demand, Node
+from deploytool.backends.swarm.capacity import LIVE_STATES, NO_NODE_HINT, read_nodes, reserved
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
@@ -31,6 +32,7 @@ from deploytool.backends.swarm.routing import (
 )
 from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import update_state
+from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -183,7 +185,7 @@ def plan_from(
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
-    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     without_init = _nodes_without_init(snapshot, nodes)
     for service in app.services:
         spec = swarm.service_spec(app, service, images[service.name], None, secrets)
@@ -198,7 +200,7 @@ def plan_from(
         short = name.removeprefix(f"{app.name}_")
         targets.append(Target(short, name, Action.REMOVE, None, service_json))
         changes.append(Change(kind="service", name=short, action=Action.REMOVE))
-    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     specs = [target.spec for target in targets if target.spec]
     neighbours = Neighbours(app, snapshot.services, specs, names)
     neighbours.check_names()
@@ -320,7 +322,7 @@ def complete_job(client: Client, job: Job) -> Json:
     service = next(s for s in app.services if s.name == job.service)
     running = client.tasks(**{"desired-state": ["running", "ready"]})
     snapshot = Snapshot(client.services(), running, client.nodes(), (), info=client.info())
-    lacking = _nodes_without_init(snapshot, capacity.read_nodes(snapshot.nodes, snapshot.tasks))
+    lacking = _nodes_without_init(snapshot, read_nodes(snapshot.nodes, snapshot.tasks))
     return _fitting_init(spec, service, job.release.images[service.name], lacking)
 
 
@@ -463,8 +465,8 @@ def _check_capacity(
             last.append(first[-1])
     moving = {t.live["ID"] for t in targets if t.live and (t.replaces or not t.spec)}
     freed = {task["ID"] for task in tasks if task.get("ServiceID") in moving}
-    capacity.check_fit(_with_tasks(nodes, tasks, freed), last)
-    capacity.check_fit(nodes, first)
+    capacity.check_fit(_with_tasks(nodes, tasks, freed), last, hint=NO_NODE_HINT)
+    capacity.check_fit(nodes, first, hint=NO_NODE_HINT)
     return _need(app, nodes, targets, first, leaving)
 
 
@@ -511,7 +513,7 @@ def _need(
 
 def _size(live: Json | None) -> Amount:
     """What each replica of a live service reserves."""
-    return capacity.reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
+    return reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
 
 
 def _reserved(live: Json | None) -> Amount:
@@ -522,7 +524,7 @@ def per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:
     """Service → node → its replicas there now."""
     found: dict[str, Counter[str]] = {}
     for task in tasks:
-        if task.get("NodeID") and task["Status"]["State"] in capacity.LIVE_STATES:
+        if task.get("NodeID") and task["Status"]["State"] in LIVE_STATES:
             found.setdefault(task.get("ServiceID", ""), Counter())[task["NodeID"]] += 1
     return found
 
@@ -532,9 +534,9 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
     left = {node.id: node for node in nodes}
     for task in tasks:
         if task["ID"] in freed and task.get("NodeID") in left:
-            if task["Status"]["State"] not in capacity.LIVE_STATES:
+            if task["Status"]["State"] not in LIVE_STATES:
                 continue
-            amount = capacity.reserved(task["Spec"])
+            amount = reserved(task["Spec"])
             node = left[task["NodeID"]]
             left[node.id] = node.take(amount.cpu, amount.memory, -1)
     return list(left.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, warn_of_unread
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
 
@@ -67,10 +67,18 @@ def register(app: typer.Typer) -> None:
     def audit(session: Session) -> None:
         """Show who did what to the app, the newest first."""
         from deploytool.backends import open_backend
-        from deploytool.records.audit import trail
+        from deploytool.records.audit import trail, unread
+        from deploytool.records.history import read
 
         name = session.config.config.app
-        found = trail(open_backend(session.config.config).store, name)
+        store = open_backend(session.config.config).store
+        found = trail(store, name)
+        warn_of_unread(session, read(store, name))
+        if lines := unread(store, name):
+            session.output.warn(
+                f"{lines} line{'s' if lines > 1 else ''} of the audit log cannot be read by this "
+                f"version of deploytool and {'are' if lines > 1 else 'is'} left out"
+            )
         data = {"app": name, "entries": [entry.model_dump(mode="json") for entry in found]}
         session.output.result(data, lambda console: _show_entries(console, found))
 

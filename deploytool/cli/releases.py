@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command, duration
+from deploytool.cli.common import Session, command, duration, warn_of_unread
 from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
-    from deploytool.backends.base import Backend, Record
+    from deploytool.backends.base import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +24,10 @@ def register(app: typer.Typer) -> None:
         from deploytool.records import history
 
         backend = open_backend(session.config.config)
-        found = history.records(backend.store, session.config.config.app)
-        _warn_of(session, backend, found)
+        past = history.read(backend.store, session.config.config.app)
+        found = past.records
+        _warn_of_partly(session, found)
+        warn_of_unread(session, past)
         data = {
             "app": session.config.config.app,
             "releases": [
@@ -65,9 +67,10 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
             running = running_release(backend, name)
-            records = history.records(backend.store, name)
-            earlier = history.choose_rollback(records, name, release, running)
-            _warn_of(session, backend, [r for r in records if r.release == earlier])
+            past = history.read(backend.store, name)
+            earlier = history.choose_rollback(past, name, release, running)
+            _warn_of_partly(session, [r for r in past.records if r.release == earlier])
+            warn_of_unread(session, past)
             plan = backend.plan(
                 earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
             )
@@ -83,13 +86,9 @@ def register(app: typer.Typer) -> None:
         tell(session, backend, earlier.images, result)
 
 
-def _warn_of(session: Session, backend: Backend, records: Sequence[Record]) -> None:
-    """Say what of these releases is not known here, and which others cannot be read at all."""
+def _warn_of_partly(session: Session, records: Sequence[Record]) -> None:
+    """Say what of these releases is not known here."""
     from deploytool.records import history
 
     if partly := history.in_part(records):
         session.output.warn(partly)
-    if unread := history.unread(backend.store, session.config.config.app):
-        session.output.warn(
-            f"{', '.join(unread)} cannot be read by this version of deploytool and is left out"
-        )

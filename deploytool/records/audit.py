@@ -30,6 +30,12 @@ def entries(store: Store, app: str) -> list[AuditEntry]:
     return [entry for entry in read if entry is not None]
 
 
+def unread(store: Store, app: str) -> int:
+    """How many lines cannot be read here, and `entries` leaves out."""
+    found = store.entries(app, Kind.AUDIT)[:1]
+    return sum(_read(line) is None for entry in found for line in _lines(entry))
+
+
 def trail(store: Store, app: str) -> list[AuditEntry]:
     """Everything that was done to an app, its releases included, the newest first."""
     released = [

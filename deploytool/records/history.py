@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from deploytool.backends.base import Outcome, Record
 from deploytool.errors import EngineError, UsageError
@@ -60,24 +61,37 @@ def _seconds(text: str) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
+@dataclass(frozen=True)
+class History:
+    """Every release that is remembered, oldest first."""
+
+    records: tuple[Record, ...]
+    unread: Mapping[int, bytes]
+    """Number → what is stored, of those that another version of deploytool wrote and this one
+    cannot read."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is known of every release what it needs."""
+        return not self.unread and not any(record.unknown for record in self.records)
+
+
+def read(store: Store, app: str) -> History:
+    found = [(entry, _record(entry)) for entry in _entries(store, app)]
+    return History(
+        records=tuple(record for _, record in found if record is not None),
+        unread={_number(entry): entry.data for entry, record in found if record is None},
+    )
+
+
 def records(store: Store, app: str) -> list[Record]:
-    """Every release that is remembered, oldest first. Those that another version of deploytool
-    wrote and this one cannot read are left out."""
-    found = (_record(entry) for entry in _entries(store, app))
-    return [record for record in found if record is not None]
+    """Every release that is remembered and can be read, oldest first."""
+    return list(read(store, app).records)
 
 
 def unread(store: Store, app: str) -> list[str]:
     """The releases that `records` leaves out."""
-    return [f"v{entry.name}" for entry in _entries(store, app) if _record(entry) is None]
-
-
-def releases(store: Store, app: str) -> list[Release] | None:
-    """Every release that is remembered; None where one cannot be read to its end, so that nobody
-    knows what it needs."""
-    found = [_record(entry) for entry in _entries(store, app)]
-    whole = [record.release for record in found if record is not None and not record.unknown]
-    return whole if len(whole) == len(found) else None
+    return [f"v{number}" for number in read(store, app).unread]
 
 
 def begin(store: Store, release: Release) -> Release:
@@ -117,10 +131,12 @@ def stepped(store: Store, release: Release) -> None:
 
 
 def finish(store: Store, release: Release, outcome: Outcome, seconds: float) -> None:
-    """Remember how a release ended, and forget the oldest ones beyond `KEPT`."""
+    """Remember how a release ended, and forget the oldest ones beyond `KEPT`. One that cannot be
+    read here stays: another version of deploytool may read it."""
     notes = {OUTCOME: str(outcome), SECONDS: f"{seconds:.1f}"}
     for entry in _annotate(store, release, notes)[:-KEPT]:
-        store.remove(entry.handle)
+        if _record(entry) is not None:
+            store.remove(entry.handle)
 
 
 def _annotate(store: Store, release: Release, notes: dict[str, str]) -> list[Entry]:
@@ -157,20 +173,25 @@ def current_release(records: Sequence[Record], app: str) -> Release:
     return good[-1]
 
 
-def choose_rollback(
-    records: Sequence[Record], app: str, wanted: str | None, running: int = 0
-) -> Release:
+def choose_rollback(past: History, app: str, wanted: str | None, running: int = 0) -> Release:
     """The release to go back to: the named one, or the last good one before the current.
 
     `running` is the newest that a service is of: one that failed and was left as it is, is the
-    current one too. Raises UsageError where there is none.
+    current one too. Raises UsageError where there is none, or where it cannot be read.
     """
+    records = past.records
     good = [record.release for record in records if record.outcome is Outcome.DONE]
     if wanted is not None:
         number = wanted.removeprefix("v")
         found = [r.release for r in records if str(r.release.number) == number]
         if found:
             return found[-1]
+        if number in map(str, past.unread):
+            raise UsageError(
+                f"{app} has the release {wanted}, but this version of deploytool cannot read it",
+                code="release_unreadable",
+                hint="roll back with the version of deploytool that deployed it",
+            )
         raise UsageError(
             f"{app} has no release {wanted}",
             code="unknown_release",
@@ -184,6 +205,7 @@ def choose_rollback(
         f"{app} has no earlier release to go back to",
         code="no_earlier_release",
         hint="`deploytool releases` shows the history that the cluster keeps",
+        details=left_out(past),
     )
 
 
@@ -198,6 +220,14 @@ def in_part(records: Sequence[Record]) -> str:
         f"another version of deploytool stored {names}, with what this one does not know and "
         f"leaves out: {unknown}"
     )
+
+
+def left_out(past: History) -> tuple[str, ...]:
+    """What to know of releases that cannot be read here."""
+    if not past.unread:
+        return ()
+    names = ", ".join(f"v{number}" for number in past.unread)
+    return (f"{names} cannot be read by this version of deploytool and is left out",)
 
 
 def _current(records: Sequence[Record]) -> int:

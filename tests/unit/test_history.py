@@ -140,10 +140,11 @@ def test_records_that_cannot_be_read_are_left_out(data: bytes) -> None:
     assert history.begin(SwarmStore(engine), release(app(service(replicas=3)), 0)).number == 3
 
 
-def stored(engine: FakeEngine, number: int, data: object, **told: str) -> None:
+def stored(engine: FakeEngine, number: int, data: Any, **told: str) -> None:
     """A record as another version of deploytool may have written it."""
-    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: f"v{number}"}
-    engine.create_config(f"items.release.{number}", json.dumps(data).encode(), own | told)
+    name = data["spec"]["name"] if "spec" in data else "items"
+    own = {labels.APP: name, labels.STACK: name, labels.RELEASE: f"v{number}"}
+    engine.create_config(f"{name}.release.{number}", json.dumps(data).encode(), own | told)
 
 
 def whole(spec: AppSpec | None = None) -> Any:
@@ -182,7 +183,7 @@ def test_what_is_known_in_part_is_never_taken_for_the_same() -> None:
     engine = FakeEngine()
     stored(engine, 2, whole() | {"added": 1}, **{labels.OUTCOME: "started"})
     assert history.begin(SwarmStore(engine), release(app(), 0)).number == 3
-    assert history.releases(SwarmStore(engine), "items") is None
+    assert not history.read(SwarmStore(engine), "items").is_whole
 
 
 def test_what_is_not_known_is_kept() -> None:
@@ -234,14 +235,48 @@ def test_records_in_every_form_can_be_read(path: Path) -> None:
     engine = FakeEngine()
     data = json.loads(path.read_text())
     stored(engine, 2, data, **{labels.OUTCOME: "done"})
-    (record,) = history.records(SwarmStore(engine), "items")
-    assert record.unknown == ()
-    assert history.releases(SwarmStore(engine), "items") == [record.release]
+    past = history.read(SwarmStore(engine), data["spec"]["name"])
+    assert past.is_whole
+    (record,) = past.records
+    assert has(json.loads(record.release.model_dump_json()), as_meant(data))
+
+
+def as_meant(data: Any) -> Any:
+    """What a stored release says, in today's words."""
     if "format" not in data:
         for stored_service in data["spec"]["services"]:
-            # What was not said was written as no domains.
             stored_service["domains"] = stored_service.get("domains") or None
-    assert has(json.loads(record.release.model_dump_json()), data)
+            if any(port["mode"] == "host" for port in stored_service["publish"]):
+                stored_service["update"]["order"] = "stop-first"
+    return data
+
+
+@pytest.mark.parametrize(("name", "spec"), [("plain", app()), ("every-key", maximal_app())])
+def test_releases_are_written_as_in_the_examples_of_todays_form(name: str, spec: AppSpec) -> None:
+    """Where this fails, what is stored has changed: raise FORMAT, write an upgrade from the form
+    before, and store examples of the new one."""
+    example = json.loads((STORED / str(FORMAT) / f"{name}.json").read_text())
+    keys = {key: example[key] for key in ("secrets", "note")}
+    assert json.loads(release(spec, 2, **keys).model_dump_json()) == example
+
+
+@pytest.mark.parametrize("number", [0, -1, True, None, "2", 2.5, []])
+def test_a_form_that_never_was_cannot_be_read(number: object) -> None:
+    engine = FakeEngine()
+    stored(engine, 2, whole() | {"format": number})
+    assert history.records(SwarmStore(engine), "items") == []
+    assert history.unread(SwarmStore(engine), "items") == ["v2"]
+
+
+def test_what_cannot_be_read_is_not_forgotten() -> None:
+    engine = FakeEngine()
+    stored(engine, 1, {"number": 1})
+    for number in range(2, history.KEPT + 5):
+        begun = history.begin(SwarmStore(engine), release(app(), 0))
+        assert begun.number == number
+        history.finish(SwarmStore(engine), begun, Outcome.DONE, 1.0)
+    assert history.unread(SwarmStore(engine), "items") == ["v1"]
+    assert history.records(SwarmStore(engine), "items")[0].release.number == 5
 
 
 def test_a_newer_form_is_never_taken_for_the_same() -> None:
@@ -249,7 +284,7 @@ def test_a_newer_form_is_never_taken_for_the_same() -> None:
     stored(engine, 2, whole() | {"format": FORMAT + 1}, **{labels.OUTCOME: "started"})
     (record,) = history.records(SwarmStore(engine), "items")
     assert record.unknown == ("format",)
-    assert history.releases(SwarmStore(engine), "items") is None
+    assert not history.read(SwarmStore(engine), "items").is_whole
     assert history.begin(SwarmStore(engine), release(app(), 0)).number == 3
 
 

@@ -17,7 +17,7 @@ from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.output import Output
 from deploytool.records import audit, history, lock
-from tests.builders import app, deploy, engine, release, service, with_proxy
+from tests.builders import app, deploy, engine, release, service, with_proxy, worker
 from tests.fake_engine import FakeEngine
 
 CONFIGURATION = """
@@ -359,3 +359,80 @@ def test_a_release_of_another_version_is_listed_and_gone_back_to(
     assert code == 0
     assert said["warnings"][:2] == [partly, unread]
     assert cluster.service("items_web")["Spec"]["Mode"]["Replicated"]["Replicas"] == 2
+
+
+def unreadable(cluster: FakeEngine, number: int) -> None:
+    """A release that another version of deploytool stored, and that this one cannot read."""
+    own = {labels.STACK: "items", "deploytool.app": "items", "deploytool.outcome": "done"}
+    own |= {labels.RELEASE: f"v{number}"}
+    cluster.create_config(f"items.release.{number}", b'{"format": 99}', own)
+
+
+UNREAD = "v2 cannot be read by this version of deploytool and is left out"
+
+
+@pytest.mark.parametrize("target", ["v2", "2"])
+def test_rollback_to_a_release_that_cannot_be_read_says_so(
+    cluster: FakeEngine, command: Command, target: str
+) -> None:
+    unreadable(cluster, 2)
+    code, said = command("rollback", target)
+    assert (code, said["error"]["code"]) == (2, "release_unreadable")
+
+
+def test_rollback_without_another_release_names_those_that_cannot_be_read(
+    cluster: FakeEngine, command: Command
+) -> None:
+    unreadable(cluster, 2)
+    code, said = command("rollback")
+    assert (code, said["error"]["code"]) == (2, "no_earlier_release")
+    assert said["error"]["details"] == [UNREAD]
+
+
+def test_audit_and_run_name_releases_that_cannot_be_read(
+    cluster: FakeEngine, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable(cluster, 2)
+    assert command("audit")[1]["warnings"] == [UNREAD]
+    assert run(["run", "--timeout", "50ms", "--", "true"]) == 4
+    assert UNREAD in " ".join(capsys.readouterr().err.split())
+
+
+def test_audit_counts_the_lines_that_cannot_be_read(cluster: FakeEngine, command: Command) -> None:
+    own = {labels.STACK: "items", "deploytool.app": "items", labels.AUDIT: '[5, {"at": 1e99}]'}
+    cluster.create_config("items.audit", b"x", own)
+    code, said = command("audit")
+    assert code == 0
+    assert said["warnings"] == [
+        "2 lines of the audit log cannot be read by this version of deploytool and are left out"
+    ]
+
+
+def test_status_claims_nothing_of_services_where_the_newest_release_cannot_be_read(
+    cluster: FakeEngine, command: Command
+) -> None:
+    begun = history.begin(SwarmStore(cluster), release(app(service(), worker()), 0))
+    history.finish(SwarmStore(cluster), begun, Outcome.DONE, 1.0)
+    assert [s["name"] for s in command("status")[1]["data"]["services"]] == ["web", "worker"]
+    unreadable(cluster, 3)
+    assert [s["name"] for s in command("status")[1]["data"]["services"]] == ["web"]
+
+
+def test_garbage_collection_leaves_everything_while_a_release_cannot_be_read(
+    cluster: FakeEngine,
+) -> None:
+    """Whoever wrote it may need any of it."""
+    for number in (1, 2):
+        own = {"deploytool.app": "items", labels.SECRET: "TOKEN", labels.VERSION: str(number)}
+        cluster.add_secret(f"items_TOKEN.{number}", own)
+    cluster.create_config("items_old", b"x", {"deploytool.app": "items", labels.FILE: "old"})
+    unreadable(cluster, 2)
+    Swarm(cluster).collect_garbage("items")
+    assert {s["Spec"]["Name"] for s in cluster.secrets()} == {"items_TOKEN.1", "items_TOKEN.2"}
+    names = {config["Spec"]["Name"] for config in cluster.configs()}
+    assert {"items_old", "items.release.2"} <= names
+    (broken,) = (c for c in cluster.configs() if c["Spec"]["Name"] == "items.release.2")
+    cluster.remove_config(broken["ID"])
+    Swarm(cluster).collect_garbage("items")
+    assert {s["Spec"]["Name"] for s in cluster.secrets()} == {"items_TOKEN.2"}
+    assert "items_old" not in {config["Spec"]["Name"] for config in cluster.configs()}

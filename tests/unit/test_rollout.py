@@ -46,7 +46,7 @@ from deploytool.errors import (
     RolloutTimedOut,
     UsageError,
 )
-from deploytool.records.history import OUTCOME, SECONDS, STEPPED, choose_rollback
+from deploytool.records.history import OUTCOME, SECONDS, STEPPED, History, choose_rollback
 from deploytool.records.store import Entry, Kind, Store, Taken
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.images import resolve_images
@@ -484,7 +484,7 @@ def test_pausing_leaves_it_to_be_looked_at() -> None:
     [([Outcome.DONE], "`deploytool rollback` to v1"), ([], "`deploytool destroy`")],
 )
 def test_what_was_left_can_be_got_rid_of(before: list[Outcome], advice: str) -> None:
-    backend = Scripted(FAILED, history=past(*before))
+    backend = Scripted(FAILED, history=past(*before).records)
     error = ends(backend, RolloutFailed, spec=app(service(update={"on_failure": "pause"})))
     assert advice in error.hint
 
@@ -966,8 +966,8 @@ def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 D, F, S, R = Outcome.DONE, Outcome.FAILED, Outcome.STARTED, Outcome.ROLLED_BACK
 
 
-def past(*outcomes: Outcome) -> list[Record]:
-    return [record(outcome, number) for number, outcome in enumerate(outcomes, 1)]
+def past(*outcomes: Outcome) -> History:
+    return History(tuple(record(outcome, n) for n, outcome in enumerate(outcomes, 1)), {})
 
 
 @pytest.mark.parametrize(

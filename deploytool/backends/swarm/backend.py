@@ -19,7 +19,6 @@ from deploytool.backends.base import (
     LogLine,
     Outcome,
     Plan,
-    Record,
     Secret,
     SecretSet,
     ServiceStatus,
@@ -114,7 +113,7 @@ class Swarm:
         label = f"{labels.STACK}={app}"
         with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
-            recorded = pool.submit(history.records, self.store, app)
+            recorded = pool.submit(history.read, self.store, app)
             proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
@@ -319,11 +318,12 @@ def _service_status(
     )
 
 
-def _removed(records: Sequence[Record], live: Mapping[str, Json]) -> Iterator[ServiceStatus]:
+def _removed(past: history.History, live: Mapping[str, Json]) -> Iterator[ServiceStatus]:
     """Services that the cluster does not have any more: of the last good release, and of what was
-    begun since and not finished."""
+    begun since and not finished. Nothing is known where that cannot be read."""
+    records = past.records
     good = [number for number, record in enumerate(records) if record.outcome is Outcome.DONE]
-    if not good:
+    if not good or max(past.unread, default=0) > records[good[-1]].release.number:
         return
     release, *since = [
         r.release for r in records[good[-1] :] if r.outcome in (Outcome.DONE, *UNFINISHED)

@@ -26,11 +26,11 @@ def collect(client: Client, app: str) -> None:
     configs = client.configs(label=[own, labels.FILE])
     if not secrets and not configs:
         return
-    releases = history.releases(SwarmStore(client), app)
-    if releases is None:
+    past = history.read(SwarmStore(client), app)
+    if not past.is_whole:
         return
     newest = {found[-1].name for found in versioned.versions(app, secrets).values()}
-    kept = newest | {name for release in releases for name in _needed(release)}
+    kept = newest | {name for record in past.records for name in _needed(record.release)}
     for service in client.services(label=own):
         kept |= set(_used(service))
     for secret in secrets:

@@ -11,7 +11,6 @@ import pytest
 
 from deploytool.backends.base import LOGIN, Action, Job, Plan
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.client import Client
 from deploytool.errors import RegistryError, RolloutFailed
@@ -19,6 +18,7 @@ from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.release import new_release
 from deploytool.rollout.roll_out import Result, roll_out
 from deploytool.rollout.settle import settle
+from deploytool.secrets import versions
 from deploytool.spec import AppSpec
 from tests.builders import NO_WAIT, REGISTRY, app, deploy, engine, images, service, worker
 from tests.fake_engine import FakeEngine
@@ -29,7 +29,7 @@ SPEC = app(service(), worker("cache", image="redis:8"))
 
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(versioned.COST, "n", 2)
+    monkeypatch.setitem(versions.COST, "n", 2)
 
 
 @pytest.fixture

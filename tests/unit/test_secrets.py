@@ -16,18 +16,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploytool import secrets
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
 from deploytool.backends.swarm import labels, watch
-from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.secrets import LARGEST
 from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.records import audit, history, lease
 from deploytool.render import stack
 from deploytool.rollout.roll_out import roll_out
-from deploytool.secrets import read_env_file
+from deploytool.secrets import values, versions
+from deploytool.secrets.values import read_env_file
 from deploytool.spec import AppSpec, Release
 from tests.builders import NO_WAIT, app, digests, engine, images, release, service, worker
 from tests.fake_engine import FakeEngine
@@ -39,7 +39,7 @@ VALUE = "hunter2"
 
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versioned, "COST", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr(versions, "COST", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture(autouse=True)
@@ -118,15 +118,15 @@ def test_a_version_carries_what_ties_it_to_the_app_and_nothing_of_its_value() ->
 
 def test_a_guess_costs_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    known = versioned.hash_of(b"x", b"salt")
+    known = versions.hash_of(b"x", b"salt")
     assert known.split(":")[:5] == ["scrypt", "16384", "8", "5", b"salt".hex()]
-    assert versioned.is_value(known, b"x")
-    assert not versioned.is_value(known, b"y")
+    assert versions.is_value(known, b"x")
+    assert not versions.is_value(known, b"y")
 
 
 @pytest.mark.parametrize("known", ["", "x", "scrypt:2:1:1:zz:00", "md5:00:00", ":::::"])
 def test_a_hash_of_another_kind_tells_nothing(known: str) -> None:
-    assert not versioned.is_value(known, b"x")
+    assert not versions.is_value(known, b"x")
 
 
 def test_two_who_set_it_at_once_make_two_versions() -> None:
@@ -167,7 +167,7 @@ def test_a_number_that_a_release_remembers_does_not_come_again() -> None:
     ("name", "value", "words"),
     [
         ("TOKEN", b"", "is empty"),
-        ("TOKEN", b"x" * versioned.LARGEST, "is too large"),
+        ("TOKEN", b"x" * LARGEST, "is too large"),
         ("x" * 40, b"x", "too long a name"),
     ],
 )
@@ -658,9 +658,9 @@ def test_a_terminal_that_gives_nothing_or_would_show_it(
 
     monkeypatch.setattr("getpass.getpass", fail)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
-    asked = secrets.request(["TOKEN"], None, None)
+    asked = values.request(["TOKEN"], None, None)
     with pytest.raises(UsageError) as caught:
-        Swarm(cluster).set_secrets("items", secrets.read(asked, can_ask=True))
+        Swarm(cluster).set_secrets("items", values.read(asked, can_ask=True))
     assert caught.value.code == code
     assert cluster.values == {}
 
@@ -711,5 +711,26 @@ def test_an_unexpected_failure_shows_no_value(
 
 
 def test_end_of_line() -> None:
-    assert secrets.ends_with_newline(b"x\n")
-    assert not any(map(secrets.ends_with_newline, (b"", b"\n", b"x", b"x\ny\n", b"x\n\n")))
+    assert values.ends_with_newline(b"x\n")
+    assert not any(map(values.ends_with_newline, (b"", b"\n", b"x", b"x\ny\n", b"x\n\n")))
+
+
+def test_a_number_that_only_an_unreadable_release_remembers_is_not_given_again() -> None:
+    made = engine()
+    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: "v2"}
+    data = json.dumps({"format": 99, "pins": {"TOKEN": {"version": "items_TOKEN.7"}}})
+    made.create_config("items.release.2", data.encode(), own)
+    assert put(made, "TOKEN", "one") == (8, True)
+    put(made, "TOKEN", "two")
+    (found,) = Swarm(made).secrets("items")
+    assert [(old.version, old.releases) for old in found.older] == [(8, ())]
+
+
+def test_a_version_that_an_unreadable_release_names_is_known_to_be_needed() -> None:
+    made = engine()
+    put(made, "TOKEN", "one")
+    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: "v2"}
+    made.create_config("items.release.2", b'{"pins": ["items_TOKEN.1"]}', own)
+    put(made, "TOKEN", "two")
+    (found,) = Swarm(made).secrets("items")
+    assert [(old.version, old.releases) for old in found.older] == [(1, ("v2",))]

@@ -34,7 +34,6 @@ from deploytool.backends.swarm import (
     measure,
     routing,
 )
-from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.capacity import UNMEASURED, read_nodes
 from deploytool.backends.swarm.client import Client, image_of
 from deploytool.backends.swarm.compile import service_name
@@ -51,11 +50,13 @@ from deploytool.backends.swarm.plan import (
 )
 from deploytool.backends.swarm.remove import belongings, destroy
 from deploytool.backends.swarm.rollout import SwarmRollout
+from deploytool.backends.swarm.secrets import SwarmVault
 from deploytool.backends.swarm.store import SwarmStore
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.records import history
 from deploytool.records.store import Store
+from deploytool.secrets import versions
 from deploytool.spec import AppSpec, Image, Service, release_number
 
 Json = dict[str, Any]
@@ -70,6 +71,7 @@ class Swarm:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.store: Store = SwarmStore(client)
+        self.vault = SwarmVault(client)
 
     def resolve(self, reference: str) -> Image:
         return self.client.resolve(reference)
@@ -219,13 +221,13 @@ class Swarm:
         )
 
     def secrets(self, app: str) -> list[Secret]:
-        return versioned.overview(self.client, app)
+        return versions.overview(self.vault, history.read(self.store, app), app)
 
     def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
-        return versioned.put(self.client, app, values)
+        return versions.put(self.vault, history.read(self.store, app), app, values)
 
     def remove_secret(self, app: str, name: str) -> list[str]:
-        return versioned.remove(self.client, app, name)
+        return versions.remove(self.vault, app, name)
 
     def belongings(self, app: str) -> list[Belonging]:
         return belongings(self.client, app)

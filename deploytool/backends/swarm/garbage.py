@@ -13,6 +13,7 @@ from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import DeploytoolError
 from deploytool.records import history
+from deploytool.secrets.versions import numbered
 from deploytool.spec import Release
 
 Json = dict[str, Any]
@@ -29,7 +30,7 @@ def collect(client: Client, app: str) -> None:
     past = history.read(SwarmStore(client), app)
     if not past.is_whole:
         return
-    newest = {found[-1].name for found in versioned.versions(app, secrets).values()}
+    newest = {found[-1].name for found in numbered(versioned.read(app, secrets)).values()}
     kept = newest | {name for record in past.records for name in _needed(record.release)}
     for service in client.services(label=own):
         kept |= set(_used(service))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from deploytool.backends.base import LOGIN, Action, Change, FieldChange, Plan, Task
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, image_of
-from deploytool.backends.swarm.secrets import SALT, hash_of, is_value
 from deploytool.errors import RegistryError
 from deploytool.image.reference import Reference
+from deploytool.secrets.versions import SALT, hash_of, is_value
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.plan import SwarmPlan, Target

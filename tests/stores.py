@@ -72,6 +72,38 @@ class StoreContract:
         assert store.entry(handle) is None
         assert store.create(app, Kind.LOCK, "", b"{}", {}) != handle
 
+    def test_another_that_has_its_place_is_left_alone(self, store: Store, app: str) -> None:
+        first = store.create(app, Kind.LOCK, "", b"first", {})
+        (read,) = store.entries(app, Kind.LOCK)
+        store.remove(first)
+        second = store.create(app, Kind.LOCK, "", b"second", {})
+        store.remove(first)
+        with pytest.raises(Changed):
+            store.annotate(read, {"renewed": "1"})
+        assert store.entry(first) is None
+        (left,) = store.entries(app, Kind.LOCK)
+        assert (left.handle, left.data) == (second, b"second")
+
+    def test_what_was_changed_since_can_be_removed(self, store: Store, app: str) -> None:
+        handle = store.create(app, Kind.LOCK, "", b"{}", {})
+        (entry,) = store.entries(app, Kind.LOCK)
+        store.annotate(entry, {"renewed": "1"})
+        store.remove(handle)
+        assert store.entries(app, Kind.LOCK) == []
+
+    def test_a_change_to_the_same_is_a_change(self, store: Store, app: str) -> None:
+        store.create(app, Kind.RELEASE, "1", b"x", {"outcome": "started"})
+        (entry,) = store.entries(app, Kind.RELEASE)
+        store.annotate(entry, {"outcome": "started"})
+        with pytest.raises(Changed):
+            store.annotate(entry, {"outcome": "done"})
+
+    def test_60_kib_fit(self, store: Store, app: str) -> None:
+        data = b'{"env": "' + b"value " * 10_000 + b'"}'
+        store.create(app, Kind.RELEASE, "1", data, {"outcome": "started"})
+        (entry,) = store.entries(app, Kind.RELEASE)
+        assert entry.data == data
+
     @pytest.fixture
     def later(self) -> Callable[[], None]:
         """Lets some time go by."""

@@ -97,6 +97,7 @@ def run_job(
     """
     started = time.monotonic()
     run = Run(backend, job, emit)
+    guard()
     try:
         backend.start_job(job)
         task = _wait(run, started, timeout, what, guard)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from deploytool.backends.base import Backend, Outcome, Plan, Record
 from deploytool.errors import DeploytoolError, PlanError
+from deploytool.records import history
 from deploytool.spec import AppSpec, Image
 
 MakePlan = Callable[[Mapping[str, Image]], Plan]
@@ -62,7 +63,7 @@ def _fits(make_plan: MakePlan, images: Mapping[str, Image]) -> bool:
 
 def _running(backend: Backend, spec: AppSpec) -> dict[str, Image]:
     """The app's own images that run now, as far as releases tell."""
-    good = _last_good(backend.records(spec.name))
+    good = _last_good(history.records(backend.store, spec.name))
     return {s.name: good[s.name] for s in spec.services if s.image is None and s.name in good}
 
 

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploytool.records.formats import FORMAT, upgraded
 from deploytool.units import Duration, Memory
 
 KEEP_ALIVE = 60
@@ -664,8 +665,6 @@ def _with_zone(value: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_with_zone)]
 """A moment that can be compared with any other: UTC where nobody said which zone."""
-FORMAT = 2
-"""How releases are written down. In 1, no domains were written like domains that were not said."""
 
 
 class Release(Model):
@@ -688,19 +687,7 @@ class Release(Model):
     @classmethod
     def _read_earlier(cls, data: Any) -> Any:
         """A release that is read back means what it meant when it was written down."""
-        if not isinstance(data, dict) or "format" in data:
-            return data
-        spec = data.get("spec")
-        services = spec.get("services") if isinstance(spec, dict) else None
-        if not isinstance(spec, dict) or not isinstance(services, list):
-            return data
-        read = [
-            {k: v for k, v in service.items() if k != "domains" or v}
-            if isinstance(service, dict)
-            else service
-            for service in services
-        ]
-        return data | {"spec": spec | {"services": read}}
+        return upgraded(data) if isinstance(data, dict) else data
 
     @property
     def id(self) -> str:

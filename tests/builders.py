@@ -10,13 +10,15 @@ from typing import Any
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.proxy import app_spec as proxy_spec
-from deploytool.rollout import new_release
+from deploytool.rollout.limits import Limits
+from deploytool.rollout.release import new_release
 from deploytool.spec import AppSpec, Image, ProxySettings, Release, Service
 from tests.fake_engine import FakeEngine
 
 REGISTRY = "registry.example.com/team"
 DIGEST = f"sha256:{'a' * 64}"
 OTHER_DIGEST = f"sha256:{'b' * 64}"
+NO_WAIT = Limits(poll=0.0)
 AT = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
 
@@ -196,5 +198,5 @@ def deploy(
     swarm = Swarm(made)
     found = chosen or images(spec)
     done = release(spec, number, images=dict(found))
-    swarm.apply(swarm.plan(spec, found, files=contents(*spec.services)), done)
+    swarm.rollout(swarm.plan(spec, found, files=contents(*spec.services))).start(done)
     return done

@@ -7,14 +7,15 @@ and reads what it answers; nothing here knows Docker or Nomad.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
 from deploytool.errors import UsageError
+from deploytool.records.store import Store
 from deploytool.spec import AppSpec, Image, Model, Moment, Release, Service
 
 
@@ -190,6 +191,8 @@ class ServiceProgress(Model):
     ready: int
     tasks: tuple[Task, ...] = ()
     reason: str = ""
+    stalled: bool = Field(default=False, exclude=True)
+    """Whether it does not go on by itself, and `Backend.recover` would help."""
 
 
 class Outcome(StrEnum):
@@ -414,10 +417,66 @@ class RouteCheck(Model):
     """Why nobody was asked."""
 
 
+class Rollout(Protocol):
+    """A plan that is being carried out. It owns what changes on the way: the plan is a value.
+
+    Only `start`, `renew_logins`, `recover` and `finish` change the cluster, and `prepare`, which
+    they need.
+    """
+
+    def __enter__(self) -> Rollout: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of connections. The cluster goes on with what it was told."""
+
+    def prepare(self) -> None:
+        """Create what services and one-off tasks of the plan need, such as networks."""
+
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        """Ask the cluster for every change of the plan but the removals; of services, for those
+        of the named ones only. `release` is what they become; None where it is no release."""
+
+    def renew_logins(self) -> None:
+        """Give services the registry logins that the plan renews, and change nothing else."""
+
+    def observe(self) -> list[ServiceProgress]:
+        """How far each service of the plan is. What it says of one that was not started yet means
+        nothing. Reads the cluster only."""
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait so long at most, and less where the cluster says that a service has changed."""
+
+    def recover(self) -> None:
+        """Do what gets the services going again that the last `observe` found to be stalled, such
+        as to begin an update anew that waits for a node which died."""
+
+    def reverse(self) -> Rollout:
+        """What makes every service that was started what it was before."""
+
+    def check_routes(self) -> RouteCheck:
+        """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
+        of the changes."""
+
+    def finish(self) -> None:
+        """Remove what the plan removes, once everything else is done."""
+
+    def failures(self) -> list[Task]:
+        """The replicas that failed, the newest last."""
+
+
 class Backend(Protocol):
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
     name: str
+    store: Store
+    """Where it keeps records."""
 
     def resolve(self, reference: str) -> Image:
         """The image behind a tag, by digest, as its registry says now. Raises ImageError where
@@ -428,9 +487,6 @@ class Backend(Protocol):
 
     def running_images(self, app: str) -> dict[str, Image]:
         """Service → the image that it is to run now; empty where there is no such app."""
-
-    def records(self, app: str) -> list[Record]:
-        """The history that the cluster keeps, oldest first."""
 
     def plan(
         self,
@@ -450,52 +506,12 @@ class Backend(Protocol):
         other apps serve are taken away from them, once everything else is done.
         """
 
-    def unread(self, app: str) -> list[str]:
-        """The releases whose records cannot be read here, and that `records` leaves out."""
+    def collect_garbage(self, app: str) -> None:
+        """Remove the versions of secrets and files that nothing needs any more: no release that
+        can be gone back to, no service and no next deploy. What cannot be removed now is left."""
 
-    def begin(self, release: Release) -> Release:
-        """Remember that a release is being rolled out; it gets its number here. An unfinished
-        release of the same content is taken up again."""
-
-    def stepped(self, release: Release) -> None:
-        """Remember that the release step has run to its end."""
-
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        """Remember how it ended, and forget what is too old to go back to."""
-
-    def prepare(self, plan: Plan) -> None:
-        """Create what services and jobs of the plan need: networks."""
-
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        """Ask the cluster for every change of the plan but the removals; of services, for those
-        of the named ones only."""
-
-    def renew_logins(self, plan: Plan) -> None:
-        """Give services the registry logins that the plan renews, and change nothing else."""
-
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        """What waits for the next look: so many seconds at most, and less where the cluster says
-        that a service of the plan has changed."""
-
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service of the plan is. What it says of one that was not applied yet means
-        nothing."""
-
-    def check_routes(self, plan: Plan) -> RouteCheck:
-        """Ask for every URL of the plan's services once, through the proxy, as soon as that knows
-        of the changes."""
-
-    def clean_up(self, plan: Plan) -> None:
-        """Remove what the plan removes, once everything else is done."""
-
-    def undo(self, plan: Plan) -> None:
-        """Ask the cluster for every service that was applied to be as it was before."""
-
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        """How far each service is on its way back."""
-
-    def failures(self, plan: Plan) -> list[Task]:
-        """The replicas of a rollout that failed, the newest last."""
+    def rollout(self, plan: Plan) -> Rollout:
+        """What carries a plan out. Nothing is changed yet."""
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         """What is known about a replica that failed: cause, exit code, health, last output."""
@@ -531,10 +547,11 @@ class Backend(Protocol):
         input and output of whoever starts it. Raises as `execute`."""
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
-        """Ask for other numbers of replicas; observe the plan to see it done."""
+        """What asks for other numbers of replicas. Reads the cluster only."""
 
     def restart(self, app: str, services: Sequence[str]) -> Plan:
-        """Replace every replica by one of the same specification, as an update would."""
+        """What replaces every replica by one of the same specification, as an update would. Reads
+        the cluster only."""
 
     def secrets(self, app: str) -> list[Secret]:
         """The app's secrets by name."""
@@ -554,25 +571,6 @@ class Backend(Protocol):
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         """Remove everything of the app, its volumes and secrets where that is asked for; the names
         of what was removed."""
-
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        """Become the one who may change an app, in place of a holder whose lease has expired.
-        Raises Locked, with the holder, where somebody else is."""
-
-    def renew(self, lease: Lease) -> None:
-        """Hold on to it. Raises Locked where somebody else has taken it."""
-
-    def unlock(self, lease: Lease) -> None:
-        """Give it back; no failure where it is gone."""
-
-    def holder(self, app: str) -> Lease | None:
-        """Who holds it, expired or not."""
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        """Remember something that was done and is no release."""
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        """What `note` was told, oldest first."""
 
     def start_job(self, job: Job) -> None:
         """Start it once; one of the same name that was started before is left as it is."""

@@ -19,6 +19,7 @@ from deploytool.output import Output
 
 if TYPE_CHECKING:
     from deploytool.config import LoadedConfig
+    from deploytool.records.history import History
     from deploytool.spec import AppSpec
 
 Environment = Annotated[
@@ -87,6 +88,14 @@ def interrupted() -> Interrupted:
     return Interrupted(
         "Interrupted", code="interrupted", hint="running it again goes on where it was"
     )
+
+
+def warn_of_unread(session: Session, past: History) -> None:
+    """Say which releases cannot be read here."""
+    from deploytool.records.history import left_out
+
+    for text in left_out(past):
+        session.output.warn(text)
 
 
 def _with_shared_options(function: Callable[..., None]) -> inspect.Signature:

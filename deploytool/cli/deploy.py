@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from deploytool.backends.base import Backend, Plan
     from deploytool.image.build import Source
     from deploytool.precheck import MakePlan
-    from deploytool.rollout import Result, Step
+    from deploytool.rollout.release_step import Step
+    from deploytool.rollout.roll_out import Result
     from deploytool.spec import AppSpec, Image, Release
 
 ImageOption = Annotated[
@@ -82,7 +83,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Build, push, plan, confirm, roll out, and stay until every replica runs."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import new_release
+        from deploytool.rollout.release import new_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
@@ -120,7 +121,7 @@ def _with_images(
     given: it is built and pushed unless the registry has one of the same content."""
     from deploytool import precheck
     from deploytool.image.build import warn_of_changes
-    from deploytool.rollout import resolve_images
+    from deploytool.rollout.images import resolve_images
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):
@@ -147,7 +148,9 @@ def _ready(spec: AppSpec) -> AppSpec:
 
 def _is_busy(session: Session, backend: Backend) -> bool:
     """Whether somebody is changing the app, and say so: the build can go on meanwhile."""
-    lease = backend.holder(session.spec.name)
+    from deploytool.records.lease import holder
+
+    lease = holder(backend.store, session.spec.name)
     if lease is None or not lease.left:
         return False
     session.output.step(f"{lease.by} is changing {lease.app} ({lease.purpose}): building meanwhile")
@@ -184,7 +187,7 @@ def _is_latest(backend: Backend, image: Image, repository: str) -> bool:
 
 
 def _step(session: Session, *, rerun: bool) -> Step:
-    from deploytool.rollout import Step
+    from deploytool.rollout.release_step import Step
 
     output = session.output
     return Step(emit=output.line, say=output.step, rerun=rerun)
@@ -195,7 +198,7 @@ def roll_out_shown(
 ) -> Result:
     """Roll out, and show how it goes."""
     from deploytool.cli.views import rollout_view
-    from deploytool.rollout import roll_out
+    from deploytool.rollout.roll_out import roll_out
 
     with rollout_view(session.output) as report:
         result = roll_out(backend, plan, release, report=report, **settings)
@@ -224,7 +227,7 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
     """The images that a plan speaks of when nothing is built: what would be deployed is the
     image of this content if the registry has it, else one that is still to be built."""
     from deploytool import precheck
-    from deploytool.rollout import resolve_images
+    from deploytool.rollout.images import resolve_images
 
     spec = session.spec
     if image is not None or all(service.image for service in spec.services):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, warn_of_unread
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import AuditEntry, Backend, Lease
-    from deploytool.lock import Guard
+    from deploytool.records.lock import Guard
 
 LOCK_TIMEOUT = "1m"
 LockTimeout = Annotated[
@@ -36,9 +36,10 @@ def register(app: typer.Typer) -> None:
     def status(session: Session) -> None:
         """Show who is changing the app."""
         from deploytool.backends import open_backend
+        from deploytool.records.lease import holder
 
         name = session.config.config.app
-        lease = open_backend(session.config.config).holder(name)
+        lease = holder(open_backend(session.config.config).store, name)
         data = {"app": name, "lease": lease.model_dump(mode="json") if lease else None}
         session.output.result(data, lambda console: _show_lease(console, name, lease))
 
@@ -46,16 +47,17 @@ def register(app: typer.Typer) -> None:
     def release(session: Session) -> None:
         """Take the lock away from whoever has it: a process that is dead, you are sure."""
         from deploytool.backends import open_backend
+        from deploytool.records.lease import holder, unlock
 
         name = session.config.config.app
         backend = open_backend(session.config.config)
-        lease = backend.holder(name)
+        lease = holder(backend.store, name)
         if lease is not None:
             if not session.output.require_confirmation(
                 f"Take the lock away from {lease.by} ({lease.purpose})?", assume_yes=session.yes
             ):
                 raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
-            backend.unlock(lease)
+            unlock(backend.store, lease)
             note(session, backend, f"lock release, of {lease.by}")
         text = f"{name} is not locked" + (" any more" if lease else "")
         data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
@@ -65,10 +67,18 @@ def register(app: typer.Typer) -> None:
     def audit(session: Session) -> None:
         """Show who did what to the app, the newest first."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import history
+        from deploytool.records.audit import trail, unread
+        from deploytool.records.history import read
 
         name = session.config.config.app
-        found = history(open_backend(session.config.config), name)
+        store = open_backend(session.config.config).store
+        found = trail(store, name)
+        warn_of_unread(session, read(store, name))
+        if lines := unread(store, name):
+            session.output.warn(
+                f"{lines} line{'s' if lines > 1 else ''} of the audit log cannot be read by this "
+                f"version of deploytool and {'are' if lines > 1 else 'is'} left out"
+            )
         data = {"app": name, "entries": [entry.model_dump(mode="json") for entry in found]}
         session.output.result(data, lambda console: _show_entries(console, found))
 
@@ -78,14 +88,14 @@ def holding(
     session: Session, backend: Backend, purpose: str, timeout: int, *, app: str | None = None
 ) -> Iterator[Guard]:
     """Hold the lock of the app, and say for whom one waits. `timeout` in milliseconds."""
-    from deploytool.lock import locked
-    from deploytool.rollout import whoami
+    from deploytool.records.lock import locked
+    from deploytool.rollout.release import whoami
 
     def waiting(lease: Lease) -> None:
         session.output.step(f"Waiting for {lease.by}, who is changing {lease.app}: {lease.purpose}")
 
     with locked(
-        backend,
+        backend.store,
         app or session.config.config.app,
         by=whoami(),
         purpose=purpose,
@@ -131,7 +141,8 @@ def note(
     from datetime import UTC, datetime
 
     from deploytool.backends.base import AuditEntry
-    from deploytool.rollout import whoami
+    from deploytool.records import audit
+    from deploytool.rollout.release import whoami
 
     entry = AuditEntry(
         at=datetime.now(UTC),
@@ -141,7 +152,7 @@ def note(
         seconds=None if seconds is None else round(seconds, 1),
     )
     try:
-        backend.note(app or session.config.config.app, entry)
+        audit.note(backend.store, app or session.config.config.app, entry)
     except DeploytoolError as error:
         session.output.warn(f"not in the audit log: {error.message}")
 

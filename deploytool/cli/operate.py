@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.base import Plan
-    from deploytool.lock import Guard
+    from deploytool.records.lock import Guard
     from deploytool.removal import Removal
 
 DESTROY = "deploytool destroy"
@@ -176,10 +176,14 @@ def _read_replicas(arguments: list[str]) -> dict[str, int]:
 
 def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard) -> float:
     from deploytool.cli.views import rollout_view
-    from deploytool.rollout import settle
+    from deploytool.rollout.guarded import GuardedRollout
+    from deploytool.rollout.settle import settle
 
-    with rollout_view(session.output) as report:
-        return round(settle(backend, plan, timeout=timeout, report=report, guard=guard), 1)
+    rollout = GuardedRollout(backend.rollout(plan), guard)
+    with rollout_view(session.output) as report, rollout:
+        rollout.start()
+        seconds = settle(backend, rollout, plan, timeout=timeout, report=report)
+    return round(seconds, 1)
 
 
 def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:

@@ -43,7 +43,9 @@ def register(app: typer.Typer) -> None:
         from deploytool.cli.lock import holding
         from deploytool.job import run_job
         from deploytool.proxy import NAME, app_spec, files, pull_job, restarts_with
-        from deploytool.rollout import new_release, resolve_images
+        from deploytool.rollout.guarded import GuardedRollout
+        from deploytool.rollout.images import resolve_images
+        from deploytool.rollout.release import new_release
 
         limit = duration("--timeout", timeout)
         config = settings(session)
@@ -57,7 +59,8 @@ def register(app: typer.Typer) -> None:
             release = new_release(spec, images)
             if restarts_with(plan, "image"):
                 session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
-                backend.prepare(plan)
+                with GuardedRollout(backend.rollout(plan), guard) as rollout:
+                    rollout.prepare()
                 run_job(
                     backend,
                     pull_job(release),
@@ -130,11 +133,11 @@ def register(app: typer.Typer) -> None:
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
     """The settings of the project, and of the proxy that runs what the project does not set."""
     from deploytool.proxy import NAME, join
-    from deploytool.rollout import current_release
+    from deploytool.records.history import current_release, records
 
     try:
         backend.status(NAME)
-        running = current_release(backend.records(NAME), NAME).spec.proxy
+        running = current_release(records(backend.store, NAME), NAME).spec.proxy
     except UsageError:
         return own
     joined = join(own, running)

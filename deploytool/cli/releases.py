@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command, duration
+from deploytool.cli.common import Session, command, duration, warn_of_unread
 from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, tell
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
-    from deploytool.backends.base import Backend, Record
+    from deploytool.backends.base import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -21,10 +21,13 @@ def register(app: typer.Typer) -> None:
         """Show the history that the cluster keeps, the newest first."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_records
+        from deploytool.records import history
 
         backend = open_backend(session.config.config)
-        found = backend.records(session.config.config.app)
-        _warn_of(session, backend, found)
+        past = history.read(backend.store, session.config.config.app)
+        found = past.records
+        _warn_of_partly(session, found)
+        warn_of_unread(session, past)
         data = {
             "app": session.config.config.app,
             "releases": [
@@ -55,7 +58,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Go back to a release, whole: its image, configuration and secrets."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import choose_rollback, new_release, running_release
+        from deploytool.records import history
+        from deploytool.rollout.release import new_release, running_release
 
         limit = duration("--timeout", timeout)
         lock_limit = duration("--lock-timeout", lock_timeout)
@@ -63,9 +67,10 @@ def register(app: typer.Typer) -> None:
         backend = open_backend(session.config.config)
         with holding(session, backend, "rollback", lock_limit) as guard:
             running = running_release(backend, name)
-            records = backend.records(name)
-            earlier = choose_rollback(records, name, release, running)
-            _warn_of(session, backend, [r for r in records if r.release == earlier])
+            past = history.read(backend.store, name)
+            earlier = history.choose_rollback(past, name, release, running)
+            _warn_of_partly(session, [r for r in past.records if r.release == earlier])
+            warn_of_unread(session, past)
             plan = backend.plan(
                 earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
             )
@@ -81,13 +86,9 @@ def register(app: typer.Typer) -> None:
         tell(session, backend, earlier.images, result)
 
 
-def _warn_of(session: Session, backend: Backend, records: Sequence[Record]) -> None:
-    """Say what of these releases is not known here, and which others cannot be read at all."""
-    from deploytool.rollout import in_part
+def _warn_of_partly(session: Session, records: Sequence[Record]) -> None:
+    """Say what of these releases is not known here."""
+    from deploytool.records import history
 
-    if partly := in_part(records):
+    if partly := history.in_part(records):
         session.output.warn(partly)
-    if unread := backend.unread(session.config.config.app):
-        session.output.warn(
-            f"{', '.join(unread)} cannot be read by this version of deploytool and is left out"
-        )

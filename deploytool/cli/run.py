@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command, duration
+from deploytool.cli.common import Session, command, duration, warn_of_unread
 from deploytool.cli.lock import noted
 from deploytool.errors import JobFailed, UsageError
 
@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run a command once on the cluster, without input, in a container like a service's."""
         from deploytool.backends import open_backend
-        from deploytool.rollout import one_off
+        from deploytool.records import history
+        from deploytool.rollout.one_off import one_off
         from deploytool.unread import has_input
 
         limit = duration("--timeout", timeout)
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
         output = session.output
         name = session.config.config.app
         backend = open_backend(session.config.config)
+        warn_of_unread(session, history.read(backend.store, name))
 
         def emit(line: str) -> None:
             if not output.as_json:

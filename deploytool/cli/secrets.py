@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         """Set a secret from standard input, a prompt or a file, or several from an env-file."""
         from deploytool.backends import open_backend
         from deploytool.proxy import check_certificate
-        from deploytool.secrets import ends_with_newline, read, request
+        from deploytool.secrets.values import ends_with_newline, read, request
 
         asked = request(name or (), file, env_file)
         owner = Owner.of(session, proxy=proxy)

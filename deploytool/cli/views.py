@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from deploytool.output import Output
-    from deploytool.rollout import Report
+    from deploytool.rollout.watch import Report
 
 SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.REMOVE: "-", Action.KEEP: " "}
 STYLES = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
 from deploytool.backends.swarm.client import open_client
-from deploytool.backends.swarm.events import listening
+from deploytool.backends.swarm.events import Listener
 from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -64,10 +65,10 @@ def test_the_engine_tells_of_a_change(deployed: Project) -> None:
     client = open_client(host=deployed.lab.manager.docker_host)
     change = ("service", "update", "--detach", "--label-add", "changed=yes", name)
     changer = threading.Timer(1.0, deployed.docker, change)
-    with listening(client, {name}) as rest:
+    with closing(Listener(client, {name})) as listener:
         changer.start()
         begun = time.monotonic()
-        rest(60.0)
+        listener.wait(60.0)
         took = time.monotonic() - begun
         changer.join()
     client.api.close()

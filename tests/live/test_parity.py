@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm.diff import _walk
+from deploytool.diff import walk
 from tests.live.conftest import Project
 
 Json = dict[str, Any]
@@ -85,7 +85,7 @@ def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: st
     theirs = specs(project)
     assert ours.keys() == theirs.keys()
     for name, spec in ours.items():
-        different = {path for path, *_ in _walk(in_order(spec), in_order(theirs[name]), "")}
+        different = {path for path, *_ in walk(in_order(spec), in_order(theirs[name]))}
         assert different <= RELEASE_ONLY, name
     planned = project.ok("plan", "--image", example_image)
     changed = [change for change in planned["changes"] if change["action"] != "keep"]

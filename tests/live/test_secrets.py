@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm import connect, history, labels
+from deploytool.backends.swarm import connect, labels
+from deploytool.records import history
 from tests.live.conftest import DEPLOYTOOL, Project, Ran
 
 FIRST, SECOND, THIRD = (f"s3cret-{word}-{os.getpid()}" for word in ("one", "two", "three"))
@@ -310,7 +311,9 @@ def test_what_no_release_needs_is_thrown_away(
 ) -> None:
     """With two releases kept instead of twenty."""
     from deploytool.config import load
-    from deploytool.rollout import new_release, resolve_images, roll_out
+    from deploytool.rollout.images import resolve_images
+    from deploytool.rollout.release import new_release
+    from deploytool.rollout.roll_out import roll_out
 
     project = workers
     monkeypatch.setattr(history, "KEPT", 2)

@@ -9,7 +9,8 @@ import pytest
 from deploytool.backends.base import Amount, Capacity, Level, Plan
 from deploytool.backends.swarm import measure
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.capacity import level, read_nodes
+from deploytool.backends.swarm.capacity import read_nodes
+from deploytool.capacity import level
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Service
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, worker

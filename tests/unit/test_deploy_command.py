@@ -18,6 +18,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import RegistryError
 from deploytool.image import build as build_module
 from deploytool.process import Finished
+from deploytool.records import lease
 from deploytool.spec import Image
 from tests.builders import with_proxy
 from tests.fake_engine import FakeEngine
@@ -270,11 +271,11 @@ def test_while_somebody_else_deploys_the_room_is_not_judged(ground: Ground) -> N
     ground.configure(replicas=10)
     fill(ground)
     backend = Swarm(ground.engine)
-    lease: Lease = backend.lock("items", "ada@laptop", "deploy")
+    held: Lease = lease.lock(backend.store, "items", "ada@laptop", "deploy")
     code, found = ground.run("deploy", "--lock-timeout", "1ms")
     assert (code, found["error"]["code"]) == (1, "locked")
     assert ground.docker.builds == 1
-    backend.unlock(lease)
+    lease.unlock(backend.store, held)
 
 
 # --- the tag `latest`

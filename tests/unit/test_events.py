@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
-from deploytool.backends.swarm.events import LEAST, listening
+from deploytool.backends.swarm.events import LEAST, Listener
 from deploytool.errors import EngineError
 from tests.fake_engine import FakeEngine, FakeEvents
 
@@ -19,6 +20,12 @@ SHORT = LEAST * 4
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
+
+
+@contextmanager
+def listening(engine: FakeEngine, names: set[str]) -> Iterator[Callable[[float], None]]:
+    with closing(Listener(engine, names)) as listener:
+        yield listener.wait
 
 
 def rested(rest: Callable[[float], None], seconds: float) -> float:

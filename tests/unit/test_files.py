@@ -40,7 +40,7 @@ def plan(made: FakeEngine, files: Mapping[str, bytes], *others: Service) -> Plan
 
 def deploy(made: FakeEngine, files: Mapping[str, bytes], *others: Service) -> Plan:
     found = plan(made, files, *others)
-    Swarm(made).apply(found, release(with_files(files, *others)))
+    Swarm(made).rollout(found).start(release(with_files(files, *others)))
     return found
 
 
@@ -178,7 +178,7 @@ def test_going_back_takes_what_the_cluster_has() -> None:
     deploy(made, NEW)
     spec = with_files(OLD)
     back = Swarm(made).plan(spec, images(spec))
-    Swarm(made).apply(back, release(spec, 3))
+    Swarm(made).rollout(back).start(release(spec, 3))
     assert mounted(made)[0]["ConfigName"].endswith(digests(OLD)[PATH][:12])
     assert len(made.configs(label=labels.FILE)) == 2
 
@@ -195,11 +195,10 @@ def test_somebody_else_created_it_meanwhile() -> None:
     made = engine()
     first, second = plan(made, OLD), plan(made, OLD)
     spec = with_files(OLD)
-    Swarm(made).apply(first, release(spec, 1))
+    Swarm(made).rollout(first).start(release(spec, 1))
     (config_made,) = made.configs(label=labels.FILE)
     made.remove_service(made.service("items_web")["ID"])
-    second.payload.new_networks.clear()
-    Swarm(made).apply(second, release(spec, 2))
+    Swarm(made).rollout(second).start(release(spec, 2))
     assert mounted(made)[0]["ConfigID"] == config_made["ID"]
 
 
@@ -208,7 +207,7 @@ def test_a_refusal_is_told() -> None:
     found = plan(made, OLD)
     made.refuses["create_config"] = EngineError("no leader", code="no_quorum")
     with pytest.raises(EngineError) as caught:
-        Swarm(made).apply(found, release(with_files(OLD)))
+        Swarm(made).rollout(found).start(release(with_files(OLD)))
     assert caught.value.code == "no_quorum"
     assert made.services() == []
 

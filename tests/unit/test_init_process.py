@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Job, Plan, ServiceProgress, Verdict
-from deploytool.backends.swarm import labels, unblock, watch
+from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.backends.swarm.plan import SwarmPlan
+from deploytool.backends.swarm.rollout import SwarmRollout
 from deploytool.doctor import _init
 from deploytool.spec import AppSpec
 from tests.builders import (
@@ -113,7 +113,7 @@ def test_doctor_says_so() -> None:
 # --- another node turns out to have none ----------------------------------------------------------
 
 
-def begun(spec: AppSpec, *, update: bool) -> tuple[FakeEngine, Swarm, Plan]:
+def begun(spec: AppSpec, *, update: bool) -> tuple[FakeEngine, SwarmRollout]:
     """A rollout whose replicas are being started."""
     made = engine()
     if update:
@@ -121,8 +121,9 @@ def begun(spec: AppSpec, *, update: bool) -> tuple[FakeEngine, Swarm, Plan]:
     made.settle = False
     backend = Swarm(made)
     plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
-    backend.apply(plan, release(spec, 2))
-    return made, backend, plan
+    rollout = backend.rollout(plan)
+    rollout.start(release(spec, 2))
+    return made, rollout
 
 
 def newest(made: FakeEngine, name: str = "items_web") -> dict[str, Any]:
@@ -136,17 +137,21 @@ def fails(made: FakeEngine, name: str = "items_web", message: str = NO_INIT) -> 
     return str(found["NodeID"])
 
 
-def seen(backend: Swarm, plan: Plan, name: str = "web") -> ServiceProgress:
-    return next(p for p in backend.observe(plan) if p.service == name)
+def seen(rollout: SwarmRollout, name: str = "web") -> ServiceProgress:
+    """One poll of a rollout, and what it leads to."""
+    found = rollout.observe()
+    if any(progress.stalled for progress in found):
+        rollout.recover()
+    return next(p for p in found if p.service == name)
 
 
 @pytest.mark.parametrize("update", [False, True])
 def test_a_rollout_goes_on_without(update: bool) -> None:
-    made, backend, plan = begun(app(service(replicas=1)), update=update)
+    made, rollout = begun(app(service(replicas=1)), update=update)
     lacking = fails(made)
     if update:
         made.take_back("items_web", newest(made)["ID"])
-    progress = seen(backend, plan)
+    progress = seen(rollout)
     assert progress.verdict is Verdict.MOVING
     assert progress.reason == (
         f"goes on without an init, as {lacking.removeprefix('id-of-')} has no docker-init"
@@ -156,49 +161,48 @@ def test_a_rollout_goes_on_without(update: bool) -> None:
     assert made.service("items_web")["Spec"]["Labels"][labels.RELEASE] == "v2"
     made.set_task(newest(made)["ID"], "running")
     made.set_update("items_web", "completed")
-    assert backend.failures(plan) == []
-    swarm: SwarmPlan = plan.payload
-    swarm.targets[0].steady = (0.0, frozenset({newest(made)["ID"]}))
-    assert seen(backend, plan).verdict is Verdict.DONE
+    assert rollout.failures() == []
+    rollout.targets[0].steady = (0.0, frozenset({newest(made)["ID"]}))
+    assert seen(rollout).verdict is Verdict.DONE
 
 
 def test_it_is_asked_once_for_all_that_failed() -> None:
-    made, backend, plan = begun(app(service(replicas=2)), update=False)
+    made, rollout = begun(app(service(replicas=2)), update=False)
     for found in made.tasks_of("items_web"):
         made.set_task(found["ID"], "failed", Err=NO_INIT, wanted="shutdown")
     made.changes.clear()
-    seen(backend, plan)
-    seen(backend, plan)
+    seen(rollout)
+    seen(rollout)
     assert made.changes == ["update_service items_web"]
 
 
 def test_a_replica_too_many_is_removed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who restarts replicas and who updates them may each have put one in the place of the one
     that did not start."""
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
-    made, backend, plan = begun(app(service(replicas=1)), update=False)
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
+    made, rollout = begun(app(service(replicas=1)), update=False)
     fails(made)
-    seen(backend, plan)
+    seen(rollout)
     made.set_task(newest(made)["ID"], "running")
     made.add_task("items_web", 1, "running")
     made.set_update("items_web", "completed")
-    assert seen(backend, plan).reason == "removes what is too many: 1"
+    assert seen(rollout).reason == "removes what is too many: 1"
 
 
 def test_who_insists_on_one_is_told_why_it_fails() -> None:
-    made, backend, plan = begun(app(service(replicas=1, init=True)), update=False)
+    made, rollout = begun(app(service(replicas=1, init=True)), update=False)
     fails(made)
-    progress = seen(backend, plan)
+    progress = seen(rollout)
     assert (progress.verdict, progress.reason) == (Verdict.FAILED, NO_INIT)
     assert has_init(made)
-    (failure,) = backend.failures(plan)
-    assert "install it there, or set init = false" in "\n".join(backend.explain(failure))
+    (failure,) = rollout.failures()
+    assert "install it there, or set init = false" in "\n".join(Swarm(made).explain(failure))
 
 
 def test_another_failure_is_none_of_it() -> None:
-    made, backend, plan = begun(app(service(replicas=1)), update=False)
+    made, rollout = begun(app(service(replicas=1)), update=False)
     fails(made, message='starting container failed: exec: "uvicorn": executable file not found')
-    assert seen(backend, plan).verdict is Verdict.FAILED
+    assert seen(rollout).verdict is Verdict.FAILED
     assert has_init(made)
 
 
@@ -208,10 +212,11 @@ def test_services_that_come_later_begin_without() -> None:
     made.settle = False
     backend = Swarm(made)
     plan = backend.plan(spec, images(spec))
-    backend.apply(plan, release(spec), {"web"})
+    rollout = backend.rollout(plan)
+    rollout.start(release(spec), {"web"})
     lacking = fails(made)
-    seen(backend, plan)
-    backend.apply(plan, release(spec), {"worker"})
+    seen(rollout)
+    rollout.start(release(spec), {"worker"})
     assert not has_init(made, "items_worker")
     assert remembered(made, "items_worker") == lacking
 
@@ -238,19 +243,20 @@ def test_scaling_goes_on_without_too() -> None:
     deploy(made, app(service(replicas=1)))
     made.settle = False
     backend = Swarm(made)
-    plan = backend.scale("items", {"web": 2})
+    rollout = backend.rollout(backend.scale("items", {"web": 2}))
+    rollout.start()
     fails(made)
-    assert seen(backend, plan).verdict is Verdict.MOVING
+    assert seen(rollout).verdict is Verdict.MOVING
     assert not has_init(made)
 
 
 def test_an_undo_does_not_count_it_as_changed_by_somebody_else() -> None:
-    made, backend, plan = begun(app(service(replicas=1)), update=True)
+    made, rollout = begun(app(service(replicas=1)), update=True)
     fails(made)
-    seen(backend, plan)
+    seen(rollout)
     live = made.service("items_web")
-    assert watch.is_ours(plan.payload.targets[0], live)
-    backend.undo(plan)
+    assert watch.is_ours(rollout.targets[0], live)
+    rollout.reverse().start()
     assert has_init(made)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from deploytool import lock as lock_module
 from deploytool.backends.base import AuditEntry, Lease
-from deploytool.backends.swarm import audit, labels, lease
-from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError, Locked
-from deploytool.lock import locked
+from deploytool.records import audit, lease
+from deploytool.records import lock as lock_module
+from deploytool.records.lock import locked
 from tests.fake_engine import NOW, FakeEngine
 
 LATER = "2026-11-22T03:05:05.123456789Z"
@@ -30,43 +31,43 @@ def names(engine: FakeEngine) -> list[str]:
 
 
 def test_the_second_is_told_who_is_first(engine: FakeEngine) -> None:
-    lease.lock(engine, "items", "ann@box", "deploy")
+    lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     with pytest.raises(Locked) as caught:
-        lease.lock(engine, "items", "bob@box", "deploy")
+        lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
     assert caught.value.code == "locked"
     assert "ann@box (deploy" in caught.value.message
     assert "30 s" in caught.value.hint
-    lease.lock(engine, "other", "bob@box", "deploy")
+    lease.lock(SwarmStore(engine), "other", "bob@box", "deploy")
 
 
 def test_an_expired_lease_is_anybodys(engine: FakeEngine) -> None:
-    first = lease.lock(engine, "items", "ann@box", "deploy")
+    first = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     engine.engine_info["SystemTime"] = LATER
-    second = lease.lock(engine, "items", "bob@box", "deploy")
+    second = lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
     assert second.by == "bob@box"
     with pytest.raises(Locked) as caught:
-        lease.renew(engine, first)
+        lease.renew(SwarmStore(engine), first)
     assert caught.value.code == "lock_lost"
-    lease.unlock(engine, first)
-    assert lease.holder(engine, "items") == second
+    lease.unlock(SwarmStore(engine), first)
+    assert lease.holder(SwarmStore(engine), "items") == second
 
 
 def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
-    mine = lease.lock(engine, "items", "ann@box", "deploy")
+    mine = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     engine.engine_info["SystemTime"] = LATER
-    lease.renew(engine, mine)
+    lease.renew(SwarmStore(engine), mine)
     with pytest.raises(Locked):
-        lease.lock(engine, "items", "bob@box", "deploy")
+        lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
 
 
 def test_holder(engine: FakeEngine) -> None:
-    assert lease.holder(engine, "items") is None
-    lease.lock(engine, "items", "ann@box", "deploy")
-    found = lease.holder(engine, "items")
+    assert lease.holder(SwarmStore(engine), "items") is None
+    lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
+    found = lease.holder(SwarmStore(engine), "items")
     assert found is not None
     assert (found.by, found.purpose, found.left) == ("ann@box", "deploy", 30.0)
     engine.engine_info["SystemTime"] = LATER
-    expired = lease.holder(engine, "items")
+    expired = lease.holder(SwarmStore(engine), "items")
     assert expired is not None
     assert expired.left == 0
 
@@ -74,7 +75,7 @@ def test_holder(engine: FakeEngine) -> None:
 def test_what_the_engine_refuses_is_no_lock(engine: FakeEngine) -> None:
     engine.refuses["create_config"] = EngineError("The engine refused", code="engine_refused")
     with pytest.raises(EngineError) as caught:
-        lease.lock(engine, "items", "ann@box", "deploy")
+        lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     assert caught.value.code == "engine_refused"
 
 
@@ -83,7 +84,9 @@ def test_it_is_given_back_on_every_way_out(
     engine: FakeEngine, failure: BaseException | None
 ) -> None:
     def work() -> None:
-        with locked(Swarm(engine), "items", by="ann@box", purpose="deploy", timeout=0) as guard:
+        with locked(
+            SwarmStore(engine), "items", by="ann@box", purpose="deploy", timeout=0
+        ) as guard:
             guard()
             assert names(engine) == ["items.lock"]
             if failure:
@@ -99,11 +102,13 @@ def test_it_is_given_back_on_every_way_out(
 
 def test_waiting_is_told_once_and_ends(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "POLL", 0.01)
-    lease.lock(engine, "items", "ann@box", "deploy")
+    lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     told: list[Lease] = []
     with (
         pytest.raises(Locked),
-        locked(Swarm(engine), "items", by="bob", purpose="deploy", timeout=50, waiting=told.append),
+        locked(
+            SwarmStore(engine), "items", by="bob", purpose="deploy", timeout=50, waiting=told.append
+        ),
     ):
         pass
     assert [found.by for found in told] == ["ann@box"]
@@ -111,24 +116,26 @@ def test_waiting_is_told_once_and_ends(engine: FakeEngine, monkeypatch: pytest.M
 
 def test_somebody_who_waits_gets_it(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "POLL", 0.01)
-    first = lease.lock(engine, "items", "ann@box", "deploy")
+    first = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
 
     def leave(_: Lease) -> None:
-        lease.unlock(engine, first)
+        lease.unlock(SwarmStore(engine), first)
 
-    with locked(Swarm(engine), "items", by="bob", purpose="deploy", timeout=5000, waiting=leave):
-        found = lease.holder(engine, "items")
+    with locked(
+        SwarmStore(engine), "items", by="bob", purpose="deploy", timeout=5000, waiting=leave
+    ):
+        found = lease.holder(SwarmStore(engine), "items")
         assert found is not None
         assert found.by == "bob"
 
 
 def test_a_lost_lock_stops_the_work(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "RENEW_EVERY", 0.01)
-    with locked(Swarm(engine), "items", by="ann", purpose="deploy", timeout=0) as guard:
+    with locked(SwarmStore(engine), "items", by="ann", purpose="deploy", timeout=0) as guard:
         guard()
-        found = lease.holder(engine, "items")
+        found = lease.holder(SwarmStore(engine), "items")
         assert found is not None
-        lease.unlock(engine, found)
+        lease.unlock(SwarmStore(engine), found)
         until = time.monotonic() + 5
         while guard.lost is None and time.monotonic() < until:
             time.sleep(0.01)
@@ -142,17 +149,19 @@ def entry(action: str) -> AuditEntry:
 
 def test_the_audit_log_is_bounded(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "KEPT", 3)
-    assert audit.entries(engine, "items") == []
+    assert audit.entries(SwarmStore(engine), "items") == []
     for number in range(5):
-        audit.note(engine, "items", entry(f"scale web={number}"))
-    assert audit.entries(engine, "items") == [entry(f"scale web={n}") for n in (2, 3, 4)]
+        audit.note(SwarmStore(engine), "items", entry(f"scale web={number}"))
+    assert audit.entries(SwarmStore(engine), "items") == [
+        entry(f"scale web={n}") for n in (2, 3, 4)
+    ]
     assert names(engine) == ["items.audit"]
 
 
 def test_a_busy_audit_log_is_given_up(engine: FakeEngine) -> None:
     engine.refuses["create_config"] = EngineError("it already exists", code="engine_refused")
     with pytest.raises(EngineError) as caught:
-        audit.note(engine, "items", entry("restart"))
+        audit.note(SwarmStore(engine), "items", entry("restart"))
     assert caught.value.code == "audit_busy"
 
 
@@ -186,11 +195,11 @@ def test_what_is_known_of_an_entry_is_read_and_the_rest_kept(
     engine: FakeEngine, line: Any, read: tuple[str, str] | None
 ) -> None:
     logged(engine, json.dumps([line]))
-    audit.note(engine, "items", entry("scale web=2"))
-    first = [(found.by, found.action) for found in audit.entries(engine, "items")][:-1]
+    audit.note(SwarmStore(engine), "items", entry("scale web=2"))
+    first = [(found.by, found.action) for found in audit.entries(SwarmStore(engine), "items")][:-1]
     assert first == ([read] if read else [])
     assert line_of(engine)[0] == line
-    assert all(found.at.tzinfo for found in audit.entries(engine, "items"))
+    assert all(found.at.tzinfo for found in audit.entries(SwarmStore(engine), "items"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"a": 1}', "[[[]]"])
@@ -198,9 +207,9 @@ def test_an_audit_log_of_another_shape_is_kept_and_gone_on_with(
     engine: FakeEngine, text: str
 ) -> None:
     logged(engine, text)
-    assert audit.entries(engine, "items") == []
-    audit.note(engine, "items", entry("restart"))
-    assert audit.entries(engine, "items") == [entry("restart")]
+    assert audit.entries(SwarmStore(engine), "items") == []
+    audit.note(SwarmStore(engine), "items", entry("restart"))
+    assert audit.entries(SwarmStore(engine), "items") == [entry("restart")]
     assert len(line_of(engine)) == 2
 
 
@@ -208,7 +217,7 @@ def locked_by(made: FakeEngine, data: bytes, **own: str) -> None:
     made.create_config("items.lock", data, own)
 
 
-OURS = {labels.STACK: "items", labels.APP: "items", labels.ROLE: lease.ROLE}
+OURS = {labels.STACK: "items", labels.APP: "items", labels.ROLE: labels.LOCK}
 
 
 @pytest.mark.parametrize(
@@ -217,18 +226,18 @@ OURS = {labels.STACK: "items", labels.APP: "items", labels.ROLE: lease.ROLE}
 def test_a_lock_that_cannot_be_read_is_a_lock_all_the_same(engine: FakeEngine, data: bytes) -> None:
     locked_by(engine, data, **OURS)
     with pytest.raises(Locked) as caught:
-        lease.lock(engine, "items", "bob@box", "deploy")
+        lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
     assert "somebody" in caught.value.message
     engine.engine_info["SystemTime"] = LATER
-    assert lease.lock(engine, "items", "bob@box", "deploy").by == "bob@box"
+    assert lease.lock(SwarmStore(engine), "items", "bob@box", "deploy").by == "bob@box"
 
 
 def test_what_is_known_of_a_lock_is_told_and_it_can_be_taken_away(engine: FakeEngine) -> None:
     locked_by(engine, b'{"by": "ann@box", "host": 1}', **OURS)
-    found = lease.holder(engine, "items")
+    found = lease.holder(SwarmStore(engine), "items")
     assert found is not None
     assert (found.by, found.purpose) == ("ann@box", "what for cannot be read")
-    lease.unlock(engine, found)
+    lease.unlock(SwarmStore(engine), found)
     assert names(engine) == []
 
 
@@ -237,10 +246,10 @@ def test_a_config_of_that_name_that_is_no_lock_is_not_taken_for_one(engine: Fake
     locked_by(engine, b"somebody's own")
     engine.engine_info["SystemTime"] = LATER
     with pytest.raises(Locked) as caught:
-        lease.lock(engine, "items", "bob@box", "deploy")
+        lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
     assert "deploytool did not make" in caught.value.message
     assert names(engine) == ["items.lock"]
-    found = lease.holder(engine, "items")
+    found = lease.holder(SwarmStore(engine), "items")
     assert found is not None
-    lease.unlock(engine, found)
-    assert lease.lock(engine, "items", "bob@box", "deploy").by == "bob@box"
+    lease.unlock(SwarmStore(engine), found)
+    assert lease.lock(SwarmStore(engine), "items", "bob@box", "deploy").by == "bob@box"

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from deploytool import rollout
 from deploytool.backends.base import LOGIN, Action, Job, Plan
 from deploytool.backends.swarm import labels
-from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.client import Client
 from deploytool.errors import RegistryError, RolloutFailed
-from deploytool.rollout import Result, new_release, roll_out
+from deploytool.rollout.guarded import GuardedRollout
+from deploytool.rollout.release import new_release
+from deploytool.rollout.roll_out import Result, roll_out
+from deploytool.rollout.settle import settle
+from deploytool.secrets import versions
 from deploytool.spec import AppSpec
-from tests.builders import REGISTRY, app, deploy, engine, images, service, worker
+from tests.builders import NO_WAIT, REGISTRY, app, deploy, engine, images, service, worker
 from tests.fake_engine import FakeEngine
 
 HOST = REGISTRY.partition("/")[0]
@@ -26,9 +28,8 @@ SPEC = app(service(), worker("cache", image="redis:8"))
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
-    monkeypatch.setitem(versioned.COST, "n", 2)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(versions.COST, "n", 2)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def planned(made: FakeEngine, spec: AppSpec = SPEC) -> Plan:
 
 def brought(made: FakeEngine, spec: AppSpec = SPEC) -> Result:
     release = new_release(spec, images(spec))
-    return roll_out(Swarm(made), planned(made, spec), release, timeout=60_000)
+    return roll_out(Swarm(made), planned(made, spec), release, timeout=60_000, limits=NO_WAIT)
 
 
 def fields(plan: Plan) -> dict[str, list[tuple[str, Any]]]:
@@ -141,11 +142,19 @@ def test_an_unchanged_service_whose_image_cannot_be_pulled(
     (running, *_) = cluster.tasks_of("items_web")
     plan = planned(cluster)
     swarm = Swarm(cluster)
-    swarm.renew_logins(plan)
+    rollout = swarm.rollout(plan)
+    rollout.renew_logins()
     cluster.set_task(running["ID"], "failed", wanted="shutdown")
     unpulled(cluster, "items_web")
     with pytest.raises(RolloutFailed) as caught:
-        rollout.settle(swarm, plan, timeout=60_000, report=lambda _: None)
+        settle(
+            swarm,
+            GuardedRollout(rollout),
+            plan,
+            timeout=60_000,
+            report=lambda _: None,
+            limits=NO_WAIT,
+        )
     assert f"the registry {HOST} does not let its node in" in caught.value.message
     assert why in caught.value.message
     assert "docker login" in caught.value.hint
@@ -156,9 +165,10 @@ def test_a_replica_that_began_with_the_login_before(cluster: FakeEngine) -> None
     plan = planned(cluster)
     late = cluster.add_task("items_web", 1, "preparing")
     swarm = Swarm(cluster)
-    swarm.renew_logins(plan)
+    rollout = swarm.rollout(plan)
+    rollout.renew_logins()
     cluster.set_task(late, "rejected", wanted="shutdown", Err="No such image: x")
-    (seen, _) = swarm.observe(plan)
+    (seen, _) = rollout.observe()
     assert seen.verdict == "done"
 
 
@@ -167,7 +177,7 @@ def test_a_registry_that_is_down_is_waited_for(cluster: FakeEngine) -> None:
     (running, *_) = cluster.tasks_of("items_web")
     cluster.set_task(running["ID"], "failed", wanted="shutdown")
     unpulled(cluster, "items_web")
-    (seen, _) = Swarm(cluster).observe(plan)
+    (seen, _) = Swarm(cluster).rollout(plan).observe()
     assert seen.verdict == "moving"
 
 

@@ -12,12 +12,12 @@ import pytest
 from rich.table import Table
 
 import deploytool
-from deploytool import rollout
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
-from deploytool.backends.swarm import audit, history
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.output import COLOURS, Output
+from deploytool.records import audit, history, lease
 from tests.builders import app, deploy, engine, release
 from tests.fake_engine import FakeEngine
 
@@ -40,15 +40,17 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = engine()
     spec = app()
     deploy(made, spec)
-    begun = history.begin(made, release(spec, 0, by=f"ada{MARKUP}", note=f"note {MARKUP}"))
-    history.finish(made, begun, Outcome.DONE, 1.0)
+    begun = history.begin(
+        SwarmStore(made), release(spec, 0, by=f"ada{MARKUP}", note=f"note {MARKUP}")
+    )
+    history.finish(SwarmStore(made), begun, Outcome.DONE, 1.0)
     entry = AuditEntry(at=datetime.now(UTC), by=f"ada{MARKUP}", action=f"run {MARKUP}")
-    audit.note(made, "items", entry)
-    Swarm(made).lock("items", f"ada{MARKUP}", f"deploy {MARKUP}")
+    audit.note(SwarmStore(made), "items", entry)
+    lease.lock(SwarmStore(made), "items", f"ada{MARKUP}", f"deploy {MARKUP}")
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    monkeypatch.setattr(rollout, "whoami", lambda: f"bob{MARKUP}")
+    monkeypatch.setattr("deploytool.rollout.release.whoami", lambda: f"bob{MARKUP}")
     return made
 
 

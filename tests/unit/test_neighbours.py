@@ -121,7 +121,7 @@ def test_labels_that_say_the_former_name_keep_their_effect() -> None:
     made = cluster()
     spec = app(service(labels=FORMER, path_prefix="/v1"))
     found = plan(made, spec)
-    own = found.payload.specs[0]["Labels"]
+    own = found.payload.targets[0].spec["Labels"]
     chain = own["traefik.http.routers.items_web.middlewares"]
     assert chain == "items_web,items_web_retry,auth"
     assert own["traefik.http.routers.admin.middlewares"] == "items_web_retry@swarm,auth"
@@ -224,10 +224,11 @@ def test_taking_over_leaves_the_domain_with_one_app() -> None:
         "items_web",
     )
     backend = Swarm(made)
-    backend.apply(found, release(spec))
+    rollout = backend.rollout(found)
+    rollout.start(release(spec))
     rule = "traefik.http.routers.shop_web.rule"
     assert "b.example" in made.service("shop_web")["Spec"]["Labels"][rule], "not before it runs"
-    backend.clean_up(found)
+    rollout.finish()
     assert made.service("shop_web")["Spec"]["Labels"][rule] == "Host(`a.example.com`)"
     assert made.tasks_of("shop_web") == before
     assert plan(made, spec).is_empty
@@ -241,8 +242,9 @@ def test_what_has_no_route_left_is_none_of_the_proxys() -> None:
     deploy(made, serving("a.example.com", name="shop"))
     found = plan(made, serving("a.example.com"), take_over=True)
     backend = Swarm(made)
-    backend.apply(found, release(serving("a.example.com")))
-    backend.clean_up(found)
+    rollout = backend.rollout(found)
+    rollout.start(release(serving("a.example.com")))
+    rollout.finish()
     left = made.service("shop_web")["Spec"]["Labels"]
     assert left["traefik.enable"] == "false"
     assert not [key for key in left if ".routers." in key]
@@ -313,7 +315,7 @@ def test_names_that_docker_stack_deploy_gave_are_taken_back() -> None:
     (warning,) = found.warnings
     assert warning.startswith("web is no name on the network deploytool-proxy any more")
     assert "items_web" in warning
-    Swarm(made).apply(found, release(app(), 2))
+    Swarm(made).rollout(found).start(release(app(), 2))
     assert plan(made, app()).is_empty
     assert plan(made, app()).warnings == ()
 

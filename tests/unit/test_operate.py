@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from deploytool import job, lock, rollout
+from deploytool import job
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
-from deploytool.backends.swarm import audit, history, labels
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.output import Output
-from tests.builders import app, deploy, engine, release, service, with_proxy
+from deploytool.records import audit, history, lock
+from tests.builders import app, deploy, engine, release, service, with_proxy, worker
 from tests.fake_engine import FakeEngine
 
 CONFIGURATION = """
@@ -36,7 +38,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    for module in (rollout, job, lock):
+    for module in (job, lock):
         monkeypatch.setattr(module, "POLL", 0.01)
     return made
 
@@ -44,9 +46,9 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 @pytest.fixture
 def cluster(empty: FakeEngine) -> FakeEngine:
     """The cluster with the app on it."""
-    begun = history.begin(empty, release(SPEC, 0))
+    begun = history.begin(SwarmStore(empty), release(SPEC, 0))
     deploy(empty, SPEC)
-    history.finish(empty, begun, Outcome.DONE, 1.0)
+    history.finish(SwarmStore(empty), begun, Outcome.DONE, 1.0)
     return empty
 
 
@@ -68,7 +70,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def log(made: FakeEngine) -> list[AuditEntry]:
-    return audit.entries(made, "items")
+    return audit.entries(SwarmStore(made), "items")
 
 
 LEVERS = [
@@ -160,7 +162,7 @@ def test_a_rollback_after_a_failure_that_was_left_goes_to_what_served_last(
     cluster.settle = True
     code, said = command("rollback", "--yes")
     assert code == 0, said
-    assert history.records(cluster, "items")[-1].release.note == f"rollback to v{good}"
+    assert history.records(SwarmStore(cluster), "items")[-1].release.note == f"rollback to v{good}"
     container = cluster.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]
     assert "N=bad" not in container["Env"]
 
@@ -357,3 +359,80 @@ def test_a_release_of_another_version_is_listed_and_gone_back_to(
     assert code == 0
     assert said["warnings"][:2] == [partly, unread]
     assert cluster.service("items_web")["Spec"]["Mode"]["Replicated"]["Replicas"] == 2
+
+
+def unreadable(cluster: FakeEngine, number: int) -> None:
+    """A release that another version of deploytool stored, and that this one cannot read."""
+    own = {labels.STACK: "items", "deploytool.app": "items", "deploytool.outcome": "done"}
+    own |= {labels.RELEASE: f"v{number}"}
+    cluster.create_config(f"items.release.{number}", b'{"format": 99}', own)
+
+
+UNREAD = "v2 cannot be read by this version of deploytool and is left out"
+
+
+@pytest.mark.parametrize("target", ["v2", "2"])
+def test_rollback_to_a_release_that_cannot_be_read_says_so(
+    cluster: FakeEngine, command: Command, target: str
+) -> None:
+    unreadable(cluster, 2)
+    code, said = command("rollback", target)
+    assert (code, said["error"]["code"]) == (2, "release_unreadable")
+
+
+def test_rollback_without_another_release_names_those_that_cannot_be_read(
+    cluster: FakeEngine, command: Command
+) -> None:
+    unreadable(cluster, 2)
+    code, said = command("rollback")
+    assert (code, said["error"]["code"]) == (2, "no_earlier_release")
+    assert said["error"]["details"] == [UNREAD]
+
+
+def test_audit_and_run_name_releases_that_cannot_be_read(
+    cluster: FakeEngine, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable(cluster, 2)
+    assert command("audit")[1]["warnings"] == [UNREAD]
+    assert run(["run", "--timeout", "50ms", "--", "true"]) == 4
+    assert UNREAD in " ".join(capsys.readouterr().err.split())
+
+
+def test_audit_counts_the_lines_that_cannot_be_read(cluster: FakeEngine, command: Command) -> None:
+    own = {labels.STACK: "items", "deploytool.app": "items", labels.AUDIT: '[5, {"at": 1e99}]'}
+    cluster.create_config("items.audit", b"x", own)
+    code, said = command("audit")
+    assert code == 0
+    assert said["warnings"] == [
+        "2 lines of the audit log cannot be read by this version of deploytool and are left out"
+    ]
+
+
+def test_status_claims_nothing_of_services_where_the_newest_release_cannot_be_read(
+    cluster: FakeEngine, command: Command
+) -> None:
+    begun = history.begin(SwarmStore(cluster), release(app(service(), worker()), 0))
+    history.finish(SwarmStore(cluster), begun, Outcome.DONE, 1.0)
+    assert [s["name"] for s in command("status")[1]["data"]["services"]] == ["web", "worker"]
+    unreadable(cluster, 3)
+    assert [s["name"] for s in command("status")[1]["data"]["services"]] == ["web"]
+
+
+def test_garbage_collection_leaves_everything_while_a_release_cannot_be_read(
+    cluster: FakeEngine,
+) -> None:
+    """Whoever wrote it may need any of it."""
+    for number in (1, 2):
+        own = {"deploytool.app": "items", labels.SECRET: "TOKEN", labels.VERSION: str(number)}
+        cluster.add_secret(f"items_TOKEN.{number}", own)
+    cluster.create_config("items_old", b"x", {"deploytool.app": "items", labels.FILE: "old"})
+    unreadable(cluster, 2)
+    Swarm(cluster).collect_garbage("items")
+    assert {s["Spec"]["Name"] for s in cluster.secrets()} == {"items_TOKEN.1", "items_TOKEN.2"}
+    names = {config["Spec"]["Name"] for config in cluster.configs()}
+    assert {"items_old", "items.release.2"} <= names
+    (broken,) = (c for c in cluster.configs() if c["Spec"]["Name"] == "items.release.2")
+    cluster.remove_config(broken["ID"])
+    Swarm(cluster).collect_garbage("items")
+    assert {s["Spec"]["Name"] for s in cluster.secrets()} == {"items_TOKEN.2"}
+    assert "items_old" not in {config["Spec"]["Name"] for config in cluster.configs()}

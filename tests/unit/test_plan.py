@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
+from pydantic import ValidationError
 
 from deploytool.backends.base import Action, Change, Plan
 from deploytool.backends.swarm import compile as swarm
@@ -71,7 +75,7 @@ def test_nothing_changed_nothing_touched() -> None:
     before = len(made.changes)
     found = plan(made, app())
     assert found.is_empty
-    Swarm(made).apply(found, release(app(), 2))
+    Swarm(made).rollout(found).start(release(app(), 2))
     assert len(made.changes) == before
 
 
@@ -90,9 +94,10 @@ def test_a_service_that_left_the_configuration_is_removed_last() -> None:
     found = plan(made, app())
     assert change(found, "worker").action is Action.REMOVE
     swarm_backend = Swarm(made)
-    swarm_backend.apply(found, release(app(), 2))
+    rollout = swarm_backend.rollout(found)
+    rollout.start(release(app(), 2))
     assert len(made.services()) == 2
-    swarm_backend.clean_up(found)
+    rollout.finish()
     assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
 
 
@@ -104,7 +109,7 @@ def test_labels_alone_replace_no_replica_and_keep_their_stamps() -> None:
     found = plan(made, spec)
     assert change(found).action is Action.UPDATE
     assert not change(found).replaces
-    Swarm(made).apply(found, release(spec, 2))
+    Swarm(made).rollout(found).start(release(spec, 2))
     live = made.service("items_web")["Spec"]
     assert live["Labels"][labels.RELEASE] == "v2"
     assert live["TaskTemplate"]["ContainerSpec"]["Labels"][labels.RELEASE] == "v1"
@@ -118,7 +123,7 @@ def test_same_digest_by_another_tag_keeps_the_image_that_runs() -> None:
     spec = app(service(replicas=2))
     renamed = {"web": images(spec)["web"].model_copy(update={"tag": "items:other"})}
     swarm_backend = Swarm(made)
-    swarm_backend.apply(swarm_backend.plan(spec, renamed), release(spec, 2))
+    swarm_backend.rollout(swarm_backend.plan(spec, renamed)).start(release(spec, 2))
     after = made.service("items_web")["Spec"]
     assert after["TaskTemplate"]["ContainerSpec"]["Image"] == live
     assert after["Labels"][labels.IMAGE] == "items:other"
@@ -127,10 +132,10 @@ def test_same_digest_by_another_tag_keeps_the_image_that_runs() -> None:
 def test_a_restart_is_not_taken_back_by_the_next_deploy() -> None:
     made = engine()
     deploy(made, app())
-    Swarm(made).restart("items", [])
+    Swarm(made).rollout(Swarm(made).restart("items", [])).start()
     assert plan(made, app()).is_empty
     spec = app(service(labels={"a": "b"}))
-    Swarm(made).apply(plan(made, spec), release(spec, 2))
+    Swarm(made).rollout(plan(made, spec)).start(release(spec, 2))
     assert made.service("items_web")["Spec"]["TaskTemplate"]["ForceUpdate"] == 1
 
 
@@ -350,9 +355,9 @@ def test_a_service_that_somebody_changes_meanwhile() -> None:
     deploy(made, app())
     spec = app(service(replicas=2))
     found = plan(made, spec)
-    Swarm(made).scale("items", {"web": 3})
+    Swarm(made).rollout(Swarm(made).scale("items", {"web": 3})).start()
     with pytest.raises(PlanError) as caught:
-        Swarm(made).apply(found, release(spec, 2))
+        Swarm(made).rollout(found).start(release(spec, 2))
     assert caught.value.code == "changed_meanwhile"
 
 
@@ -363,17 +368,60 @@ def test_undo_brings_back_what_was() -> None:
     spec = app(service(env={"A": "2"}), worker())
     found = plan(made, spec)
     backend = Swarm(made)
-    backend.apply(found, release(spec, 2))
-    backend.undo(found)
+    rollout = backend.rollout(found)
+    rollout.start(release(spec, 2))
+    reversal = rollout.reverse()
+    reversal.start()
     assert made.service("items_web")["Spec"] == before
     assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
-    assert all(progress.verdict == "done" for progress in backend.observe_undo(found))
+    assert all(progress.verdict == "done" for progress in reversal.observe())
+
+
+def test_plan_is_the_same_after_its_rollout() -> None:
+    made = engine()
+    deploy(made, app(service()))
+    spec = app(service(env={"A": "2"}), worker())
+    found = plan(made, spec)
+    before = copy.deepcopy(found)
+    made.settle = False
+    rollout = Swarm(made).rollout(found)
+    rollout.start(release(spec, 2))
+    made.add_task("items_web", 1, "failed", Err="task: non-zero exit (3)")
+    rollout.observe()
+    assert rollout.failures()
+    rollout.recover()
+    rollout.reverse().start()
+    rollout.finish()
+    assert found == before
+    assert found.payload == before.payload
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        (lambda found: found, "app"),
+        (lambda found: found.payload, "targets"),
+        (lambda found: found.payload.targets[0], "spec"),
+    ],
+)
+def test_plan_is_frozen(part: Callable[[Plan], object], key: str) -> None:
+    found = plan(engine(), app())
+    with pytest.raises((ValidationError, FrozenInstanceError)):
+        setattr(part(found), key, None)
+
+
+def test_plan_can_be_carried_out_by_two_rollouts() -> None:
+    made = engine()
+    found = plan(made, app())
+    Swarm(made).rollout(found).prepare()
+    Swarm(made).rollout(found).start(release(app(), 1))
+    assert [s["Spec"]["Name"] for s in made.services()] == ["items_web"]
 
 
 def test_a_port_that_moves_is_worth_a_warning() -> None:
     before, after = app(service(port=8000)), app(service(port=9000))
     made = engine(before)
-    Swarm(made).apply(plan(made, before), release(before, 1))
+    Swarm(made).rollout(plan(made, before)).start(release(before, 1))
     assert any("moves from port 8000 to 9000" in text for text in plan(made, after).warnings)
     assert not any("moves from port" in text for text in plan(made, before).warnings)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm import backend, probe
+from deploytool.backends.swarm import probe, rollout
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.probe import Route
 from deploytool.backends.swarm.routing import Ports
@@ -190,14 +190,14 @@ def test_where_the_proxy_may_be_reached(client: str | None, own: str, found: lis
     ],
 )
 def test_where_the_engine_is(address: str, host: str | None) -> None:
-    assert backend._host_of(address) == host
+    assert rollout._host_of(address) == host
 
 
 def test_the_proxy_is_given_time_to_read_new_labels(
     listening: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("deploytool.backends.swarm.backend.time.sleep", slept.append)
+    monkeypatch.setattr("deploytool.backends.swarm.rollout.time.sleep", slept.append)
     monkeypatch.setattr(probe, "_connects", lambda *_: False)
     made = with_proxy(engine(), ProxySettings(http_port=listening.server_port))
     swarm = Swarm(made)
@@ -207,12 +207,13 @@ def test_the_proxy_is_given_time_to_read_new_labels(
         (app(service(labels={"traefik.http.routers.items_web.priority": "7"})), True),
     ):
         plan = swarm.plan(spec, images(spec))
-        swarm.apply(plan, release(spec, 2))
+        rollout = swarm.rollout(plan)
+        rollout.start(release(spec, 2))
         slept.clear()
-        assert "cannot be reached" in swarm.check_routes(plan).unchecked
+        assert "cannot be reached" in rollout.check_routes().unchecked
         assert (max(slept, default=0.0) > 1) is waits
     spec = proxy()
-    assert swarm.check_routes(swarm.plan(spec, images(spec))).unchecked == ""
+    assert swarm.rollout(swarm.plan(spec, images(spec))).check_routes().unchecked == ""
 
 
 # --- what labels refer to -------------------------------------------------------------------------

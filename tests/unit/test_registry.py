@@ -14,7 +14,7 @@ from deploytool.backends.swarm import client as swarm_client
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.client import Client, open_client
 from deploytool.errors import DeploytoolError, RegistryError
-from deploytool.rollout import resolve_images
+from deploytool.rollout.images import resolve_images
 from tests.builders import app, deploy, engine, image, service, worker
 from tests.fake_engine import FakeEngine
 

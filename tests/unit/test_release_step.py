@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from deploytool import job as job_module
-from deploytool.backends.base import Action, Job, Outcome, Record, Task
+from deploytool.backends.base import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.jobs import job_spec
-from deploytool.errors import EngineError, JobFailed, JobTimedOut, RolledBack, UsageError
-from deploytool.rollout import Step, history, one_off
+from deploytool.errors import (
+    DeploytoolError,
+    EngineError,
+    JobFailed,
+    JobTimedOut,
+    RolledBack,
+    UsageError,
+)
+from deploytool.records import audit
+from deploytool.rollout.one_off import one_off
+from deploytool.rollout.release_step import Step
 from deploytool.spec import AppSpec, ReleaseStep
 from tests.builders import app, proxy, release, service, task, worker
-from tests.unit.test_rollout import DONE, FAILED, MOVING, Scripted, a_plan, ends, record, run
+from tests.memory_store import MemoryStore
+from tests.unit.test_rollout import (
+    DONE,
+    FAILED,
+    MOVING,
+    Scripted,
+    a_plan,
+    ends,
+    guard_that_fails_after,
+    record,
+    run,
+)
 
 SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")))
 RUNS = task("t1", 1, "running", service="release-v7")
@@ -50,7 +71,7 @@ def test_it_runs_before_any_replica_changes(told: Told) -> None:
     backend.printed = ["Running upgrade a -> b"]
     run(backend, spec=SPEC, step=told.step())
     assert backend.calls[:6] == [
-        *("begin", "prepare", "start_job", "stepped", "remove_job", "apply"),
+        *("begin", "prepare", "start_job", "stepped", "remove_job", "start"),
     ]
     assert told.lines == ["Release step: alembic upgrade head", "Running upgrade a -> b"]
     (job,) = backend.started
@@ -89,7 +110,7 @@ def test_its_exit_code_decides(told: Told) -> None:
     assert "exit code 3; no replica was touched" in error.message
     assert error.details == ("no such table",)
     assert error.hint == "fix it; then deploy again: it runs again, as it did not succeed"
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
     assert "stepped" not in backend.calls
     assert backend.finished == [Outcome.FAILED]
 
@@ -102,7 +123,7 @@ def test_too_long(told: Told) -> None:
     assert error.details == ("sleeping",)
     assert (error.code, int(error.exit_code)) == ("job_timed_out", 4)
     assert "remove_job" in backend.calls
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
     assert backend.finished == [Outcome.TIMED_OUT]
 
 
@@ -133,7 +154,7 @@ def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> Non
     assert error.details == ("Running upgrade a -> b",)
     assert told.lines[-1:] == ["Running upgrade a -> b"]
     assert seen.message in error.message
-    assert "apply" not in backend.calls
+    assert "start" not in backend.calls
 
 
 def test_no_room_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +219,7 @@ def test_a_manager_that_restarts_meanwhile(told: Told, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("deploytool.patience.time.sleep", back)
     run(backend, spec=SPEC, step=told.step())
-    assert "apply" in backend.calls
+    assert "start" in backend.calls
 
 
 def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
@@ -207,7 +228,7 @@ def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
     backend.looks = [FAILED, MOVING, DONE]
     error = ends(backend, RolledBack, a_plan(Action.KEEP))
     assert error.code == "rolled_back"
-    assert "apply v3" in backend.calls
+    assert "start v3" in backend.calls
     assert "undo" not in backend.calls
 
 
@@ -295,11 +316,21 @@ def test_a_one_off_that_is_interrupted_is_stopped() -> None:
 
 
 def test_everything_that_was_done() -> None:
-    backend = Scripted(DONE, history=[record(Outcome.DONE, 3), record(Outcome.FAILED, 4)])
-    found = history(backend, "items")
+    store = MemoryStore([record(Outcome.DONE, 3), record(Outcome.FAILED, 4)])
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    audit.note(store, "items", AuditEntry(at=at, by="ann@box", action="scale web=6"))
+    found = audit.trail(store, "items")
     assert {entry.action for entry in found} == {"deploy", "scale web=6"}
     assert found == sorted(found, key=lambda entry: entry.at, reverse=True)
 
 
 def test_the_proxy_has_none() -> None:
     assert proxy().release is None
+
+
+def test_lock_lost_before_the_release_step_it_is_not_started(told: Told) -> None:
+    backend = Scripted(DONE, job=[ENDED])
+    guard = guard_that_fails_after(backend, "prepare")
+    ends(backend, DeploytoolError, spec=SPEC, step=told.step(), guard=guard)
+    assert backend.started == []
+    assert backend.calls == ["begin", "prepare", "finish"]

@@ -6,22 +6,20 @@ import getpass
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
 import pytest
 
-from deploytool import patience, rollout
+from deploytool import patience
 from deploytool.backends.base import (
     Action,
-    AuditEntry,
     Belonging,
     Capacity,
     Change,
     Executed,
     Job,
-    Lease,
     LogLine,
     Outcome,
     Plan,
@@ -48,17 +46,20 @@ from deploytool.errors import (
     RolloutTimedOut,
     UsageError,
 )
-from deploytool.rollout import Result, choose_rollback, resolve_images, roll_out, settle
+from deploytool.records.history import OUTCOME, SECONDS, STEPPED, History, choose_rollback
+from deploytool.records.store import Entry, Kind, Store, Taken
+from deploytool.rollout.guarded import GuardedRollout
+from deploytool.rollout.images import resolve_images
+from deploytool.rollout.limits import Limits
+from deploytool.rollout.release import whoami
+from deploytool.rollout.roll_out import Result, roll_out
+from deploytool.rollout.settle import settle
 from deploytool.spec import AppSpec, Image, Release, Service
-from tests.builders import OTHER_DIGEST, app, image, images, release, service, task, worker
+from tests.builders import NO_WAIT, OTHER_DIGEST, app, image, images, release, service, task, worker
+from tests.memory_store import MemoryStore
 
 MINUTE = 60_000
 REFUSED = EngineError("The engine refused", code="engine_refused")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
 
 
 def progress(verdict: Verdict, reason: str = "", name: str = "web") -> ServiceProgress:
@@ -72,6 +73,30 @@ ROLLED_BACK = progress(Verdict.ROLLED_BACK, "rollback completed")
 
 def a_plan(action: Action = Action.UPDATE, *others: Change) -> Plan:
     return Plan(app="items", changes=(Change(kind="service", name="web", action=action), *others))
+
+
+class Told(MemoryStore):
+    """A store that tells a scripted cluster's test what it was asked. New releases are v7."""
+
+    def __init__(self, cluster: Scripted, history: Sequence[Record]) -> None:
+        super().__init__(history)
+        self.cluster = cluster
+
+    def create(self, app: str, kind: Kind, name: str, data: bytes, notes: Mapping[str, str]) -> str:
+        if hasattr(self, "cluster"):
+            if int(name) < 7:
+                raise Taken
+            self.cluster._call("begin")
+        return super().create(app, kind, name, data, notes)
+
+    def annotate(self, entry: Entry, notes: Mapping[str, str]) -> None:
+        if STEPPED in notes:
+            self.cluster._call("stepped")
+        else:
+            self.cluster.finished.append(Outcome(notes[OUTCOME]))
+            assert float(notes[SECONDS]) >= 0
+            self.cluster._call("finish")
+        super().annotate(entry, notes)
 
 
 class Scripted:
@@ -94,7 +119,7 @@ class Scripted:
         self.looks = list(looks)
         self.back = list(back)
         self.failed = list(failures)
-        self.history = list(history)
+        self.store: Store = Told(self, history)
         self.raises = dict(raises or {})
         self.job = list(job)
         self.left_jobs = list(left_jobs)
@@ -106,6 +131,7 @@ class Scripted:
         self.turns: list[list[str]] = []
         """The services of each `apply`."""
         self.finished: list[Outcome] = []
+        self.collected = ""
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -122,11 +148,8 @@ class Scripted:
     def running_images(self, app: str) -> dict[str, Image]:
         return self.running
 
-    def records(self, app: str) -> list[Record]:
-        return self.history
-
-    def unread(self, app: str) -> list[str]:
-        raise NotImplementedError
+    def collect_garbage(self, app: str) -> None:
+        self.collected = app
 
     def plan(
         self,
@@ -140,49 +163,54 @@ class Scripted:
         self._call("plan")
         return a_plan()
 
-    def begin(self, release: Release) -> Release:
-        self._call("begin")
-        return release.model_copy(update={"number": 7})
+    def rollout(self, plan: Plan) -> Scripted:
+        """It is its own rollout, and what reverses it."""
+        return self
 
-    def stepped(self, release: Release) -> None:
-        self._call("stepped")
+    def __enter__(self) -> Scripted:
+        return self
 
-    def prepare(self, plan: Plan) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def prepare(self) -> None:
         self._call("prepare")
 
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        assert seconds >= 0
-        self.finished.append(outcome)
-        self._call("finish")
-
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
         self.turns.append(sorted(services or ()))
-        self._call("apply" if release.id == "v7" else f"apply {release.id}")
+        known = release is None or release.id == "v7"
+        self._call("start" if known or release is None else f"start {release.id}")
 
-    def renew_logins(self, plan: Plan) -> None:
+    def renew_logins(self) -> None:
         self._call("renew_logins")
 
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        return nullcontext(time.sleep)
+    def wait_for_change(self, seconds: float) -> None:
+        time.sleep(seconds)
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def observe(self) -> list[ServiceProgress]:
         self._call("observe")
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
 
-    def check_routes(self, plan: Plan) -> RouteCheck:
+    def recover(self) -> None:
+        self._call("recover")
+
+    def check_routes(self) -> RouteCheck:
         return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
 
-    def clean_up(self, plan: Plan) -> None:
+    def finish(self) -> None:
         self._call("clean_up")
 
-    def undo(self, plan: Plan) -> None:
-        self._call("undo")
+    def reverse(self) -> Reversal:
+        return Reversal(self)
 
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        self._call("observe_undo")
-        return [self.back.pop(0) if len(self.back) > 1 else self.back[0]]
-
-    def failures(self, plan: Plan) -> list[Task]:
+    def failures(self) -> list[Task]:
         self._call("failures")
         return self.failed
 
@@ -237,24 +265,6 @@ class Scripted:
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         raise NotImplementedError
 
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        raise NotImplementedError
-
-    def renew(self, lease: Lease) -> None:
-        raise NotImplementedError
-
-    def unlock(self, lease: Lease) -> None:
-        raise NotImplementedError
-
-    def holder(self, app: str) -> Lease | None:
-        raise NotImplementedError
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        raise NotImplementedError
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        return [AuditEntry(at=datetime(2026, 1, 2, tzinfo=UTC), by="ann@box", action="scale web=6")]
-
     def start_job(self, job: Job) -> None:
         self.started.append(job)
         self._call("start_job")
@@ -274,9 +284,30 @@ class Scripted:
         return self.left_jobs
 
 
+class Reversal(Scripted):
+    """The way back of a scripted rollout: its calls are in the list of that one."""
+
+    def __init__(self, forward: Scripted) -> None:
+        super().__init__(*forward.back)
+        self.calls, self.raises = forward.calls, forward.raises
+
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        assert (release, services) == (None, None)
+        self._call("undo")
+
+    def observe(self) -> list[ServiceProgress]:
+        self._call("observe_undo")
+        return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
+
+    def finish(self) -> None:
+        """It removes as it starts."""
+
+
 def run(backend: Scripted, plan: Plan | None = None, **keys: Any) -> Result:
     spec = keys.pop("spec", app())
-    given: dict[str, Any] = {"timeout": MINUTE} | keys
+    given: dict[str, Any] = {"timeout": MINUTE, "limits": NO_WAIT} | keys
     return roll_out(backend, plan or a_plan(), release(spec, 0), **given)
 
 
@@ -295,7 +326,7 @@ def test_done() -> None:
     backend = Scripted(MOVING, MOVING, DONE)
     seen: list[Sequence[ServiceProgress]] = []
     result = run(backend, report=seen.append)
-    assert backend.calls == ["begin", "prepare", "apply", *["observe"] * 3, "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", *["observe"] * 3, "clean_up", "finish"]
     assert backend.finished == [Outcome.DONE]
     assert result.release is not None
     assert result.release.id == "v7"
@@ -306,7 +337,7 @@ def test_done() -> None:
 def test_not_waited_for() -> None:
     backend = Scripted(MOVING)
     result = run(backend, wait=False)
-    assert backend.calls == ["begin", "prepare", "apply", "clean_up", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", "clean_up", "finish"]
     assert backend.finished == [Outcome.STARTED]
     assert not result.waited
 
@@ -333,10 +364,10 @@ def test_what_was_interrupted_is_finished(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     "newest",
     [
-        record(Outcome.DONE),
-        record(Outcome.FAILED),
-        record(Outcome.INTERRUPTED, spec=app(service(replicas=2))),
-        record(Outcome.INTERRUPTED, images=images(app(), digest=OTHER_DIGEST)),
+        record(Outcome.DONE, 2),
+        record(Outcome.FAILED, 2),
+        record(Outcome.INTERRUPTED, 2, spec=app(service(replicas=2))),
+        record(Outcome.INTERRUPTED, 2, images=images(app(), digest=OTHER_DIGEST)),
     ],
 )
 def test_what_is_finished_or_another_is_not(newest: Record) -> None:
@@ -358,10 +389,9 @@ def test_the_proxy_is_waited_for() -> None:
     assert backend.finished == [Outcome.DONE]
 
 
-def test_an_answer_by_the_proxy_itself_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
+def test_an_answer_by_the_proxy_itself_fails() -> None:
     backend = Scripted(DONE, checks=[BY_PROXY], failures=[task(message="of another attempt")])
-    error = ends(backend, RolledBack)
+    error = ends(backend, RolledBack, limits=Limits(poll=0.0, routes=0.0))
     assert error.message.endswith(
         "the previous release serves: web: the proxy itself answers 404 to "
         "http://items.localhost/health"
@@ -381,11 +411,9 @@ def test_nobody_waits_for_routes_without_wait() -> None:
         (RouteCheck(unsure=("http://a/",)), "http://a/ answers 404 as the proxy does"),
     ],
 )
-def test_what_is_not_known_is_said(
-    found: RouteCheck, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rollout, "ROUTES_TIMEOUT", 0.0)
-    (warning,) = run(Scripted(DONE, checks=[found])).warnings
+def test_what_is_not_known_is_said(found: RouteCheck, words: str) -> None:
+    limits = Limits(poll=0.0, routes=0.0)
+    (warning,) = run(Scripted(DONE, checks=[found]), limits=limits).warnings
     assert warning.startswith(words)
 
 
@@ -456,7 +484,7 @@ def test_pausing_leaves_it_to_be_looked_at() -> None:
     [([Outcome.DONE], "`deploytool rollback` to v1"), ([], "`deploytool destroy`")],
 )
 def test_what_was_left_can_be_got_rid_of(before: list[Outcome], advice: str) -> None:
-    backend = Scripted(FAILED, history=past(*before))
+    backend = Scripted(FAILED, history=past(*before).records)
     error = ends(backend, RolloutFailed, spec=app(service(update={"on_failure": "pause"})))
     assert advice in error.hint
 
@@ -490,10 +518,9 @@ def test_done_at_the_last_moment_is_done() -> None:
 # On the way back
 
 
-def test_a_way_back_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "UNDO_TIMEOUT", 0.01)
+def test_a_way_back_that_does_not_end() -> None:
     backend = Scripted(FAILED, back=[MOVING])
-    error = ends(backend, RolloutFailed)
+    error = ends(backend, RolloutFailed, limits=Limits(poll=0.0, reversal=0.01))
     assert error.exit_code == ExitCode.FAILED
     assert "going back is not done yet" in error.message
     assert backend.finished == [Outcome.FAILED]
@@ -574,13 +601,20 @@ class Ordered(Scripted):
         self.stories = {name: list(story) for name, story in stories.items()}
         self.told: set[str] = set()
 
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        self.told |= set(services or ())
-        super().apply(plan, release, services)
+    def rollout(self, plan: Plan) -> Ordered:
+        self.plan_of_it = plan
+        return self
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def start(
+        self, release: Release | None = None, services: Collection[str] | None = None
+    ) -> None:
+        self.told |= set(services or ())
+        super().start(release, services)
+
+    def observe(self) -> list[ServiceProgress]:
         self._call("observe")
-        return [self._look(change) for change in plan.changes if change.action is not Action.REMOVE]
+        changes = self.plan_of_it.changes
+        return [self._look(change) for change in changes if change.action is not Action.REMOVE]
 
     def _look(self, change: Change) -> ServiceProgress:
         if change.action is not Action.KEEP and change.name not in self.told:
@@ -685,10 +719,10 @@ def test_without_waiting_those_that_others_depend_on_are_waited_for() -> None:
 
 def test_a_later_turn_that_is_refused_takes_all_back() -> None:
     class Refusing(Ordered):
-        def apply(
-            self, plan: Plan, release: Release, services: Collection[str] | None = None
+        def start(
+            self, release: Release | None = None, services: Collection[str] | None = None
         ) -> None:
-            super().apply(plan, release, services)
+            super().start(release, services)
             if "api" in self.told:
                 raise REFUSED
 
@@ -701,7 +735,7 @@ def test_a_later_turn_that_is_refused_takes_all_back() -> None:
 # Errors and interruptions
 
 
-@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+@pytest.mark.parametrize("step", ["start", "observe", "clean_up"])
 def test_an_error_is_recorded_as_a_failure(step: str) -> None:
     backend = Scripted(DONE, raises={step: REFUSED})
     assert ends(backend, EngineError) is REFUSED
@@ -709,9 +743,9 @@ def test_an_error_is_recorded_as_a_failure(step: str) -> None:
 
 
 def test_what_was_applied_before_an_error_goes_back() -> None:
-    backend = Scripted(DONE, raises={"apply": REFUSED})
+    backend = Scripted(DONE, raises={"start": REFUSED})
     ends(backend, EngineError)
-    assert backend.calls == ["begin", "prepare", "apply", "undo", "finish"]
+    assert backend.calls == ["begin", "prepare", "start", "undo", "finish"]
 
 
 class Away(Scripted):
@@ -721,11 +755,11 @@ class Away(Scripted):
         super().__init__(DONE)
         self.code, self.times = code, times
 
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
+    def observe(self) -> list[ServiceProgress]:
         self.times -= 1
         if self.times >= 0:
             raise EngineError("nobody there", code=self.code)
-        return super().observe(plan)
+        return super().observe()
 
 
 @pytest.mark.parametrize("code", patience.AWAY)
@@ -749,7 +783,7 @@ def test_an_error_before_anything_was_begun_records_nothing() -> None:
     assert backend.calls == ["begin"]
 
 
-@pytest.mark.parametrize("step", ["apply", "observe", "clean_up"])
+@pytest.mark.parametrize("step", ["start", "observe", "clean_up"])
 def test_interrupted(step: str) -> None:
     backend = Scripted(DONE, raises={step: KeyboardInterrupt()})
     error = ends(backend, Interrupted)
@@ -785,9 +819,16 @@ def test_a_success_that_cannot_be_recorded_is_told() -> None:
 # A scale, a restart
 
 
+def settled(backend: Scripted, timeout: int) -> float:
+    rollout = GuardedRollout(backend)
+    return settle(
+        backend, rollout, a_plan(), timeout=timeout, report=lambda _: None, limits=NO_WAIT
+    )
+
+
 def test_settled() -> None:
     backend = Scripted(MOVING, DONE)
-    assert settle(backend, a_plan(), timeout=MINUTE, report=lambda _: None) >= 0
+    assert settled(backend, timeout=MINUTE) >= 0
     assert backend.calls == ["observe", "observe"]
 
 
@@ -800,7 +841,7 @@ def test_not_settled_and_left(
 ) -> None:
     backend = Scripted(look, failures=[task("t1", 1, "failed", message="boom")])
     with pytest.raises(kind) as caught:
-        settle(backend, a_plan(), timeout=0, report=lambda _: None)
+        settled(backend, timeout=0)
     assert caught.value.code == code
     assert "web.1: boom" in caught.value.details
     assert "undo" not in backend.calls
@@ -909,7 +950,7 @@ def test_a_failure_of_the_engine_is_none_of_a_registry() -> None:
 def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "ada")
     monkeypatch.setattr(socket, "gethostname", lambda: "laptop")
-    assert rollout.whoami() == "ada@laptop"
+    assert whoami() == "ada@laptop"
 
 
 def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -917,7 +958,7 @@ def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert rollout.whoami().startswith("unknown@")
+    assert whoami().startswith("unknown@")
 
 
 # Which release to go back to
@@ -925,8 +966,8 @@ def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 D, F, S, R = Outcome.DONE, Outcome.FAILED, Outcome.STARTED, Outcome.ROLLED_BACK
 
 
-def past(*outcomes: Outcome) -> list[Record]:
-    return [record(outcome, number) for number, outcome in enumerate(outcomes, 1)]
+def past(*outcomes: Outcome) -> History:
+    return History(tuple(record(outcome, n) for n, outcome in enumerate(outcomes, 1)), {})
 
 
 @pytest.mark.parametrize(
@@ -992,7 +1033,7 @@ def test_nothing_to_go_back_to(outcomes: list[Outcome], wanted: str | None, code
         lambda: ends(Scripted(FAILED), RolledBack),
         lambda: ends(Scripted(FAILED), RolloutFailed, a_plan(Action.CREATE)),
         lambda: ends(Scripted(MOVING), RolloutTimedOut, timeout=0),
-        lambda: ends(Scripted(DONE, raises={"apply": KeyboardInterrupt()}), Interrupted),
+        lambda: ends(Scripted(DONE, raises={"start": KeyboardInterrupt()}), Interrupted),
     ],
 )
 def test_every_failure_says_what_to_do_next(make: Callable[[], DeploytoolError]) -> None:
@@ -1000,3 +1041,90 @@ def test_every_failure_says_what_to_do_next(make: Callable[[], DeploytoolError])
     assert error.hint
     assert error.code
     assert not isinstance(error, PlanError)
+
+
+# --- who may write ------------------------------------------------------------------------------
+
+STALLED = MOVING.model_copy(update={"stalled": True})
+
+
+def guard_that_fails_after(backend: Scripted, call: str) -> Callable[[], None]:
+    """The lock is lost as soon as the cluster was asked that."""
+
+    def guard() -> None:
+        if call in backend.calls:
+            raise DeploytoolError("somebody else has the lock", code="lock_lost")
+
+    return guard
+
+
+def test_a_stalled_service_is_helped() -> None:
+    backend = Scripted(STALLED, MOVING, DONE)
+    run(backend)
+    assert backend.calls.count("recover") == 1
+    assert backend.calls.index("recover") == backend.calls.index("observe") + 1
+
+
+def test_a_stalled_service_is_helped_on_its_way_back() -> None:
+    backend = Scripted(FAILED, back=(STALLED, DONE))
+    ends(backend, RolledBack)
+    assert backend.calls[-4:] == ["observe_undo", "recover", "observe_undo", "finish"]
+
+
+@pytest.mark.parametrize("looks", [(STALLED, DONE), (MOVING, FAILED), (DONE,)])
+def test_nothing_is_written_once_the_lock_is_lost(looks: tuple[ServiceProgress, ...]) -> None:
+    backend = Scripted(*looks)
+    ends(backend, DeploytoolError, guard=guard_that_fails_after(backend, "observe"))
+    assert set(backend.calls).isdisjoint({"recover", "undo", "clean_up"})
+    assert backend.finished == [Outcome.FAILED]
+
+
+def test_a_rollback_ends_where_the_lock_is_lost() -> None:
+    backend = Scripted(FAILED, back=(STALLED, DONE))
+    error = ends(backend, RolloutFailed, guard=guard_that_fails_after(backend, "observe_undo"))
+    assert "going back is not done yet" in error.message
+    assert any("somebody else has the lock" in line for line in error.details)
+    assert "recover" not in backend.calls
+
+
+WRITES = {"prepare", "start", "renew_logins", "recover", "undo", "clean_up"}
+
+
+@pytest.mark.parametrize("call", ["begin", "prepare", "start", "observe", "clean_up"])
+def test_lock_lost_at_any_step_nothing_is_written_after_it(call: str) -> None:
+    plan, spec = shop()
+    backend = Ordered(stories(db=[M, OK]))
+    with suppress(DeploytoolError):
+        run(backend, plan, spec=spec, guard=guard_that_fails_after(backend, call))
+    assert WRITES.isdisjoint(backend.calls[backend.calls.index(call) + 1 :])
+    assert not backend.collected
+
+
+def test_lock_lost_after_the_last_write_the_deploy_is_done() -> None:
+    backend = Scripted(DONE)
+    assert run(backend, guard=guard_that_fails_after(backend, "clean_up")).release is not None
+    assert backend.finished == [Outcome.DONE]
+
+
+def test_lock_lost_before_the_begin_no_release_is_made() -> None:
+    def guard() -> None:
+        raise DeploytoolError("somebody else has the lock", code="lock_lost")
+
+    backend = Scripted(DONE)
+    ends(backend, DeploytoolError, guard=guard)
+    assert backend.calls == []
+
+
+@pytest.mark.parametrize("looks", [(DONE,), (MOVING, DONE)])
+def test_empty_plan_writes_nothing(looks: tuple[ServiceProgress, ...]) -> None:
+    backend = Scripted(*looks)
+    run(backend, a_plan(Action.KEEP))
+    assert set(backend.calls) == {"observe"}
+    assert backend.finished == []
+
+
+def test_empty_plan_of_a_stalled_service_without_the_lock_writes_nothing() -> None:
+    backend = Scripted(STALLED, DONE)
+    guard = guard_that_fails_after(backend, "observe")
+    ends(backend, DeploytoolError, a_plan(Action.KEEP), guard=guard)
+    assert backend.calls == ["observe"]

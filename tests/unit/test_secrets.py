@@ -16,18 +16,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploytool import rollout, secrets
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
-from deploytool.backends.swarm import history, labels, watch
-from deploytool.backends.swarm import secrets as versioned
+from deploytool.backends.swarm import labels, watch
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.secrets import LARGEST
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
+from deploytool.records import audit, history, lease
 from deploytool.render import stack
-from deploytool.rollout import roll_out
-from deploytool.secrets import read_env_file
+from deploytool.rollout.roll_out import roll_out
+from deploytool.secrets import values, versions
+from deploytool.secrets.values import read_env_file
 from deploytool.spec import AppSpec, Release
-from tests.builders import app, digests, engine, images, release, service, worker
+from tests.builders import NO_WAIT, app, digests, engine, images, release, service, worker
 from tests.fake_engine import FakeEngine
 from tests.strategies import quick, variables
 
@@ -37,12 +39,11 @@ VALUE = "hunter2"
 
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versioned, "COST", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr(versions, "COST", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL", 0.0)
     monkeypatch.setattr(watch, "_proving_time", lambda *_: 0.0)
 
 
@@ -61,7 +62,9 @@ def plan(made: FakeEngine, spec: AppSpec, pins: Mapping[str, str] | None = None)
 
 def deploy(made: FakeEngine, spec: AppSpec, pins: Mapping[str, str] | None = None) -> Release:
     """A whole rollout, its release written down."""
-    result = roll_out(Swarm(made), plan(made, spec, pins), release(spec, 0), timeout=60_000)
+    result = roll_out(
+        Swarm(made), plan(made, spec, pins), release(spec, 0), timeout=60_000, limits=NO_WAIT
+    )
     assert result.release is not None
     return result.release
 
@@ -115,15 +118,15 @@ def test_a_version_carries_what_ties_it_to_the_app_and_nothing_of_its_value() ->
 
 def test_a_guess_costs_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    known = versioned.hash_of(b"x", b"salt")
+    known = versions.hash_of(b"x", b"salt")
     assert known.split(":")[:5] == ["scrypt", "16384", "8", "5", b"salt".hex()]
-    assert versioned.is_value(known, b"x")
-    assert not versioned.is_value(known, b"y")
+    assert versions.is_value(known, b"x")
+    assert not versions.is_value(known, b"y")
 
 
 @pytest.mark.parametrize("known", ["", "x", "scrypt:2:1:1:zz:00", "md5:00:00", ":::::"])
 def test_a_hash_of_another_kind_tells_nothing(known: str) -> None:
-    assert not versioned.is_value(known, b"x")
+    assert not versions.is_value(known, b"x")
 
 
 def test_two_who_set_it_at_once_make_two_versions() -> None:
@@ -164,7 +167,7 @@ def test_a_number_that_a_release_remembers_does_not_come_again() -> None:
     ("name", "value", "words"),
     [
         ("TOKEN", b"", "is empty"),
-        ("TOKEN", b"x" * versioned.LARGEST, "is too large"),
+        ("TOKEN", b"x" * LARGEST, "is too large"),
         ("x" * 40, b"x", "too long a name"),
     ],
 )
@@ -272,7 +275,7 @@ def test_a_release_step_reads_what_its_release_reads() -> None:
     spec = app(service(secrets=["TOKEN"], files={"/a.yml": "a.yml"}), files=digests(files))
     swarm = Swarm(made)
     found = swarm.plan(spec, images(spec), files=files)
-    swarm.prepare(found)
+    swarm.rollout(found).prepare()
     put(made, "TOKEN", "two")
     done = release(spec, 1, secrets=found.secrets)
     job = Job(name="release-v1", release=done, service="web", command=("true",))
@@ -311,11 +314,14 @@ def test_the_same_with_another_version_is_another_release() -> None:
     swarm = Swarm(made)
     found = plan(made, using("TOKEN"))
     begun = release(using("TOKEN"), 0, secrets=found.secrets)
-    assert history.begin(made, begun).number == 1
-    assert history.begin(made, begun).number == 1
+    assert history.begin(SwarmStore(made), begun).number == 1
+    assert history.begin(SwarmStore(made), begun).number == 1
     put(made, "TOKEN", "two")
     newer = swarm.plan(using("TOKEN"), images(using("TOKEN")))
-    assert history.begin(made, begun.model_copy(update={"secrets": newer.secrets})).number == 2
+    assert (
+        history.begin(SwarmStore(made), begun.model_copy(update={"secrets": newer.secrets})).number
+        == 2
+    )
 
 
 def test_records_from_before_are_read() -> None:
@@ -381,9 +387,9 @@ def test_files_go_with_the_releases_that_need_them(monkeypatch: pytest.MonkeyPat
         files = {"a.yml": b"%d" % number}
         spec = app(service(files={"/a.yml": "a.yml"}), files=digests(files))
         found = Swarm(made).plan(spec, images(spec), files=files)
-        roll_out(Swarm(made), found, release(spec, 0), timeout=60_000)
+        roll_out(Swarm(made), found, release(spec, 0), timeout=60_000, limits=NO_WAIT)
     left = {c["Spec"]["Name"] for c in made.configs(label=labels.FILE)}
-    kept = [r.release.spec for r in history.records(made, "items")]
+    kept = [r.release.spec for r in history.records(SwarmStore(made), "items")]
     assert left == {f"items_a.yml-{spec.files['a.yml'][:12]}" for spec in kept}
     assert len(left) == 2
 
@@ -404,7 +410,7 @@ def test_what_cannot_be_removed_is_no_failure() -> None:
     put(made, "TOKEN", "two")
     made.refuses["remove_secret"] = EngineError("The engine refused: in use", code="engine_refused")
     deploy(made, using("TOKEN"))
-    (record,) = history.records(made, "items")
+    (record,) = history.records(SwarmStore(made), "items")
     assert record.outcome is Outcome.DONE
 
 
@@ -557,7 +563,9 @@ def test_set_from_a_pipe(
         assert body["data"]["secrets"] == [{"name": "TOKEN", "services": ["web"]} | expected]
         assert body["warnings"] == []
     assert cluster.values == {"items_TOKEN.1": VALUE.encode()}
-    assert [entry.action for entry in Swarm(cluster).notes("items")] == ["secrets set TOKEN"]
+    assert [entry.action for entry in audit.entries(SwarmStore(cluster), "items")] == [
+        "secrets set TOKEN"
+    ]
 
 
 def test_a_line_break_at_the_end_is_kept_and_told(
@@ -650,9 +658,9 @@ def test_a_terminal_that_gives_nothing_or_would_show_it(
 
     monkeypatch.setattr("getpass.getpass", fail)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
-    asked = secrets.request(["TOKEN"], None, None)
+    asked = values.request(["TOKEN"], None, None)
     with pytest.raises(UsageError) as caught:
-        Swarm(cluster).set_secrets("items", secrets.read(asked, can_ask=True))
+        Swarm(cluster).set_secrets("items", values.read(asked, can_ask=True))
     assert caught.value.code == code
     assert cluster.values == {}
 
@@ -687,8 +695,8 @@ def test_remove_asks_for_a_yes(
     assert body["error"]["code"] == "confirmation_required"
     assert ran(capsys, "remove", "TOKEN", "--yes")["data"]["removed"] == ["items_TOKEN.1"]
     assert cluster.secrets() == []
-    assert Swarm(cluster).notes("items")[-1].action == "secrets remove TOKEN"
-    assert Swarm(cluster).holder("items") is None
+    assert audit.entries(SwarmStore(cluster), "items")[-1].action == "secrets remove TOKEN"
+    assert lease.holder(SwarmStore(cluster), "items") is None
 
 
 def test_an_unexpected_failure_shows_no_value(
@@ -703,5 +711,26 @@ def test_an_unexpected_failure_shows_no_value(
 
 
 def test_end_of_line() -> None:
-    assert secrets.ends_with_newline(b"x\n")
-    assert not any(map(secrets.ends_with_newline, (b"", b"\n", b"x", b"x\ny\n", b"x\n\n")))
+    assert values.ends_with_newline(b"x\n")
+    assert not any(map(values.ends_with_newline, (b"", b"\n", b"x", b"x\ny\n", b"x\n\n")))
+
+
+def test_a_number_that_only_an_unreadable_release_remembers_is_not_given_again() -> None:
+    made = engine()
+    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: "v2"}
+    data = json.dumps({"format": 99, "pins": {"TOKEN": {"version": "items_TOKEN.7"}}})
+    made.create_config("items.release.2", data.encode(), own)
+    assert put(made, "TOKEN", "one") == (8, True)
+    put(made, "TOKEN", "two")
+    (found,) = Swarm(made).secrets("items")
+    assert [(old.version, old.releases) for old in found.older] == [(8, ())]
+
+
+def test_a_version_that_an_unreadable_release_names_is_known_to_be_needed() -> None:
+    made = engine()
+    put(made, "TOKEN", "one")
+    own = {labels.APP: "items", labels.STACK: "items", labels.RELEASE: "v2"}
+    made.create_config("items.release.2", b'{"pins": ["items_TOKEN.1"]}', own)
+    put(made, "TOKEN", "two")
+    (found,) = Swarm(made).secrets("items")
+    assert [(old.version, old.releases) for old in found.older] == [(1, ("v2",))]

@@ -7,6 +7,7 @@ import pytest
 from deploytool.backends.base import Outcome, ServiceStatus, Status
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.cli.views import status_parts
+from deploytool.records import history
 from tests.builders import app, deploy, engine, release, service, worker
 from tests.fake_engine import FakeEngine
 
@@ -60,20 +61,20 @@ def test_a_service_that_somebody_removed_is_missing(made: FakeEngine) -> None:
 
 def test_a_service_that_the_next_release_does_without_is_not_missing(made: FakeEngine) -> None:
     swarm = remember(made)
-    swarm.begin(release(app(service(replicas=3))))
+    history.begin(swarm.store, release(app(service(replicas=3))))
     made.remove_service(made.service("items_worker")["ID"])
     assert swarm.status("items").is_complete
 
 
 def test_a_release_that_failed_is_not_what_should_run(made: FakeEngine) -> None:
     swarm = remember(made)
-    failed = swarm.begin(release(app(*SPEC.services, worker("late"))))
-    swarm.finish(failed, Outcome.ROLLED_BACK, 1.0)
+    failed = history.begin(swarm.store, release(app(*SPEC.services, worker("late"))))
+    history.finish(swarm.store, failed, Outcome.ROLLED_BACK, 1.0)
     assert swarm.status("items").is_complete
 
 
 def remember(made: FakeEngine) -> Swarm:
     """Put the release that runs into the history."""
     swarm = Swarm(made)
-    swarm.finish(swarm.begin(release(SPEC)), Outcome.DONE, 1.0)
+    history.finish(swarm.store, history.begin(swarm.store, release(SPEC)), Outcome.DONE, 1.0)
     return swarm

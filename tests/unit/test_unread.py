@@ -18,6 +18,7 @@ from deploytool import unread
 from deploytool.__main__ import run
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.config import load
+from deploytool.records import history
 from tests.builders import deploy, engine
 from tests.fake_engine import FakeEngine
 
@@ -88,7 +89,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
     swarm = Swarm(found)
     released = deploy(found, load(tmp_path).app_spec())
-    swarm.finish(swarm.begin(released), Outcome.DONE, 1.0)
+    history.finish(swarm.store, history.begin(swarm.store, released), Outcome.DONE, 1.0)
     return found
 
 

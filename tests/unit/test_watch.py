@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Action, Plan, Task, Verdict
-from deploytool.backends.swarm import labels, unblock, watch
+from deploytool.backends.base import Action, Task, Verdict
+from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.plan import Target
+from deploytool.backends.swarm.rollout import SwarmRollout
+from deploytool.backends.swarm.tracked import Tracked
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine
 
@@ -23,10 +25,10 @@ SPEC: dict[str, Any] = {
 LIVE = {"ID": "s1", "Spec": SPEC}
 
 
-def target(action: Action = Action.UPDATE, **keys: Any) -> Target:
+def target(action: Action = Action.UPDATE, **keys: Any) -> Tracked:
     live = None if action is Action.CREATE else LIVE
     given: dict[str, Any] = {"replaces": True, "known_tasks": frozenset({"old1", "old2"})}
-    return Target("web", "items_web", action, SPEC, live, **(given | keys))
+    return Tracked.of(Target("web", "items_web", action, SPEC, live, **(given | keys)))
 
 
 def judged(
@@ -118,7 +120,7 @@ def test_waiting_without_a_reason_is_no_failure() -> None:
         assert watch.judge(moving, LIVE, waiting(""), now)[0] is Verdict.MOVING
 
 
-def failed(moving: Target, *tasks: Task) -> tuple[Verdict, str]:
+def failed(moving: Tracked, *tasks: Task) -> tuple[Verdict, str]:
     watch._remember_failures(FakeEngine(), moving, LIVE, tasks)
     return watch.judge(moving, LIVE, list(tasks), 0.0)
 
@@ -145,7 +147,7 @@ def test_three_failures_of_one_replica_are_enough() -> None:
     assert reason == "replica 1 failed 3 times: task: non-zero exit (1)"
 
 
-@pytest.mark.parametrize("text", unblock.NOT_THE_RELEASE)
+@pytest.mark.parametrize("text", recover.NOT_THE_RELEASE)
 def test_what_an_engine_that_restarts_does_to_a_replica_is_not_counted(text: str) -> None:
     moving = target(Action.CREATE)
     tasks = [task(f"t{i}", 1, "rejected", message=f"{text}: x") for i in range(9)]
@@ -229,73 +231,76 @@ def test_too_many_replicas_are_not_done() -> None:
 
 def test_no_replicas_wanted_no_replicas_there() -> None:
     spec = SPEC | {"Mode": {"Replicated": {"Replicas": 0}}}
-    idle = Target("web", "items_web", Action.CREATE, spec, None, known_tasks=frozenset())
+    idle = Tracked.of(Target("web", "items_web", Action.CREATE, spec, None))
     assert watch.judge(idle, {"ID": "s1", "Spec": spec}, [], 0.0)[0] is Verdict.DONE
 
 
 # Through the whole backend, on the cluster in memory
 
 
-def applied(made: FakeEngine, **keys: Any) -> tuple[Swarm, Plan]:
+def applied(made: FakeEngine, **keys: Any) -> SwarmRollout:
     backend = Swarm(made)
     spec = app(service(replicas=2, **keys))
     plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
-    backend.apply(plan, release(spec, 2))
-    return backend, plan
+    rollout = backend.rollout(plan)
+    rollout.start(release(spec, 2))
+    return rollout
 
 
 def test_an_update_as_the_engine_does_it() -> None:
     made = engine()
     deploy(made, app(service(replicas=2)))
     made.settle = False
-    backend, plan = applied(made)
-    (progress,) = backend.observe(plan)
+    rollout = applied(made)
+    (progress,) = rollout.observe()
     assert (progress.verdict, progress.ready, progress.wanted) == (Verdict.MOVING, 0, 2)
     for one in made.tasks_of("items_web"):
         if one["DesiredState"] == "running":
             made.set_task(one["ID"], "running")
     made.set_update("items_web", "completed")
-    (progress,) = backend.observe(plan)
+    (progress,) = rollout.observe()
     assert (progress.verdict, progress.ready) == (Verdict.DONE, 2)
 
 
 def test_a_removed_service_has_failed() -> None:
     made = engine()
-    backend, plan = applied(made)
+    rollout = applied(made)
     made.remove_service(made.service("items_web")["ID"])
-    (progress,) = backend.observe(plan)
+    (progress,) = rollout.observe()
     assert progress.verdict is Verdict.FAILED
     assert "removed" in progress.reason
 
 
 def test_failures_are_kept_with_their_reasons() -> None:
     made = engine()
-    backend, plan = applied(made)
+    rollout = applied(made)
     exited = {"ExitCode": 3, "ContainerID": "c9"}
     made.add_task("items_web", 1, "failed", Err="task: non-zero exit (3)", ContainerStatus=exited)
-    backend.observe(plan)
-    (found,) = backend.failures(plan)
+    rollout.observe()
+    (found,) = rollout.failures()
     assert (found.exit_code, found.message, found.container) == (3, "task: non-zero exit (3)", "c9")
 
 
 def test_the_way_back_is_watched() -> None:
     made = engine()
     deploy(made, app(service(replicas=2)))
-    backend, plan = applied(made)
-    assert backend.observe_undo(plan)[0].verdict is Verdict.MOVING
+    rollout = applied(made)
+    reversal = rollout.reverse()
+    assert reversal.observe()[0].verdict is Verdict.MOVING
     made.settle = False
-    backend.undo(plan)
-    assert backend.observe_undo(plan)[0].verdict is Verdict.MOVING
+    reversal.start()
+    assert reversal.observe()[0].verdict is Verdict.MOVING
     made.set_update("items_web", "paused", "stuck")
-    assert backend.observe_undo(plan)[0].verdict is Verdict.FAILED
+    assert reversal.observe()[0].verdict is Verdict.FAILED
 
 
 def test_a_first_deploy_is_back_when_it_is_gone() -> None:
     made = engine()
-    backend, plan = applied(made)
-    assert backend.observe_undo(plan)[0].verdict is Verdict.MOVING
-    backend.undo(plan)
-    assert backend.observe_undo(plan)[0].verdict is Verdict.DONE
+    rollout = applied(made)
+    reversal = rollout.reverse()
+    assert reversal.observe()[0].verdict is Verdict.MOVING
+    reversal.start()
+    assert reversal.observe()[0].verdict is Verdict.DONE
     assert made.services() == []
 
 
@@ -305,7 +310,11 @@ def test_scale_and_restart_are_watched_like_an_update() -> None:
     backend = Swarm(made)
     plan = backend.scale("items", {"web": 4})
     assert [f.path for f in plan.changes[0].fields] == ["replicas"]
-    assert backend.observe(plan)[0].verdict is Verdict.DONE
+    rollout = backend.rollout(plan)
+    rollout.start()
+    assert rollout.observe()[0].verdict is Verdict.DONE
     again = backend.restart("items", ["web"])
     assert again.changes[0].replaces
-    assert backend.observe(again)[0].verdict is Verdict.DONE
+    rollout = backend.rollout(again)
+    rollout.start()
+    assert rollout.observe()[0].verdict is Verdict.DONE

@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
+from deploytool import capacity
 from deploytool.backends.base import (
     Action,
     Amount,
-    AuditEntry,
     Belonging,
     Capacity,
     Change,
     Executed,
     Job,
-    Lease,
     LogLine,
     Outcome,
     Plan,
-    Record,
-    RouteCheck,
     Secret,
     SecretSet,
-    ServiceProgress,
     ServiceStatus,
     Status,
     Task,
     not_deployed,
 )
 from deploytool.backends.swarm import (
-    audit,
-    capacity,
-    events,
     execute,
     garbage,
-    history,
     jobs,
     labels,
-    lease,
-    logins,
     measure,
-    probe,
     routing,
-    watch,
 )
-from deploytool.backends.swarm import files as config_files
-from deploytool.backends.swarm import secrets as versioned
+from deploytool.backends.swarm.capacity import UNMEASURED, read_nodes
 from deploytool.backends.swarm.client import Client, image_of
 from deploytool.backends.swarm.compile import service_name
 from deploytool.backends.swarm.diff import differences, normal, without_tag
@@ -64,15 +49,18 @@ from deploytool.backends.swarm.plan import (
     replicas,
 )
 from deploytool.backends.swarm.remove import belongings, destroy
-from deploytool.backends.swarm.rules import Claim
+from deploytool.backends.swarm.rollout import SwarmRollout
+from deploytool.backends.swarm.secrets import SwarmVault
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.spec import AppSpec, Image, Release, Service, release_number
+from deploytool.records import history
+from deploytool.records.store import Store
+from deploytool.secrets import versions
+from deploytool.spec import AppSpec, Image, Service, release_number
 
 Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
-AT_ONCE = 8
-"""Services that are created or updated side by side."""
 
 
 class Swarm:
@@ -82,6 +70,8 @@ class Swarm:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.store: Store = SwarmStore(client)
+        self.vault = SwarmVault(client)
 
     def resolve(self, reference: str) -> Image:
         return self.client.resolve(reference)
@@ -95,22 +85,9 @@ class Swarm:
             for name, service in self._services(app).items()
         }
 
-    def records(self, app: str) -> list[Record]:
-        return history.records(self.client, app)
-
-    def unread(self, app: str) -> list[str]:
-        return history.unread(self.client, app)
-
-    def begin(self, release: Release) -> Release:
-        return history.begin(self.client, release)
-
-    def stepped(self, release: Release) -> None:
-        history.stepped(self.client, release)
-
-    def finish(self, release: Release, outcome: Outcome, seconds: float) -> None:
-        history.finish(self.client, release, outcome, seconds)
+    def collect_garbage(self, app: str) -> None:
         with suppress(DeploytoolError):
-            garbage.collect(self.client, release.spec.name)
+            garbage.collect(self.client, app)
 
     def plan(
         self,
@@ -125,125 +102,11 @@ class Swarm:
             self.client, spec, images, files=files, secrets=secrets, take_over=take_over
         )
 
-    def prepare(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        while swarm.new_networks:
-            self._create_network(swarm.new_networks[0])
-            del swarm.new_networks[0]
-        config_files.create(self.client, swarm.new_configs, swarm.specs)
-        swarm.new_configs.clear()
-
-    def apply(self, plan: Plan, release: Release, services: Collection[str] | None = None) -> None:
-        self.prepare(plan)
-        swarm: SwarmPlan = plan.payload
-        changing = [
-            target
-            for target in swarm.targets
-            if target.action in (Action.CREATE, Action.UPDATE)
-            and (services is None or target.service in services)
-        ]
-        _side_by_side(lambda target: self._apply(target, release), changing)
-
-    def _create_network(self, network: Json) -> None:
-        from docker.types import IPAMConfig, IPAMPool
-
-        settings: Json = {"driver": network["driver"]}
-        if subnet := network.get("subnet"):
-            settings["ipam"] = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
-        if found := network.get("labels"):
-            settings["labels"] = found
-        self.client.create_network(network["name"], **settings)
-
-    def _apply(self, target: Target, release: Release) -> None:
-        spec = target.spec
-        assert spec is not None
-        _stamp(target, spec, release)
-        target.applied = True
-        target.applied_at = time.monotonic()
-        if target.live is None:
-            self.client.create_service(spec)
-        else:
-            self._update(target, target.live, spec)
-
-    def _update(self, target: Target, live: Json, spec: Json) -> None:
-        """What fails of the replicas that are there by now says nothing of what they change to: it
-        has been long since the plan, and they may have been given a login that is no longer right.
-        Those that the update replaces are known by their release."""
-        if not target.replaces:
-            there = self.client.tasks(service=live["ID"])
-            target.known_tasks |= {task["ID"] for task in there}
-        self.client.update_service(live, spec)
-
-    def renew_logins(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        changing = [t for t in swarm.targets if t.action is Action.UPDATE]
-        _side_by_side(self._renew_login, changing)
-
-    def _renew_login(self, target: Target) -> None:
-        assert target.live is not None
-        target.spec = logins.only_renewed(target)
-        self._update(target, target.live, target.spec)
-
-    def listening(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
-        return events.listening(self.client, {target.name for target in plan.payload.targets})
-
-    def observe(self, plan: Plan) -> list[ServiceProgress]:
-        return watch.observe(self.client, plan.payload)
-
-    def observe_undo(self, plan: Plan) -> list[ServiceProgress]:
-        return watch.observe_undo(self.client, plan.payload)
-
-    def check_routes(self, plan: Plan) -> RouteCheck:
-        swarm: SwarmPlan = plan.payload
-        if not swarm.routes or swarm.proxy is None:
-            return RouteCheck()
-        changed = (t.applied_at for t in swarm.targets if t.applied and _is_rerouted(t))
-        time.sleep(max(0.0, max(changed, default=0.0) + probe.SETTLED - time.monotonic()))
-        asked = self.client.tasks(service=swarm.proxy["ID"], **{"desired-state": ["running"]})
-        found = probe.addresses(
-            asked,
-            self.client.nodes(),
-            here=str((self.client.info().get("Swarm") or {}).get("NodeID", "")),
-            client_host=_host_of(self.client.address),
-        )
-        return probe.ask(swarm.routes, found, routing.ports(swarm.proxy))
-
-    def clean_up(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        gone = [t for t in swarm.targets if t.action is Action.REMOVE and t.live]
-        _side_by_side(lambda target: self.client.remove_service(target.live["ID"]), gone)
-        others = self.client.services() if swarm.taken else []
-        _side_by_side(
-            lambda live: self._withdraw(live, swarm.taken[live["Spec"]["Name"]]),
-            [live for live in others if live["Spec"]["Name"] in swarm.taken],
-        )
-
-    def _withdraw(self, live: Json, taken: Collection[Claim]) -> None:
-        """Take routes from a service, and leave its replicas alone."""
-        kept = routing.withdrawn(routing.labels_of(live), taken)
-        self.client.update_service(live, live["Spec"] | {"Labels": kept})
-
-    def undo(self, plan: Plan) -> None:
-        swarm: SwarmPlan = plan.payload
-        live = self._services(swarm.app)
-        changed = [target for target in swarm.targets if target.applied]
-        _side_by_side(lambda target: self._undo(target, live.get(target.name)), changed)
-
-    def _undo(self, target: Target, live: Json | None) -> None:
-        if live is None or not watch.is_ours(target, live):
-            return
-        if target.live is None:
-            self.client.remove_service(live["ID"])
-        elif normal(live["Spec"], {}) != normal(target.live["Spec"], {}):
-            self.client.update_service(live, target.live["Spec"])
+    def rollout(self, plan: Plan) -> SwarmRollout:
+        return SwarmRollout(self.client, plan)
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
         return explain(self.client, task, lines=lines)
-
-    def failures(self, plan: Plan) -> list[Task]:
-        """The replicas of a rollout that failed, the newest last."""
-        swarm: SwarmPlan = plan.payload
-        return [task for target in swarm.targets for task in target.failures.values()]
 
     def status(self, app: str) -> Status:
         services = self._services(app)
@@ -252,7 +115,7 @@ class Swarm:
         label = f"{labels.STACK}={app}"
         with ThreadPoolExecutor(max_workers=3) as pool:
             asked = pool.submit(self.client.tasks, label=label)
-            recorded = pool.submit(self.records, app)
+            recorded = pool.submit(history.read, self.store, app)
             proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
@@ -292,7 +155,7 @@ class Swarm:
             live = self._services(app)
             here = str((self.client.info().get("Swarm") or {}).get("NodeID", ""))
             uses = measuring.result()
-            nodes = capacity.read_nodes(asked.result(), tasks)
+            nodes = read_nodes(asked.result(), tasks)
         placed = per_node(tasks)
         ids = {name.removeprefix(f"{app}_"): service["ID"] for name, service in live.items()}
         return capacity.describe(
@@ -301,6 +164,7 @@ class Swarm:
             {name: placed.get(service_id, {}) for name, service_id in ids.items()},
             measure.by_service(uses, app),
             {here: sum((use for _, use in uses), Amount())},
+            unmeasured=UNMEASURED,
         )
 
     def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
@@ -334,7 +198,7 @@ class Swarm:
     def _change(
         self, app: str, services: Sequence[str], change: Callable[[Json, str], None]
     ) -> Plan:
-        """Change running services in place and return the plan whose progress can be watched."""
+        """A plan that changes running services in place."""
         import copy
 
         live = self._services(app)
@@ -349,49 +213,27 @@ class Swarm:
             known = frozenset(task["ID"] for task in running.get(service["ID"], ()))
             forced = spec["TaskTemplate"] != service["Spec"]["TaskTemplate"]
             targets.append(Target(short, spec["Name"], Action.UPDATE, spec, service, forced, known))
-        _side_by_side(
-            lambda t: self.client.update_service(t.live, t.spec),
-            targets,
-        )
         nodes = {node["ID"]: node["Description"]["Hostname"] for node in self.client.nodes()}
         return Plan(
             app=app,
             changes=tuple(_in_place(target) for target in targets),
-            payload=SwarmPlan(app, targets, [], nodes),
+            payload=SwarmPlan(app, tuple(targets), nodes),
         )
 
     def secrets(self, app: str) -> list[Secret]:
-        return versioned.overview(self.client, app)
+        return versions.overview(self.vault, history.read(self.store, app), app)
 
     def set_secrets(self, app: str, values: Mapping[str, bytes]) -> list[SecretSet]:
-        return versioned.put(self.client, app, values)
+        return versions.put(self.vault, history.read(self.store, app), app, values)
 
     def remove_secret(self, app: str, name: str) -> list[str]:
-        return versioned.remove(self.client, app, name)
+        return versions.remove(self.vault, app, name)
 
     def belongings(self, app: str) -> list[Belonging]:
         return belongings(self.client, app)
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         return destroy(self.client, app, volumes=volumes, secrets=secrets)
-
-    def lock(self, app: str, by: str, purpose: str) -> Lease:
-        return lease.lock(self.client, app, by, purpose)
-
-    def renew(self, lease_: Lease) -> None:
-        lease.renew(self.client, lease_)
-
-    def unlock(self, lease_: Lease) -> None:
-        lease.unlock(self.client, lease_)
-
-    def holder(self, app: str) -> Lease | None:
-        return lease.holder(self.client, app)
-
-    def note(self, app: str, entry: AuditEntry) -> None:
-        audit.note(self.client, app, entry)
-
-    def notes(self, app: str) -> list[AuditEntry]:
-        return audit.entries(self.client, app)
 
     def start_job(self, job: Job) -> None:
         jobs.start(self.client, complete_job(self.client, job))
@@ -438,38 +280,6 @@ def _image(spec: Json) -> Image:
     )
 
 
-def _stamp(target: Target, spec: Json, release: Release) -> None:
-    """Say which release a service is of. Replicas keep the release that they started with, as
-    changing a label of theirs would replace them."""
-    spec["Labels"][labels.RELEASE] = release.id
-    container = spec["TaskTemplate"]["ContainerSpec"]
-    if target.live is not None and not target.replaces:
-        live = target.live["Spec"]["TaskTemplate"]["ContainerSpec"]
-        container["Labels"] = live.get("Labels", {})
-        container["Image"] = live["Image"]
-    else:
-        container["Labels"][labels.RELEASE] = release.id
-
-
-def _is_rerouted(target: Target) -> bool:
-    """Whether the proxy has something new to read of a service."""
-    after = (target.spec or {}).get("Labels") or {}
-    before = routing.labels_of(target.live) if target.live else {}
-    return _routing(before) != _routing(after)
-
-
-def _routing(own: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in own.items() if key.lower().startswith("traefik.")}
-
-
-def _host_of(address: str) -> str | None:
-    """Where an engine is; None for this machine."""
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme in ("unix", "http+unix", "npipe"):
-        return None
-    return urlsplit(f"//{rest}").hostname
-
-
 def _in_place(target: Target) -> Change:
     assert target.live is not None
     assert target.spec is not None
@@ -510,11 +320,12 @@ def _service_status(
     )
 
 
-def _removed(records: Sequence[Record], live: Mapping[str, Json]) -> Iterator[ServiceStatus]:
+def _removed(past: history.History, live: Mapping[str, Json]) -> Iterator[ServiceStatus]:
     """Services that the cluster does not have any more: of the last good release, and of what was
-    begun since and not finished."""
+    begun since and not finished. Nothing is known where that cannot be read."""
+    records = past.records
     good = [number for number, record in enumerate(records) if record.outcome is Outcome.DONE]
-    if not good:
+    if not good or max(past.unread, default=0) > records[good[-1]].release.number:
         return
     release, *since = [
         r.release for r in records[good[-1] :] if r.outcome in (Outcome.DONE, *UNFINISHED)
@@ -540,11 +351,3 @@ def _ports(spec: Json) -> Iterator[str]:
 
 def _newest_first(task: Task) -> float:
     return -task.since.timestamp() if task.since else 0.0
-
-
-def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Do it for all, then fail if any failed: what can go ahead is not held up."""
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = [pool.submit(function, item) for item in items]
-    for future in futures:
-        future.result()

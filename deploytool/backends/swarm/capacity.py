@@ -1,69 +1,29 @@
-"""Whether the nodes can take what a release asks for. Pure arithmetic on what the engine said."""
+"""What the engine says of nodes and tasks → nodes with what is left on them. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from typing import Any
 
-from deploytool.backends.base import (
-    BAND,
-    Amount,
-    Capacity,
-    Level,
-    NodeCapacity,
-    ServiceCapacity,
-    Share,
-)
-from deploytool.errors import PlanError
-from deploytool.spec import Image, Service
-from deploytool.units import format_memory
+from deploytool.backends.base import Amount
+from deploytool.capacity import ARCHITECTURES, Node
 
 Json = dict[str, Any]
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 LIVE_STATES = (
     *("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"),
 )
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node and what is left on it."""
-
-    id: str
-    hostname: str
-    attributes: Mapping[str, str]
-    usable: bool
-    why_not: str
-    cpu: float
-    memory: int
-    free_cpu: float
-    free_memory: int
-
-    def take(self, cpu: float, memory: int, count: int) -> Node:
-        return replace(
-            self,
-            free_cpu=self.free_cpu - cpu * count,
-            free_memory=self.free_memory - memory * count,
-        )
-
-    def fits(self, cpu: float, memory: int) -> int:
-        """How many replicas of that size it can take."""
-        by_cpu = int((self.free_cpu + 1e-9) // cpu) if cpu else 10_000
-        by_memory = self.free_memory // memory if memory else 10_000
-        return max(0, min(by_cpu, by_memory))
+NO_NODE_HINT = (
+    "change its placement, label a node (docker node update --label-add), or build the image for "
+    "the nodes' platform"
+)
+UNMEASURED = "only a node's own engine measures its containers"
 
 
 def reserved(template: Json) -> Amount:
     """What each replica of a TaskTemplate reserves."""
     found = (template.get("Resources") or {}).get("Reservations") or {}
     return Amount(memory=found.get("MemoryBytes", 0), cpu=found.get("NanoCPUs", 0) / 10**9)
-
-
-def size(service: Service) -> Amount:
-    """What each replica of a service is to reserve."""
-    return Amount(memory=service.memory or 0, cpu=service.cpu or 0.0)
 
 
 def read_nodes(nodes: Iterable[Json], tasks: Iterable[Json]) -> list[Node]:
@@ -84,7 +44,8 @@ def _node(node: Json, cpu: float, memory: int) -> Node:
     resources = description.get("Resources", {})
     state, availability = node["Status"]["State"], spec["Availability"]
     platform = description.get("Platform", {})
-    architecture = platform.get("Architecture", "")
+    machine = platform.get("Architecture", "")
+    architecture, system = ARCHITECTURES.get(machine, machine), platform.get("OS", "")
     labels = {f"node.labels.{k}": v for k, v in (spec.get("Labels") or {}).items()}
     engine = (description.get("Engine") or {}).get("Labels") or {}
     labels |= {f"engine.labels.{k}": v for k, v in engine.items()}
@@ -93,13 +54,15 @@ def _node(node: Json, cpu: float, memory: int) -> Node:
     return Node(
         id=node["ID"],
         hostname=description.get("Hostname", node["ID"]),
+        architecture=architecture,
+        system=system,
         attributes=labels
         | {
             "node.id": node["ID"],
             "node.hostname": description.get("Hostname", ""),
             "node.role": spec["Role"],
-            "node.platform.arch": ARCHITECTURES.get(architecture, architecture),
-            "node.platform.os": platform.get("OS", ""),
+            "node.platform.arch": architecture,
+            "node.platform.os": system,
             "node.ip": node["Status"].get("Addr", ""),
         },
         usable=state == "ready" and availability == "active",
@@ -108,235 +71,4 @@ def _node(node: Json, cpu: float, memory: int) -> Node:
         memory=total_memory,
         free_cpu=total_cpu - cpu,
         free_memory=total_memory - memory,
-    )
-
-
-def eligible(nodes: Sequence[Node], service: Service, image: Image) -> list[Node]:
-    """The nodes on which a replica may run. Raises PlanError when there are none."""
-    reasons = {node.hostname: _why_not(node, service, image) for node in nodes}
-    found = [node for node in nodes if not reasons[node.hostname]]
-    if not found:
-        raise PlanError(
-            f"No node can run {service.name}",
-            code="no_suitable_node",
-            hint="change its placement, label a node (docker node update --label-add), or build "
-            "the image for the nodes' platform",
-            details=[f"{name}: {why}" for name, why in reasons.items()],
-        )
-    return found
-
-
-def _why_not(node: Node, service: Service, image: Image) -> str:
-    if not node.usable:
-        return f"is {node.why_not}"
-    return why_never(node, service, image)
-
-
-def why_never(node: Node, service: Service, image: Image) -> str:
-    """What keeps a replica from a node that takes others; empty for nothing."""
-    for constraint in service.placement.constraints:
-        if not _meets(node, constraint):
-            return f"does not meet {constraint}"
-    if image.platforms and not any(_runs(node, platform) for platform in image.platforms):
-        built_for = ", ".join(f"{system}/{arch}" for arch, system in image.platforms)
-        system, arch = node.attributes["node.platform.os"], node.attributes["node.platform.arch"]
-        return f"is {system}/{arch}; the image is for {built_for}"
-    return ""
-
-
-def _runs(node: Node, platform: tuple[str, str]) -> bool:
-    architecture, system = platform
-    return (
-        ARCHITECTURES.get(architecture, architecture) == node.attributes["node.platform.arch"]
-        and system == node.attributes["node.platform.os"]
-    )
-
-
-def _meets(node: Node, constraint: str) -> bool:
-    operator = "!=" if "!=" in constraint else "=="
-    key, _, value = (part.strip() for part in constraint.partition(operator))
-    equal = node.attributes.get(key, "").lower() == value.lower()
-    return equal if operator == "==" else not equal
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Replicas of one service that have to find a place."""
-
-    service: Service
-    image: Image
-    count: int
-    what: str
-    present: Mapping[str, int] = field(default_factory=dict)
-    """Node → replicas of the service that stay on it meanwhile."""
-    beside: bool = False
-    """Whether stopping the old ones first would do without."""
-
-    def room(self, node: Node) -> int:
-        """How many of them a node can take."""
-        room = node.fits(self.service.cpu or 0.0, self.service.memory or 0)
-        most = self.service.placement.max_per_node
-        return max(0, min(room, most - self.present.get(node.id, 0))) if most else room
-
-
-def check_fit(nodes: Sequence[Node], demands: Sequence[Demand]) -> None:
-    """Place every demand, the largest first. Raises PlanError, with the arithmetic, when one
-    does not fit."""
-    free = {node.id: node for node in nodes}
-    for demand in sorted(demands, key=lambda d: -(d.service.memory or 0)):
-        service = demand.service
-        if not demand.count:
-            continue
-        cpu, memory = service.cpu or 0.0, service.memory or 0
-        candidates = eligible(list(free.values()), service, demand.image)
-        left = demand.count
-        for node in sorted(candidates, key=lambda n: -n.free_memory):
-            count = min(left, demand.room(node))
-            free[node.id] = node.take(cpu, memory, count)
-            left -= count
-        if left:
-            raise _does_not_fit(demand, left, candidates)
-
-
-def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> PlanError:
-    service = demand.service
-    cpu, memory = service.cpu or 0.0, service.memory or 0
-    size = " and ".join(
-        part
-        for part in (
-            f"{format_memory(memory)} of memory" if memory else "",
-            f"{cpu:g} cores" if cpu else "",
-        )
-        if part
-    )
-    per_node = service.placement.max_per_node
-    limit = f", at most {per_node} on a node" if per_node else ""
-    way_out = 'set update.order = "stop-first", ' if demand.beside else ""
-    return PlanError(
-        f"{left} of {demand.count} {demand.what} of {service.name} do not fit: each reserves "
-        f"{size or 'nothing'}{limit}",
-        code="does_not_fit",
-        hint=f"{way_out}lower replicas, memory or cpu, add a node, or make room",
-        details=[
-            f"{node.hostname}: {_mebibytes(node.free_memory)} of {_mebibytes(node.memory)} and "
-            f"{node.free_cpu:g} of {node.cpu:g} cores free, takes {demand.room(node)}"
-            for node in candidates
-        ],
-    )
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.0f}MiB"
-
-
-def describe(
-    nodes: Sequence[Node],
-    services: Sequence[Service],
-    placed: Mapping[str, Mapping[str, int]],
-    used: Mapping[str, Sequence[Amount]],
-    measured: Mapping[str, Amount],
-) -> Capacity:
-    """What the nodes have and how much more they take.
-
-    `placed` is service → node → its replicas there; `used` is service → what each measured
-    replica uses; `measured` is node → what its containers use, for the nodes that were measured.
-    """
-    described = tuple(_describe(node, services, placed, measured.get(node.id)) for node in nodes)
-    takes = [node for node in nodes if node.usable]
-    known = [measured[node.id] for node in takes if node.id in measured]
-    total = sum(known, Amount()) if len(known) == len(takes) else None
-    memory, cpu = _shares(takes, total)
-    return Capacity(
-        nodes=described,
-        services=tuple(
-            _describe_service(service, described, used.get(service.name, ()))
-            for service in services
-        ),
-        memory=memory,
-        cpu=cpu,
-        level=_worse(memory.level, cpu.level),
-    )
-
-
-def _describe(
-    node: Node,
-    services: Sequence[Service],
-    placed: Mapping[str, Mapping[str, int]],
-    use: Amount | None,
-) -> NodeCapacity:
-    memory, cpu = _shares([node], use)
-    return NodeCapacity(
-        node=node.hostname,
-        state="active" if node.usable else node.why_not,
-        memory=memory,
-        cpu=cpu,
-        level=_worse(memory.level, cpu.level),
-        unmeasured="" if use else "only a node's own engine measures its containers",
-        fits={s.name: _more(node, s, placed.get(s.name, {})) for s in services},
-    )
-
-
-def _shares(nodes: Sequence[Node], use: Amount | None) -> tuple[Share, Share]:
-    memory = _share(
-        sum(node.memory for node in nodes),
-        sum(node.free_memory for node in nodes),
-        use.memory if use else None,
-    )
-    cpu = _share(
-        sum(node.cpu for node in nodes),
-        round(sum(node.free_cpu for node in nodes), 9),
-        round(use.cpu, 3) if use else None,
-    )
-    return memory, cpu
-
-
-def _share(total: float, free: float, used: float | None) -> Share:
-    taken = total - free
-    return Share(
-        total=total,
-        reserved=round(taken, 9),
-        free=free,
-        used=used,
-        level=level((taken if used is None else used) / total if total else 0.0),
-    )
-
-
-def level(share: float) -> Level:
-    """Where a share from 0 to 1 is, against the band."""
-    low, high = BAND
-    return Level.BELOW if share < low else Level.ABOVE if share > high else Level.WITHIN
-
-
-def _worse(memory: Level, cpu: Level) -> Level:
-    both = {memory, cpu}
-    if Level.ABOVE in both:
-        return Level.ABOVE
-    return Level.BELOW if both == {Level.BELOW} else Level.WITHIN
-
-
-ANY_PLATFORM = Image(reference="", tag="")
-
-
-def _more(node: Node, service: Service, present: Mapping[str, int]) -> int | None:
-    """How many more replicas of a service a node takes; None is no limit."""
-    if _why_not(node, service, ANY_PLATFORM):
-        return 0
-    if not (service.cpu or service.memory or service.placement.max_per_node):
-        return None
-    return Demand(service, ANY_PLATFORM, 0, "replicas", present).room(node)
-
-
-def _describe_service(
-    service: Service, nodes: Sequence[NodeCapacity], used: Sequence[Amount]
-) -> ServiceCapacity:
-    fits = [node.fits[service.name] for node in nodes]
-    total = sum(used, Amount())
-    return ServiceCapacity(
-        service=service.name,
-        reserved=size(service),
-        used=Amount(memory=total.memory // len(used), cpu=round(total.cpu / len(used), 3))
-        if used
-        else None,
-        measured=len(used),
-        fits=None if None in fits else sum(count or 0 for count in fits),
     )

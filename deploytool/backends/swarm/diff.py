@@ -7,12 +7,12 @@ become names, and what belongs to a release rather than to the service is not co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from deploytool import diff
 from deploytool.backends.base import FieldChange
 from deploytool.backends.swarm import labels, templates
-from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 Json = dict[str, Any]
 DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
@@ -62,10 +62,7 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
 
 def differences(before: Json, after: Json) -> tuple[FieldChange, ...]:
     """Field by field, between two normal forms; secrets in variables are masked."""
-    return tuple(
-        FieldChange(path=key_of(path), before=_shown(path, old), after=_shown(path, new))
-        for path, old, new in _walk(before, after, "")
-    )
+    return diff.differences(before, after, key_of=key_of, shown=_shown)
 
 
 KEYS = (
@@ -185,18 +182,6 @@ def _prune(value: Any) -> Any:
     return value
 
 
-def _walk(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            yield from _walk(before.get(key), after.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(before, dict) and after is None:
-        yield from _walk(before, {}, path)
-    elif isinstance(after, dict) and before is None:
-        yield from _walk({}, after, path)
-    elif before != after:
-        yield path, before, after
-
-
 _SECRETS = "TaskTemplate.ContainerSpec.Secrets."
 
 
@@ -209,12 +194,10 @@ def _version(secret: str, name: str) -> str:
 
 def _shown(path: str, value: Any) -> Any:
     name = path.rpartition(".")[2]
-    if value is None:
-        return None
     if path.startswith(_SECRETS):
         return _version(path.removeprefix(_SECRETS), str(value))
-    if ".Env." in path and looks_secret(name):
-        return MASK
+    if ".Env." in path:
+        value = diff.variable(name, value)
     if name in NANOSECOND_FIELDS and isinstance(value, int):
         from deploytool.units import format_duration
 
@@ -226,5 +209,5 @@ def _shown(path: str, value: Any) -> Any:
     if name == "NanoCPUs" and isinstance(value, int):
         return value / 10**9
     if ".ContainerSpec.Env." in path or path.endswith(".ContainerSpec.Mounts"):
-        value = templates.readable(value)
-    return hide_passwords_in(value)
+        return templates.readable(value)
+    return value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.swarm.client import Client
@@ -14,34 +14,27 @@ LEAST = 0.05
 """Seconds between two looks, however much happens."""
 
 
-@contextmanager
-def listening(client: Client, names: Collection[str]) -> Iterator[Callable[[float], None]]:
-    """What waits so many seconds at most, and less where one of these services changes.
+class Listener:
+    """Waits for changes of some services.
 
-    Whatever is not heard, as the manager restarts or as an engine behind SSH would need another
-    session for it, is seen at the next look.
+    What it does not hear, as the manager restarts or as an engine behind SSH would need another
+    session for it, the next poll shows.
     """
-    if client.address.startswith("ssh://"):
-        yield time.sleep
-        return
-    ear = _Ear(client, frozenset(names))
-    try:
-        yield ear.rest
-    finally:
-        ear.close()
 
-
-class _Ear:
     def __init__(self, client: Client, names: Collection[str]) -> None:
         self.client = client
-        self.names = names
+        self.names = frozenset(names)
         self.changed = threading.Event()
         self.stream: Any = None
         self.turn = threading.Lock()
         self.ended = False
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
-    def rest(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """So many seconds at most, and less where one of the services changes."""
+        if self.client.address.startswith("ssh://"):
+            time.sleep(seconds)
+            return
         if self.thread.ident is None:  # What is done at the first look opens no stream.
             self.thread.start()
         least = min(LEAST, seconds)

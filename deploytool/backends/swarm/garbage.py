@@ -7,10 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import history, labels
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm import secrets as versioned
 from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import DeploytoolError
+from deploytool.records import history
+from deploytool.secrets.versions import numbered
 from deploytool.spec import Release
 
 Json = dict[str, Any]
@@ -24,11 +27,11 @@ def collect(client: Client, app: str) -> None:
     configs = client.configs(label=[own, labels.FILE])
     if not secrets and not configs:
         return
-    releases = history.releases(client, app)
-    if releases is None:
+    past = history.read(SwarmStore(client), app)
+    if not past.is_whole:
         return
-    newest = {found[-1].name for found in versioned.versions(app, secrets).values()}
-    kept = newest | {name for release in releases for name in _needed(release)}
+    newest = {found[-1].name for found in numbered(versioned.read(app, secrets)).values()}
+    kept = newest | {name for record in past.records for name in _needed(record.release)}
     for service in client.services(label=own):
         kept |= set(_used(service))
     for secret in secrets:

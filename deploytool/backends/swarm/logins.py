@@ -7,20 +7,20 @@ compares everything else of a replica that runs.
 
 from __future__ import annotations
 
-import copy
 import os
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploytool.backends.base import LOGIN, Action, Change, FieldChange, Plan, Task
 from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, image_of
-from deploytool.backends.swarm.secrets import SALT, hash_of, is_value
 from deploytool.errors import RegistryError
 from deploytool.image.reference import Reference
+from deploytool.secrets.versions import SALT, hash_of, is_value
 
 if TYPE_CHECKING:
-    from deploytool.backends.swarm.plan import Target
+    from deploytool.backends.swarm.plan import SwarmPlan, Target
 
 Json = dict[str, Any]
 NO_IMAGE = "No such image"
@@ -31,47 +31,53 @@ NOT_LET_IN = "does not let its node in"
 def pass_on(plan: Plan, client: Client) -> Plan:
     """The plan with the logins that differ from those that services were given."""
     known, new = cache(is_value), cache(lambda login: hash_of(login, os.urandom(SALT)))
-    targets: dict[str, Target] = {target.service: target for target in plan.payload.targets}
 
-    def told(change: Change) -> Change:
-        target = targets.get(change.name) if change.kind == "service" else None
-        if target is None or target.spec is None:
-            return change
-        given = _given(target.live)
-        login = credential(client, image_of(target.spec))
-        if not login or (given and known(given, login)):
-            _remember(target.spec, given)
-            return change
-        _remember(target.spec, new(login))
-        return _renewed(target, change)
+    def label(target: Target) -> str:
+        given = _given(target.live["Spec"]) if target.live else ""
+        login = credential(client, image_of(target.spec)) if target.spec else b""
+        return new(login) if login and not (given and known(given, login)) else given
 
-    return plan.model_copy(update={"changes": tuple(told(change) for change in plan.changes)})
+    swarm: SwarmPlan = plan.payload
+    targets = tuple(_labelled(target, label(target)) for target in swarm.targets)
+    renewed = {target.service for target in targets if _is_renewed(target)}
+    changes = tuple(
+        _renewed(change) if change.kind == "service" and change.name in renewed else change
+        for change in plan.changes
+    )
+    return plan.model_copy(update={"changes": changes, "payload": replace(swarm, targets=targets)})
 
 
-def _renewed(target: Target, change: Change) -> Change:
-    if target.live is None:
-        return change
-    target.action = Action.UPDATE
+def _labelled(target: Target, label: str) -> Target:
+    if target.spec is None or not label:
+        return target
+    labelled = replace(target, spec=_remembering(target.spec, label))
+    return replace(labelled, action=Action.UPDATE) if _is_renewed(labelled) else labelled
+
+
+def _is_renewed(target: Target) -> bool:
+    """Whether a service that runs is given another login."""
+    if target.live is None or target.spec is None:
+        return False
+    return _given(target.spec) != _given(target.live["Spec"])
+
+
+def _renewed(change: Change) -> Change:
     renewed = FieldChange(path=LOGIN, after="renewed")
     return change.model_copy(update={"action": Action.UPDATE, "fields": (*change.fields, renewed)})
 
 
-def only_renewed(target: Target) -> Json:
+def only_renewed(live: Json, spec: Json) -> Json:
     """What runs, with the label of the login that it is given now."""
-    assert target.live is not None
-    assert target.spec is not None
-    spec: Json = copy.deepcopy(target.live["Spec"])
-    _remember(spec, target.spec["Labels"].get(labels.LOGIN, ""))
-    return spec
+    return _remembering(live["Spec"], _given(spec))
 
 
-def _given(live: Json | None) -> str:
-    return str(((live or {}).get("Spec", {}).get("Labels") or {}).get(labels.LOGIN, ""))
+def _given(spec: Json) -> str:
+    return str((spec.get("Labels") or {}).get(labels.LOGIN, ""))
 
 
-def _remember(spec: Json, label: str) -> None:
-    if label:
-        spec["Labels"][labels.LOGIN] = label
+def _remembering(spec: Json, label: str) -> Json:
+    own = spec.get("Labels") or {}
+    return spec | {"Labels": own | {labels.LOGIN: label}} if label else spec
 
 
 def credential(client: Client, image: str) -> bytes:

@@ -1,17 +1,16 @@
-"""The output of every replica of several services as one stream."""
+"""What the replicas of services print, as the engine tells it."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
 
 from deploytool.backends.base import LogLine
 from deploytool.backends.swarm.client import Client, LogEntry, Output
 from deploytool.errors import DeploytoolError
+from deploytool.logs import by_time, following, merged
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -62,11 +61,9 @@ def read_logs(
 
     if not follow:
         return iter(_past(client, names, services, tail, since, warn))
-    # Before the past is read, so that what is printed meanwhile is not missed; some comes twice.
-    new = _merged([followed(service_id) for service_id in services])
-    past = _past(client, names, services, tail, since, warn)
-    known = set(past)
-    return chain(past, (line for line in new if line not in known))
+    # Before the past is read, so that what is printed meanwhile is not missed.
+    new = merged([followed(service_id) for service_id in services])
+    return following(_past(client, names, services, tail, since, warn), new)
 
 
 def _past(
@@ -102,40 +99,8 @@ def _past(
             name = names.nodes.get(node, node)
             reason = output.missing.rpartition("reasons: ")[2].replace(node, name)
             warn(f"what {service}.{names.slots[task['ID']]} printed on {name} is missing: {reason}")
-    return sorted(lines, key=lambda line: line.at)
+    return by_time(lines)
 
 
 def _has_printed(task: Json) -> bool:
     return bool((task["Status"].get("ContainerStatus") or {}).get("ContainerID"))
-
-
-def _merged(streams: list[Iterator[LogLine]]) -> Iterator[LogLine]:
-    """Whatever any of the streams has next, until all have ended. They are read from now on."""
-    arrived: queue.Queue[LogLine | DeploytoolError | None] = queue.Queue(maxsize=10_000)
-
-    def drain(stream: Iterator[LogLine]) -> None:
-        try:
-            for line in stream:
-                arrived.put(line)
-            arrived.put(None)
-        except DeploytoolError as error:
-            arrived.put(error)
-        except Exception:
-            arrived.put(None)
-
-    for stream in streams:
-        threading.Thread(target=drain, args=(stream,), daemon=True).start()
-    return _until_the_end(arrived, len(streams))
-
-
-def _until_the_end(
-    arrived: queue.Queue[LogLine | DeploytoolError | None], open_streams: int
-) -> Iterator[LogLine]:
-    while open_streams:
-        item = arrived.get()
-        if isinstance(item, DeploytoolError):
-            raise item
-        if item is None:
-            open_streams -= 1
-        else:
-            yield item

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan, Task
-from deploytool.backends.swarm import capacity, init_process, labels, logins, probe, templates
+from deploytool import capacity
+from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan
 from deploytool.backends.swarm import compile as swarm
 from deploytool.backends.swarm import files as config_files
+from deploytool.backends.swarm import init_process, labels, logins, probe, templates
 from deploytool.backends.swarm import secrets as versioned
-from deploytool.backends.swarm.capacity import Demand, Node
+from deploytool.backends.swarm.capacity import LIVE_STATES, NO_NODE_HINT, read_nodes, reserved
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.jobs import job_spec
@@ -31,6 +32,7 @@ from deploytool.backends.swarm.routing import (
 )
 from deploytool.backends.swarm.rules import Claim
 from deploytool.backends.swarm.tasks import update_state
+from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
 
@@ -66,9 +68,9 @@ class Snapshot:
         return {network["Id"]: network["Name"] for network in self.networks}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
-    """One service on its way from what it is to what it shall be."""
+    """One service: what it is, and what it shall be."""
 
     service: str
     name: str
@@ -78,51 +80,24 @@ class Target:
     replaces: bool = False
     known_tasks: frozenset[str] = frozenset()
     """Tasks that were there before."""
-    failures: dict[str, Task] = field(default_factory=dict)
-    first_seen: dict[str, float] = field(default_factory=dict)
-    unwanted_since: dict[str, float] = field(default_factory=dict)
-    given_up: dict[str, str] = field(default_factory=dict)
-    """Tasks that no update waits for any more, with their dead nodes."""
-    without_init: dict[str, str] = field(default_factory=dict)
-    """Tasks that did not start as their nodes have no docker-init, with those nodes."""
-    forgiven: dict[str, str] = field(default_factory=dict)
-    """Tasks that the cluster itself ended, for which the update was begun again, with their
-    nodes."""
-    last_words: dict[str, list[str]] = field(default_factory=dict)
-    """What tasks printed last for which the engine takes the update back."""
-    steady: tuple[float, frozenset[str]] | None = None
-    is_let_in: bool = False
-    """Whether a registry that a node could not pull from was asked, and takes the login."""
-    applied: bool = False
-    """Whether the engine was told: it may know even where its answer was lost."""
-    applied_at: float = 0.0
-    """When that was, on a clock that is never set."""
-
-    @property
-    def wanted(self) -> int:
-        return replicas(self.spec) if self.spec else 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class SwarmPlan:
-    """What `apply`, `observe` and `undo` work on."""
+    """What a rollout of the plan needs to know. It is not changed by one."""
 
     app: str
-    targets: list[Target]
-    new_networks: list[Json]
-    nodes: dict[str, str]
-    new_configs: list[Json] = field(default_factory=list)
-    taken: dict[str, frozenset[Claim]] = field(default_factory=dict)
+    targets: tuple[Target, ...]
+    nodes: Mapping[str, str]
+    """Node id → its name."""
+    new_networks: tuple[Json, ...] = ()
+    new_configs: tuple[Json, ...] = ()
+    taken: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
     routes: tuple[Route, ...] = ()
     """What is asked for through the proxy once it is done."""
     proxy: Json | None = None
     """The proxy of the app's network."""
-
-    @property
-    def specs(self) -> list[Json]:
-        """Of the services that shall run."""
-        return [target.spec for target in self.targets if target.spec is not None]
 
 
 def stop_grace(spec: Json | None) -> float:
@@ -210,7 +185,7 @@ def plan_from(
     targets, changes = [], []
     past = _tasks_by_service(snapshot.past)
     names = snapshot.network_names
-    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     without_init = _nodes_without_init(snapshot, nodes)
     for service in app.services:
         spec = swarm.service_spec(app, service, images[service.name], None, secrets)
@@ -225,7 +200,7 @@ def plan_from(
         short = name.removeprefix(f"{app.name}_")
         targets.append(Target(short, name, Action.REMOVE, None, service_json))
         changes.append(Change(kind="service", name=short, action=Action.REMOVE))
-    nodes = capacity.read_nodes(snapshot.nodes, snapshot.tasks)
+    nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     specs = [target.spec for target in targets if target.spec]
     neighbours = Neighbours(app, snapshot.services, specs, names)
     neighbours.check_names()
@@ -257,10 +232,10 @@ def plan_from(
         need=need,
         payload=SwarmPlan(
             app=app.name,
-            targets=targets,
-            new_networks=new_networks,
+            targets=tuple(targets),
             nodes={node.id: node.hostname for node in nodes},
-            new_configs=new_configs,
+            new_networks=tuple(new_networks),
+            new_configs=tuple(new_configs),
             taken=neighbours.taken,
             routes=probe.of_specs(app, specs),
             proxy=proxy,
@@ -347,7 +322,7 @@ def complete_job(client: Client, job: Job) -> Json:
     service = next(s for s in app.services if s.name == job.service)
     running = client.tasks(**{"desired-state": ["running", "ready"]})
     snapshot = Snapshot(client.services(), running, client.nodes(), (), info=client.info())
-    lacking = _nodes_without_init(snapshot, capacity.read_nodes(snapshot.nodes, snapshot.tasks))
+    lacking = _nodes_without_init(snapshot, read_nodes(snapshot.nodes, snapshot.tasks))
     return _fitting_init(spec, service, job.release.images[service.name], lacking)
 
 
@@ -490,8 +465,8 @@ def _check_capacity(
             last.append(first[-1])
     moving = {t.live["ID"] for t in targets if t.live and (t.replaces or not t.spec)}
     freed = {task["ID"] for task in tasks if task.get("ServiceID") in moving}
-    capacity.check_fit(_with_tasks(nodes, tasks, freed), last)
-    capacity.check_fit(nodes, first)
+    capacity.check_fit(_with_tasks(nodes, tasks, freed), last, hint=NO_NODE_HINT)
+    capacity.check_fit(nodes, first, hint=NO_NODE_HINT)
     return _need(app, nodes, targets, first, leaving)
 
 
@@ -538,7 +513,7 @@ def _need(
 
 def _size(live: Json | None) -> Amount:
     """What each replica of a live service reserves."""
-    return capacity.reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
+    return reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
 
 
 def _reserved(live: Json | None) -> Amount:
@@ -549,7 +524,7 @@ def per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:
     """Service → node → its replicas there now."""
     found: dict[str, Counter[str]] = {}
     for task in tasks:
-        if task.get("NodeID") and task["Status"]["State"] in capacity.LIVE_STATES:
+        if task.get("NodeID") and task["Status"]["State"] in LIVE_STATES:
             found.setdefault(task.get("ServiceID", ""), Counter())[task["NodeID"]] += 1
     return found
 
@@ -559,9 +534,9 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
     left = {node.id: node for node in nodes}
     for task in tasks:
         if task["ID"] in freed and task.get("NodeID") in left:
-            if task["Status"]["State"] not in capacity.LIVE_STATES:
+            if task["Status"]["State"] not in LIVE_STATES:
                 continue
-            amount = capacity.reserved(task["Spec"])
+            amount = reserved(task["Spec"])
             node = left[task["NodeID"]]
             left[node.id] = node.take(amount.cpu, amount.memory, -1)
     return list(left.values())

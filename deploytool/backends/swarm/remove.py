@@ -11,9 +11,11 @@ from typing import Any
 
 from deploytool.backends.base import Belonging
 from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import history, labels, lease
+from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.client import Client, is_gone
+from deploytool.backends.swarm.store import SwarmStore
 from deploytool.errors import DeploytoolError, EngineError
+from deploytool.records import history
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -88,7 +90,7 @@ def _mounted(services: Iterable[Json]) -> Iterator[str]:
 
 
 def _remembered(client: Client, app: str) -> Iterator[str]:
-    for record in history.records(client, app):
+    for record in history.records(SwarmStore(client), app):
         for service in record.release.spec.services:
             for volume in service.volumes:
                 if not volume.is_bind:
@@ -115,7 +117,7 @@ def destroy(client: Client, app: str, *, volumes: bool, secrets: bool) -> list[s
         removed.append(f"volume {volume['Name']}")
     for config in own.configs:
         _remove(partial(client.remove_config, config["ID"]))
-        if config["Spec"]["Labels"].get(labels.ROLE) != lease.ROLE:
+        if config["Spec"]["Labels"].get(labels.ROLE) != labels.LOCK:
             removed.append(f"config {config['Spec']['Name']}")
     return removed
 

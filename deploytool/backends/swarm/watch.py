@@ -12,18 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
-from deploytool.backends.swarm import labels, logins
+from deploytool.backends.swarm import labels, logins, recover
 from deploytool.backends.swarm.client import Client
 from deploytool.backends.swarm.diff import normal
-from deploytool.backends.swarm.plan import SwarmPlan, Target, replicas, stop_grace
+from deploytool.backends.swarm.plan import replicas, stop_grace
 from deploytool.backends.swarm.tasks import by_service, read_task, update_state
-from deploytool.backends.swarm.unblock import (
-    begin_again,
-    failed_by_its_engine,
-    go_without_init,
-    unblock,
-    without_init,
-)
+from deploytool.backends.swarm.tracked import Tracked, Tracking
 
 Json = dict[str, Any]
 ATTEMPTS = 3
@@ -57,29 +51,28 @@ goes back may have other constraints."""
 FAILED_STATES = ("failed", "rejected", "orphaned", "complete")
 
 
-def observe(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
+def observe(client: Client, tracking: Tracking) -> list[ServiceProgress]:
     """The progress of every service that the plan creates or updates, and of those it keeps."""
-    live, tasks = _ask(client, plan)
+    live, tasks = _ask(client, tracking)
     return [
-        _progress(client, target, live.get(target.name), tasks, plan)
-        for target in plan.targets
+        _progress(client, target, live.get(target.name), tasks, tracking)
+        for target in tracking.targets
         if target.action is not Action.REMOVE
     ]
 
 
-def observe_undo(client: Client, plan: SwarmPlan) -> list[ServiceProgress]:
+def observe_reversal(client: Client, tracking: Tracking) -> list[ServiceProgress]:
     """The progress of every service on its way back to what it was."""
-    live, tasks = _ask(client, plan)
+    live, tasks = _ask(client, tracking)
     return [
-        _undo_progress(client, target, live.get(target.name), tasks, plan)
-        for target in plan.targets
-        if target.applied
+        _undo_progress(client, target, live.get(target.name), tasks, tracking)
+        for target in tracking.targets
     ]
 
 
-def _ask(client: Client, plan: SwarmPlan) -> tuple[dict[str, Json], dict[str, list[Json]]]:
+def _ask(client: Client, tracking: Tracking) -> tuple[dict[str, Json], dict[str, list[Json]]]:
     with ThreadPoolExecutor(max_workers=2) as pool:
-        label = f"{labels.STACK}={plan.app}"
+        label = f"{labels.STACK}={tracking.app}"
         services = pool.submit(client.services, label=label)
         tasks = pool.submit(client.tasks, label=label)
         live = {service["Spec"]["Name"]: service for service in services.result()}
@@ -88,38 +81,38 @@ def _ask(client: Client, plan: SwarmPlan) -> tuple[dict[str, Json], dict[str, li
 
 def _progress(
     client: Client,
-    target: Target,
+    target: Tracked,
     service: Json | None,
     tasks: dict[str, list[Json]],
-    plan: SwarmPlan,
+    tracking: Tracking,
 ) -> ServiceProgress:
+    target.recovery = None
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
     found = [
-        read_task(task, service, target.service, plan.nodes)
+        read_task(task, service, target.service, tracking.nodes)
         for task in tasks.get(service["ID"], ())
     ]
-    had = len(target.without_init)
-    go_without_init(client, plan, target, service, found)
-    if len(target.without_init) > had:
-        return _say(target, found, Verdict.MOVING, without_init(target))
+    target.recovery = recover.find_without_init(target, service, found)
+    if target.recovery:
+        return _say(target, found, Verdict.MOVING, "")
     _remember_failures(client, target, service, found)
     now = time.monotonic()
     verdict, reason = judge(target, service, found, now)
     if verdict is Verdict.MOVING:
-        reason = (
-            unblock(client, target, service, found, now)
-            or begin_again(client, target, service, found)
-            or without_init(target)
-            or reason
-        )
+        target.recovery = recover.find(client, target, service, found, now)
+        reason = recover.done(target) or reason
     return _say(target, found, verdict, reason)
 
 
-def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
+def _say(target: Tracked, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
+    """`reason`, unless the service is stalled: then it is what helps."""
+    if target.recovery:
+        reason = target.recovery.reason
     return ServiceProgress(
         service=target.service,
         verdict=verdict,
+        stalled=target.recovery is not None,
         wanted=target.wanted,
         ready=len({task.slot for task in tasks if task.running and task.current}),
         tasks=tuple(sorted(tasks, key=lambda t: (t.slot, not t.wanted, t.id))),
@@ -128,7 +121,7 @@ def _say(target: Target, tasks: Sequence[Task], verdict: Verdict, reason: str) -
 
 
 def _remember_failures(
-    client: Client, target: Target, service: Json, tasks: Sequence[Task]
+    client: Client, target: Tracked, service: Json, tasks: Sequence[Task]
 ) -> None:
     """The engine forgets failed tasks; what a rollout has seen it can still explain.
 
@@ -151,7 +144,7 @@ def _remember_failures(
             target.failures[task.id] = told
 
 
-def _with_reason(client: Client, target: Target, service: Json, task: Task) -> Task:
+def _with_reason(client: Client, target: Tracked, service: Json, task: Task) -> Task:
     """Registries are asked once, and not for every replica."""
     if target.is_let_in:
         return task
@@ -160,7 +153,7 @@ def _with_reason(client: Client, target: Target, service: Json, task: Task) -> T
     return told
 
 
-def _release(target: Target) -> str:
+def _release(target: Tracked) -> str:
     """The release that the replicas of a target carry."""
     kept = target.live if target.action is Action.KEEP else None
     template = (kept["Spec"] if kept else target.spec or {}).get("TaskTemplate", {})
@@ -168,7 +161,7 @@ def _release(target: Target) -> str:
     return str(found.get(labels.RELEASE, ""))
 
 
-def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:
+def judge(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:
     """What has become of a service, from what the engine says about it at one moment."""
     state, message = update_state(service)
     if target.action is not Action.KEEP:
@@ -183,7 +176,7 @@ def judge(target: Target, service: Json, tasks: Sequence[Task], now: float) -> t
     return (Verdict.DONE, "") if _is_done(target, state, tasks, now) else (Verdict.MOVING, "")
 
 
-def is_ours(target: Target, service: Json) -> bool:
+def is_ours(target: Tracked, service: Json) -> bool:
     """Whether a service still is what this rollout made of it: nobody, the engine's own rollback
     included, has changed it since."""
     if target.spec is None:
@@ -193,12 +186,12 @@ def is_ours(target: Target, service: Json) -> bool:
     return bool(ours == live)
 
 
-def _given_up(target: Target) -> str:
+def _given_up(target: Tracked) -> str:
     """Whether replicas that no update watches have failed for good: a first deploy, a scale.
     What a node did to them while its engine restarted says nothing of the release."""
     slots: dict[int, int] = {}
     for task in target.failures.values():
-        if failed_by_its_engine(task):
+        if recover.failed_by_its_engine(task):
             continue
         if any(text in task.message for text in HOPELESS) or task.exit_code in CANNOT_RUN:
             return task.message
@@ -208,7 +201,7 @@ def _given_up(target: Target) -> str:
     return ""
 
 
-def _stuck(target: Target, tasks: Sequence[Task], now: float) -> str:
+def _stuck(target: Tracked, tasks: Sequence[Task], now: float) -> str:
     """Whether a replica finds no place to run."""
     for task in tasks:
         waits = task.state == "pending" and task.wanted and task.message
@@ -217,12 +210,12 @@ def _stuck(target: Target, tasks: Sequence[Task], now: float) -> str:
     return ""
 
 
-def _patience(target: Target) -> float:
+def _patience(target: Tracked) -> float:
     """Seconds that a replica may wait for room: those that leave may take their grace."""
     return PENDING_SECONDS + stop_grace(target.spec)
 
 
-def _is_done(target: Target, state: str, tasks: Sequence[Task], now: float) -> bool:
+def _is_done(target: Tracked, state: str, tasks: Sequence[Task], now: float) -> bool:
     current = [task for task in tasks if task.running and task.current]
     left = [task for task in tasks if task.running and not task.current]
     ids = frozenset(task.id for task in current)
@@ -237,7 +230,7 @@ def _is_done(target: Target, state: str, tasks: Sequence[Task], now: float) -> b
     return now - target.steady[0] >= _proving_time(target, ids)
 
 
-def _proving_time(target: Target, ids: frozenset[str]) -> float:
+def _proving_time(target: Tracked, ids: frozenset[str]) -> float:
     """Seconds that replicas which no update watches have to stay up before they count."""
     if ids - target.known_tasks:
         spec = target.spec or {}
@@ -247,18 +240,19 @@ def _proving_time(target: Target, ids: frozenset[str]) -> float:
 
 def _undo_progress(
     client: Client,
-    target: Target,
+    target: Tracked,
     service: Json | None,
     tasks: dict[str, list[Json]],
-    plan: SwarmPlan,
+    tracking: Tracking,
 ) -> ServiceProgress:
+    target.recovery = None
     if target.live is None:
         done = service is None
         return _say(target, [], Verdict.DONE if done else Verdict.MOVING, "")
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
     found = [
-        read_task(task, service, target.service, plan.nodes)
+        read_task(task, service, target.service, tracking.nodes)
         for task in tasks.get(service["ID"], ())
     ]
     state, message = update_state(service)
@@ -269,5 +263,5 @@ def _undo_progress(
         return _say(target, found, Verdict.FAILED, message)
     if back and enough and state not in ("updating", "rollback_started"):
         return _say(target, found, Verdict.DONE, "")
-    helped = unblock(client, target, service, found, time.monotonic())
-    return _say(target, found, Verdict.MOVING, helped or message)
+    target.recovery = recover.find(client, target, service, found, time.monotonic())
+    return _say(target, found, Verdict.MOVING, recover.done(target) or message)

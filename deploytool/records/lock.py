@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from deploytool.backends.base import Backend, Lease
+from deploytool.backends.base import Lease
 from deploytool.errors import DeploytoolError, Locked
+from deploytool.records import lease as leases
+from deploytool.records.store import Store
 
 RENEW_EVERY = 8.0
 """Seconds between two renewals: several may fail before the lease expires."""
@@ -35,7 +37,7 @@ class Guard:
 
 @contextmanager
 def locked(
-    backend: Backend,
+    store: Store,
     app: str,
     *,
     by: str,
@@ -47,20 +49,20 @@ def locked(
 
     Raises Locked, with who has it, when it could not be had. `waiting` is told once.
     """
-    lease = _acquire(backend, app, by, purpose, timeout, waiting)
+    lease = _acquire(store, app, by, purpose, timeout, waiting)
     guard = Guard()
-    keeper = threading.Thread(target=_keep, args=(backend, lease, guard), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(store, lease, guard), daemon=True)
     keeper.start()
     try:
         yield guard
     finally:
         guard.ended.set()
         with suppress(DeploytoolError):
-            backend.unlock(lease)
+            leases.unlock(store, lease)
 
 
 def _acquire(
-    backend: Backend,
+    store: Store,
     app: str,
     by: str,
     purpose: str,
@@ -71,21 +73,21 @@ def _acquire(
     told = False
     while True:
         try:
-            return backend.lock(app, by, purpose)
+            return leases.lock(store, app, by, purpose)
         except Locked:
             if time.monotonic() >= give_up:
                 raise
-        if not told and (lease := backend.holder(app)):
+        if not told and (lease := leases.holder(store, app)):
             waiting(lease)
             told = True
         time.sleep(min(POLL, max(0.0, give_up - time.monotonic())))
 
 
-def _keep(backend: Backend, lease: Lease, guard: Guard) -> None:
+def _keep(store: Store, lease: Lease, guard: Guard) -> None:
     """Renew until the work is done. A manager that is away is asked again."""
     while not guard.ended.wait(RENEW_EVERY):
         try:
-            backend.renew(lease)
+            leases.renew(store, lease)
         except Locked as lost:
             guard.lost = lost
             return

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Action, Task, Verdict
-from deploytool.backends.swarm import unblock
+from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
+from deploytool.backends.swarm import recover
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.plan import Target
+from deploytool.backends.swarm.rollout import SwarmRollout
+from deploytool.backends.swarm.tracked import Tracked
 from deploytool.errors import EngineError, PlanError
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine
 
-Updating = tuple[FakeEngine, Swarm, Any]
+Updating = tuple[FakeEngine, SwarmRollout]
 UPDATING = {"ID": "s1", "UpdateStatus": {"State": "updating"}}
-LATER = unblock.PATIENCE + 0.1
+LATER = recover.PATIENCE + 0.1
 
 
 def lost(**keys: Any) -> Task:
@@ -25,12 +27,12 @@ def lost(**keys: Any) -> Task:
 
 
 def held_up_by(found: Task, service: dict[str, Any] = UPDATING, after: float = LATER) -> list[Task]:
-    target = Target("web", "items_web", Action.UPDATE, {}, {})
-    assert unblock.held_up_by(target, service, [found], 0.0) == []
-    return unblock.held_up_by(target, service, [found], after)
+    target = Tracked.of(Target("web", "items_web", Action.UPDATE, {}, {}))
+    assert recover.held_up_by(target, service, [found], 0.0) == []
+    return recover.held_up_by(target, service, [found], after)
 
 
-@pytest.mark.parametrize("state", unblock.BEFORE_RUNNING)
+@pytest.mark.parametrize("state", recover.BEFORE_RUNNING)
 def test_a_replica_that_nobody_wants_and_nobody_stops(state: str) -> None:
     assert held_up_by(lost(state=state)) == [lost(state=state)]
 
@@ -50,7 +52,7 @@ def test_what_holds_nothing_up(found: Task) -> None:
 
 
 def test_a_node_gets_a_moment_to_stop_it() -> None:
-    assert held_up_by(lost(), after=unblock.PATIENCE) == []
+    assert held_up_by(lost(), after=recover.PATIENCE) == []
 
 
 @pytest.mark.parametrize("state", ["completed", "rollback_started", "paused", ""])
@@ -66,16 +68,25 @@ def begun(*, settle: bool = False) -> Updating:
     backend = Swarm(made)
     spec = app(service(replicas=2))
     plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
-    backend.apply(plan, release(spec, 2))
-    return made, backend, plan
+    rollout = backend.rollout(plan)
+    rollout.start(release(spec, 2))
+    return made, rollout
 
 
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
-    made, backend, plan = begun()
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
+    made, rollout = begun()
     made.add_task("items_web", 1, "assigned", wanted="shutdown")
     made.changes.clear()
-    return made, backend, plan
+    return made, rollout
+
+
+def step(rollout: SwarmRollout) -> ServiceProgress:
+    """One poll of a rollout, and what it leads to."""
+    (progress,) = rollout.observe()
+    if progress.stalled:
+        rollout.recover()
+    return progress
 
 
 def die(made: FakeEngine) -> None:
@@ -84,20 +95,40 @@ def die(made: FakeEngine) -> None:
 
 
 def test_what_a_living_node_stops_gets_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, backend, plan = stuck(monkeypatch)
-    backend.observe(plan)
+    made, rollout = stuck(monkeypatch)
+    step(rollout)
     assert made.changes == []
-    monkeypatch.setattr(unblock, "PATIENCE", -31.0)
-    backend.observe(plan)
+    monkeypatch.setattr(recover, "PATIENCE", -31.0)
+    step(rollout)
     assert made.changes == ["update_service items_web"] * 2
 
 
+def test_polling_alone_writes_nothing(monkeypatch: pytest.MonkeyPatch, crowded: Updating) -> None:
+    taken_back = begun()
+    take_back(taken_back[0], "shutdown")
+    held_up = stuck(monkeypatch)
+    die(held_up[0])
+    for made, rollout in (held_up, crowded, taken_back):
+        for _ in range(2):
+            assert [progress.stalled for progress in rollout.observe()] == [True]
+            rollout.reverse().observe()
+        assert made.changes == []
+
+
+def test_recovery_is_done_once(crowded: Updating) -> None:
+    made, rollout = crowded
+    rollout.observe()
+    rollout.recover()
+    rollout.recover()
+    assert made.changes == ["update_service items_web"]
+
+
 def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, backend, plan = stuck(monkeypatch)
+    made, rollout = stuck(monkeypatch)
     die(made)
     before = made.service("items_web")
     for _ in range(3):
-        (progress,) = backend.observe(plan)
+        progress = step(rollout)
         assert progress.verdict is Verdict.MOVING
         assert progress.reason.startswith("goes on without node-")
     assert made.changes == ["update_service items_web"] * 2
@@ -107,10 +138,10 @@ def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyP
 
 
 def test_somebody_elses_change_is_left_to_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, backend, plan = stuck(monkeypatch)
+    made, rollout = stuck(monkeypatch)
     die(made)
     made.refuses["update_service"] = PlanError("it changed", code="changed_meanwhile")
-    (progress,) = backend.observe(plan)
+    progress = step(rollout)
     assert progress.verdict is Verdict.MOVING
 
 
@@ -136,37 +167,37 @@ def test_what_somebody_else_changed_is_not_overwritten() -> None:
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
     """An update that is completed, with two new replicas in the place of one."""
-    monkeypatch.setattr(unblock, "PATIENCE", -1.0)
-    made, backend, plan = begun(settle=True)
+    monkeypatch.setattr(recover, "PATIENCE", -1.0)
+    made, rollout = begun(settle=True)
     made.add_task("items_web", 1, "running")
     made.changes.clear()
-    return made, backend, plan
+    return made, rollout
 
 
 def test_the_engine_is_made_to_look_at_a_slot_with_two_replicas(crowded: Updating) -> None:
-    made, backend, plan = crowded
+    made, rollout = crowded
     before = made.service("items_web")["Spec"]
-    (progress,) = backend.observe(plan)
+    progress = step(rollout)
     assert (progress.verdict, progress.ready) == (Verdict.MOVING, 2)
     assert progress.reason == "removes what is too many: 1"
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == before
 
 
-@pytest.mark.parametrize("state", unblock.UNDER_WAY)
+@pytest.mark.parametrize("state", recover.UNDER_WAY)
 def test_an_update_under_way_may_have_two_in_a_slot(crowded: Updating, state: str) -> None:
-    made, backend, plan = crowded
+    made, rollout = crowded
     made.set_update("items_web", state)
-    backend.observe(plan)
+    step(rollout)
     assert made.changes == []
 
 
 def test_the_cluster_gets_a_moment_to_remove_the_second(
     crowded: Updating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, backend, plan = crowded
-    monkeypatch.setattr(unblock, "PATIENCE", 60.0)
-    (progress,) = backend.observe(plan)
+    made, rollout = crowded
+    monkeypatch.setattr(recover, "PATIENCE", 60.0)
+    progress = step(rollout)
     assert (progress.verdict, made.changes) == (Verdict.MOVING, [])
 
 
@@ -208,15 +239,15 @@ def updating() -> Updating:
 def test_what_the_cluster_ended_is_begun_again(
     updating: Updating, state: str, code: int | None, message: str
 ) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     wanted = made.service("items_web")["Spec"]
     take_back(made, state, code, message)
-    (progress,) = backend.observe(plan)
+    progress = step(rollout)
     assert progress.verdict is Verdict.MOVING
     assert progress.reason.startswith("begun again, as node-")
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == wanted
-    assert backend.failures(plan) == []
+    assert rollout.failures() == []
 
 
 @pytest.mark.parametrize(
@@ -234,20 +265,20 @@ def test_what_the_cluster_ended_is_begun_again(
 def test_what_ended_by_itself_is_not(
     updating: Updating, state: str, code: int | None, message: str
 ) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, state, code, message)
-    (progress,) = backend.observe(plan)
+    progress = step(rollout)
     assert (progress.verdict, progress.reason[:19]) == (Verdict.MOVING, "update rolled back ")
     assert made.changes == []
 
 
 def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, "failed", 143, UNHEALTHY, ("started", CUT_OFF, CUT_OFF, "Shutting down"))
-    (progress,) = backend.observe(plan)
+    progress = step(rollout)
     assert progress.reason.startswith("begun again, as node-")
     assert made.changes == ["update_service items_web"]
-    assert backend.failures(plan) == []
+    assert rollout.failures() == []
 
 
 @pytest.mark.parametrize(
@@ -260,43 +291,43 @@ def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None
 def test_what_fails_for_another_reason_is_not(
     updating: Updating, message: str, output: tuple[str, ...]
 ) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, "failed", 1, message, output)
     for _ in range(3):
-        backend.observe(plan)
+        step(rollout)
     assert made.changes == []
 
 
 def test_a_log_that_cannot_be_read_excuses_nothing(updating: Updating) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, "failed", 143, UNHEALTHY, (CUT_OFF,))
     made.refuses["task_output"] = EngineError("no", code="engine")
-    backend.observe(plan)
+    step(rollout)
     assert made.changes == []
 
 
 def test_it_is_begun_again_a_few_times(updating: Updating) -> None:
-    made, backend, plan = updating
-    for _ in range(unblock.ATTEMPTS):
+    made, rollout = updating
+    for _ in range(recover.ATTEMPTS):
         take_back(made, "shutdown")
-        backend.observe(plan)
+        step(rollout)
         assert made.changes == ["update_service items_web"]
     take_back(made, "shutdown")
-    backend.observe(plan)
+    step(rollout)
     assert made.changes == []
 
 
 def test_what_somebody_takes_back_by_hand_stays_so(updating: Updating) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, "shutdown")
     made.set_update("items_web", "rollback_started", "manually requested rollback")
-    backend.observe(plan)
+    step(rollout)
     assert made.changes == []
 
 
 def test_what_this_rollout_did_not_begin_is_not_begun_again(updating: Updating) -> None:
-    made, backend, plan = updating
+    made, rollout = updating
     take_back(made, "shutdown")
-    plan.payload.targets[0].applied = False
-    backend.observe(plan)
+    rollout.targets[0].applied = False
+    step(rollout)
     assert made.changes == []

@@ -1,0 +1,47 @@
+"""What differs between two specifications, in the form that a plan shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from deploytool.backends.base import FieldChange
+from deploytool.redact import MASK, hide_passwords_in, looks_secret
+
+
+def differences(
+    before: Any,
+    after: Any,
+    *,
+    key_of: Callable[[str], str] = str,
+    shown: Callable[[str, Any], Any] = lambda _, value: value,
+) -> tuple[FieldChange, ...]:
+    """Field by field. `key_of` is the configuration's word for a path of the cluster's, which is
+    what a reader knows; `shown` is how a value at a path is written there."""
+    return tuple(
+        FieldChange(
+            path=key_of(path),
+            before=None if old is None else hide_passwords_in(shown(path, old)),
+            after=None if new is None else hide_passwords_in(shown(path, new)),
+        )
+        for path, old, new in walk(before, after)
+    )
+
+
+def variable(name: str, value: Any) -> Any:
+    """An environment variable as a plan shows it."""
+    return MASK if looks_secret(name) else value
+
+
+def walk(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, value before and value after of each leaf that differs. None is "not set"; a list is
+    a leaf."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from walk(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(before, dict) and after is None:
+        yield from walk(before, {}, path)
+    elif isinstance(after, dict) and before is None:
+        yield from walk({}, after, path)
+    elif before != after:
+        yield path, before, after

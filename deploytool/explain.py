@@ -1,0 +1,88 @@
+"""Why a replica failed: what its exit code means, and what its last words say to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deploytool.backends.base import LIKELY, Task
+from deploytool.backends.refused import refusal_hint
+from deploytool.redact import hide_passwords
+
+KILLED = 137
+MEANINGS = {
+    139: "crashed (SIGSEGV)",
+    143: "stopped (SIGTERM)",
+    126: "the command cannot be run",
+    127: "the command was not found",
+}
+"""Exit code → what it means, on every cluster."""
+HINTS: tuple[tuple[str, str], ...] = (
+    ("exec /bin/sh failed", 'the image has no shell: it needs drain = "2s" or less, no prestart'),
+    ("Exec format error", "the image is for another platform: see build.platforms"),
+    ("[FATAL tini", "the command is not in the image: see services.NAME.command"),
+    ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
+    ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
+    ("exec format error", "the image is for another platform: see build.platforms"),
+    ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
+    ("executable file not found", "the command is not in the image: see services.NAME.command"),
+    ("address already in use", "something else on the node has the port"),
+)
+"""A piece of text → what to do where a container's last words have it, on every cluster that runs
+containers. The first that occurs counts."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about a replica that failed, beside what the cluster says of it."""
+
+    output: Sequence[str] = ()
+    """What it printed last."""
+    health: Sequence[str] = ()
+    """What its last failed health check printed."""
+    out_of_memory: bool = False
+    is_unhealthy: bool = False
+    """Whether it was stopped as its health check failed."""
+    has_read_only_files: bool | None = None
+    """None where nobody knows."""
+
+
+def explain(task: Task, found: Evidence, hints: Iterable[tuple[str, str]] = HINTS) -> list[str]:
+    """Lines about one failed replica, the cause first and what to do last."""
+    why = cause(task, found)
+    hint = _hint(task.service, [why, *found.health, *found.output], found, hints)
+    where = f" on {task.node}" if task.node else ""
+    return [
+        hide_passwords(line)
+        for line in (
+            f"{task.service}.{task.slot}{where}: {why}",
+            *(f"health check: {line}" for line in found.health),
+            *(f"| {line}" for line in found.output),
+            *([f"{LIKELY}{hint}"] if hint else []),
+        )
+    ]
+
+
+def cause(task: Task, found: Evidence) -> str:
+    """Why it ended, in one line, with the cluster's own words."""
+    reason, code = task.message or task.state, task.exit_code
+    if found.out_of_memory:
+        return f"out of memory: it used more than memory_limit allows ({reason})"
+    if found.is_unhealthy:
+        return f"its health check failed ({reason})"
+    if code == KILLED:
+        return f"killed, most likely for using more than memory_limit allows ({reason})"
+    if task.state == "complete" and code in (None, 0):
+        return "it ended with exit code 0: by itself, or stopped as its health check failed"
+    if code in MEANINGS:
+        return f"{MEANINGS[code]} ({reason})"
+    return reason if code in (None, 0) else f"its process ended with exit code {code} ({reason})"
+
+
+def _hint(
+    service: str, lines: Sequence[str], found: Evidence, hints: Iterable[tuple[str, str]]
+) -> str | None:
+    """The likely reason, in one line that says what to do."""
+    refused = refusal_hint(service, lines, has_read_only_files=found.has_read_only_files)
+    text = "\n".join(lines)
+    return refused or next((hint for pattern, hint in hints if pattern in text), None)

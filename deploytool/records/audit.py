@@ -1,0 +1,101 @@
+"""What was done to an app that is no release.
+
+All of it is one note of one entry: two people who write at once both get in, as the second reads
+again what the first wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from deploytool.backends.base import AuditEntry
+from deploytool.errors import EngineError
+from deploytool.records import history
+from deploytool.records.store import Changed, Entry, Kind, Store, Taken
+
+KEPT = 100
+"""What was done that is remembered."""
+ATTEMPTS = 5
+NOTE = "audit"
+UNKNOWN = {"by": "unknown", "action": "unknown"}
+
+
+def entries(store: Store, app: str) -> list[AuditEntry]:
+    """What is remembered, oldest first, as far as it can be read."""
+    found = store.entries(app, Kind.AUDIT)[:1]
+    read = (_read(line) for entry in found for line in _lines(entry))
+    return [entry for entry in read if entry is not None]
+
+
+def unread(store: Store, app: str) -> int:
+    """How many lines cannot be read here, and `entries` leaves out."""
+    found = store.entries(app, Kind.AUDIT)[:1]
+    return sum(_read(line) is None for entry in found for line in _lines(entry))
+
+
+def trail(store: Store, app: str) -> list[AuditEntry]:
+    """Everything that was done to an app, its releases included, the newest first."""
+    released = [
+        AuditEntry(
+            at=record.release.at,
+            by=record.release.by,
+            action=record.release.note or "deploy",
+            release=record.release.id,
+            outcome=record.outcome,
+            seconds=record.seconds,
+            commit=record.release.commit,
+        )
+        for record in history.records(store, app)
+    ]
+    return sorted([*released, *entries(store, app)], key=lambda entry: entry.at, reverse=True)
+
+
+def note(store: Store, app: str, done: AuditEntry) -> None:
+    """Remember one more, and forget the oldest beyond `KEPT`."""
+    for _ in range(ATTEMPTS):
+        found = store.entries(app, Kind.AUDIT)
+        kept = [line for entry in found[:1] for line in _lines(entry)]
+        notes = {NOTE: json.dumps([*kept, _line(done)][-KEPT:])}
+        try:
+            if found:
+                store.annotate(found[0], notes)
+            else:
+                store.create(app, Kind.AUDIT, "", b"see the label deploytool.audit", notes)
+        except (Changed, Taken):
+            continue
+        return
+    raise EngineError(
+        f"The audit log of {app} is being written by others all the time",
+        code="audit_busy",
+        hint="what was done is done; only its line in `deploytool audit` is missing",
+    )
+
+
+def _lines(entry: Entry) -> list[Any]:
+    """What the note holds, whatever wrote it: what cannot be read here is kept as it is."""
+    text = entry.notes[NOTE]
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return [text]
+    return found if isinstance(found, list) else [found]
+
+
+def _line(entry: AuditEntry) -> Any:
+    return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _read(line: Any) -> AuditEntry | None:
+    """What is known of a line; None where nobody knows when it was."""
+    if not isinstance(line, dict):
+        return None
+    known = {key: line[key] for key in AuditEntry.model_fields if key in line}
+    try:
+        return AuditEntry.model_validate(known)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors()}
+    rest = {key: value for key, value in known.items() if key not in wrong}
+    return AuditEntry.model_validate(UNKNOWN | rest) if "at" in rest else None

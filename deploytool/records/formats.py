@@ -1,0 +1,54 @@
+"""How releases are written down, and what turns an older form into today's.
+
+Each form keeps stored examples in tests/unit/stored/NUMBER. Whoever changes what a key of a stored
+release is called or means adds a form: a number, an upgrade from the one before, and examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Json = dict[str, Any]
+FORMAT = 2
+
+
+def upgraded(data: Json) -> Json:
+    """A stored release in today's form, as far as it is one; it means what it meant when it was
+    written. A form that is newer than today's is left as it is. Raises ValueError for a form that
+    never was."""
+    written = data.get("format", 1)
+    if not isinstance(written, int) or isinstance(written, bool) or written < 1:
+        raise ValueError("not a form of releases")
+    for number in range(written, FORMAT):
+        data = UPGRADES[number](data)
+    return data | {"format": max(written, FORMAT)}
+
+
+def _from_1(data: Json) -> Json:
+    """No domains were written like domains that were not set, and the order of an update as
+    start-first where a port of the node made it stop-first."""
+    spec = data.get("spec")
+    services = spec.get("services") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(services, list):
+        return data
+    return data | {"spec": spec | {"services": [_service_from_1(service) for service in services]}}
+
+
+def _service_from_1(service: Any) -> Any:
+    if not isinstance(service, dict):
+        return service
+    read = {key: value for key, value in service.items() if key != "domains" or value}
+    update = read.get("update")
+    if isinstance(update, dict) and _holds_port(read.get("publish")):
+        read["update"] = update | {"order": "stop-first"}
+    return read
+
+
+def _holds_port(publish: Any) -> bool:
+    ports = publish if isinstance(publish, list) else ()
+    return any(isinstance(port, dict) and port.get("mode") == "host" for port in ports)
+
+
+UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1}
+"""Form → what makes the next one of it."""

@@ -1,0 +1,148 @@
+"""What happens after a rollout failed: it is reversed, unless the configuration wants it left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploytool.backends.base import Action, Backend, Plan, Verdict
+from deploytool.errors import DeploytoolError, RolledBack, RolloutFailed, RolloutTimedOut
+from deploytool.rollout.evidence import evidence_of, likely_cause, reason_of
+from deploytool.rollout.guarded import GuardedRollout
+from deploytool.rollout.limits import Deadline, Limits
+from deploytool.rollout.watch import Report, Unsuccessful, watch
+from deploytool.spec import Release
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to bring a cluster to a release."""
+
+    backend: Backend
+    rollout: GuardedRollout
+    plan: Plan
+    release: Release
+    report: Report
+    limits: Limits
+    last_good: Release | None
+    """The newest release before it that succeeded."""
+    resumed: bool
+    """Whether an earlier deploy of the same release began the work: the plan does not know all
+    that was changed then."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.release.id} of {self.plan.app}"
+
+    @property
+    def return_to(self) -> Release | None:
+        """The release to roll out in place of a reversal, which would reverse the second half."""
+        return self.last_good if self.resumed else None
+
+    @property
+    def replaced_something(self) -> bool:
+        return self.return_to is not None or any(
+            c.kind == "service" and c.action is not Action.CREATE for c in self.plan.changes
+        )
+
+
+def go_back(attempt: Attempt, failure: Unsuccessful) -> DeploytoolError:
+    """Reverse what was changed, unless the configuration wants to look at it first, and say what
+    happened."""
+    found = evidence_of(attempt.backend, attempt.rollout) if failure.of_replicas else []
+    reason, *evidence = found or [reason_of(failure)]
+    if _pauses(attempt.release, failure):
+        return _paused(attempt, reason, evidence)
+    if attempt.plan.is_empty and attempt.return_to is None:
+        return _nothing_to_reverse(attempt, failure, reason, evidence)
+    try:
+        is_back = _reverse(attempt)
+    except DeploytoolError as error:
+        is_back = False
+        evidence.append(f"going back: {error.message}")
+    return _ended(attempt, failure, reason, evidence, is_back=is_back)
+
+
+def _reverse(attempt: Attempt) -> bool:
+    """Whether it is done in time. A reversal is a rollout too."""
+    reversal, release = _reversal(attempt)
+    limits = attempt.limits
+    with reversal:
+        reversal.start(release)
+        try:
+            deadline = Deadline.after(limits.reversal)
+            watch(reversal, deadline, attempt.report, poll=limits.poll)
+        except Unsuccessful:
+            return False
+        reversal.finish()
+    return True
+
+
+def _reversal(attempt: Attempt) -> tuple[GuardedRollout, Release | None]:
+    """The rollout that goes back, and the release that services become of, if any."""
+    back = attempt.return_to
+    if back is None:
+        return attempt.rollout.reverse(), None
+    plan = attempt.backend.plan(back.spec, back.images, secrets=back.secrets)
+    return GuardedRollout(attempt.backend.rollout(plan), attempt.rollout.guard), back
+
+
+def _pauses(release: Release, failure: Unsuccessful) -> bool:
+    failed = {p.service for p in failure.seen if p.verdict is Verdict.FAILED}
+    services = release.spec.services
+    return any(s.name in failed and s.update.on_failure == "pause" for s in services)
+
+
+def _paused(attempt: Attempt, reason: str, evidence: list[str]) -> DeploytoolError:
+    earlier = attempt.last_good
+    return RolloutFailed(
+        f"{attempt.name} failed and was left as it is: {reason}",
+        code="rollout_paused",
+        hint="look at `deploytool status`; then deploy a fixed version, or "
+        + (f"`deploytool rollback` to {earlier.id}" if earlier else "`deploytool destroy`"),
+        details=evidence,
+    )
+
+
+def _nothing_to_reverse(
+    attempt: Attempt, failure: Unsuccessful, reason: str, evidence: list[str]
+) -> DeploytoolError:
+    """A release that was taken up again: what was before it is not known here any more."""
+    kind = RolloutTimedOut if failure.timed_out else RolloutFailed
+    return kind(
+        f"{attempt.name} {_what(failure)} and was left as it is: {reason}",
+        code="timed_out" if failure.timed_out else "rollout_failed",
+        hint="`deploytool rollback` goes back to the release before; or deploy a fixed version",
+        details=evidence,
+    )
+
+
+def _ended(
+    attempt: Attempt, failure: Unsuccessful, reason: str, evidence: list[str], *, is_back: bool
+) -> DeploytoolError:
+    state = _state_after(had_before=attempt.replaced_something, is_back=is_back)
+    message = f"{attempt.name} {_what(failure)}; {state}: {reason}"
+    if failure.timed_out:
+        return RolloutTimedOut(
+            message,
+            code="timed_out",
+            hint="give it longer with --timeout, or look at the reason",
+            details=evidence,
+        )
+    kind = RolledBack if attempt.replaced_something and is_back else RolloutFailed
+    likely, details = likely_cause(evidence)
+    return kind(
+        message,
+        code="rolled_back" if kind is RolledBack else "rollout_failed",
+        hint=f"{likely}; then deploy again" if likely else "fix the cause and deploy again",
+        details=details,
+    )
+
+
+def _what(failure: Unsuccessful) -> str:
+    return "did not get done in time" if failure.timed_out else "failed"
+
+
+def _state_after(*, had_before: bool, is_back: bool) -> str:
+    if not is_back:
+        return "going back is not done yet, see `deploytool status`"
+    return "the previous release serves" if had_before else "it was a first deploy, now removed"

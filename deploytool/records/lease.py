@@ -48,7 +48,8 @@ def lock(store: Store, app: str, by: str, purpose: str) -> Lease:
 
 def _in_the_way(app: str) -> Locked:
     return Locked(
-        f"{app} cannot be locked: the cluster has a {app}.lock that deploytool did not make",
+        f"{app} cannot be locked: the cluster has something called {app}.lock that deploytool "
+        "did not make",
         code="locked",
         hint="`deploytool lock release` removes it",
     )

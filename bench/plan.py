@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.measure import Command, Run, clean_environment, in_turn, is_busy, median
 from bench.report import Report, Row, pair_by_pair
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.render import stack
+from deploytool.backends.swarm.specification import stack
 from deploytool.spec import AppSpec, Image, Service
 from tests import builders
 from tests.fake_engine import FakeEngine, node

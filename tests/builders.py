@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytool.backends.base import Task
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.proxy import app_spec as proxy_spec
+from deploytool.backends.swarm.proxy import app_spec as proxy_spec
 from deploytool.rollout.limits import Limits
 from deploytool.rollout.release import new_release
 from deploytool.spec import AppSpec, Image, ProxySettings, Release, Service

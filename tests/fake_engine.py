@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from deploytool.backends.swarm.client import Client, Json, LogEntry, Output
-from deploytool.backends.swarm.measure import SERVICE
+from deploytool.backends.swarm.api.client import Client, Json, LogEntry, Output
+from deploytool.backends.swarm.operations.measure import SERVICE
 from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError
 from deploytool.spec import Image
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.specification import labels
 
 Json = dict[str, Any]
 MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1, "µs": 0.001, "ns": 0.000001}

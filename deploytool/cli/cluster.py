@@ -14,10 +14,10 @@ from deploytool.output import next_step, signed, ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.swarm.client import Client
-    from deploytool.cluster import ClusterStatus
+    from deploytool.backends.swarm.api.client import Client
+    from deploytool.backends.swarm.cluster import ClusterStatus
+    from deploytool.backends.swarm.doctor import Check
     from deploytool.config import Config
-    from deploytool.doctor import Check
 
 MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad")}
 
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     @command(app, "doctor")
     def doctor(session: Session) -> None:
         """Check engine, cluster, registry, proxy, kernel and clock, and say what to do."""
-        from deploytool.doctor import State, examine
+        from deploytool.backends.swarm.doctor import State, examine
 
         config = settings(session)
         checks = examine(config, lambda: _client(config))
@@ -54,7 +54,7 @@ def _register_cluster(group: typer.Typer) -> None:
         ] = "127.0.0.1",
     ) -> None:
         """Make this machine a Swarm of one node with a registry on localhost."""
-        from deploytool.cluster import up as cluster_up
+        from deploytool.backends.swarm.cluster import up as cluster_up
 
         config = settings(session)
         found = cluster_up(
@@ -68,7 +68,7 @@ def _register_cluster(group: typer.Typer) -> None:
     @command(group, "status")
     def status(session: Session) -> None:
         """Show what there is of the cluster on this machine."""
-        from deploytool.cluster import status as cluster_status
+        from deploytool.backends.swarm.cluster import status as cluster_status
 
         config = settings(session)
         found = cluster_status(_client(config), registry=config.registry)
@@ -82,7 +82,7 @@ def _register_cluster(group: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Leave Swarm mode, with everything that runs on it, and remove the registry."""
-        from deploytool.cluster import down as cluster_down
+        from deploytool.backends.swarm.cluster import down as cluster_down
 
         client = _client(settings(session))
         if not session.output.require_confirmation(
@@ -118,7 +118,7 @@ def project_settings(session: Session) -> Config | None:
 
 
 def _client(config: Config) -> Client:
-    from deploytool.backends.swarm.client import open_client
+    from deploytool.backends.swarm.api.client import open_client
 
     return open_client(host=config.swarm.host, context=config.swarm.context)
 

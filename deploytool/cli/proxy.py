@@ -38,11 +38,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Start the proxy, or bring it to what the configuration says; the rest stays as it is."""
         from deploytool.backends import open_backend
-        from deploytool.backends.swarm.routing import Ports
+        from deploytool.backends.swarm.proxy import NAME, app_spec, files, pull_job, restarts_with
+        from deploytool.backends.swarm.specification.routing import Ports
         from deploytool.cli.deploy import confirm_plan, roll_out_shown
         from deploytool.cli.lock import holding
         from deploytool.job import run_job
-        from deploytool.proxy import NAME, app_spec, files, pull_job, restarts_with
         from deploytool.rollout.guarded import GuardedRollout
         from deploytool.rollout.images import resolve_images
         from deploytool.rollout.release import new_release
@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
         """Write the stack file of the proxy, for review."""
         from pathlib import Path
 
-        from deploytool.proxy import app_spec, files
+        from deploytool.backends.swarm.proxy import app_spec, files
         from deploytool.render.files import RenderedFile, render_files
 
         settings = session.config.config.proxy
@@ -100,8 +100,8 @@ def register(app: typer.Typer) -> None:
     def status(session: Session) -> None:
         """Show where the proxy runs."""
         from deploytool.backends import open_backend
+        from deploytool.backends.swarm.proxy import NAME
         from deploytool.cli.views import show_status
-        from deploytool.proxy import NAME
 
         found = open_backend(settings(session)).status(NAME)
         session.output.result(found, lambda console: show_status(console, found, everything=False))
@@ -116,8 +116,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Remove the proxy. The apps go on, but nobody reaches them."""
         from deploytool.backends import open_backend
+        from deploytool.backends.swarm.proxy import NAME
         from deploytool.cli.operate import tell_removed
-        from deploytool.proxy import NAME
         from deploytool.removal import plan_removal
 
         backend = open_backend(settings(session))
@@ -132,7 +132,7 @@ def register(app: typer.Typer) -> None:
 
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
     """The settings of the project, and of the proxy that runs what the project does not set."""
-    from deploytool.proxy import NAME, join
+    from deploytool.backends.swarm.proxy import NAME, join
     from deploytool.records.history import current_release, records
 
     try:

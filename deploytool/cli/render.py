@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def warn_of_stack(session: Session, app: AppSpec) -> None:
     """Say what `docker stack deploy` makes of a rendered file that a deploy does not."""
-    from deploytool.render import stack
+    from deploytool.backends.swarm.specification import stack
 
     for warning in stack.warnings(app):
         session.output.warn(warning)

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Set a secret from standard input, a prompt or a file, or several from an env-file."""
         from deploytool.backends import open_backend
-        from deploytool.proxy import check_certificate
+        from deploytool.backends.swarm.proxy import check_certificate
         from deploytool.secrets.values import ends_with_newline, read, request
 
         asked = request(name or (), file, env_file)
@@ -143,8 +143,8 @@ class Owner:
         if not proxy:
             config = session.config.config
             return cls(config, config.app, tuple(config.services.values()), "deploytool deploy")
+        from deploytool.backends.swarm.proxy import NAME, app_spec
         from deploytool.cli.cluster import settings
-        from deploytool.proxy import NAME, app_spec
 
         config = settings(session)
         return cls(config, NAME, app_spec(config.proxy).services, "deploytool proxy up")

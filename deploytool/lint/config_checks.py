@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from deploytool.backends.swarm.compile import ENGINE_PAUSE
+from deploytool.backends.swarm.specification.compile import ENGINE_PAUSE
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
 from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers

@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploytool.backends.swarm.specification import stack
 from deploytool.errors import UsageError
-from deploytool.render import stack
 from deploytool.spec import AppSpec, Backend
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from hypothesis import example, given
 
-from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification.stack import render
 from deploytool.config import load
-from deploytool.render.stack import render
 from deploytool.spec import AppSpec, ProxySettings
 from tests import parity
 from tests.builders import app, images, maximal_app, proxy, service

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from deploytool.backends.swarm.client import open_client
-from deploytool.backends.swarm.events import Listener
+from deploytool.backends.swarm.api.client import open_client
+from deploytool.backends.swarm.api.events import Listener
 from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")

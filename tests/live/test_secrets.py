@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm import connect, labels
+from deploytool.backends.swarm import connect
+from deploytool.backends.swarm.specification import labels
 from deploytool.records import history
 from tests.live.conftest import DEPLOYTOOL, Project, Ran
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploytool.backends.swarm import connect
-from deploytool.backends.swarm.labels import APP
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.specification.labels import APP
+from deploytool.backends.swarm.storage.store import SwarmStore
 from tests.lab import Lab
 from tests.stores import StoreContract
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Amount, Capacity, Level, Plan
-from deploytool.backends.swarm import measure
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.capacity import read_nodes
+from deploytool.backends.swarm.operations import measure
+from deploytool.backends.swarm.planning.capacity import read_nodes
 from deploytool.capacity import level
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Service

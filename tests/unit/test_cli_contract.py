@@ -417,8 +417,8 @@ def test_exec_ends_as_the_command_does(
 def test_capacity_needs_no_project(
     empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploytool.backends.swarm import measure
     from deploytool.backends.swarm.backend import Swarm
+    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
 
     monkeypatch.setattr(measure, "SECONDS", 0.0)
@@ -431,8 +431,8 @@ def test_capacity_needs_no_project(
 def test_capacity_and_plan_for_people(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploytool.backends.swarm import measure
     from deploytool.backends.swarm.backend import Swarm
+    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
     from tests.fake_engine import node
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploytool import cluster
+from deploytool.backends.swarm import cluster
 from deploytool.errors import EngineError, RegistryError, UsageError
 from tests.fake_engine import FakeEngine, node
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels
 from deploytool.spec import AppSpec
 from tests.builders import app, image, images, maximal_app, proxy, release, service, worker
 from tests.strategies import apps, quick

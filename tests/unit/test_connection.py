@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm.client import Client, _cli_options, open_client
+from deploytool.backends.swarm.api.client import Client, _cli_options, open_client
 from deploytool.errors import EngineError, UsageError
 
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_CERT_PATH")

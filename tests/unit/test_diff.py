@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.diff import differences, key_of, normal, replaces_tasks, without_tag
+from deploytool.backends.swarm.planning.diff import (
+    differences,
+    key_of,
+    normal,
+    replaces_tasks,
+    without_tag,
+)
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels
 from deploytool.redact import MASK
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, image, images, maximal_app, service

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deploytool import doctor
+from deploytool.backends.swarm import doctor
+from deploytool.backends.swarm.doctor import Check, State, examine
 from deploytool.config import Config
-from deploytool.doctor import Check, State, examine
 from deploytool.errors import EngineError
 from deploytool.spec import ProxySettings, Service
 from tests.builders import app, deploy, engine, image, service, with_proxy

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.spec import Service
 from tests.builders import app, service, worker
 from tests.lab.process import started_at

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from deploytool.backends.swarm.events import LEAST, Listener
+from deploytool.backends.swarm.api.events import LEAST, Listener
 from deploytool.errors import EngineError
 from tests.fake_engine import FakeEngine, FakeEvents
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from deploytool.backends.swarm.api.client import _cli_options
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.client import _cli_options
 from deploytool.errors import DeploytoolError, EngineError, ExitCode, UsageError
 from tests.builders import app, deploy, engine, worker
 from tests.fake_engine import FakeEngine

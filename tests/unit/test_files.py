@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from deploytool import config
 from deploytool.backends.base import Action, Plan
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels, stack
 from deploytool.errors import ConfigError, EngineError, PlanError
-from deploytool.render import stack
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, digests, engine, images, maximal_app, release, service, worker
 from tests.fake_engine import FakeEngine

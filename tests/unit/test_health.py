@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm import health
+from deploytool.backends.swarm.specification import health
 from deploytool.spec import HealthCheck
 from tests.builders import app, service
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Outcome
-from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.records import history
 from deploytool.records.formats import FORMAT, UPGRADES

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from deploytool import cluster
-from deploytool.cluster import registry_answers
+from deploytool.backends.swarm import cluster
+from deploytool.backends.swarm.cluster import registry_answers
 from deploytool.http import is_loopback, proxies_for
 
 

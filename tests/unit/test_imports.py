@@ -71,4 +71,4 @@ def test_the_command_line_itself_takes_no_configuration() -> None:
     _, found = loaded(script)
     assert not {name for name in found if name.partition(".")[0] in HEAVY | {"rich", "pydantic"}}
     assert "deploytool.config" not in found
-    assert "deploytool.backends.swarm.client" not in found
+    assert "deploytool.backends.swarm.api.client" not in found

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Job, Plan, ServiceProgress, Verdict
-from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.jobs import job_spec
-from deploytool.backends.swarm.rollout import SwarmRollout
-from deploytool.doctor import _init
+from deploytool.backends.swarm.doctor import _init
+from deploytool.backends.swarm.operations.jobs import job_spec
+from deploytool.backends.swarm.rollout import recover, watch
+from deploytool.backends.swarm.rollout.session import SwarmRollout
+from deploytool.backends.swarm.specification import labels
 from deploytool.spec import AppSpec
 from tests.builders import (
     OTHER_DIGEST,

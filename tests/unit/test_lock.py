@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import AuditEntry, Lease
-from deploytool.backends.swarm import labels
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError, Locked
 from deploytool.records import audit, lease
 from deploytool.records import lock as lock_module

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import LOGIN, Action, Job, Plan
-from deploytool.backends.swarm import labels
+from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.client import Client
+from deploytool.backends.swarm.specification import labels
 from deploytool.errors import RegistryError, RolloutFailed
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.release import new_release

@@ -11,9 +11,9 @@ from requests import Response
 from urllib3.exceptions import ProtocolError
 
 from deploytool.backends.base import LogLine
-from deploytool.backends.swarm import client
+from deploytool.backends.swarm.api import client
+from deploytool.backends.swarm.api.client import LogEntry, Output
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.client import LogEntry, Output
 from deploytool.errors import EngineError, UsageError
 from tests.builders import app, deploy, engine, service, worker
 from tests.fake_engine import NOW, FakeEngine

@@ -15,7 +15,7 @@ import deploytool
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.output import COLOURS, Output
 from deploytool.records import audit, history, lease
 from tests.builders import app, deploy, engine, release

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Action, Plan
-from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.rules import Claim, claims, match, without
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.specification.rules import Claim, claims, match, without
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
 from tests.builders import (

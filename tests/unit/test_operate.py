@@ -11,9 +11,9 @@ import pytest
 from deploytool import job
 from deploytool.__main__ import run
 from deploytool.backends.base import AuditEntry, Outcome
-from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.output import Output
 from deploytool.records import audit, history, lock

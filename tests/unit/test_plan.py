@@ -13,9 +13,9 @@ from hypothesis import assume, given
 from pydantic import ValidationError
 
 from deploytool.backends.base import Action, Change, Plan
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
 from tests.builders import (

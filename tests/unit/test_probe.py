@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm import probe, rollout
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.probe import Route
-from deploytool.backends.swarm.routing import Ports
+from deploytool.backends.swarm.rollout import probe
+from deploytool.backends.swarm.rollout import session as rollout
+from deploytool.backends.swarm.rollout.probe import Route
+from deploytool.backends.swarm.specification.routing import Ports
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
 from tests.builders import app, deploy, engine, images, proxy, release, service, with_proxy
@@ -197,7 +198,7 @@ def test_the_proxy_is_given_time_to_read_new_labels(
     listening: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("deploytool.backends.swarm.rollout.time.sleep", slept.append)
+    monkeypatch.setattr("deploytool.backends.swarm.rollout.session.time.sleep", slept.append)
     monkeypatch.setattr(probe, "_connects", lambda *_: False)
     made = with_proxy(engine(), ProxySettings(http_port=listening.server_port))
     swarm = Swarm(made)

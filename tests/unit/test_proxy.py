@@ -10,12 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from deploytool.backends.base import Action
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import labels, routing
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.jobs import job_spec
-from deploytool.errors import PlanError, UsageError
-from deploytool.proxy import (
+from deploytool.backends.swarm.operations.jobs import job_spec
+from deploytool.backends.swarm.proxy import (
     DYNAMIC,
     DYNAMIC_TARGET,
     ENGINE_SOCKET,
@@ -26,6 +23,9 @@ from deploytool.proxy import (
     pull_job,
     restarts_with,
 )
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels, routing
+from deploytool.errors import PlanError, UsageError
 from deploytool.spec import ProxySettings
 from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
-from deploytool.backends.swarm import recover
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.plan import Target
-from deploytool.backends.swarm.rollout import SwarmRollout
-from deploytool.backends.swarm.tracked import Tracked
+from deploytool.backends.swarm.planning.plan import Target
+from deploytool.backends.swarm.rollout import recover
+from deploytool.backends.swarm.rollout.session import SwarmRollout
+from deploytool.backends.swarm.rollout.tracked import Tracked
 from deploytool.errors import EngineError, PlanError
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine

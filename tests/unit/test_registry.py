@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm import client as swarm_client
+from deploytool.backends.swarm.api import client as swarm_client
+from deploytool.backends.swarm.api.client import Client, open_client
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.client import Client, open_client
 from deploytool.errors import DeploytoolError, RegistryError
 from deploytool.rollout.images import resolve_images
 from tests.builders import app, deploy, engine, image, service, worker

@@ -9,7 +9,7 @@ import pytest
 
 from deploytool import job as job_module
 from deploytool.backends.base import Action, AuditEntry, Job, Outcome, Record, Task
-from deploytool.backends.swarm.jobs import job_spec
+from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.errors import (
     DeploytoolError,
     EngineError,

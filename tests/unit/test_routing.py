@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm.routing import Ports, ports, routing_labels, urls
+from deploytool.backends.swarm.specification.routing import Ports, ports, routing_labels, urls
 from deploytool.spec import AppSpec
 from tests.builders import app, engine, service, with_proxy
 from tests.builders import proxy as proxy_app

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from deploytool.__main__ import run
 from deploytool.backends.base import Action, Job, Outcome, Plan
-from deploytool.backends.swarm import labels, watch
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.secrets import LARGEST
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.rollout import watch
+from deploytool.backends.swarm.specification import labels, stack
+from deploytool.backends.swarm.storage.secrets import LARGEST
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.records import audit, history, lease
-from deploytool.render import stack
 from deploytool.rollout.roll_out import roll_out
 from deploytool.secrets import values, versions
 from deploytool.secrets.values import read_env_file

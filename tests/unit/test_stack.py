@@ -16,10 +16,11 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from deploytool.__main__ import run
-from deploytool.backends.swarm import compile as swarm
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import stack
 from deploytool.config import load
 from deploytool.errors import UsageError
-from deploytool.render import files, stack
+from deploytool.render import files
 from deploytool.spec import AppSpec, Service
 from tests import parity
 from tests.builders import app, images, maximal_app, proxy, service, worker

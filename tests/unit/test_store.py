@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploytool.backends.swarm.store import SwarmStore
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.records.store import Store
 from tests.fake_engine import FakeEngine
 from tests.memory_store import MemoryStore

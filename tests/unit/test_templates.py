@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from requests import Response
 
-from deploytool.backends.swarm import compile as swarm
-from deploytool.backends.swarm import templates
-from deploytool.backends.swarm.client import Client
-from deploytool.backends.swarm.tasks import read_task
+from deploytool.backends.swarm.api.client import Client
+from deploytool.backends.swarm.api.tasks import read_task
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import templates
 from deploytool.errors import DeploytoolError, EngineError
 from tests.builders import app, deploy, engine, image, images, service
 from tests.fake_engine import FakeEngine

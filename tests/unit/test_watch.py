@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from deploytool.backends.base import Action, Task, Verdict
-from deploytool.backends.swarm import labels, recover, watch
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.plan import Target
-from deploytool.backends.swarm.rollout import SwarmRollout
-from deploytool.backends.swarm.tracked import Tracked
+from deploytool.backends.swarm.planning.plan import Target
+from deploytool.backends.swarm.rollout import recover, watch
+from deploytool.backends.swarm.rollout.session import SwarmRollout
+from deploytool.backends.swarm.rollout.tracked import Tracked
+from deploytool.backends.swarm.specification import labels
 from tests.builders import OTHER_DIGEST, app, deploy, engine, images, release, service, task
 from tests.fake_engine import FakeEngine
 

@@ -13,7 +13,7 @@ def connect(*, host: str | None = None, context: str | None = None) -> Swarm:
 
     Raises EngineError where it does not answer.
     """
+    from deploytool.backends.swarm.api.client import open_client
     from deploytool.backends.swarm.backend import Swarm
-    from deploytool.backends.swarm.client import open_client
 
     return Swarm(open_client(host=host, context=context))

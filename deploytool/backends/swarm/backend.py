@@ -26,21 +26,14 @@ from deploytool.backends.base import (
     Task,
     not_deployed,
 )
-from deploytool.backends.swarm import (
-    execute,
-    garbage,
-    jobs,
-    labels,
-    measure,
-    routing,
-)
-from deploytool.backends.swarm.capacity import UNMEASURED, read_nodes
-from deploytool.backends.swarm.client import Client, image_of
-from deploytool.backends.swarm.compile import service_name
-from deploytool.backends.swarm.diff import differences, normal, without_tag
-from deploytool.backends.swarm.explain import explain
-from deploytool.backends.swarm.logs import read_logs
-from deploytool.backends.swarm.plan import (
+from deploytool.backends.swarm.api.client import Client, image_of
+from deploytool.backends.swarm.api.tasks import by_service, read_task, update_state
+from deploytool.backends.swarm.operations import execute, garbage, jobs, measure
+from deploytool.backends.swarm.operations.logs import read_logs
+from deploytool.backends.swarm.operations.remove import belongings, destroy
+from deploytool.backends.swarm.planning.capacity import UNMEASURED, read_nodes
+from deploytool.backends.swarm.planning.diff import differences, normal, without_tag
+from deploytool.backends.swarm.planning.plan import (
     SwarmPlan,
     Target,
     complete_job,
@@ -48,11 +41,12 @@ from deploytool.backends.swarm.plan import (
     per_node,
     replicas,
 )
-from deploytool.backends.swarm.remove import belongings, destroy
-from deploytool.backends.swarm.rollout import SwarmRollout
-from deploytool.backends.swarm.secrets import SwarmVault
-from deploytool.backends.swarm.store import SwarmStore
-from deploytool.backends.swarm.tasks import by_service, read_task, update_state
+from deploytool.backends.swarm.rollout.explain import explain
+from deploytool.backends.swarm.rollout.session import SwarmRollout
+from deploytool.backends.swarm.specification import labels, routing
+from deploytool.backends.swarm.specification.compile import service_name
+from deploytool.backends.swarm.storage.secrets import SwarmVault
+from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.records import history
 from deploytool.records.store import Store

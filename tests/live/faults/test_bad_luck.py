@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm.health import CUT_OFF
+from deploytool.backends.swarm.specification.health import CUT_OFF
 from tests.lab import Node
 from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_files

@@ -1,0 +1,1 @@
+"""The engine's API: the client, the connection, and what it says."""

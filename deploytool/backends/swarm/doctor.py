@@ -1,0 +1,269 @@
+"""Is everything there that a deploy needs? Each check says what it found and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploytool.backends.swarm.api.tasks import read_time
+from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, split_registry
+from deploytool.backends.swarm.specification import init_process, labels, offers
+from deploytool.backends.swarm.specification.routing import ports
+from deploytool.errors import DeploytoolError
+
+if TYPE_CHECKING:
+    from deploytool.backends.swarm.api.client import Client
+    from deploytool.config import Config
+
+Json = dict[str, Any]
+OLDEST_ENGINE = (20, 10)
+CLOCK_SECONDS = 30.0
+LOW_DISK = 2 * 2**30
+OLDEST_TRAEFIK = (3, 6, 1)
+
+
+class State(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    message: str
+    hint: str = ""
+
+
+def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
+    """Every check, in the order in which a deploy would meet them."""
+    checks: list[Check | None] = [*_docker_cli()]
+    try:
+        client = connect()
+        info, version = client.info(), client.version()
+    except DeploytoolError as error:
+        checks += [Check("engine", State.BAD, error.message, error.hint), _registry(config)]
+        return [check for check in checks if check is not None]
+    checks += [_engine(version), _init(info), _at_boot(client), _clock(info), _disk(info, client)]
+    checks.append(_registry(config))
+    swarm = _swarm(info)
+    checks.append(swarm)
+    if swarm.state is not State.BAD:
+        checks += _cluster(client, config)
+    checks.append(_ipvs(client))
+    return [check for check in checks if check is not None]
+
+
+def _docker_cli() -> Iterator[Check]:
+    if shutil.which("docker") is None:
+        yield Check(
+            "docker command",
+            State.BAD,
+            "the docker command line is missing; images are built with it",
+            "install docker-cli or Docker Desktop",
+        )
+        return
+    found = _run("docker", "buildx", "version")
+    if found is None:
+        yield Check(
+            "buildx",
+            State.WARNING,
+            "docker has no buildx: builds use the legacy builder, which is slower",
+            "install the package docker-buildx or docker-buildx-plugin",
+        )
+    else:
+        yield Check("buildx", State.GOOD, found.split("\n", 1)[0])
+
+
+def _run(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _engine(version: Json) -> Check:
+    text = str(version.get("Version", "?"))
+    api = version.get("ApiVersion", "?")
+    if _numbers(text)[:2] < OLDEST_ENGINE:
+        return Check("engine", State.BAD, f"Docker {text} is too old", "20.10 is the oldest")
+    return Check("engine", State.GOOD, f"Docker {text}, API {api}")
+
+
+def _init(info: Json) -> Check | None:
+    """Whether replicas on this engine's node can have an init process."""
+    if not init_process.has_none(info):
+        return None
+    return Check(
+        "init process",
+        State.WARNING,
+        "this engine has no docker-init: replicas run without an init process",
+        "install the package (tini on Debian and Ubuntu); other nodes need it too",
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    import re
+
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _at_boot(client: Client) -> Check | None:
+    """Whether services come back after the machine restarts."""
+    if not _is_local(client) or not Path("/run/systemd/system").is_dir():
+        return None
+    state = _run("systemctl", "is-enabled", "docker.service")
+    if state == "enabled":
+        return Check("start on boot", State.GOOD, "the engine starts when the machine does")
+    return Check(
+        "start on boot",
+        State.WARNING,
+        "the engine does not start by itself when the machine does",
+        "sudo systemctl enable docker",
+    )
+
+
+def _is_local(client: Client) -> bool:
+    return "://" not in client.address or client.address.startswith(("unix:", "http+unix:"))
+
+
+def _clock(info: Json) -> Check | None:
+    engine = read_time(str(info.get("SystemTime", "")))
+    if engine is None:
+        return None
+    skew = abs((datetime.now(UTC) - engine).total_seconds())
+    if skew > CLOCK_SECONDS:
+        return Check(
+            "clock",
+            State.WARNING,
+            f"this machine's clock and the engine's differ by {skew:.0f} s",
+            "turn on time synchronisation; ages and log times are off until then",
+        )
+    return Check("clock", State.GOOD, "agrees with the engine's")
+
+
+def _disk(info: Json, client: Client) -> Check | None:
+    root = Path(str(info.get("DockerRootDir", "")))
+    if not _is_local(client) or not root.is_dir():
+        return None
+    free = shutil.disk_usage(root).free
+    text = f"{free / 2**30:.1f} GiB free for images and containers"
+    if free < LOW_DISK:
+        return Check("disk", State.WARNING, text, "docker system prune removes what is unused")
+    return Check("disk", State.GOOD, text)
+
+
+def _registry(config: Config) -> Check:
+    if registry_answers(config.registry):
+        return Check("registry", State.GOOD, f"{config.registry} answers")
+    is_local = split_registry(config.registry)[0] in LOCAL_HOSTS
+    hint = (
+        "deploytool cluster up starts one"
+        if is_local
+        else "check its name and the network; docker login if it asks for a password"
+    )
+    return Check("registry", State.BAD, f"{config.registry} does not answer", hint)
+
+
+def _swarm(info: Json) -> Check:
+    swarm = info.get("Swarm") or {}
+    if swarm.get("LocalNodeState") != "active":
+        state = swarm.get("LocalNodeState", "inactive")
+        return Check("swarm", State.BAD, f"Swarm mode is {state}", "deploytool cluster up")
+    if not swarm.get("ControlAvailable"):
+        return Check(
+            "swarm",
+            State.BAD,
+            "this engine is a worker; only managers take deploys",
+            'point [tool.deploytool.swarm] host at a manager, e.g. "ssh://user@manager"',
+        )
+    managers = swarm.get("Managers", 1)
+    text = f"{_count(swarm.get('Nodes', 1), 'node')}, {_count(managers, 'manager')}"
+    if managers == 2:
+        return Check(
+            "swarm",
+            State.WARNING,
+            f"{text}: with two, losing either stops the cluster's management",
+            "promote a third node, or demote one",
+        )
+    return Check("swarm", State.GOOD, text)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _cluster(client: Client, config: Config) -> list[Check]:
+    nodes = client.nodes()
+    away = [
+        node["Description"]["Hostname"]
+        for node in nodes
+        if node["Status"]["State"] != "ready" or node["Spec"]["Availability"] != "active"
+    ]
+    state = State.WARNING if away else State.GOOD
+    text = f"not taking work: {', '.join(away)}" if away else "all take work"
+    hint = "docker node ls; docker node update --availability active NODE" if away else ""
+    return [Check("nodes", state, text, hint), _proxy(client, config)]
+
+
+def _proxy(client: Client, config: Config) -> Check:
+    found = client.services(label=f"{labels.ROLE}=proxy")
+    if not found:
+        return Check("proxy", State.WARNING, "no proxy runs on the cluster", "deploytool proxy up")
+    image = (found[0]["Spec"].get("Labels") or {}).get(labels.IMAGE, "")
+    version = _numbers(image.rpartition(":")[2].partition("@")[0])
+    if version and version < OLDEST_TRAEFIK[: len(version)]:
+        return Check(
+            "proxy",
+            State.BAD,
+            f"{image} does not work with current engines",
+            "3.6.1 is the oldest that does: deploytool proxy up",
+        )
+    names = {network["Id"]: network["Name"] for network in client.networks(scope="swarm")}
+    listening = ports(found[0])
+    if lacking := offers.unmet(client.services(), found[0], names):
+        more = f", and {len(lacking) - 1} more" if lacking[1:] else ""
+        return Check(
+            "proxy",
+            State.BAD,
+            f"{image}, {listening}: {lacking[0]}{more}, which the proxy does not have",
+            "deploytool proxy up, with the [tool.deploytool.proxy] of that app's project",
+        )
+    if config.proxy.https and listening.https is None:
+        return Check(
+            "proxy",
+            State.WARNING,
+            f"{image}, {listening}: without the HTTPS that the configuration asks for",
+            "deploytool proxy up",
+        )
+    return Check("proxy", State.GOOD, f"{image}, {listening}")
+
+
+def _ipvs(client: Client) -> Check | None:
+    """Virtual IPs and the ingress mesh are the kernel's IPVS; without it they carry nothing."""
+    if not _is_local(client) or not Path("/proc/net").exists():
+        return None
+    release = os.uname().release
+    modules = Path(f"/lib/modules/{release}")
+    loaded = Path("/proc/net/ip_vs").exists() or Path("/sys/module/ip_vs").exists()
+    known = (modules / "modules.builtin", modules / "modules.dep")
+    available = any("ip_vs" in path.read_text() for path in known if path.is_file())
+    if loaded or available:
+        return Check("kernel", State.GOOD, "IPVS is there: virtual IPs and ingress ports work")
+    return Check(
+        "kernel",
+        State.WARNING,
+        "this kernel has no IPVS: virtual IPs of services and ingress ports carry no traffic",
+        'the proxy works all the same; publish ports in mode "host"',
+    )

@@ -1,0 +1,1 @@
+"""What else is done to an app that runs."""

@@ -1,0 +1,60 @@
+"""What nothing needs any more: old versions of secrets, and of configuration files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from deploytool.backends.swarm.api.client import Client
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.storage import secrets as versioned
+from deploytool.backends.swarm.storage.store import SwarmStore
+from deploytool.errors import DeploytoolError
+from deploytool.records import history
+from deploytool.secrets.versions import numbered
+from deploytool.spec import Release
+
+Json = dict[str, Any]
+
+
+def collect(client: Client, app: str) -> None:
+    """Remove the versions of secrets and files that no release which can be gone back to, no
+    service and no next deploy needs. What cannot be removed now is left for the next time."""
+    own = f"{labels.APP}={app}"
+    secrets = client.secrets(label=[own, labels.SECRET])
+    configs = client.configs(label=[own, labels.FILE])
+    if not secrets and not configs:
+        return
+    past = history.read(SwarmStore(client), app)
+    if not past.is_whole:
+        return
+    newest = {found[-1].name for found in numbered(versioned.read(app, secrets)).values()}
+    kept = newest | {name for record in past.records for name in _needed(record.release)}
+    for service in client.services(label=own):
+        kept |= set(_used(service))
+    for secret in secrets:
+        if secret["Spec"]["Name"] not in kept:
+            with suppress(DeploytoolError):
+                client.remove_secret(secret["ID"])
+    for config in configs:
+        if config["Spec"]["Name"] not in kept:
+            with suppress(DeploytoolError):
+                client.remove_config(config["ID"])
+
+
+def _needed(release: Release) -> Iterator[str]:
+    yield from release.secrets.values()
+    for path in release.spec.files:
+        yield swarm.config_name(release.spec, path)
+
+
+def _used(service: Json) -> Iterator[str]:
+    """What a service reads, and what it would read if the engine took its update back."""
+    for spec in (service["Spec"], service.get("PreviousSpec")):
+        container = spec["TaskTemplate"]["ContainerSpec"] if spec else {}
+        for secret in container.get("Secrets") or ():
+            yield secret["SecretName"]
+        for config in container.get("Configs") or ():
+            yield config["ConfigName"]

@@ -1,0 +1,203 @@
+"""What the apps of a cluster would do to one another: names at the proxy that two of them have,
+domains that two of them serve, short names that lead from one into the other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from deploytool.backends.base import Action, Change, FieldChange
+from deploytool.backends.swarm.planning import references
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import labels, offers, routing
+from deploytool.backends.swarm.specification.offers import described
+from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.backends.swarm.specification.rules import Claim
+from deploytool.errors import PlanError
+from deploytool.spec import AppSpec
+
+Json = dict[str, Any]
+
+
+class Neighbours:
+    """The services of a cluster that are not of an app, and those of it as they are and will be."""
+
+    def __init__(
+        self,
+        app: AppSpec,
+        services: Iterable[Json],
+        specs: Sequence[Json],
+        names: Mapping[str, str],
+    ) -> None:
+        self.app = app
+        self.specs = specs
+        self.network_names = names
+        self.own: list[Json] = []
+        self.others: list[Json] = []
+        for service in services:
+            is_own = labels_of(service).get(labels.STACK) == app.name
+            (self.own if is_own else self.others).append(service)
+
+    # --- names at the proxy ----------------------------------------------------------------------
+
+    def check_names(self) -> None:
+        """Raises PlanError where a router, service or middleware would be called like one of
+        another app, or where one goes away that another app uses."""
+        holders = {
+            named: service
+            for service in self.others
+            for named in routing.defined(labels_of(service))
+        }
+        wanted = {named for spec in self.specs for named in routing.defined(spec["Labels"])}
+        if taken := sorted(wanted & holders.keys()):
+            raise PlanError(
+                f"{described(holders[taken[0]])} has the {taken[0]} too: the proxy would serve "
+                "neither, or one for the other",
+                code="route_name_taken",
+                hint="give it another name in the labels, here or there",
+                details=[f"{named}: {described(holders[named])}" for named in taken],
+            )
+        before = {named for live in self.own for named in routing.defined(labels_of(live))}
+        gone = before - wanted - holders.keys()
+        for service in self.others:
+            if lost := sorted(routing.referred(labels_of(service)) & gone):
+                raise PlanError(
+                    f"{described(service)} refers to the {lost[0]} of {self.app.name}, which this "
+                    "plan removes or renames: its routes would answer 404",
+                    code="route_name_used",
+                    hint=f"let {service['Spec']['Name']} define one of its own first",
+                    details=[str(named) for named in lost],
+                )
+
+    def check_references(self, proxy: Json | None) -> None:
+        """Raises PlanError where labels refer to what nobody defines."""
+        own = [spec["Labels"] for spec in self.specs]
+        if lost := references.missing(own, self.others, proxy):
+            raise PlanError(
+                f"There is no {lost[0]}, which a label of {self.app.name} refers to: the proxy "
+                "would drop the route and answer 404",
+                code="route_reference_missing",
+                hint="correct the label, or define it in the labels here or of another app first",
+                details=[f"{found}: {found.label}" for found in lost],
+            )
+
+    # --- the proxy itself ------------------------------------------------------------------------
+
+    def check_offers(self) -> None:
+        """Raises PlanError where the app is the proxy and would lose what others' routes need."""
+        for spec in self.specs:
+            after = offers.offered(spec, self.network_names)
+            for live in self.own:
+                if not routing.is_proxy(live) or live["Spec"]["Name"] != spec["Name"]:
+                    continue
+                lost = offers.offered(live["Spec"], self.network_names) - after
+                users = list(offers.users(self.others, lost))
+                if not users:
+                    continue
+                service, things = users[0]
+                raise PlanError(
+                    f"The proxy would lose the {things[0]}, which {described(service)} needs",
+                    code="proxy_in_use",
+                    hint="write the [tool.deploytool.proxy] of the project that set the proxy up "
+                    "here too, or first deploy those apps without what they need it for",
+                    details=[
+                        f"{thing}: {user['Spec']['Name']}"
+                        for user, needs in users
+                        for thing in needs
+                    ],
+                )
+
+    def _moved_ports(self) -> Iterator[str]:
+        """What callers of other apps meet where the app is the proxy and changes its ports."""
+        if not any(routing.is_routed(labels_of(service)) for service in self.others):
+            return
+        for live in filter(routing.is_proxy, self.own):
+            name = live["Spec"]["Name"]
+            spec = next((spec for spec in self.specs if spec["Name"] == name), None)
+            before = routing.ports(live)
+            after = routing.ports({"Spec": spec}) if spec else before
+            pairs = {"HTTP": (before.http, after.http), "HTTPS": (before.https, after.https)}
+            for what, (old, new) in pairs.items():
+                if old and new and old != new:
+                    yield (f"all apps answer {what} on port {new} then, and on port {old} no more")
+
+    # --- domains ---------------------------------------------------------------------------------
+
+    @cached_property
+    def taken(self) -> dict[str, frozenset[Claim]]:
+        """The full names of other apps' services, and what of theirs the app claims."""
+        wanted = frozenset[Claim]().union(*(routing.claims(spec["Labels"]) for spec in self.specs))
+        found = {s["Spec"]["Name"]: wanted & routing.claims(labels_of(s)) for s in self.others}
+        return {name: claims for name, claims in found.items() if claims}
+
+    def check_domains(self) -> None:
+        """Raises PlanError where the app claims what another one serves."""
+        for service in self.others:
+            if claims := self.taken.get(service["Spec"]["Name"]):
+                raise PlanError(
+                    f"{min(claims)} is served by {described(service)} already",
+                    code="domain_taken",
+                    hint="take it out of the domains there, or here; --take-over takes it away "
+                    "from there once the release runs",
+                    details=[
+                        f"{claim}: {name}"
+                        for name, found in sorted(self.taken.items())
+                        for claim in sorted(found)
+                    ],
+                )
+
+    def take_overs(self) -> Iterator[Change]:
+        """What taking over changes."""
+        holders = {
+            claim: spec["Name"] for spec in self.specs for claim in routing.claims(spec["Labels"])
+        }
+        for name, claims in sorted(self.taken.items()):
+            for claim in sorted(claims):
+                moved = FieldChange(path="service", before=name, after=holders[claim])
+                yield Change(kind="route", name=str(claim), action=Action.UPDATE, fields=(moved,))
+
+    # --- short names -----------------------------------------------------------------------------
+
+    def warnings(self) -> Iterator[str]:
+        yield from self._moved_ports()
+        yield from self._lost_names()
+        yield from self._foreign_names()
+
+    def _lost_names(self) -> Iterator[str]:
+        after = {spec["Name"]: set(self._aliases(spec)) for spec in self.specs}
+        for live in self.own:
+            name = live["Spec"]["Name"]
+            for network, alias in sorted(set(self._aliases(live["Spec"])) - after.get(name, set())):
+                if name in after and network in self._networks(name):
+                    yield (
+                        f"{alias} is no name on the network {network} any more, where other apps "
+                        f"would meet it: use {name} there"
+                    )
+
+    def _foreign_names(self) -> Iterator[str]:
+        """`docker stack deploy` gives services their short names on every network."""
+        own = {service.name for service in self.app.services}
+        shared = {network for spec in self.specs for network in self._networks(spec["Name"])}
+        shared -= {swarm.default_network(self.app.name)}
+        for service in self.others:
+            name = service["Spec"]["Name"]
+            for network, alias in sorted(set(self._aliases(service["Spec"]))):
+                if network in shared and alias in own:
+                    yield (
+                        f"{name} answers to {alias} too on the network {network}: call your own "
+                        f"{swarm.service_name(self.app.name, alias)}, and deploy {name} with "
+                        "deploytool, which gives no short names there"
+                    )
+
+    def _aliases(self, spec: Json) -> Iterator[tuple[str, str]]:
+        """The networks of a service, and its short names there."""
+        for attached in spec["TaskTemplate"].get("Networks") or ():
+            network = self.network_names.get(attached["Target"], attached["Target"])
+            for alias in attached.get("Aliases") or ():
+                yield network, alias
+
+    def _networks(self, name: str) -> set[str]:
+        """The networks that a service of the app will be on."""
+        spec = next(spec for spec in self.specs if spec["Name"] == name)
+        return {attached["Target"] for attached in spec["TaskTemplate"]["Networks"]}

@@ -1,0 +1,77 @@
+"""Why a replica failed: what the engine knows about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploytool import explain as evidence
+from deploytool.backends.base import Task
+from deploytool.backends.swarm.api.client import Client
+from deploytool.backends.swarm.planning.logins import NO_IMAGE, NOT_LET_IN
+from deploytool.backends.swarm.specification.health import CUT_OFF
+from deploytool.errors import DeploytoolError
+
+Json = dict[str, Any]
+UNHEALTHY = "unhealthy"
+"""What the engine says of a replica whose health check failed."""
+HINTS = (
+    (
+        'exec: "docker-init"',
+        "its node has no docker-init: install it there, or set init = false for the service",
+    ),
+    *evidence.HINTS,
+    (
+        CUT_OFF,
+        "the network between its node and the proxy's is broken: let UDP 4789 and TCP and UDP 7946 "
+        "through between all nodes",
+    ),
+    (
+        NOT_LET_IN,
+        "log in to that registry (`docker login REGISTRY`); every deploy gives the nodes the login",
+    ),
+    (
+        NO_IMAGE,
+        "the node cannot pull the image: does it reach the registry, and is it logged in?",
+    ),
+)
+
+
+def explain(client: Client, task: Task, *, lines: int) -> list[str]:
+    """Lines of evidence about one failed replica, the cause first."""
+    container = _container(client, task)
+    found = evidence.Evidence(
+        output=last_words(client, task, lines),
+        health=_health(container),
+        out_of_memory=bool((container.get("State") or {}).get("OOMKilled")),
+        is_unhealthy=UNHEALTHY in task.message,
+        has_read_only_files=(container.get("HostConfig") or {}).get("ReadonlyRootfs"),
+    )
+    return evidence.explain(task, found, HINTS)
+
+
+def _container(client: Client, task: Task) -> Json:
+    """The container's own state, where it ran on the engine that we talk to."""
+    if not task.container:
+        return {}
+    try:
+        return client.container(task.container) or {}
+    except DeploytoolError:
+        return {}
+
+
+def _health(container: Json) -> list[str]:
+    log = ((container.get("State") or {}).get("Health") or {}).get("Log") or []
+    failed = [entry for entry in log if entry.get("ExitCode")]
+    if not failed:
+        return []
+    return [line for line in failed[-1].get("Output", "").strip().splitlines() if line][-1:]
+
+
+def last_words(client: Client, task: Task, lines: int) -> list[str]:
+    """What a replica printed last. One that never started printed nothing."""
+    if not task.container:
+        return []
+    try:
+        return client.task_output(task.id, tail=lines).lines
+    except DeploytoolError:
+        return []

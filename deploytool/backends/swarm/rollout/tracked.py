@@ -1,0 +1,92 @@
+"""What a rollout knows of its services while it is under way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deploytool.backends.base import Action, Task
+from deploytool.backends.swarm.planning.plan import SwarmPlan, Target, replicas
+
+if TYPE_CHECKING:
+    from deploytool.backends.swarm.rollout.recover import Recovery
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Tracked:
+    """A service of a plan on its way, and what was seen of it."""
+
+    target: Target
+    """As it was planned."""
+    spec: Json | None
+    """What it shall be, by what is known by now."""
+    known_tasks: frozenset[str]
+    """Tasks that do not count as failures of this rollout: they were there before, or somebody
+    else ended them."""
+    failures: dict[str, Task] = field(default_factory=dict)
+    first_seen: dict[str, float] = field(default_factory=dict)
+    unwanted_since: dict[str, float] = field(default_factory=dict)
+    given_up: dict[str, str] = field(default_factory=dict)
+    """Tasks that no update waits for any more, with their dead nodes."""
+    without_init: dict[str, str] = field(default_factory=dict)
+    """Tasks that did not start as their nodes have no docker-init, with those nodes."""
+    forgiven: dict[str, str] = field(default_factory=dict)
+    """Tasks that the cluster itself ended, for which the update was begun again, with their
+    nodes."""
+    last_words: dict[str, list[str]] = field(default_factory=dict)
+    """What tasks printed last for which the engine takes the update back."""
+    steady: tuple[float, frozenset[str]] | None = None
+    is_let_in: bool = False
+    """Whether a registry that a node could not pull from was asked, and takes the login."""
+    recovery: Recovery | None = None
+    """What the last poll found that helps where it is stalled."""
+    applied: bool = False
+    """Whether the engine was told: it may know even where its answer was lost."""
+    applied_at: float = 0.0
+    """When that was, on a clock that is never set."""
+
+    @classmethod
+    def of(cls, target: Target) -> Tracked:
+        return cls(target, copy.deepcopy(target.spec), target.known_tasks)
+
+    @property
+    def service(self) -> str:
+        return self.target.service
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def action(self) -> Action:
+        return self.target.action
+
+    @property
+    def live(self) -> Json | None:
+        return self.target.live
+
+    @property
+    def replaces(self) -> bool:
+        return self.target.replaces
+
+    @property
+    def wanted(self) -> int:
+        return replicas(self.spec) if self.spec else 0
+
+
+@dataclass
+class Tracking:
+    """All services of a plan."""
+
+    app: str
+    nodes: Mapping[str, str]
+    """Node id → its name."""
+    targets: list[Tracked]
+
+    @classmethod
+    def of(cls, plan: SwarmPlan) -> Tracking:
+        return cls(plan.app, plan.nodes, [Tracked.of(target) for target in plan.targets])

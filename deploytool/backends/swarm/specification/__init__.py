@@ -1,0 +1,1 @@
+"""An app as the engine knows it: services, labels, routes, checks. Pure."""

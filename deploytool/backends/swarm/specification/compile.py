@@ -1,0 +1,357 @@
+"""AppSpec → the engine's ServiceSpec. Pure.
+
+What `docker stack deploy` makes of the rendered stack file and what this makes of the same AppSpec
+are equal, but for the release's own labels and the image's digest; docker/cli's
+cli/compose/convert is what it is held against, in tests/contract and tests/live.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploytool.backends.swarm.specification import health, labels, templates
+from deploytool.backends.swarm.specification.routing import renamed, routing_labels
+from deploytool.spec import AppSpec, Image, Release, Service
+
+Json = dict[str, Any]
+CHAINED = ".middlewares"
+"""A routing label that lists several: a user's own come after those that are made here."""
+NANOSECONDS = 1_000_000
+"""per millisecond"""
+
+ENGINE_PAUSE = 2_000
+"""Milliseconds that the engine itself waits between taking a replica off the network and stopping
+it."""
+KEEP_REACHABLE = (
+    "import socket, time; s = socket.socket(2, 2); "
+    "[[s.sendto(bytes(), (line.split()[0], 9)) for line in [*open('/proc/net/arp')][1:]] "
+    "and time.sleep(.1) for _ in range({times})]"
+)
+"""Sends an empty datagram to every neighbour, ten times a second. An engine that stops leaves the
+Swarm's network before its containers stop: the other nodes forget the way to them, and learn it
+again from whatever comes from there. Else what is being sent to a replica in that moment, and what
+is sent to it afterwards on connections that it has, does not arrive."""
+DRAIN_SCRIPT = (
+    'z=0; "$0" "$@" & p=$!; '
+    "d() {{ trap : TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & "
+    's=$! z={stopped}; python -ISc "{reach}" >/dev/null 2>&1 & }}; '
+    "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'z={stopped}; kill $p' INT; "
+    "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
+    "[ $e = 127 ] || c=$e; [ $c != 0 ] || c=$z; exit $c"
+)
+"""A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
+at once by INT. That it is asked again changes nothing: an engine that stops asks twice, once for
+its containers and once for the Swarm's. The shell ends when the process does, with its exit code.
+The first `wait` may not have it, where a signal came just as the process went; the second does not
+(127), where the first had it.
+
+What was asked to stop never ends with 0. A new replica that is stopped as it is not healthy, and
+ends with 0, runs for a moment in the engine's eyes (`Start` in moby's
+daemon/cluster/executor/container/controller.go), which takes the old one away for it.
+"""
+STOPPED = 143
+"""The exit code of what SIGTERM ended."""
+
+
+def service_spec(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str] | None = None,
+) -> Json:
+    """The complete specification of one service, every list sorted. `secrets` names the versions
+    that it reads; those of the release where there is one. Its short name is one on the app's own
+    network only: on a network that apps share, another app's service may have the same."""
+    if secrets is None:
+        secrets = release.secrets if release else {}
+    own = default_network(app.name)
+    return {
+        "Name": service_name(app.name, service.name),
+        "Labels": service_labels(app, service)
+        | {labels.IMAGE: image.tag}
+        | ({labels.RELEASE: release.id} if release else {}),
+        "TaskTemplate": {
+            "ContainerSpec": _container(app, service, image, release, secrets),
+            "LogDriver": {
+                "Name": "json-file",
+                "Options": logging_options(service),
+            },
+            "Resources": _resources(service),
+            "RestartPolicy": _restart_policy(service),
+            "Placement": _placement(service, image),
+            "Networks": [
+                {"Target": name, **({"Aliases": [service.name]} if name == own else {})}
+                for name in networks(app, service)
+            ],
+            "ForceUpdate": 0,
+        },
+        "Mode": {"Replicated": {"Replicas": service.replicas}},
+        "UpdateConfig": _update_config(service, service.update.on_failure),
+        "RollbackConfig": _update_config(service, "pause"),
+        "EndpointSpec": {"Mode": "vip", "Ports": _ports(service)},
+    }
+
+
+def service_name(app: str, service: str) -> str:
+    return f"{app}_{service}"
+
+
+def default_network(app: str) -> str:
+    return f"{app}_default"
+
+
+def volume_name(app: str, volume: str) -> str:
+    return f"{app}_{volume}"
+
+
+def secret_name(app: str, secret: str) -> str:
+    """What a secret is called that was made without deploytool."""
+    return f"{app}_{secret}"
+
+
+def version_name(app: str, secret: str, version: int) -> str:
+    return f"{secret_name(app, secret)}.{version}"
+
+
+def config_name(app: AppSpec, path: str) -> str:
+    """The Swarm config that holds a file of the project: another content has another name.
+
+    64 characters is what the engine takes.
+    """
+    digest = app.files[path][:12]
+    file = re.sub(r"[^A-Za-z0-9_.-]", "-", path.rpartition("/")[2])
+    return f"{app.name}_{file[: 64 - len(app.name) - len(digest) - 2]}-{digest}"
+
+
+def config_labels(app: AppSpec, path: str) -> dict[str, str]:
+    """The labels of the config that holds a file of the project."""
+    return {labels.STACK: app.name, labels.APP: app.name, labels.FILE: path}
+
+
+def networks(app: AppSpec, service: Service) -> list[str]:
+    """The networks of a service: the app's own, the proxy's where it is routed, and the named. The
+    proxy has nobody on a network of its own, and each network makes its restart longer."""
+    if service.labels.get(labels.ROLE) == labels.PROXY:
+        return sorted(set(service.networks))
+    names = {default_network(app.name), *service.networks}
+    if app.hosts(service):
+        names.add(app.proxy.network)
+    return sorted(names)
+
+
+def service_labels(app: AppSpec, service: Service) -> dict[str, str]:
+    """The labels of a service that do not change from release to release."""
+    routing = routing_labels(app, service)
+    own = {
+        name: f"{routing[name]},{value}" if name in routing and name.endswith(CHAINED) else value
+        for name, value in renamed(app, service.labels).items()
+    }
+    required = {labels.INIT: labels.REQUIRED} if service.init else {}
+    return {labels.STACK: app.name, labels.APP: app.name} | required | routing | own
+
+
+def environment(app: AppSpec, service: Service) -> dict[str, str]:
+    """Variables of the process, as the Swarm has to be given them. Forwarded headers are believed
+    from the proxy's network only, and from the load balancers that the proxy believes."""
+    own = templates.environment(service, service.env)
+    if not app.hosts(service):
+        return own
+    trusted = ",".join((app.proxy.subnet, *app.proxy.trusted_proxies))
+    return {"FORWARDED_ALLOW_IPS": trusted} | own
+
+
+def arguments(app: AppSpec, service: Service) -> list[str]:
+    """What the container runs: the process, with the steps before it and the delay of its stop."""
+    command = list(app.command(service))
+    delay = stop_delay(app, service)
+    if not (delay or service.prestart):
+        return command
+    script = (
+        DRAIN_SCRIPT.format(
+            seconds=f"{delay / 1000:g}",
+            stopped=STOPPED,
+            reach=KEEP_REACHABLE.format(times=delay // 100),
+        )
+        if delay
+        else 'exec "$0" "$@"'
+    )
+    if service.prestart:
+        script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
+    return ["/bin/sh", "-c", script, *command]
+
+
+def stop_delay(app: AppSpec, service: Service) -> int:
+    """Milliseconds that a replica which shall stop goes on serving, beyond the engine's own pause.
+
+    Only what is behind the proxy needs any, and only a command that is known here can be wrapped.
+    """
+    if not app.hosts(service) or not app.command(service):
+        return 0
+    return max(0, service.drain - ENGINE_PAUSE)
+
+
+def has_init(service: Service) -> bool:
+    """Whether a service asks for an init process, which a node may not have."""
+    return service.init is not False
+
+
+def dropped_capabilities(service: Service) -> list[str]:
+    """What is taken from a process of what the engine gives all."""
+    return [] if service.capabilities == "default" else ["ALL"]
+
+
+def capabilities(service: Service) -> list[str]:
+    """What a process keeps of what is dropped, as the engine names it."""
+    if service.capabilities == "default":
+        return []
+    names = {name.removeprefix("CAP_") for name in service.capabilities}
+    return sorted("ALL" if name == "ALL" else f"CAP_{name}" for name in names)
+
+
+def logging_options(service: Service) -> dict[str, str]:
+    return {
+        "max-file": str(service.logging.max_files),
+        "max-size": str(service.logging.max_size),
+    }
+
+
+def _container(
+    app: AppSpec,
+    service: Service,
+    image: Image,
+    release: Release | None,
+    secrets: Mapping[str, str],
+) -> Json:
+    check = service.healthcheck
+    spec: Json = {
+        "Image": image.reference,
+        "Labels": {labels.STACK: app.name} | ({labels.RELEASE: release.id} if release else {}),
+        "Args": arguments(app, service),
+        "Env": sorted(f"{name}={value}" for name, value in environment(app, service).items()),
+        "Mounts": list(_mounts(app, service)),
+        "StopGracePeriod": service.stop_grace * NANOSECONDS,
+        "Secrets": [
+            {
+                "SecretName": on_cluster,
+                "File": {"Name": name, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+            for on_cluster, name in sorted(
+                (secrets.get(name, secret_name(app.name, name)), name) for name in service.secrets
+            )
+        ],
+        "Configs": [
+            {
+                "ConfigName": name,
+                "File": {"Name": target, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+            for name, target in mounted_files(app, service)
+        ],
+        "CapabilityDrop": dropped_capabilities(service),
+        "CapabilityAdd": capabilities(service),
+        "ReadOnly": service.read_only,
+        "Init": has_init(service),
+    }
+    if service.user is not None:
+        spec["User"] = service.user
+    if check is not None:
+        spec["Healthcheck"] = {
+            "Test": health.test(app, service, check),
+            "Interval": check.interval * NANOSECONDS,
+            "Timeout": check.timeout * NANOSECONDS,
+            "Retries": check.retries,
+            "StartPeriod": check.start_period * NANOSECONDS,
+            "StartInterval": check.start_interval * NANOSECONDS,
+        }
+    return spec
+
+
+def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
+    """The configs of a service and where each is in the container."""
+    return sorted((config_name(app, path), target) for target, path in service.files.items())
+
+
+def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
+    for volume in sorted(service.volumes, key=lambda v: v.target):
+        target = templates.path(service, volume.target)
+        mount: Json = {"Target": target, "ReadOnly": volume.read_only}
+        if volume.is_bind:
+            yield mount | {"Type": "bind", "Source": templates.path(service, volume.source)}
+        else:
+            yield mount | {
+                "Type": "volume",
+                "Source": volume_name(app.name, volume.source),
+                "VolumeOptions": {"Labels": {labels.STACK: app.name}},
+            }
+    if has_tmp(service):
+        yield {"Type": "tmpfs", "Target": "/tmp"}
+
+
+def has_tmp(service: Service) -> bool:
+    """Whether /tmp is made writable: where the rest is not, unless it is already mounted."""
+    return service.read_only and all(volume.target != "/tmp" for volume in service.volumes)
+
+
+def _resources(service: Service) -> Json:
+    return {
+        "Limits": {
+            "NanoCPUs": _nano_cpus(service.cpu_limit),
+            "MemoryBytes": service.memory_limit or 0,
+        },
+        "Reservations": {
+            "NanoCPUs": _nano_cpus(service.cpu),
+            "MemoryBytes": service.memory or 0,
+        },
+    }
+
+
+def _nano_cpus(cores: float | None) -> int:
+    return round((cores or 0) * 10**9)
+
+
+def _restart_policy(service: Service) -> Json:
+    policy = service.restart
+    return {
+        "Condition": policy.condition,
+        "Delay": policy.delay * NANOSECONDS,
+        "MaxAttempts": policy.max_attempts,
+        "Window": policy.window * NANOSECONDS,
+    }
+
+
+def _placement(service: Service, image: Image) -> Json:
+    placement = service.placement
+    return {
+        "Constraints": sorted(placement.constraints),
+        "Preferences": [{"Spread": {"SpreadDescriptor": name}} for name in placement.spread],
+        "MaxReplicas": placement.max_per_node,
+        "Platforms": [{"Architecture": arch, "OS": os} for arch, os in image.platforms],
+    }
+
+
+def _update_config(service: Service, on_failure: str) -> Json:
+    update = service.update
+    return {
+        "Parallelism": update.parallelism,
+        "Delay": update.delay * NANOSECONDS,
+        "FailureAction": on_failure,
+        "Monitor": update.monitor * NANOSECONDS,
+        "MaxFailureRatio": update.max_failure_ratio,
+        "Order": service.update_order,
+    }
+
+
+def _ports(service: Service) -> list[Json]:
+    ports = [
+        {
+            "Protocol": publish.protocol,
+            "TargetPort": publish.target or service.port,
+            "PublishedPort": publish.port,
+            "PublishMode": publish.mode,
+        }
+        for publish in service.publish
+    ]
+    return sorted(ports, key=lambda p: (p["TargetPort"], p["PublishedPort"], p["Protocol"]))

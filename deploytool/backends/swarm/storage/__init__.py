@@ -1,0 +1,1 @@
+"""What the Swarm keeps for deploytool: records and secrets."""

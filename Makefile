@@ -79,10 +79,11 @@ test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faul
 	$(PYTHON) -m tests.live.faults.table
 
 .PHONY: lint
-lint: setup ## Style, format and types
+lint: setup ## Style, format, types and the direction of imports
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache --no-logo
 
 .PHONY: format
 format: setup ## Format the code and fix what can be fixed

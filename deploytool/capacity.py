@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deploytool.backends.base import (
+from deploytool.backends.model import (
     BAND,
     Amount,
     Capacity,

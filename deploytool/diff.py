@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from deploytool.backends.base import FieldChange
+from deploytool.backends.model import FieldChange
 from deploytool.redact import MASK, hide_passwords_in, looks_secret
 
 

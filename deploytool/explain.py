@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deploytool.backends.base import LIKELY, Task
+from deploytool.backends.model import LIKELY, Task
 from deploytool.backends.refused import refusal_hint
 from deploytool.redact import hide_passwords
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deploytool.backends.base import Backend, Job, Task
+from deploytool.backends.model import Job, Task
+from deploytool.backends.protocol import OneOffTasks
 from deploytool.errors import DeploytoolError, JobFailed, JobTimedOut
 from deploytool.patience import patiently
 from deploytool.units import format_duration
@@ -31,7 +32,7 @@ WAITING = ("new", "pending")
 class Run:
     """A job on its way, and what it has printed so far."""
 
-    backend: Backend
+    backend: OneOffTasks
     job: Job
     emit: Callable[[str], None]
     lines: list[str] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Ended:
 
 
 def run_job(
-    backend: Backend,
+    backend: OneOffTasks,
     job: Job,
     *,
     timeout: int,
@@ -118,7 +119,7 @@ def run_job(
 
 
 def follow_job(
-    backend: Backend,
+    backend: OneOffTasks,
     job: Job,
     *,
     timeout: int,
@@ -137,7 +138,7 @@ def follow_job(
     _remove(backend, job)
 
 
-def _remove(backend: Backend, job: Job) -> None:
+def _remove(backend: OneOffTasks, job: Job) -> None:
     with suppress(DeploytoolError):
         backend.remove_job(job)
 

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from deploytool.backends.base import LogLine
+from deploytool.backends.model import LogLine
 from deploytool.errors import DeploytoolError
 
 AHEAD = 10_000

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from deploytool.backends.base import Backend, Outcome, Plan, Record
+from deploytool.backends.model import Outcome, Plan, Record
+from deploytool.backends.protocol import Backend, Images
 from deploytool.errors import DeploytoolError, PlanError
 from deploytool.records import history
 from deploytool.spec import AppSpec, Image
@@ -20,7 +21,7 @@ ROOM = {"does_not_fit", "no_suitable_node"}
 """Codes of refusals that depend on the image: where it is the one that runs, nothing moves."""
 
 
-def find_image(backend: Backend, tag: str) -> Image | None:
+def find_image(backend: Images, tag: str) -> Image | None:
     """The image that a registry has under a tag. Raises RegistryError where none answers."""
     try:
         found = backend.resolve(tag)

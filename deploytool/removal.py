@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deploytool.backends.base import Backend, Belonging, not_deployed
+from deploytool.backends.model import Belonging, not_deployed
+from deploytool.backends.protocol import Inspection
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Removal:
 
 
 def plan_removal(
-    backend: Backend, app: str, *, volumes: bool, secrets: bool = True, command: str
+    backend: Inspection, app: str, *, volumes: bool, secrets: bool = True, command: str
 ) -> Removal:
     """What `command` would remove, of an app that runs, ran, or never came up.
 

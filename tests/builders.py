@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from deploytool.backends.base import Task
+from deploytool.backends.model import Task
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.proxy import app_spec as proxy_spec
 from deploytool.rollout.limits import Limits

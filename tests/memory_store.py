@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from deploytool.backends.base import Record
+from deploytool.backends.model import Record
 from deploytool.records.history import OUTCOME, SECONDS, STEPPED
 from deploytool.records.store import Changed, Entry, Kind, Taken
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deploytool.spec import Backend as Name
 
 if TYPE_CHECKING:
-    from deploytool.backends.base import Backend
+    from deploytool.backends.protocol import Backend
     from deploytool.config import Config
 
 

@@ -16,7 +16,8 @@ from deploytool.output import ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.base import Backend, Plan
+    from deploytool.backends.model import Plan
+    from deploytool.backends.protocol import Backend
     from deploytool.image.build import Source
     from deploytool.precheck import MakePlan
     from deploytool.rollout.release_step import Step

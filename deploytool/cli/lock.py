@@ -16,7 +16,8 @@ from deploytool.output import ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.base import AuditEntry, Backend, Lease
+    from deploytool.backends.model import AuditEntry, Lease
+    from deploytool.backends.protocol import Backend
     from deploytool.records.lock import Guard
 
 LOCK_TIMEOUT = "1m"
@@ -140,7 +141,7 @@ def note(
     """Remember what was done. That it cannot be is no failure of what was done."""
     from datetime import UTC, datetime
 
-    from deploytool.backends.base import AuditEntry
+    from deploytool.backends.model import AuditEntry
     from deploytool.records import audit
     from deploytool.rollout.release import whoami
 

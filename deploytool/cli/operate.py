@@ -16,7 +16,7 @@ from deploytool.output import next_step, ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.base import Plan
+    from deploytool.backends.model import Plan
     from deploytool.records.lock import Guard
     from deploytool.removal import Removal
 

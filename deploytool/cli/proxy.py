@@ -13,7 +13,7 @@ from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
 
 if TYPE_CHECKING:
-    from deploytool.backends.base import Backend
+    from deploytool.backends.protocol import Backend
     from deploytool.spec import ProxySettings
 
 DOWN = "deploytool proxy down"

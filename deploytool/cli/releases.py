@@ -12,7 +12,7 @@ from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
-    from deploytool.backends.base import Record
+    from deploytool.backends.model import Record
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ from deploytool.output import next_step, ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.base import Secret, SecretSet
+    from deploytool.backends.model import Secret, SecretSet
     from deploytool.config import Config
     from deploytool.spec import Service
 

@@ -13,7 +13,7 @@ from deploytool.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.base import LogLine
+    from deploytool.backends.model import LogLine
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.base import (
+from deploytool.backends.model import (
     Action,
     Amount,
     Capacity,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from deploytool.backends.base import AuditEntry
+from deploytool.backends.model import AuditEntry
 from deploytool.errors import EngineError
 from deploytool.records import history
 from deploytool.records.store import Changed, Entry, Kind, Store, Taken

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deploytool.backends.base import Outcome, Record
+from deploytool.backends.model import Outcome, Record
 from deploytool.errors import EngineError, UsageError
 from deploytool.records.formats import FORMAT
 from deploytool.records.known import read_known

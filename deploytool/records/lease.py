@@ -11,7 +11,7 @@ import itertools
 import json
 from datetime import datetime
 
-from deploytool.backends.base import Lease
+from deploytool.backends.model import Lease
 from deploytool.errors import Locked
 from deploytool.records.store import Changed, Entry, Kind, Store, Taken
 

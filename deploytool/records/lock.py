@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from deploytool.backends.base import Lease
+from deploytool.backends.model import Lease
 from deploytool.errors import DeploytoolError, Locked
 from deploytool.records import lease as leases
 from deploytool.records.store import Store

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploytool.backends.base import LIKELY, Backend, Verdict
+from deploytool.backends.model import LIKELY, Verdict
+from deploytool.backends.protocol import Inspection
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.order import FAILURES
 from deploytool.rollout.watch import Unsuccessful
 
 
-def evidence_of(backend: Backend, rollout: GuardedRollout) -> list[str]:
+def evidence_of(backend: Inspection, rollout: GuardedRollout) -> list[str]:
     """What is known about the newest failed replica of each service."""
     newest = {task.service: task for task in rollout.failures()}
     return [line for task in newest.values() for line in backend.explain(task)]

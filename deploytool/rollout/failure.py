@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploytool.backends.base import Action, Backend, Plan, Verdict
+from deploytool.backends.model import Action, Plan, Verdict
+from deploytool.backends.protocol import Backend
 from deploytool.errors import DeploytoolError, RolledBack, RolloutFailed, RolloutTimedOut
 from deploytool.rollout.evidence import evidence_of, likely_cause, reason_of
 from deploytool.rollout.guarded import GuardedRollout

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from types import TracebackType
 
-from deploytool.backends.base import Rollout, RouteCheck, ServiceProgress, Task
+from deploytool.backends.model import RouteCheck, ServiceProgress, Task
+from deploytool.backends.protocol import Rollout
 from deploytool.spec import Release
 
 

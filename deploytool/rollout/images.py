@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploytool.backends.base import Backend
+from deploytool.backends.protocol import Images
 from deploytool.errors import DeploytoolError, ImageError, RegistryError
 from deploytool.image.reference import Reference
 from deploytool.spec import AppSpec, Image
 
 
 def resolve_images(
-    backend: Backend,
+    backend: Images,
     spec: AppSpec,
     own: str | None,
     warn: Callable[[str], None] = lambda _: None,
@@ -49,7 +49,7 @@ def resolve_images(
 
 
 def _without_registry(
-    backend: Backend, reference: str, running: Image | None, error: DeploytoolError
+    backend: Images, reference: str, running: Image | None, error: DeploytoolError
 ) -> Image:
     """The image that a service runs, while the configuration still names it so: no outage of a
     registry is a reason to touch it. Else one that no registry needs to know."""

@@ -6,7 +6,8 @@ import secrets
 import shlex
 from collections.abc import Callable
 
-from deploytool.backends.base import Backend, Job
+from deploytool.backends.model import Job
+from deploytool.backends.protocol import Backend
 from deploytool.errors import UsageError
 from deploytool.job import Ended, run_job
 from deploytool.records import history

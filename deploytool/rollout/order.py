@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploytool.backends.base import Action, Plan, Rollout, ServiceProgress, Verdict
+from deploytool.backends.model import Action, Plan, ServiceProgress, Verdict
+from deploytool.backends.protocol import Rollout
 from deploytool.spec import Release
 
 DONE = Verdict.DONE

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from deploytool.backends.base import Backend
+from deploytool.backends.protocol import Inspection
 from deploytool.errors import UsageError
 from deploytool.spec import AppSpec, Image, Release, release_number
 
@@ -36,7 +36,7 @@ def whoami() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def running_release(backend: Backend, app: str) -> int:
+def running_release(backend: Inspection, app: str) -> int:
     """The number of the newest release that a service is of; 0 where there is none."""
     try:
         return release_number(backend.status(app).release)

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deploytool.backends.base import Backend, Job, Outcome, Record
+from deploytool.backends.model import Job, Outcome, Record
+from deploytool.backends.protocol import Backend
 from deploytool.backends.refused import refusal_hint
 from deploytool.errors import JobFailed
 from deploytool.job import KEPT, Ended, follow_job, run_job

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deploytool.backends.base import Backend, Outcome, Plan, Record
+from deploytool.backends.model import Outcome, Plan, Record
+from deploytool.backends.protocol import Backend
 from deploytool.errors import (
     DeploytoolError,
     Interrupted,

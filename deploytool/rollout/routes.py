@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deploytool.backends.base import Refused, ServiceProgress, Verdict
+from deploytool.backends.model import Refused, ServiceProgress, Verdict
 from deploytool.patience import patiently
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.limits import Deadline, Limits

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from deploytool.backends.base import Backend, Plan
+from deploytool.backends.model import Plan
+from deploytool.backends.protocol import Backend
 from deploytool.errors import RolloutFailed, RolloutTimedOut
 from deploytool.rollout.evidence import evidence_of, likely_cause, reason_of
 from deploytool.rollout.guarded import GuardedRollout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from deploytool.backends.base import ServiceProgress
+from deploytool.backends.model import ServiceProgress
 from deploytool.patience import patiently
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.limits import Deadline

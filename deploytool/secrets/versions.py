@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from deploytool.backends.base import OlderVersion, Secret, SecretSet
+from deploytool.backends.model import OlderVersion, Secret, SecretSet
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.records.history import History
 from deploytool.records.store import Taken

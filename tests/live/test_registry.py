@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import LOGIN
+from deploytool.backends.model import LOGIN
 from tests.lab import Lab
 from tests.lab.lab import provide
 from tests.lab.registry import Registry

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Amount, Capacity, Level, Plan
+from deploytool.backends.model import Amount, Capacity, Level, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.operations import measure
 from deploytool.backends.swarm.planning.capacity import read_nodes

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploytool.__main__ import run
-from deploytool.backends.base import Lease
+from deploytool.backends.model import Lease
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import RegistryError
 from deploytool.image import build as build_module

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Task
+from deploytool.backends.model import Task
 from deploytool.backends.swarm.rollout.explain import explain
 from deploytool.errors import EngineError
 from deploytool.redact import MASK

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploytool import config
-from deploytool.backends.base import Action, Plan
+from deploytool.backends.model import Action, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, stack

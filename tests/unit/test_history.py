@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Outcome
+from deploytool.backends.model import Outcome
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError

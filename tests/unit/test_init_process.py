@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Job, Plan, ServiceProgress, Verdict
+from deploytool.backends.model import Job, Plan, ServiceProgress, Verdict
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.doctor import _init
 from deploytool.backends.swarm.operations.jobs import job_spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import AuditEntry, Lease
+from deploytool.backends.model import AuditEntry, Lease
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError, Locked

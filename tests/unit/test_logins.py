@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import LOGIN, Action, Job, Plan
+from deploytool.backends.model import LOGIN, Action, Job, Plan
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels

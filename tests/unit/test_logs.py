@@ -10,7 +10,7 @@ import pytest
 from requests import Response
 from urllib3.exceptions import ProtocolError
 
-from deploytool.backends.base import LogLine
+from deploytool.backends.model import LogLine
 from deploytool.backends.swarm.api import client
 from deploytool.backends.swarm.api.client import LogEntry, Output
 from deploytool.backends.swarm.backend import Swarm

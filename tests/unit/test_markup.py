@@ -13,7 +13,7 @@ from rich.table import Table
 
 import deploytool
 from deploytool.__main__ import run
-from deploytool.backends.base import AuditEntry, Outcome
+from deploytool.backends.model import AuditEntry, Outcome
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.output import COLOURS, Output

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Action, Plan
+from deploytool.backends.model import Action, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.rules import Claim, claims, match, without

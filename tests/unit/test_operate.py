@@ -10,7 +10,7 @@ import pytest
 
 from deploytool import job
 from deploytool.__main__ import run
-from deploytool.backends.base import AuditEntry, Outcome
+from deploytool.backends.model import AuditEntry, Outcome
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from pydantic import ValidationError
 
-from deploytool.backends.base import Action, Change, Plan
+from deploytool.backends.model import Action, Change, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from deploytool.backends.base import Action
+from deploytool.backends.model import Action
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.backends.swarm.proxy import (

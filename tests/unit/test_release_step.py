@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploytool import job as job_module
-from deploytool.backends.base import Action, AuditEntry, Job, Outcome, Record, Task
+from deploytool.backends.model import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.errors import (
     DeploytoolError,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploytool import patience
-from deploytool.backends.base import (
+from deploytool.backends.model import (
     Action,
     Belonging,
     Capacity,

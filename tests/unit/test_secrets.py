@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploytool.__main__ import run
-from deploytool.backends.base import Action, Job, Outcome, Plan
+from deploytool.backends.model import Action, Job, Outcome, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.rollout import watch
 from deploytool.backends.swarm.specification import labels, stack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploytool.backends.base import Outcome, ServiceStatus, Status
+from deploytool.backends.model import Outcome, ServiceStatus, Status
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.cli.views import status_parts
 from deploytool.records import history

@@ -85,7 +85,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.setattr(job_module, "POLL", 0.0)
     found = engine()
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(found))
-    from deploytool.backends.base import Outcome
+    from deploytool.backends.model import Outcome
 
     swarm = Swarm(found)
     released = deploy(found, load(tmp_path).app_spec())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.base import Action, Task, Verdict
+from deploytool.backends.model import Action, Task, Verdict
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.planning.plan import Target
 from deploytool.backends.swarm.rollout import recover, watch

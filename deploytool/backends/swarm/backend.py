@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from deploytool import capacity
-from deploytool.backends.base import (
+from deploytool.backends.model import (
     Action,
     Amount,
     Belonging,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from deploytool.backends.base import Action, Job, Plan
+from deploytool.backends.model import Action, Job, Plan
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import (
     ENABLE,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from deploytool.backends.base import Task
+from deploytool.backends.model import Task
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.templates import hide_variables
 

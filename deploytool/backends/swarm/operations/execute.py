@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deploytool.backends.base import Executed
+from deploytool.backends.model import Executed
 from deploytool.backends.swarm.api.client import Client
 from deploytool.errors import EngineError, UsageError
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploytool.backends.base import Job, Task
+from deploytool.backends.model import Job, Task
 from deploytool.backends.swarm.api.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.api.tasks import read_task
 from deploytool.backends.swarm.planning import logins

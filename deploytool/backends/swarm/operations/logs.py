@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploytool.backends.base import LogLine
+from deploytool.backends.model import LogLine
 from deploytool.backends.swarm.api.client import Client, LogEntry, Output
 from deploytool.errors import DeploytoolError
 from deploytool.logs import by_time, following, merged

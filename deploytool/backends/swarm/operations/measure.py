@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploytool.backends.base import Amount
+from deploytool.backends.model import Amount
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import read_time
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploytool.backends.base import Belonging
+from deploytool.backends.model import Belonging
 from deploytool.backends.swarm.api.client import Client, is_gone
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from deploytool.backends.base import Amount
+from deploytool.backends.model import Amount
 from deploytool.capacity import ARCHITECTURES, Node
 
 Json = dict[str, Any]

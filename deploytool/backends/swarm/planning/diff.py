@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploytool import diff
-from deploytool.backends.base import FieldChange
+from deploytool.backends.model import FieldChange
 from deploytool.backends.swarm.specification import labels, templates
 
 Json = dict[str, Any]

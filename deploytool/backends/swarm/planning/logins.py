@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.base import LOGIN, Action, Change, FieldChange, Plan, Task
+from deploytool.backends.model import LOGIN, Action, Change, FieldChange, Plan, Task
 from deploytool.backends.swarm.api.client import Client, image_of
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import RegistryError

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from deploytool.backends.base import Action, Change, FieldChange
+from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.backends.swarm.planning import references
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, offers, routing

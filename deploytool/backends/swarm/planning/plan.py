@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deploytool import capacity
-from deploytool.backends.base import Action, Amount, Change, FieldChange, Job, Need, Plan
+from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, Need, Plan
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
 from deploytool.backends.swarm.operations.jobs import job_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploytool import explain as evidence
-from deploytool.backends.base import Task
+from deploytool.backends.model import Task
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.planning.logins import NO_IMAGE, NOT_LET_IN
 from deploytool.backends.swarm.specification.health import CUT_OFF

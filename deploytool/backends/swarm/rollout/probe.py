@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploytool.backends.base import Refused, RouteCheck
+from deploytool.backends.model import Refused, RouteCheck
 from deploytool.backends.swarm.specification import routing
 from deploytool.backends.swarm.specification.routing import PROXY_STATUS, Ports
 from deploytool.backends.swarm.specification.rules import Claim

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploytool.backends.base import Action, Task
+from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
 from deploytool.backends.swarm.planning.plan import stop_grace

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploytool.backends.base import Action, Plan, RouteCheck, ServiceProgress, Task
+from deploytool.backends.model import Action, Plan, RouteCheck, ServiceProgress, Task
 from deploytool.backends.swarm.api.client import Client, is_taken
 from deploytool.backends.swarm.api.events import Listener
 from deploytool.backends.swarm.planning import files as config_files
@@ -29,7 +29,7 @@ AT_ONCE = 8
 
 
 class SwarmRollout:
-    """Implements `deploytool.backends.base.Rollout`. What it knows is its own: the plan is left as
+    """Implements `deploytool.backends.model.Rollout`. What it knows is its own: the plan is left as
     it is."""
 
     def __init__(self, client: Client, plan: Plan, *, tracking: Tracking | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deploytool.backends.base import Action, Task
+from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.planning.plan import SwarmPlan, Target, replicas
 
 if TYPE_CHECKING:

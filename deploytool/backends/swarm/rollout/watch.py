@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploytool.backends.base import Action, ServiceProgress, Task, Verdict
+from deploytool.backends.model import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import by_service, read_task, update_state
 from deploytool.backends.swarm.planning import logins

@@ -83,7 +83,7 @@ def _usage(error: Exception) -> UsageError:
 
 def _unexpected(error: Exception) -> DeploytoolError:
     return DeploytoolError(
-        f"deploytool met an error it does not know: {type(error).__name__}: {error}",
+        f"Unexpected error: {type(error).__name__}: {error}",
         code="unexpected",
         hint="run it again with --verbose to see where, and please report it",
     )

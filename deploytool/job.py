@@ -173,7 +173,7 @@ def _late(run: Run, task: Task | None, what: str, timeout: int) -> JobTimedOut:
     if task is not None and task.state != "running":
         waits = f": it is still {task.state}" + (f" on {task.node}" if task.node else "")
     return JobTimedOut(
-        f"{what} was not done after {format_duration(timeout)}{waits}",
+        f"{what} timed out after {format_duration(timeout)}{waits}",
         code="job_timed_out",
         hint="give it a longer timeout, or find out what it waits for",
         details=run.finish(),
@@ -185,7 +185,7 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
         return JobFailed(
             f"{what} was lost with its node: {task.message or task.node}",
             code="job_lost",
-            hint="nobody knows how far it came: look at what it changes, then deploy again",
+            hint="nobody knows how far it came: check what it changes, then deploy again",
             details=run.finish(),
         )
     return JobFailed(

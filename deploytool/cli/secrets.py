@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
         releases = sorted(
             {release for versions in older for v in versions for release in v.releases}
         )
-        cost = f", and with it the way back to {', '.join(releases)}" if releases else ""
+        cost = f", and with it the rollback to {', '.join(releases)}" if releases else ""
         if not session.output.require_confirmation(
             f"Remove the secret {name}{cost}?", assume_yes=session.yes
         ):

@@ -134,7 +134,7 @@ def _plain_name(text: str) -> str:
 
 
 class Inspection:
-    """One look at a project: everything is asked for once."""
+    """Reads a project once: each question is asked once."""
 
     def __init__(self, folder: Path, entrypoint: str | None, *, force: bool, offline: bool) -> None:
         self.folder = folder

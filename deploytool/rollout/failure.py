@@ -98,7 +98,7 @@ def _paused(attempt: Attempt, reason: str, evidence: list[str]) -> DeploytoolErr
     return RolloutFailed(
         f"{attempt.name} failed and was left as it is: {reason}",
         code="rollout_paused",
-        hint="look at `deploytool status`; then deploy a fixed version, or "
+        hint="see `deploytool status`; then deploy a fixed version, or "
         + (f"`deploytool rollback` to {earlier.id}" if earlier else "`deploytool destroy`"),
         details=evidence,
     )
@@ -126,7 +126,7 @@ def _ended(
         return RolloutTimedOut(
             message,
             code="timed_out",
-            hint="give it longer with --timeout, or look at the reason",
+            hint="give it longer with --timeout, or fix the reason",
             details=evidence,
         )
     kind = RolledBack if attempt.replaced_something and is_back else RolloutFailed
@@ -140,7 +140,7 @@ def _ended(
 
 
 def _what(failure: Unsuccessful) -> str:
-    return "did not get done in time" if failure.timed_out else "failed"
+    return "timed out" if failure.timed_out else "failed"
 
 
 def _state_after(*, had_before: bool, is_back: bool) -> str:

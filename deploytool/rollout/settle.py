@@ -34,7 +34,7 @@ def settle(
         likely, details = likely_cause(evidence_of(backend, rollout))
         if failure.timed_out:
             raise RolloutTimedOut(
-                f"{plan.app} was not done after {format_duration(timeout)}: {reason_of(failure)}",
+                f"{plan.app} timed out after {format_duration(timeout)}: {reason_of(failure)}",
                 code="timed_out",
                 hint="`deploytool status --watch` shows how it goes on",
                 details=details,

@@ -2,8 +2,8 @@
 
 It runs on a manager, where the Swarm can be asked, listens on the node's own ports so that it
 sees the callers' addresses, and sends to the addresses of the replicas, which works on kernels
-without IPVS too. It looks at the Swarm every second: what is replaced goes on serving for `drain`,
-and a proxy that looks less often sends into the void.
+without IPVS too. It polls the Swarm every second: what is replaced goes on serving for `drain`,
+and a proxy that polls less often sends into the void.
 """
 
 from __future__ import annotations

@@ -193,10 +193,10 @@ def test_a_worker_node_dies(app: Faulty, when: str, after: float) -> None:
     case.run(deploy)
 
 
-def test_a_node_is_emptied(app: Faulty) -> None:
+def test_a_node_is_drained(app: Faulty) -> None:
     """For maintenance, as its operator should. To the Swarm a new replica that has to leave within
     `monitor` has failed, and it takes the rollout back: deploytool begins it again."""
-    title = "a node is emptied by `docker node update --availability drain` during the rollout"
+    title = "a node is drained by `docker node update --availability drain` during the rollout"
     case = Case(app, title, (0,))
     app.configure({"replicas": 6})
     victim, manager = app.lab.nodes[-1], app.lab.manager

@@ -455,7 +455,7 @@ class Client:
             raise RegistryError(
                 f"docker's credential helper failed for {registry}: {_innermost(error)}",
                 code="registry_credentials",
-                hint="mend credsStore or credHelpers in ~/.docker/config.json, or docker login",
+                hint="fix credsStore or credHelpers in ~/.docker/config.json, or docker login",
             ) from error
 
     @cached_property

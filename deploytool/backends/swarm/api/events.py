@@ -1,4 +1,4 @@
-"""Hearing from the engine that a service changed, sooner than the next look would show it."""
+"""Hears from the engine that a service changed, sooner than the next poll would."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _until(condition: Callable[[], bool], complaint: str) -> None:
             raise EngineError(
                 f"The app is being removed, but {complaint}",
                 code="still_there",
-                hint="look at `docker node ls` for nodes that are down, then run it again",
+                hint="see `docker node ls` for nodes that are down, then run it again",
             )
         time.sleep(0.3)
 

@@ -7,7 +7,7 @@ which then dies never will: the cluster starts another in its place, but the upd
 for the first.
 
 It also takes an update back when a new replica ends within `monitor`, whatever the reason: that its
-node is emptied or its engine restarts too. And where a node is emptied just as an update begins,
+node is drained or its engine restarts too. And where a node is drained just as an update begins,
 both the updater and whoever restarts replicas put one in the place of the same old one. Nobody
 removes the second; but to the next update a slot that has two is one to put right (`isSlotDirty`).
 """

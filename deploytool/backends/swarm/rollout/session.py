@@ -172,7 +172,7 @@ class SwarmRollout:
 
 
 class SwarmReversal(SwarmRollout):
-    """The way back of a rollout: every service that it changed becomes what it was before."""
+    """The reversal of a rollout: every service that it changed becomes what it was before."""
 
     def __init__(self, forward: SwarmRollout) -> None:
         changed = [target for target in forward.targets if target.applied]

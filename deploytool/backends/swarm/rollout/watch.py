@@ -64,7 +64,7 @@ def observe(client: Client, tracking: Tracking) -> list[ServiceProgress]:
 
 
 def observe_reversal(client: Client, tracking: Tracking) -> list[ServiceProgress]:
-    """The progress of every service on its way back to what it was."""
+    """The progress of every service that a rollback makes what it was."""
     live, tasks = _ask(client, tracking)
     return [
         _undo_progress(client, target, live.get(target.name), tasks, tracking)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from deploytool import __version__
 from deploytool.cli import (
@@ -25,8 +26,29 @@ from deploytool.cli import (
     status,
 )
 
+GROUPS = {
+    "Start": ("init", "lint", "config"),
+    "Deploy": ("plan", "deploy", "releases", "rollback", "build", "push", "render"),
+    "Operate": ("status", "logs", "scale", "restart", "exec", "run", "secrets", "destroy"),
+    "Cluster": ("cluster", "proxy", "doctor", "capacity", "audit", "lock"),
+}
+"""The commands by purpose, in the order of use."""
+
+
+class Commands(TyperGroup):
+    """Lists the commands by purpose."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, self.commands[name].get_short_help_str(100)) for name in names]
+                )
+
+
 app = typer.Typer(
     name="deploytool",
+    cls=Commands,
     help="Deploy FastAPI services to Docker Swarm or Nomad so that nobody notices.",
     no_args_is_help=True,
     rich_markup_mode=None,

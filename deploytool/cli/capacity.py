@@ -11,7 +11,7 @@ from deploytool.cli.common import Session, command
 def register(app: typer.Typer) -> None:
     @command(app, "capacity")
     def capacity(session: Session) -> None:
-        """Show memory and cores of every node: reserved, free and used, and what more fits."""
+        """Show memory and cores of every node, and what more fits."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_capacity
 

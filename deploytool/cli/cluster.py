@@ -24,7 +24,7 @@ MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad"
 
 def register(app: typer.Typer) -> None:
     cluster = typer.Typer(
-        help="A cluster of one node on this machine: Swarm mode and a registry.",
+        help="Run a cluster of one node here, with a registry.",
         no_args_is_help=True,
     )
     app.add_typer(cluster, name="cluster")
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "doctor")
     def doctor(session: Session) -> None:
-        """Check engine, cluster, registry, proxy, kernel and clock, and say what to do."""
+        """Check engine, cluster, registry, proxy, kernel and clock."""
         from deploytool.backends.swarm.doctor import State, examine
 
         config = settings(session)
@@ -81,7 +81,7 @@ def _register_cluster(group: typer.Typer) -> None:
             bool, typer.Option("--volumes", help="Remove the registry's images too.")
         ] = False,
     ) -> None:
-        """Leave Swarm mode, with everything that runs on it, and remove the registry."""
+        """Leave Swarm mode with all that runs, and the registry."""
         from deploytool.backends.swarm.cluster import down as cluster_down
 
         client = _client(settings(session))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="The effective configuration and its schema.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Show the effective configuration or its schema.", no_args_is_help=True
+    )
     app.add_typer(group, name="config")
 
     @command(group, "show")

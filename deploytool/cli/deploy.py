@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         take_over: TakeOver = False,
     ) -> None:
-        """Show what a deploy would change, field by field. Changes nothing."""
+        """Show what a deploy would change, and change nothing."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_plan
 
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
-        """Build, push, plan, confirm, roll out, and stay until every replica runs."""
+        """Build, push, and roll out until every replica runs."""
         from deploytool.backends import open_backend
         from deploytool.rollout.release import new_release
 

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "push")
     def push(session: Session) -> None:
-        """Push the image that `build` made of this content, and print its digest."""
+        """Push the image that `build` made, and print its digest."""
         from deploytool.image.build import push as push_image
 
         started = time.monotonic()

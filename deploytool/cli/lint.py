@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
     ) -> None:
-        """Hold the Dockerfile and the configuration against the docs' advice and hadolint's."""
+        """Check the Dockerfile and the configuration, with hadolint too."""
         from deploytool.lint import Severity, inspect
 
         config = _config(session)

@@ -30,7 +30,7 @@ LockTimeout = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Who may change the app at the moment.", no_args_is_help=True)
+    group = typer.Typer(help="Show or release the lock of the app.", no_args_is_help=True)
     app.add_typer(group, name="lock")
 
     @command(group, "status")
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
     @command(group, "release")
     def release(session: Session) -> None:
-        """Take the lock away from whoever has it: a process that is dead, you are sure."""
+        """Take the lock away from a process that is dead."""
         from deploytool.backends import open_backend
         from deploytool.records.lease import holder, unlock
 

@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         timeout: Timeout = "10m",
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
-        """Replace every replica by a new one of the same release, as an update would."""
+        """Replace every replica by a new one of the same release."""
         from deploytool.backends import open_backend
 
         limit = duration("--timeout", timeout)
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
         service: Annotated[str, typer.Argument()],
         arguments: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
     ) -> None:
-        """Run a command in a running replica of a service, and end with its exit code."""
+        """Run a command in a running replica."""
         from deploytool.backends import open_backend
 
         backend = open_backend(session.config.config)

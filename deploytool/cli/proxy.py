@@ -20,9 +20,7 @@ DOWN = "deploytool proxy down"
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Traefik on the cluster: the load balancer of all apps.", no_args_is_help=True
-    )
+    group = typer.Typer(help="Run Traefik, the load balancer of all apps.", no_args_is_help=True)
     app.add_typer(group, name="proxy")
 
     @command(group, "up")
@@ -36,7 +34,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        """Start the proxy, or bring it to what the configuration says; the rest stays as it is."""
+        """Start the proxy, or apply changes of its settings."""
         from deploytool.backends import open_backend
         from deploytool.backends.swarm.proxy import NAME, app_spec, files, pull_job, restarts_with
         from deploytool.backends.swarm.specification.routing import Ports

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @command(app, "releases")
     def releases(session: Session) -> None:
-        """Show the history that the cluster keeps, the newest first."""
+        """Show the releases that the cluster remembers."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_records
         from deploytool.records import history
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         take_over: TakeOver = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT,
     ) -> None:
-        """Go back to a release, whole: its image, configuration and secrets."""
+        """Go back to an earlier release: image, settings, secrets."""
         from deploytool.backends import open_backend
         from deploytool.records import history
         from deploytool.rollout.release import new_release, running_release

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         check: Check = False,
         stdout: Stdout = False,
     ) -> None:
-        """Write the stack or job file that a deploy amounts to, for review."""
+        """Write the stack or job file of the app, for review."""
         from deploytool.render.files import render_files
 
         if backend is not None:

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         timeout: Annotated[str, typer.Option(help="Stop it after this long.")] = "1h",
     ) -> None:
-        """Run a command once on the cluster, without input, in a container like a service's."""
+        """Run a command once, in a container of its own."""
         from deploytool.backends import open_backend
         from deploytool.records import history
         from deploytool.rollout.one_off import one_off

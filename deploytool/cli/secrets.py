@@ -26,7 +26,7 @@ OfProxy = Annotated[bool, typer.Option("--proxy", help="Of the proxy instead of 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="Secrets of the app: each a file /run/secrets/NAME.", no_args_is_help=True
+        help="Set, list and remove secrets: files in /run/secrets.", no_args_is_help=True
     )
     app.add_typer(group, name="secrets")
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         proxy: OfProxy = False,
     ) -> None:
-        """Set a secret from standard input, a prompt or a file, or several from an env-file."""
+        """Set secrets from a prompt, standard input or a file."""
         from deploytool.backends import open_backend
         from deploytool.backends.swarm.proxy import check_certificate
         from deploytool.secrets.values import ends_with_newline, read, request

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--exit-code", help="Exit with 6 when replicas are missing.")
         ] = False,
     ) -> None:
-        """Show the replicas by state, node, release and health, with reasons."""
+        """Show every replica: state, node, release, health."""
         from deploytool.backends import open_backend
         from deploytool.cli.views import show_status, status_parts
 

@@ -583,3 +583,16 @@ def test_a_reader_that_goes_away_is_no_traceback(project: Path) -> None:
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = ran(capsys, "--help").out.partition("\nStart:")[2]
+    assert "..." not in listed
+    names = re.findall(r"^  ([a-z]+)  +\S", listed, re.MULTILINE)
+    assert sorted(names) == sorted({name.partition(" ")[0] for name in EVERYTHING})

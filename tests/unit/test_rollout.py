@@ -504,8 +504,7 @@ def test_too_late() -> None:
     error = ends(backend, RolloutTimedOut, timeout=0)
     assert int(error.exit_code) == 4
     assert error.message == (
-        "v7 of items timed out; the previous release serves: "
-        "web has 1 of 2 replicas ready"
+        "v7 of items timed out; the previous release serves: web has 1 of 2 replicas ready"
     )
     assert "undo" in backend.calls
     assert backend.finished == [Outcome.TIMED_OUT]

@@ -363,6 +363,12 @@ class FakeEngine(Client):
                 "already exists",
                 code="engine_refused",
             )
+        if not data:
+            raise EngineError(
+                "The engine refused: rpc error: code = InvalidArgument desc = config data must be "
+                "larger than 0 and less than 1024000 bytes",
+                code="engine_refused",
+            )
         config_id = self._id("config")
         text = base64.b64encode(data).decode()
         spec = {"Name": name, "Labels": {k: str(v) for k, v in labels.items()}, "Data": text}

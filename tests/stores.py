@@ -32,7 +32,7 @@ class StoreContract:
 
     def test_kinds_and_apps_are_apart(self, store: Store, app: str) -> None:
         store.create(app, Kind.LOCK, "", b"{}", {})
-        store.create(app, Kind.AUDIT, "", b"", {"audit": "[]"})
+        store.create(app, Kind.AUDIT, "", b"x", {"audit": "[]"})
         assert [e.kind for e in store.entries(app, Kind.LOCK)] == [Kind.LOCK]
         assert [e.kind for e in store.entries(app, Kind.AUDIT)] == [Kind.AUDIT]
         assert store.entries(app, Kind.RELEASE) == []
@@ -49,7 +49,7 @@ class StoreContract:
     def test_what_somebody_else_has_changed_is_not_overwritten(
         self, store: Store, app: str
     ) -> None:
-        store.create(app, Kind.AUDIT, "", b"", {"audit": "[]"})
+        store.create(app, Kind.AUDIT, "", b"x", {"audit": "[]"})
         (mine,) = store.entries(app, Kind.AUDIT)
         (theirs,) = store.entries(app, Kind.AUDIT)
         store.annotate(theirs, {"audit": "[1]"})

@@ -61,7 +61,7 @@ class Store(Protocol):
 
     def create(self, app: str, kind: Kind, name: str, data: bytes, notes: Mapping[str, str]) -> str:
         """Make an entry, and return its handle. Of those who do so at once one succeeds, and the
-        others get Taken."""
+        others get Taken. `data` must not be empty: a Swarm takes no empty config."""
 
     def entries(self, app: str, kind: Kind) -> list[Entry]:
         """All entries of a kind, in no order; of locks also what is in the place of one and not

@@ -129,7 +129,7 @@ def test_apps_do_not_see_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"null", b"[]", b"{}", b'{"number": 1}', b"\xff\xfe", b'{"spec": 5}']
+    "data", [b" ", b"{", b"null", b"[]", b"{}", b'{"number": 1}', b"\xff\xfe", b'{"spec": 5}']
 )
 def test_records_that_cannot_be_read_are_left_out(data: bytes) -> None:
     engine = FakeEngine()

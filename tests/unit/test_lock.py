@@ -173,7 +173,7 @@ def line_of(made: FakeEngine) -> Any:
 def logged(made: FakeEngine, text: str) -> None:
     """An audit log as another version of deploytool, or somebody by hand, may have written it."""
     own = {labels.STACK: "items", labels.APP: "items", labels.AUDIT: text}
-    made.create_config("items.audit", b"", own)
+    made.create_config("items.audit", b"x", own)
 
 
 KNOWN = {"at": "2026-11-22T03:04:05Z", "by": "ann@box", "action": "restart"}
@@ -221,7 +221,7 @@ OURS = {labels.STACK: "items", labels.APP: "items", labels.ROLE: labels.LOCK}
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"null", b"[]", b"{}", b"\xff\xfe", b'{"by": 5, "purpose": []}']
+    "data", [b" ", b"{", b"null", b"[]", b"{}", b"\xff\xfe", b'{"by": 5, "purpose": []}']
 )
 def test_a_lock_that_cannot_be_read_is_a_lock_all_the_same(engine: FakeEngine, data: bytes) -> None:
     locked_by(engine, data, **OURS)

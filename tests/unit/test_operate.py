@@ -323,7 +323,7 @@ def test_proxy_down_names_what_it_keeps_and_forgets_it_afterwards(
 def test_an_entry_of_another_shape_stops_no_command(cluster: FakeEngine, command: Command) -> None:
     line = {"at": "2026-11-22T03:04:05Z", "by": "ann", "action": "restart", "added": 1}
     own = {"deploytool.app": "items", labels.AUDIT: json.dumps([line, "?"])}
-    cluster.create_config("items.audit", b"", own)
+    cluster.create_config("items.audit", b"x", own)
     assert command("restart")[0] == 0
     entries = command("audit")[1]["data"]["entries"]
     assert {(entry["by"] == "ann", entry["action"]) for entry in entries} >= {(True, "restart")}

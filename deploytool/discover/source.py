@@ -42,6 +42,8 @@ OFTEN_EXTERNAL = frozenset(
 TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
 MAX_BYTES = 2**20
 MAX_FILES = 5_000
+PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+"""What deploytool runs on, and reads source as: it cannot read the syntax of newer ones."""
 MAX_DEPTH = 60
 HERE = PurePosixPath()
 LOCKS = {

@@ -46,7 +46,7 @@ from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
 from deploytool.discover.processes.command_lines import toml_command
 from deploytool.discover.processes.processes import FoundProcess, find_processes
 from deploytool.discover.settings.settings import find_settings, settings_note
-from deploytool.discover.source import in_words
+from deploytool.discover.source import PYTHON, in_words
 from deploytool.errors import UsageError
 from deploytool.image.dockerfile import OUR_DOCKERIGNORE
 from deploytool.init import server
@@ -410,7 +410,8 @@ class Inspection:
         """What keeps the app from its start, whatever image it is in."""
         for file in self.files:
             if self.project.scope(file) is None and file in self.project.unreadable:
-                yield f"{file} is imported and cannot be read: {self.project.unreadable[file]}"
+                why = self.project.unreadable[file]
+                yield f"{file} is imported and cannot be read as {PYTHON}: {why}"
         made = [write.path for write in self.writes]
         for file, missing in missing_files(self.project, self.files, self.workdir, made):
             yield (

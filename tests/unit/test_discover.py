@@ -264,6 +264,7 @@ def test_find_app(tmp_path: Path, files: Files, entrypoint: str, root: str) -> N
         ({}, None, "no_app", "--entrypoint app.main:app"),
         ({"main.py": "print(1)"}, None, "no_app", "[tool.fastapi] entrypoint"),
         ({"main.py": "app = ("}, None, "no_app", "main.py: line 1"),
+        ({"main.py": "app = ("}, None, "no_app", "uvx --python 3.14 deploytool init"),
         ({"a/main.py": APP, "b/main.py": APP}, None, "several_apps", "b.main:app (b/main.py)"),
         ({"a.py": APP, "b.py": APP}, None, "several_apps", "--entrypoint a:app"),
         ({"main.py": APP}, "main", "entrypoint_invalid", "module:object"),

@@ -18,6 +18,7 @@ from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.source import (
     ASIDE,
     HERE,
+    PYTHON,
     Assigned,
     Function,
     Imported,
@@ -567,6 +568,11 @@ class Finder:
         ]
         unreadable = [f"{file}: {why}" for file, why in sorted(self.project.unreadable.items())]
         hint = CHOOSE.format(example="app.main:app") + ", or name the project's folder"
+        if unreadable and not templates:
+            hint = (
+                f"correct what is named above; where it is right and newer than {PYTHON}, which "
+                "runs deploytool, use a newer one: uvx --python 3.14 deploytool init"
+            )
         if templates:
             hint = "make a project from the template and run this in it, or " + hint
         return UsageError(

@@ -115,6 +115,26 @@ def test_polling_alone_writes_nothing(monkeypatch: pytest.MonkeyPatch, crowded: 
         assert made.changes == []
 
 
+def test_reversal_never_begins_the_update_again(updating: Updating) -> None:
+    """Whatever made the engine take it back: the release before is what shall run."""
+    made, rollout = updating
+    take_back(made, "shutdown")
+    reversal = rollout.reverse()
+    (progress,) = reversal.observe()
+    reversal.recover()
+    assert (progress.verdict, progress.stalled, made.changes) == (Verdict.MOVING, False, [])
+
+
+def test_reversal_that_is_held_up_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, rollout = stuck(monkeypatch)
+    die(made)
+    reversal = rollout.reverse()
+    (progress,) = reversal.observe()
+    assert progress.reason.startswith("goes on without node-")
+    reversal.recover()
+    assert made.changes == ["update_service items_web"] * 2
+
+
 def test_recovery_is_done_once(crowded: Updating) -> None:
     made, rollout = crowded
     rollout.observe()

@@ -71,16 +71,25 @@ def find(
     client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
 ) -> Recovery | None:
     """What helps a service that moves; None where it goes on by itself."""
-    if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
-        nodes = {task.id: task.node for task in lost}
-        return Recovery(service, _goes_on(target.given_up | nodes), lost=nodes)
-    if found := surplus(target, service, tasks, now):
-        ids = tuple(task.id for task in found)
-        return Recovery(service, f"removes what is too many: {len(found)}", surplus=ids)
+    if held_up := find_held_up(client, target, service, tasks, now):
+        return held_up
     task = innocent(client, target, service, tasks)
     if task and target.spec and target.applied and len(target.forgiven) < ATTEMPTS:
         reason = _begun_again(target.forgiven | {task.id: task.node})
         return Recovery(service, reason, innocent=task)
+    return None
+
+
+def find_held_up(
+    client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
+) -> Recovery | None:
+    """What helps an update that the cluster holds up, wherever it leads."""
+    if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
+        nodes = {task.id: task.node for task in lost}
+        return Recovery(service, goes_on(target.given_up | nodes), lost=nodes)
+    if found := surplus(target, service, tasks, now):
+        ids = tuple(task.id for task in found)
+        return Recovery(service, f"removes what is too many: {len(found)}", surplus=ids)
     return None
 
 
@@ -107,7 +116,7 @@ def find_without_init(target: Tracked, service: Json, tasks: Sequence[Task]) -> 
 def done(target: Tracked) -> str:
     """What was done so far to get a service going, in words."""
     return (
-        _goes_on(target.given_up)
+        goes_on(target.given_up)
         or _begun_again(target.forgiven)
         or _without_init(target.without_init)
     )
@@ -160,7 +169,7 @@ def _go_without_init(
     target.without_init |= recovery.without_init
 
 
-def _goes_on(nodes: Mapping[str, str]) -> str:
+def goes_on(nodes: Mapping[str, str]) -> str:
     return _list(nodes, "goes on without {}, which did not answer")
 
 

@@ -29,8 +29,8 @@ AT_ONCE = 8
 
 
 class SwarmRollout:
-    """Implements `deploytool.backends.model.Rollout`. What it knows is its own: the plan is left as
-    it is."""
+    """Implements `deploytool.backends.protocol.Rollout`. What it knows is its own: the plan is
+    left as it is."""
 
     def __init__(self, client: Client, plan: Plan, *, tracking: Tracking | None = None) -> None:
         self.client = client

@@ -7,7 +7,7 @@ an empty one says nothing by itself; the tasks do.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -91,10 +91,7 @@ def _progress(
     target.recovery = None
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
-    found = [
-        read_task(task, service, target.service, tracking.nodes)
-        for task in tasks.get(service["ID"], ())
-    ]
+    found = _tasks(target, service, tasks, tracking)
     target.recovery = recover.find_without_init(target, service, found)
     if target.recovery:
         return _say(target, found, Verdict.MOVING, "")
@@ -105,6 +102,13 @@ def _progress(
         target.recovery = recover.find(client, target, service, found, now)
         reason = recover.done(target) or reason
     return _say(target, found, verdict, reason)
+
+
+def _tasks(
+    target: Tracked, service: Json, tasks: Mapping[str, Sequence[Json]], tracking: Tracking
+) -> list[Task]:
+    own = tasks.get(service["ID"], ())
+    return [read_task(task, service, target.service, tracking.nodes) for task in own]
 
 
 def _say(target: Tracked, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
@@ -253,10 +257,7 @@ def _undo_progress(
         return _say(target, [], Verdict.DONE if done else Verdict.MOVING, "")
     if service is None:
         return _say(target, [], Verdict.FAILED, "the service was removed meanwhile")
-    found = [
-        read_task(task, service, target.service, tracking.nodes)
-        for task in tasks.get(service["ID"], ())
-    ]
+    found = _tasks(target, service, tasks, tracking)
     state, message = update_state(service)
     back = normal(service["Spec"], {}) == normal(target.live["Spec"], {})
     running = {task.id for task in found if task.running and task.current}
@@ -265,5 +266,5 @@ def _undo_progress(
         return _say(target, found, Verdict.FAILED, message)
     if back and enough and state not in ("updating", "rollback_started"):
         return _say(target, found, Verdict.DONE, "")
-    target.recovery = recover.find(client, target, service, found, time.monotonic())
-    return _say(target, found, Verdict.MOVING, recover.done(target) or message)
+    target.recovery = recover.find_held_up(client, target, service, found, time.monotonic())
+    return _say(target, found, Verdict.MOVING, recover.goes_on(target.given_up) or message)

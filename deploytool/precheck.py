@@ -4,9 +4,9 @@ and what keeps the release from the cluster whatever is in the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from deploytool.backends.model import Outcome, Plan, Record
+from deploytool.backends.model import Plan
 from deploytool.backends.protocol import Backend, Images
 from deploytool.errors import DeploytoolError, PlanError
 from deploytool.records import history
@@ -64,10 +64,6 @@ def _fits(make_plan: MakePlan, images: Mapping[str, Image]) -> bool:
 
 def _running(backend: Backend, spec: AppSpec) -> dict[str, Image]:
     """The app's own images that run now, as far as releases tell."""
-    good = _last_good(history.records(backend.store, spec.name))
-    return {s.name: good[s.name] for s in spec.services if s.image is None and s.name in good}
-
-
-def _last_good(records: Sequence[Record]) -> Mapping[str, Image]:
-    done = (r.release.images for r in reversed(records) if r.outcome is Outcome.DONE)
-    return next(done, {})
+    good = history.good(history.records(backend.store, spec.name))
+    images = good[-1].images if good else {}
+    return {s.name: images[s.name] for s in spec.services if s.image is None and s.name in images}

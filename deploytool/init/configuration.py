@@ -85,28 +85,31 @@ def configured(project: Path) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
+def configured_services(project: Path) -> list[dict[str, Any]]:
+    """The tables of its services."""
+    services = configured(project).get("services")
+    tables = services.values() if isinstance(services, dict) else ()
+    return [table for table in tables if isinstance(table, dict)]
+
+
 def configured_names(project: Path) -> frozenset[str]:
     """The variables and secrets that the services of an existing configuration have."""
-    services = configured(project).get("services")
     names: set[str] = set()
-    for service in services.values() if isinstance(services, dict) else ():
-        for key in ("env", "secrets") if isinstance(service, dict) else ():
+    for service in configured_services(project):
+        for key in ("env", "secrets"):
             names.update(name for name in service.get(key) or () if isinstance(name, str))
     return frozenset(names)
 
 
 def has_domains(project: Path) -> bool:
     """Whether a service of an existing configuration has domains."""
-    services = configured(project).get("services")
-    tables = services.values() if isinstance(services, dict) else ()
-    return any(isinstance(service, dict) and service.get("domains") for service in tables)
+    return any(service.get("domains") for service in configured_services(project))
 
 
 def configured_port(project: Path) -> int | None:
     """The port of the first service that has one in an existing configuration."""
-    services = configured(project).get("services")
-    for service in services.values() if isinstance(services, dict) else ():
-        port = service.get("port") if isinstance(service, dict) else None
+    for service in configured_services(project):
+        port = service.get("port")
         if isinstance(port, int) and 0 < port < 65536:
             return port
     return None

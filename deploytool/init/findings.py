@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
@@ -58,6 +59,7 @@ from deploytool.init.configuration import (
     configured,
     configured_names,
     configured_port,
+    configured_services,
     has_domains,
     has_own_file,
 )
@@ -243,6 +245,7 @@ class Inspection:
             run_packages=debian.run,
         )
 
+    @cached_property
     def _listed(self) -> Listed:
         found, resolution = self.packaging, self.resolution
         where = " or ".join(found.files)
@@ -296,15 +299,16 @@ class Inspection:
             env=dict(self.storage.env),
             volumes=tuple(f"{name}:{target}" for name, target in self.storage.volumes),
             read_only=self.storage.read_only,
-            memory=self._memory()[0],
+            memory=self._memory[0],
         )
 
+    @cached_property
     def _memory(self) -> tuple[int, tuple[str, ...]]:
-        return estimate(self._listed().names)
+        return estimate(self._listed.names)
 
     def _default_command(self, port: int) -> tuple[str, ...] | None:
         """None where the project's Uvicorn knows all options of the default."""
-        uvicorn = self._listed().versions.get("uvicorn")
+        uvicorn = self._listed.versions.get("uvicorn")
         return server.command_for(uvicorn, self.app.entrypoint, port)
 
     def _kept_web(self, kept: Kept, port: int) -> WebService:
@@ -318,7 +322,7 @@ class Inspection:
             read_only=False,
             capabilities="default",
             processes=kept.processes,
-            memory=self._memory()[0],
+            memory=self._memory[0],
         )
 
     # --- what is said ----------------------------------------------------------------------------
@@ -349,7 +353,7 @@ class Inspection:
             )
 
     def _about_memory(self) -> Iterator[str]:
-        memory, large = self._memory()
+        memory, large = self._memory
         if large and not configured(self.folder):
             limit = in_units(2 * memory)
             yield (
@@ -397,7 +401,7 @@ class Inspection:
         yield from self._hidden()
         yield from self.notes
         entry, python = PurePosixPath(self.app.file), self.packaging.python
-        listed = self._listed()
+        listed = self._listed
         needs = find_needs(self.project, self.files, listed, entry, python=python)
         yield from (need.message for need in (*needs, *pkg_resources_needs(listed)))
         yield from server.notes(self.resolution.versions.get("uvicorn"))
@@ -438,9 +442,7 @@ class Inspection:
                 yield f".dockerignore hides {path}, which the Dockerfile copies: let it in, !{path}"
 
     def _runs_image_command(self) -> bool:
-        services = configured(self.folder).get("services")
-        tables = services.values() if isinstance(services, dict) else ()
-        return any(isinstance(table, dict) and table.get("command") == [] for table in tables)
+        return any(table.get("command") == [] for table in configured_services(self.folder))
 
 
 def _refuse_unknown_python(found: FoundPackaging) -> None:

@@ -89,11 +89,6 @@ def records(store: Store, app: str) -> list[Record]:
     return list(read(store, app).records)
 
 
-def unread(store: Store, app: str) -> list[str]:
-    """The releases that `records` leaves out."""
-    return [f"v{number}" for number in read(store, app).unread]
-
-
 def begin(store: Store, release: Release) -> Release:
     """Remember that a release is being rolled out; it gets its number here. An unfinished release
     of the same content is taken up again."""
@@ -161,16 +156,21 @@ def _annotate(store: Store, release: Release, notes: dict[str, str]) -> list[Ent
 # --- which release --------------------------------------------------------------------------------
 
 
+def good(records: Sequence[Record]) -> list[Release]:
+    """The releases that were rolled out to their end, oldest first."""
+    return [record.release for record in records if record.outcome is Outcome.DONE]
+
+
 def current_release(records: Sequence[Record], app: str) -> Release:
     """The last release that was rolled out to its end. Raises UsageError where there is none."""
-    good = [record.release for record in records if record.outcome is Outcome.DONE]
-    if not good:
+    done = good(records)
+    if not done:
         raise UsageError(
             f"{app} has no release that runs",
             code="not_deployed",
             hint="deploytool deploy; or does --env or the docker context name another cluster?",
         )
-    return good[-1]
+    return done[-1]
 
 
 def choose_rollback(past: History, app: str, wanted: str | None, running: int = 0) -> Release:
@@ -180,7 +180,6 @@ def choose_rollback(past: History, app: str, wanted: str | None, running: int = 
     current one too. Raises UsageError where there is none, or where it cannot be read.
     """
     records = past.records
-    good = [record.release for record in records if record.outcome is Outcome.DONE]
     if wanted is not None:
         number = wanted.removeprefix("v")
         found = [r.release for r in records if str(r.release.number) == number]
@@ -198,7 +197,7 @@ def choose_rollback(past: History, app: str, wanted: str | None, running: int = 
             hint=f"there are: {', '.join(r.release.id for r in records) or 'none'}",
         )
     current = max(_current(records), running)
-    before = [r for r in good if r.number < current]
+    before = [release for release in good(records) if release.number < current]
     if before:
         return before[-1]
     raise UsageError(

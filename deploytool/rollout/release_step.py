@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deploytool.backends.model import Job, Outcome, Record
+from deploytool.backends.model import Job, Record
 from deploytool.backends.protocol import Backend
 from deploytool.backends.refused import refusal_hint
 from deploytool.errors import JobFailed
@@ -34,8 +34,8 @@ def has_step_to_run(records: Sequence[Record], release: Release, step: Step | No
     """Whether the release step alone makes a release: it is another one, or was asked for."""
     if step is None or release.spec.release is None:
         return False
-    good = [r.release.spec.release for r in records if r.outcome is Outcome.DONE]
-    return step.rerun or not good or good[-1] != release.spec.release
+    good = history.good(records)
+    return step.rerun or not good or good[-1].spec.release != release.spec.release
 
 
 def run_step(

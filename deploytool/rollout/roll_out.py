@@ -147,8 +147,8 @@ def _is_unfinished(records: Sequence[Record], release: Release) -> bool:
 
 
 def _last_good(records: Sequence[Record], release: Release) -> Release | None:
-    good = [r.release for r in records if r.outcome is Outcome.DONE]
-    return next((r for r in reversed(good) if r.number < release.number), None)
+    before = [r for r in history.good(records) if r.number < release.number]
+    return before[-1] if before else None
 
 
 def _outcome(error: DeploytoolError) -> Outcome:

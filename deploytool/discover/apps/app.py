@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from deploytool.discover.apps.hints import Hint, Hints
 from deploytool.discover.apps.hosts import hosts_note
 from deploytool.discover.apps.layout import SOURCE_FOLDER, Layout, dotted
-from deploytool.discover.apps.routes import guard_note, health_path
+from deploytool.discover.apps.routes import guard_note, health_path, routes_of
 from deploytool.discover.files.named import NamedPaths
 from deploytool.discover.names import Instance, LocalFunction, Names
 from deploytool.discover.source import (
@@ -276,8 +276,9 @@ class Finder:
 
     def _found(self, chosen: Candidate, root: PurePosixPath, why: str, source: Source) -> FoundApp:
         health, health_why = None, "the app's routes cannot be told from the source"
+        routes = routes_of(self.names, chosen.app) if chosen.app else []
         if chosen.app:
-            health, health_why = health_path(self.names, chosen.app)
+            health, health_why = health_path(self.names, chosen.app, routes)
         return FoundApp(
             f"{dotted(chosen.file.relative_to(root))}:{chosen.object}",
             str(chosen.file),
@@ -291,7 +292,7 @@ class Finder:
             tuple(map(str, self.layout.further_roots(chosen.file))),
             self._others(chosen) if source is Source.FOUND and self._with_others else (),
             tuple(f"{path}/" for path in self.project.templates if self.project.is_folder(path)),
-            guard_note(self.names, chosen.app, health) if chosen.app else None,
+            guard_note(routes, health),
             hosts_note(self.names, chosen.app) if chosen.app else None,
         )
 

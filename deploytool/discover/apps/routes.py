@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deploytool.discover.names import Instance, LocalFunction, Names
@@ -51,9 +51,13 @@ class Route:
     """Dependencies come before its function, which may refuse whoever is not logged in."""
 
 
-def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
+def routes_of(names: Names, app: Instance) -> list[Route]:
+    """The GET routes of an app that a health check can ask for."""
+    return [route for route in Routes(names).of(app) if USABLE.match(route.path)]
+
+
+def health_path(names: Names, app: Instance, routes: Sequence[Route]) -> tuple[str | None, str]:
     """The path for a health check, and why that one."""
-    routes = [route for route in Routes(names).of(app) if USABLE.match(route.path)]
     healthy = sorted(filter(_is_healthy, routes), key=_preference)
     if healthy and not healthy[0].is_guarded:
         return healthy[0].path, f"GET {healthy[0].path} in {healthy[0].where}"
@@ -69,13 +73,13 @@ def health_path(names: Names, app: Instance) -> tuple[str | None, str]:
     return docs
 
 
-def guard_note(names: Names, app: Instance, path: str | None) -> str | None:
+def guard_note(routes: Sequence[Route], path: str | None) -> str | None:
     """What to do where the only route for a health check has dependencies."""
-    routes = [route for route in Routes(names).of(app) if route.path == path]
-    if not routes or not all(route.is_guarded for route in routes):
+    chosen = [route for route in routes if route.path == path]
+    if not chosen or not all(route.is_guarded for route in chosen):
         return None
     return (
-        f"GET {path} in {routes[0].where} is the health check, and has dependencies: where they "
+        f"GET {path} in {chosen[0].where} is the health check, and has dependencies: where they "
         "refuse a request without a login, no replica becomes healthy. Add a route without them "
         "and set its path in [tool.deploytool.services.web.healthcheck]"
     )

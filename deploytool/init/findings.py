@@ -32,15 +32,21 @@ from deploytool.discover.dependencies.index import Index, NoIndex
 from deploytool.discover.dependencies.needs import (
     Listed,
     find_needs,
+    insists_on_env_file,
     listed_in,
     pkg_resources_needs,
+    server_needs,
 )
 from deploytool.discover.dependencies.packaging import with_metadata
 from deploytool.discover.dependencies.python_named import choose, named_pythons
 from deploytool.discover.dependencies.python_version import PREFERRED, newest
 from deploytool.discover.dependencies.resolve import Resolution, resolve
 from deploytool.discover.dependencies.system import system_packages
-from deploytool.discover.files.missing import missing_files, missing_folders
+from deploytool.discover.files.missing import (
+    missing_env_files,
+    missing_files,
+    missing_folders,
+)
 from deploytool.discover.files.storage import Storage, shipped_files, storage
 from deploytool.discover.files.writes import WriteKind, find_writes
 from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
@@ -389,6 +395,10 @@ class Inspection:
         if kept.no_longer_builds:
             yield kept.no_longer_builds
         yield from kept.notes
+        if not kept.requirements or {PurePosixPath(f).name for f in self.packaging.files} & {
+            *kept.requirements
+        }:
+            yield from server_needs(kept.server, self._listed)
         for write in self.writes:
             if write.kind in (WriteKind.SQLITE, WriteKind.DATABASE):
                 yield (
@@ -423,6 +433,12 @@ class Inspection:
                 "with files in [tool.deploytool.services.web]; a secret comes from "
                 "`deploytool secrets set`, as a file in /run/secrets"
             )
+        if insists_on_env_file(self._listed.versions):
+            for file, missing in missing_env_files(self.project, self.files, self.workdir):
+                yield (
+                    f"{file} reads {missing} with Starlette's Config, which ends without the file "
+                    "in Starlette 0.36: depend on fastapi>=0.110.1, where the variables are enough"
+                )
         folders = (write.path for write in self.writes if write.is_folder)
         for file, folder in missing_folders(self.project, self.files, self.workdir, folders):
             yield (

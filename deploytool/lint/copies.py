@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import PurePosixPath
 
 from deploytool.lint.dockerfile import Dockerfile, Instruction, Stage
@@ -55,6 +56,14 @@ class Copies:
             for item in stage.instructions
             for copy in copies(item, stage)
         )
+
+    @property
+    def only_patterns(self) -> Iterator[tuple[int, tuple[PurePosixPath, ...]]]:
+        """The line and sources of each instruction that names patterns alone."""
+        for line, found in groupby(self.all, key=lambda copy: copy.line):
+            sources = tuple(found)
+            if all(copy.is_known and not copy.is_plain for copy in sources):
+                yield line, tuple(copy.path for copy in sources)
 
     @cached_property
     def is_known(self) -> bool:

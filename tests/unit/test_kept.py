@@ -193,6 +193,19 @@ class TestPort:
         )
         assert (found.port, found.migrations) == (8000, None)
 
+    @pytest.mark.parametrize(
+        ("lines", "server"),
+        [
+            ("RUN pip install -r requirements.txt\nCMD fastapi run", "fastapi"),
+            ("RUN pip install uvicorn\nCMD uvicorn a:b", None),
+            ("CMD python main.py", None),
+        ],
+    )
+    def test_server_that_only_dependencies_bring(
+        self, tmp_path: Path, lines: str, server: str | None
+    ) -> None:
+        assert kept(tmp_path, LINES + lines).server == server
+
     def test_without_a_command(self, tmp_path: Path) -> None:
         found = kept(tmp_path, LINES + "EXPOSE 80\n")
         assert (found.port, found.command) == (None, ())
@@ -243,6 +256,11 @@ class TestNotes:
             (
                 "COPY a.txt b.txt /\nCMD fastapi run",
                 "Dockerfile copies a.txt, b.txt, which are not there: the build needs them",
+            ),
+            (
+                "COPY dist/*.whl out/*.whl /\nCMD fastapi run",
+                "line 3 of Dockerfile copies dist/*.whl out/*.whl, which matches nothing here: "
+                "the build needs it, so make it before you deploy",
             ),
             (
                 "COPY hidden.txt .\nCMD fastapi run",

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from deploytool.discover import Project
-from deploytool.discover.files.missing import missing_files
+from deploytool.discover.files.missing import missing_env_files, missing_files
 
 
 def missing(folder: Path, source: str, *made: str) -> list[str]:
@@ -53,3 +53,20 @@ def test_a_file_that_is_there_or_need_not_be(tmp_path: Path, source: str) -> Non
 
 def test_a_file_that_the_app_writes_itself(tmp_path: Path) -> None:
     assert missing(tmp_path, "text = open('gone.yml').read()", "gone.yml") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from starlette.config import Config\ndef read():\n    Config('.env')", [".env"]),
+        ("from starlette.config import Config\nConfig(env_file='.env')", [".env"]),
+        ("from starlette.config import Config\nConfig('there.yml')", []),
+        ("from starlette.config import Config\nConfig()", []),
+        ("from alembic.config import Config\nConfig('alembic.ini')", []),
+    ],
+)
+def test_env_file_of_starlette(tmp_path: Path, source: str, found: list[str]) -> None:
+    (tmp_path / "main.py").write_text(source)
+    (tmp_path / "there.yml").write_text("")
+    pairs = missing_env_files(Project(tmp_path), [PurePosixPath("main.py")], PurePosixPath("."))
+    assert [str(path) for _, path in pairs] == found

@@ -22,9 +22,11 @@ from deploytool.discover.dependencies.needs import (
     Listed,
     Need,
     find_needs,
+    insists_on_env_file,
     installed,
     listed_in,
     pkg_resources_needs,
+    server_needs,
 )
 from deploytool.discover.dependencies.uses import FEATURES, METHODS, PARTS
 from deploytool.discover.source import Project
@@ -737,3 +739,35 @@ def test_tables_name_distributions_as_they_are_compared() -> None:
     assert all(any("[" not in name for name in values) for values in alternatives)
     assert PLAIN.isdisjoint(PROVIDERS)
     assert ALONE.isdisjoint(name for name in BRINGS if "[" not in name)
+
+
+@pytest.mark.parametrize(
+    ("server", "found", "says"),
+    [
+        ("fastapi", listed("fastapi"), "brings fastapi-cli, which the image's command needs"),
+        ("gunicorn", listed("fastapi", "uvicorn"), "add gunicorn to requirements.txt"),
+        ("uvicorn", listed("fastapi"), 'add "uvicorn[standard]" to requirements.txt'),
+        ("fastapi", listed("fastapi[standard]"), None),
+        ("uvicorn", listed("fastapi[all]"), None),
+        ("uvicorn", listed("fastapi", optional={"uvicorn": "extra server"}), None),
+        ("uvicorn", listed("other"), None),
+        (None, listed("fastapi"), None),
+    ],
+)
+def test_server_of_a_kept_command(server: str | None, found: Listed, says: str | None) -> None:
+    text = "".join(server_needs(server, found))
+    assert says in text if says else text == ""
+
+
+@pytest.mark.parametrize(
+    ("versions", "insists"),
+    [
+        ({"starlette": "0.36.3"}, True),
+        ({"starlette": "0.37.2", "fastapi": "0.110.0"}, False),
+        ({"fastapi": "0.109.2"}, True),
+        ({"fastapi": "0.110.1"}, False),
+        ({}, False),
+    ],
+)
+def test_starlette_that_insists_on_its_env_file(versions: dict[str, str], insists: bool) -> None:
+    assert insists_on_env_file(versions) is insists

@@ -10,6 +10,7 @@ from deploytool.discover.dependencies.packaging import FoundPackaging, Packaging
 from deploytool.discover.dependencies.python_version import warning
 from deploytool.discover.dependencies.requested import Requested, name_of
 from deploytool.discover.dependencies.resolve import Resolution, resolve
+from deploytool.discover.dependencies.too_old import too_old_for
 from deploytool.process import Finished
 
 Files = dict[str, str]
@@ -386,3 +387,39 @@ def test_what_is_asked(tmp_path: Path, kind: Packaging, files: Files, asked: lis
     found = resolve(tmp_path, packaging, constraint="", hint=None, index=Recorder(tmp_path, {}))
     assert lines == asked
     assert found.complete
+
+
+def test_pins_that_do_not_run_on_a_python_choose_an_older_one(tmp_path: Path) -> None:
+    found = resolved(tmp_path, {"pydantic==1.10.7": EVERY})
+    assert found.python == "3.11"
+    assert found.why == (
+        "the newest for which every dependency has a wheel (pydantic==1.10.7 does not run on 3.12)"
+    )
+    assert not found.notes
+
+
+def test_pins_that_do_not_run_on_the_python_of_the_project_are_said(tmp_path: Path) -> None:
+    found = resolved(tmp_path, {"pydantic==1.10.7": EVERY, "aioredis==2.0.1": EVERY}, ">=3.13")
+    assert found.notes == (
+        "pydantic==1.10.7 installs on Python 3.13 and does not run on it: "
+        "depend on pydantic>=1.10.16",
+        "aioredis==2.0.1 installs on Python 3.13 and does not run on it: "
+        "replace it, as no release of it does",
+    )
+
+
+@pytest.mark.parametrize(
+    ("python", "name", "version", "is_too_old"),
+    [
+        ("3.12", "pydantic", "1.10.15", True),
+        ("3.12", "pydantic", "1.10.16", False),
+        ("3.11", "pydantic", "1.10.15", False),
+        ("3.13", "sqlalchemy", "1.4.50", False),
+        ("3.13", "sqlalchemy", "2.0.30", True),
+        ("3.13.1", "sqlalchemy", "2.0.30", True),
+        ("3.13", "sqlalchemy", "2.0.x", False),
+        ("3.13", "other", "1", False),
+    ],
+)
+def test_too_old(python: str, name: str, version: str, is_too_old: bool) -> None:
+    assert bool(list(too_old_for(python, {name: version}))) is is_too_old

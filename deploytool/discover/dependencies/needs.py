@@ -115,6 +115,25 @@ def pkg_resources_needs(listed: Listed) -> tuple[Need, ...]:
     return (_pkg_resources_need(affected, listed),) if affected else ()
 
 
+def server_needs(server: str | None, listed: Listed) -> Iterator[str]:
+    """What to say where the server that a command starts is not among the dependencies."""
+    wanted = {"fastapi": "fastapi-cli"}.get(server or "", server)
+    known = installed(listed) | listed.optional.keys()
+    if wanted and listed.where and "fastapi" in known and wanted not in known:
+        brings = {"fastapi": "fastapi[standard]", "uvicorn": "uvicorn[standard]"}
+        advice = add_to_list(listed, brings.get(server or "", wanted))
+        needed = f"{wanted}, which the image's command needs"
+        yield f"nothing in {listed.where} brings {needed}: {advice}"
+
+
+def insists_on_env_file(versions: Mapping[str, str]) -> bool:
+    """Whether Starlette is 0.36, whose Config ends without its file: earlier and later go on."""
+    starlette, fastapi = versions.get("starlette"), versions.get("fastapi", "0")
+    if starlette:
+        return is_from(starlette, "0.36") and not is_from(starlette, "0.37")
+    return is_from(fastapi, "0.109.1") and not is_from(fastapi, "0.110.1")
+
+
 def _pkg_resources_need(affected: list[str], listed: Listed) -> Need:
     setuptools = listed.versions.get("setuptools")
     why = f"{' and '.join(affected)} {'imports' if len(affected) == 1 else 'import'} pkg_resources"

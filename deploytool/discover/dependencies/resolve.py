@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from deploytool.discover.dependencies import locks, python_version
@@ -29,6 +30,7 @@ from deploytool.discover.dependencies.requested import (
     parsed,
     pin_of,
 )
+from deploytool.discover.dependencies.too_old import too_old_for
 from deploytool.discover.dependencies.wheels import applies, has_source, has_wheel, tags_of
 from deploytool.discover.source import Project
 
@@ -72,10 +74,16 @@ class Outcome:
     is_finished: bool = False
     """Whether all questions were asked."""
 
+    @cached_property
+    def too_old(self) -> tuple[tuple[str, str], ...]:
+        """What installs and does not run on this Python, and what does."""
+        return tuple(too_old_for(self.python, self.versions))
+
     @property
     def rank(self) -> tuple[int, int, int]:
         """The lower the better."""
-        return int(bool(self.conflict)), len(self.unfit), len(self.source_only)
+        unusable = len(self.unfit) + len(self.too_old)
+        return int(bool(self.conflict)), unusable, len(self.source_only)
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -418,6 +426,8 @@ def _minor(outcome: Outcome) -> int:
 def _obstacle(outcome: Outcome) -> str:
     """What one Python lacks, by its first example."""
     pins = (*outcome.unfit, *outcome.source_only)
+    if not pins and outcome.too_old:
+        return f"{outcome.too_old[0][0]} does not run on {outcome.python}"
     if not pins:
         return f"on {outcome.python} the dependencies do not resolve"
     which = f"{pins[0]} and {len(pins) - 1} more have" if len(pins) > 1 else f"{pins[0]} has"
@@ -434,6 +444,9 @@ def _notes(chosen: Outcome, tried: list[Outcome]) -> Iterator[str]:
             )
         else:
             yield f"{pin} does not install on Python {chosen.python}: choose another version of it"
+    for pin, newer in chosen.too_old:
+        advice = f"depend on {newer}" if newer else "replace it, as no release of it does"
+        yield f"{pin} installs on Python {chosen.python} and does not run on it: {advice}"
     for pin in _unique(chosen.missing):
         yield f"{pin} is not in the package index: correct its name or version"
     if chosen.conflict:

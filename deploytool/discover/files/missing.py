@@ -44,6 +44,24 @@ def missing_files(
                 yield file, read
 
 
+def missing_env_files(
+    project: Project, files: Iterable[PurePosixPath], workdir: PurePosixPath
+) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
+    """Each file that gives Starlette's Config a file that is not there, and that file."""
+    paths = Paths(project, workdir)
+    for file in files:
+        scope = project.scope(file)
+        for call in scope.calls if scope else ():
+            given = argument(call, 0, ("env_file",)) if called_name(call) == "Config" else None
+            read = _in_code(given, paths, scope) if scope and _is_starlette(scope) else None
+            if read and not project.exists(read):
+                yield file, read
+
+
+def _is_starlette(scope: Scope) -> bool:
+    return any(imported.module == "starlette.config" for imported in scope.imported)
+
+
 def _calls_at_import(body: Iterable[ast.stmt]) -> Iterator[ast.Call]:
     """The calls of a module that no condition and no `try` comes before."""
     for statement in body:

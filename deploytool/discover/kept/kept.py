@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +29,7 @@ from deploytool.lint.image_checks import is_deprecated
 MAX_BYTES = 2**20
 MAX_FOLDERS = 5_000
 MAX_PROCESSES = 16
+_REQUIREMENTS = re.compile(r"(?:-r|--requirements?)[ =]?(\S+)")
 FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "tests", "testing")
 
 
@@ -51,6 +54,10 @@ class Kept:
     copied: tuple[str, ...]
     """What it takes from the build context, as it is written there."""
     no_longer_builds: str | None
+    server: str | None = None
+    """The program that serves, where only lists of dependencies can bring it."""
+    requirements: tuple[str, ...] = ()
+    """The names of the requirements files that the build installs."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables that the process needs and the image does not set."""
     notes: tuple[str, ...] = ()
@@ -112,12 +119,28 @@ class Reader:
             migrations=self._migrations(),
             copied=tuple(sorted({str(copy.path) for copy in self.copies.all})),
             no_longer_builds=self._no_longer_builds(),
+            server=self._server(),
+            requirements=tuple(
+                PurePosixPath(file).name for file in _REQUIREMENTS.findall(self._runs)
+            ),
             env=((wants, str(listening.port)),) if listening and wants else (),
             notes=tuple(self._notes(listening)),
         )
 
     def _listening(self) -> Listening:
         return Listens(self.files, self.stage, self.started).find(80 * self.brings_server)
+
+    def _server(self) -> str | None:
+        found = self.started.server
+        name = found.command.server if found else None
+        is_plain = PurePosixPath(self.stage.base.partition(":")[0]).name == "python"
+        return name if is_plain and name and name not in self._runs else None
+
+    @cached_property
+    def _runs(self) -> str:
+        """What all stages run while the image is built."""
+        items = (item for stage in self.dockerfile.stages for item in stage.instructions)
+        return " ".join(item.text for item in items if item.keyword == "RUN")
 
     def _processes(self) -> int:
         workers = next((w for line in self.started.lines if (w := line.command.workers)), "1")
@@ -230,6 +253,16 @@ class Reader:
         elif missing:
             names = ", ".join(missing)
             yield f"{self.file} copies {names}, which are not there: the build needs them"
+        for line, patterns in self.copies.only_patterns:
+            if not any(map(self._matches, patterns)):
+                yield (
+                    f"line {line} of {self.file} copies {' '.join(map(str, patterns))}, which "
+                    "matches nothing here: the build needs it, so make it before you deploy"
+                )
+
+    def _matches(self, pattern: PurePosixPath) -> bool:
+        folder = self.project.path / self.context
+        return next(folder.glob(re.sub(r"\*+", "*", str(pattern))), None) is not None
 
     def _notes_on_arguments(self) -> Iterator[str]:
         """Build arguments that FROM needs and nothing gives."""

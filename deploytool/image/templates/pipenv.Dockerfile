@@ -5,5 +5,6 @@ RUN UV_COMPILE_BYTECODE=0 uv tool install --quiet "pipenv>=2024" && \
     $lock_command
 FROM uv AS dependencies
 COPY --from=lock /code/requirements.txt ./
-RUN uv venv && uv pip install --requirements requirements.txt
+# Pipenv installs what its lock names and resolves nothing again.
+RUN uv venv && uv pip install --no-deps --requirements requirements.txt
 

@@ -37,13 +37,13 @@ def register(app: typer.Typer) -> None:
         """Start the proxy, or apply changes of its settings."""
         from deploytool.backends import open_backend
         from deploytool.backends.swarm.proxy import NAME, app_spec, files, pull_job, restarts_with
-        from deploytool.backends.swarm.specification.routing import Ports
         from deploytool.cli.deploy import confirm_plan, roll_out_shown
         from deploytool.cli.lock import holding
         from deploytool.job import run_job
         from deploytool.rollout.guarded import GuardedRollout
         from deploytool.rollout.images import resolve_images
         from deploytool.rollout.release import new_release
+        from deploytool.traefik.routing import Ports
 
         limit = duration("--timeout", timeout)
         config = settings(session)

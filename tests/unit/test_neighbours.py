@@ -9,9 +9,9 @@ import pytest
 from deploytool.backends.model import Action, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels
-from deploytool.backends.swarm.specification.rules import Claim, claims, match, without
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
+from deploytool.traefik.rules import Claim, claims, match, without
 from tests.builders import (
     app,
     contents,

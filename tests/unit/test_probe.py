@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.rollout import probe
 from deploytool.backends.swarm.rollout import session as rollout
-from deploytool.backends.swarm.rollout.probe import Route
-from deploytool.backends.swarm.specification.routing import Ports
+from deploytool.backends.swarm.rollout.probe import addresses
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
+from deploytool.traefik import probe
+from deploytool.traefik.probe import Route
+from deploytool.traefik.routing import Ports
 from tests.builders import app, deploy, engine, images, proxy, release, service, with_proxy
 from tests.fake_engine import FakeEngine, node
 
@@ -176,8 +177,8 @@ def test_where_the_proxy_may_be_reached(client: str | None, own: str, found: lis
     manager = node("m")
     manager["Status"]["Addr"] = own
     task = {"NodeID": manager["ID"], "Status": {"State": "running"}}
-    assert probe.addresses([task], [manager], here=manager["ID"], client_host=client) == found
-    elsewhere = probe.addresses([task], [manager], here="other", client_host=client)
+    assert addresses([task], [manager], here=manager["ID"], client_host=client) == found
+    elsewhere = addresses([task], [manager], here="other", client_host=client)
     assert elsewhere == [a for a in found if a == "10.1.1.1"]
 
 

@@ -24,9 +24,10 @@ from deploytool.backends.swarm.proxy import (
     restarts_with,
 )
 from deploytool.backends.swarm.specification import compile as swarm
-from deploytool.backends.swarm.specification import labels, routing
+from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError, UsageError
 from deploytool.spec import ProxySettings
+from deploytool.traefik import routing
 from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 

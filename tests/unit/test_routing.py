@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.swarm.specification.routing import Ports, ports, routing_labels, urls
+from deploytool.backends.swarm.specification.routing import ports, routing_labels
 from deploytool.spec import AppSpec
+from deploytool.traefik.routing import Ports, urls
 from tests.builders import app, engine, service, with_proxy
 from tests.builders import proxy as proxy_app
 

@@ -43,8 +43,9 @@ from deploytool.backends.swarm.planning.plan import (
 )
 from deploytool.backends.swarm.rollout.explain import explain
 from deploytool.backends.swarm.rollout.session import SwarmRollout
-from deploytool.backends.swarm.specification import labels, routing
+from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.compile import service_name
+from deploytool.backends.swarm.specification.routing import ports
 from deploytool.backends.swarm.storage.secrets import SwarmVault
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, UsageError
@@ -52,6 +53,7 @@ from deploytool.records import history
 from deploytool.records.store import Store
 from deploytool.secrets import versions
 from deploytool.spec import AppSpec, Image, Service, release_number
+from deploytool.traefik import routing
 
 Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
@@ -113,7 +115,7 @@ class Swarm:
             proxies = pool.submit(self.client.services, label=f"{labels.ROLE}=proxy")
             nodes = {n["ID"]: n["Description"]["Hostname"] for n in self.client.nodes()}
             tasks = by_service(asked.result())
-            listening = next(map(routing.ports, proxies.result()), routing.Ports())
+            listening = next(map(ports, proxies.result()), routing.Ports())
         found = (
             *(
                 _service_status(app, service, tasks.get(service["ID"], ()), nodes, listening)

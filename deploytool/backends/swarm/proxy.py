@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from deploytool.backends.model import Action, Job, Plan
 from deploytool.backends.swarm.specification import labels
-from deploytool.backends.swarm.specification.routing import (
+from deploytool.errors import UsageError
+from deploytool.spec import AppSpec, ProxySettings, Release, Service
+from deploytool.traefik.routing import (
     ENABLE,
     HTTP,
     HTTPS,
@@ -28,8 +30,6 @@ from deploytool.backends.swarm.specification.routing import (
     RESOLVER,
     ROUTERS,
 )
-from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, ProxySettings, Release, Service
 
 NAME = "proxy"
 PING = 8082

@@ -10,12 +10,13 @@ from typing import Any
 from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.backends.swarm.planning import references
 from deploytool.backends.swarm.specification import compile as swarm
-from deploytool.backends.swarm.specification import labels, offers, routing
+from deploytool.backends.swarm.specification import labels, offers
 from deploytool.backends.swarm.specification.offers import described
-from deploytool.backends.swarm.specification.routing import labels_of
-from deploytool.backends.swarm.specification.rules import Claim
+from deploytool.backends.swarm.specification.routing import PROVIDER, is_proxy, labels_of, ports
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec
+from deploytool.traefik import routing
+from deploytool.traefik.rules import Claim
 
 Json = dict[str, Any]
 
@@ -61,7 +62,7 @@ class Neighbours:
         before = {named for live in self.own for named in routing.defined(labels_of(live))}
         gone = before - wanted - holders.keys()
         for service in self.others:
-            if lost := sorted(routing.referred(labels_of(service)) & gone):
+            if lost := sorted(routing.referred(labels_of(service), PROVIDER) & gone):
                 raise PlanError(
                     f"{described(service)} refers to the {lost[0]} of {self.app.name}, which this "
                     "plan removes or renames: its routes would answer 404",
@@ -89,7 +90,7 @@ class Neighbours:
         for spec in self.specs:
             after = offers.offered(spec, self.network_names)
             for live in self.own:
-                if not routing.is_proxy(live) or live["Spec"]["Name"] != spec["Name"]:
+                if not is_proxy(live) or live["Spec"]["Name"] != spec["Name"]:
                     continue
                 lost = offers.offered(live["Spec"], self.network_names) - after
                 users = list(offers.users(self.others, lost))
@@ -112,11 +113,11 @@ class Neighbours:
         """What callers of other apps meet where the app is the proxy and changes its ports."""
         if not any(routing.is_routed(labels_of(service)) for service in self.others):
             return
-        for live in filter(routing.is_proxy, self.own):
+        for live in filter(is_proxy, self.own):
             name = live["Spec"]["Name"]
             spec = next((spec for spec in self.specs if spec["Name"] == name), None)
-            before = routing.ports(live)
-            after = routing.ports({"Spec": spec}) if spec else before
+            before = ports(live)
+            after = ports({"Spec": spec}) if spec else before
             pairs = {"HTTP": (before.http, after.http), "HTTPS": (before.https, after.https)}
             for what, (old, new) in pairs.items():
                 if old and new and old != new:

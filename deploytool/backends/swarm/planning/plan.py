@@ -25,23 +25,21 @@ from deploytool.backends.swarm.planning.capacity import (
 from deploytool.backends.swarm.planning.diff import differences, normal, replaces_tasks
 from deploytool.backends.swarm.planning.neighbours import Neighbours
 from deploytool.backends.swarm.rollout import probe
-from deploytool.backends.swarm.rollout.probe import Route
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import init_process, labels, templates
 from deploytool.backends.swarm.specification.routing import (
-    Ports,
     is_proxy,
-    is_wildcard,
     labels_of,
     ports,
-    renamed,
     routed_port,
 )
-from deploytool.backends.swarm.specification.rules import Claim
 from deploytool.backends.swarm.storage import secrets as versioned
 from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, Image, Service
+from deploytool.traefik.probe import Route
+from deploytool.traefik.routing import Ports, is_wildcard, renamed
+from deploytool.traefik.rules import Claim
 
 Json = dict[str, Any]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploytool.backends.swarm.specification import routing
 from deploytool.backends.swarm.specification.offers import arguments
-from deploytool.backends.swarm.specification.routing import is_routed, labels_of
+from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.traefik import routing
+from deploytool.traefik.routing import is_routed
 
 Json = dict[str, Any]
 SWARM, INTERNAL = "swarm", "internal"

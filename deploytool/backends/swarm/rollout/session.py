@@ -18,10 +18,13 @@ from deploytool.backends.swarm.planning.diff import normal
 from deploytool.backends.swarm.planning.plan import SwarmPlan
 from deploytool.backends.swarm.rollout import probe, recover, watch
 from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
-from deploytool.backends.swarm.specification import labels, routing
-from deploytool.backends.swarm.specification.rules import Claim
+from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.specification.routing import labels_of, ports
 from deploytool.errors import EngineError
 from deploytool.spec import Release
+from deploytool.traefik import routing
+from deploytool.traefik.probe import ask
+from deploytool.traefik.rules import Claim
 
 Json = dict[str, Any]
 AT_ONCE = 8
@@ -141,7 +144,7 @@ class SwarmRollout:
 
     def _withdraw(self, live: Json, taken: Collection[Claim]) -> None:
         """Take routes from a service, and leave its replicas alone."""
-        kept = routing.withdrawn(routing.labels_of(live), taken)
+        kept = routing.withdrawn(labels_of(live), taken)
         self.client.update_service(live, live["Spec"] | {"Labels": kept})
 
     # --- what has become of it ------------------------------------------------------------------
@@ -168,7 +171,7 @@ class SwarmRollout:
             here=str((self.client.info().get("Swarm") or {}).get("NodeID", "")),
             client_host=_host_of(self.client.address),
         )
-        return probe.ask(swarm.routes, found, routing.ports(swarm.proxy))
+        return ask(swarm.routes, found, ports(swarm.proxy))
 
 
 class SwarmReversal(SwarmRollout):
@@ -223,7 +226,7 @@ def _stamp(target: Tracked, spec: Json, release: Release) -> None:
 def _is_rerouted(target: Tracked) -> bool:
     """Whether the proxy has something new to read of a service."""
     after = (target.spec or {}).get("Labels") or {}
-    before = routing.labels_of(target.live) if target.live else {}
+    before = labels_of(target.live) if target.live else {}
     return _routing(before) != _routing(after)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm.specification import health, labels, templates
-from deploytool.backends.swarm.specification.routing import renamed, routing_labels
+from deploytool.backends.swarm.specification.routing import routing_labels
 from deploytool.spec import AppSpec, Image, Release, Service
+from deploytool.traefik.routing import renamed
 
 Json = dict[str, Any]
 CHAINED = ".middlewares"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploytool.backends.swarm.specification.routing import HTTP
 from deploytool.spec import AppSpec, HealthCheck, Service
+from deploytool.traefik.routing import HTTP
 
 PROXY = "proxy_traefik"
 """The proxy's service, as replicas on its network know it."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploytool.backends.swarm.specification import labels
-from deploytool.backends.swarm.specification.routing import Named, is_routed, labels_of
+from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.traefik.routing import Named, is_routed
 
 Json = dict[str, Any]
 ENTRY_POINT, RESOLVER, NETWORK = "entry point", "certificate resolver", "network"

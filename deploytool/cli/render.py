@@ -61,7 +61,8 @@ def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout:
     project = session.config.project
     if stdout:
         texts = {str(file.path): file.text for file in files}
-        session.output.text({"files": texts}, "".join(texts.values()))
+        shown = "".join(file.text for file in files if not file.is_beside)
+        session.output.text({"files": texts}, shown)
         return
     stale = [(file, lines) for file in files if (lines := diff(project, file))]
     if check and stale:

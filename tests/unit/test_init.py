@@ -62,6 +62,8 @@ def test_a_project_that_it_has_never_seen(tmp_path: Path) -> None:
         "Dockerfile": Fate.WRITTEN,
         ".dockerignore": Fate.WRITTEN,
         "stacks/my-shop.yml": Fate.WRITTEN,
+        "stacks/deploytool/drain.sh": Fate.WRITTEN,
+        "stacks/deploytool/healthcheck.py": Fate.WRITTEN,
     }
     text = (project / "pyproject.toml").read_text()
     assert text.startswith(PYPROJECT)
@@ -115,7 +117,10 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     mine["deploytool.toml"] += "registry = 'r.example.com'\n[services.web]\nport = 80\n"
     project = make(tmp_path, mine | {"main.py": APP, "stacks/x.yml": "mine: 1\n"})
     done = run(project)
-    assert done == dict.fromkeys(("deploytool.toml", "Dockerfile", "stacks/x.yml"), Fate.KEPT)
+    assert done == {
+        **dict.fromkeys(("deploytool.toml", "Dockerfile", "stacks/x.yml"), Fate.KEPT),
+        "stacks/deploytool/drain.sh": Fate.WRITTEN,
+    }
     for name, text in mine.items():
         assert (project / name).read_text() == text
     assert (project / "stacks/x.yml").read_text() == "mine: 1\n"

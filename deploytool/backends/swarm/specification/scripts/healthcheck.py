@@ -3,7 +3,7 @@
 The app has to answer GET PATH with 2xx or 3xx. Where a proxy is named, it has to be reached once
 too. It runs on whatever Python the image has, with the standard library alone.
 """
-# ruff: noqa: PTH107, PTH123, SIM105, T201, UP037
+# ruff: noqa: PTH107, PTH123, SIM105, UP037
 
 import os
 import socket

@@ -1,0 +1,79 @@
+"""Allocations as Nomad lists them → tasks as every cluster has them. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from deploytool.backends.model import Task
+
+Json = dict[str, Any]
+RELEASE = "deploytool.release"
+"""The key of a group's and an allocation's metadata that has the release."""
+STATES = {"complete": "complete", "failed": "failed", "lost": "orphaned", "unknown": "unknown"}
+
+
+def runs(allocation: Json) -> bool:
+    return allocation.get("ClientStatus") == "running" and allocation.get("DesiredStatus") == "run"
+
+
+def is_unhealthy(allocation: Json) -> bool:
+    """Whether it failed: by itself, or by the judgement of its deployment."""
+    health = (allocation.get("DeploymentStatus") or {}).get("Healthy")
+    return allocation.get("ClientStatus") in ("failed", "lost") or health is False
+
+
+def read_task(allocation: Json) -> Task:
+    """One replica of a service, which is an allocation of its group."""
+    exit_code, message = _ending(allocation)
+    changed = allocation.get("ModifyTime") or 0
+    return Task(
+        id=allocation["ID"],
+        service=allocation["TaskGroup"],
+        slot=slot_of(allocation) + 1,
+        node=allocation.get("NodeName") or allocation.get("NodeID") or "",
+        state=_state(allocation),
+        wanted=allocation.get("DesiredStatus") == "run",
+        message=message or str(allocation.get("ClientDescription") or ""),
+        exit_code=exit_code,
+        since=datetime.fromtimestamp(changed / 10**9, UTC) if changed else None,
+        container=allocation["ID"],
+    )
+
+
+def slot_of(allocation: Json) -> int:
+    """3 of `app.web[3]`, which a replacement keeps."""
+    number = str(allocation.get("Name", "")).rpartition("[")[2].rstrip("]")
+    return int(number) if number.isdigit() else 0
+
+
+def _state(allocation: Json) -> str:
+    status = str(allocation.get("ClientStatus") or "pending")
+    if status == "running" and any(map(_is_waiting, _tasks(allocation))):
+        return "starting"
+    return STATES.get(status, status)
+
+
+def _is_waiting(state: Json) -> bool:
+    return state.get("State") == "pending"
+
+
+def _tasks(allocation: Json) -> list[Json]:
+    return list((allocation.get("TaskStates") or {}).values())
+
+
+def _ending(allocation: Json) -> tuple[int | None, str]:
+    """The exit code of the last process that ended, and the last event that tells of a failure."""
+    events = [event for state in _tasks(allocation) for event in state.get("Events") or ()]
+    events.sort(key=lambda event: event.get("Time") or 0)
+    ended = [event for event in events if event.get("Type") == "Terminated"]
+    told = [event for event in events if event.get("FailsTask") or event.get("Type") in TELLING]
+    message = str(told[-1].get("DisplayMessage") or told[-1].get("Type")) if told else ""
+    return (int(ended[-1].get("ExitCode") or 0) if ended else None), message
+
+
+TELLING = frozenset(
+    {"Driver Failure", "Failed Validation", "Setup Failure", "Terminated", "Not Restarting"}
+    | {"Alloc Unhealthy", "Template", "Failed Artifact Download"}
+)
+"""Types of events that tell why a task is not running (nomad/structs/structs.go)."""

@@ -1,0 +1,1 @@
+"""What a deploy would change on a Nomad cluster."""

@@ -1,0 +1,79 @@
+"""Nodes and allocations as Nomad lists them → nodes with what is left on them. Pure.
+
+Field names are those of `GET /v1/nodes?resources=true` and `GET /v1/allocations?resources=true`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deploytool.backends.model import Amount
+from deploytool.capacity import Node
+
+Json = dict[str, Any]
+MIB = 2**20
+LIVE = frozenset({"pending", "running"})
+NO_NODE_HINT = "change its placement, or let a node take it: nomad node status -verbose"
+
+
+def holds_resources(allocation: Json) -> bool:
+    return allocation.get("DesiredStatus") == "run" and allocation.get("ClientStatus") in LIVE
+
+
+def taken_by(allocation: Json, mhz_per_core: int) -> Amount:
+    """What an allocation reserves, all its tasks together."""
+    tasks = ((allocation.get("AllocatedResources") or {}).get("Tasks") or {}).values()
+    mhz = sum((task.get("Cpu") or {}).get("CpuShares") or 0 for task in tasks)
+    memory = sum((task.get("Memory") or {}).get("MemoryMB") or 0 for task in tasks)
+    return Amount(memory=memory * MIB, cpu=mhz / mhz_per_core)
+
+
+def read_nodes(nodes: Iterable[Json], allocations: Iterable[Json], mhz_per_core: int) -> list[Node]:
+    """The nodes with what the allocations on them leave of what they have, sorted by name."""
+    taken: defaultdict[str, Amount] = defaultdict(Amount)
+    for allocation in filter(holds_resources, allocations):
+        taken[allocation["NodeID"]] += taken_by(allocation, mhz_per_core)
+    found = [_node(node, taken[node["ID"]], mhz_per_core) for node in nodes]
+    return sorted(found, key=lambda node: node.hostname)
+
+
+def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
+    attributes: Mapping[str, str] = node.get("Attributes") or {}
+    total = _usable(node, mhz_per_core)
+    why_not = _why_not(node)
+    return Node(
+        id=node["ID"],
+        hostname=node.get("Name") or node["ID"],
+        attributes={f"attr.{name}": str(value) for name, value in attributes.items()},
+        architecture=attributes.get("cpu.arch", ""),
+        system=attributes.get("kernel.name", ""),
+        usable=not why_not,
+        why_not=why_not,
+        cpu=total.cpu,
+        memory=total.memory,
+        free_cpu=total.cpu - taken.cpu,
+        free_memory=total.memory - taken.memory,
+    )
+
+
+def _usable(node: Json, mhz_per_core: int) -> Amount:
+    """What a node has for allocations: without what its operator reserved."""
+    has, reserved = node.get("NodeResources") or {}, node.get("ReservedResources") or {}
+    mhz = _at(has, "Cpu", "CpuShares") - _at(reserved, "Cpu", "CpuShares")
+    memory = _at(has, "Memory", "MemoryMB") - _at(reserved, "Memory", "MemoryMB")
+    return Amount(memory=memory * MIB, cpu=mhz / mhz_per_core)
+
+
+def _at(resources: Json, kind: str, name: str) -> int:
+    return int((resources.get(kind) or {}).get(name) or 0)
+
+
+def _why_not(node: Json) -> str:
+    """Why a node takes no allocations; empty for one that does."""
+    if node.get("Status") != "ready":
+        return str(node.get("Status") or "unknown")
+    if node.get("Drain"):
+        return "drained"
+    return "" if node.get("SchedulingEligibility") == "eligible" else "ineligible"

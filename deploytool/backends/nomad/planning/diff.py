@@ -1,0 +1,189 @@
+"""What Nomad's dry run says would change → changes in the form that every plan has. Pure.
+
+`POST /v1/job/ID/plan` with `Diff` answers with a tree of fields and objects, old and new as text;
+whether replicas are replaced is in `Annotations.DesiredTGUpdates` alone, as the tree's own
+annotations say "forces create/destroy update" where the scheduler works in place too
+(hashicorp/nomad, scheduler/annotate.go).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploytool import diff
+from deploytool.backends.model import Action, Change, FieldChange
+from deploytool.units import format_duration, format_memory
+
+Json = dict[str, Any]
+ACTIONS = {"Added": Action.CREATE, "Deleted": Action.REMOVE, "Edited": Action.UPDATE}
+IN_A_LIST = re.compile(r"^(?P<name>.+)\[(?P<index>\d+)\]$")
+OF_A_TABLE = re.compile(r"^(?P<name>[^\[]+)\[(?P<key>.+)\]$")
+DURATIONS = frozenset(
+    {"KillTimeout", "ShutdownDelay", "MinHealthyTime", "HealthyDeadline", "ProgressDeadline"}
+    | {"Interval", "Timeout", "Delay", "MaxDelay", "LostAfter", "Grace"}
+)
+MEBIBYTES = frozenset({"MemoryMB", "MemoryMaxMB", "SizeMB", "MaxFileSizeMB"})
+ADDED_BY_THE_SERVER = re.compile(
+    r"\$\{attr\.(nomad\.service_discovery|nomad\.version|plugins\.cni\.|consul\.)"
+)
+"""Constraints that a server adds to jobs by itself (nomad/job_endpoint_hooks.go)."""
+OF_THE_RELEASE = frozenset({"Meta.deploytool.release"})
+
+
+def changes(answer: Json) -> tuple[Change, ...]:
+    """The changes of each group that a plan's answer tells, those that stay too."""
+    updates = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
+    groups = (answer.get("Diff") or {}).get("TaskGroups") or ()
+    found = [_change(group, updates.get(group["Name"]) or {}) for group in groups]
+    return tuple(sorted(found, key=lambda change: (change.action is Action.REMOVE, change.name)))
+
+
+def _change(group: Json, updates: Mapping[str, int]) -> Change:
+    action = ACTIONS.get(str(group.get("Type")), Action.KEEP)
+    if action is Action.REMOVE:
+        return Change(kind="service", name=group["Name"], action=action)
+    fields = field_changes(group)
+    if action is Action.UPDATE and not fields and not replaces(updates):
+        action = Action.KEEP
+    return Change(
+        kind="service",
+        name=group["Name"],
+        action=action,
+        fields=fields if action is not Action.KEEP else (),
+        replaces=action is Action.CREATE or replaces(updates),
+    )
+
+
+def replaces(updates: Mapping[str, int]) -> bool:
+    """Whether allocations are replaced: a canary is the first of them."""
+    return bool(updates.get("DestructiveUpdate") or updates.get("Canary"))
+
+
+def field_changes(group: Json) -> tuple[FieldChange, ...]:
+    """The fields of a group that differ, in the configuration's words."""
+    before: Json = {}
+    after: Json = {}
+    for path, old, new in _leaves(group):
+        _put(before, path, old)
+        _put(after, path, new)
+    flat_before, flat_after = _joined(before), _joined(after)
+    for path in OF_THE_RELEASE:
+        flat_before.pop(path, None)
+        flat_after.pop(path, None)
+    return tuple(
+        change
+        for change in diff.differences(
+            {k: v for k, v in flat_before.items() if v != flat_after.get(k)},
+            {k: v for k, v in flat_after.items() if v != flat_before.get(k)},
+            key_of=key_of,
+            shown=_shown,
+        )
+    )
+
+
+def _put(values: Json, path: str, value: str) -> None:
+    if value != "":
+        values[path] = value
+
+
+def _leaves(node: Json, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, old and new of each field below a group, a task or an object."""
+    for field in node.get("Fields") or ():
+        yield f"{path}{field['Name']}", str(field.get("Old") or ""), str(field.get("New") or "")
+    seen: dict[str, int] = {}
+    for child in node.get("Objects") or ():
+        name = str(child["Name"])
+        seen[name] = seen.get(name, 0) + 1
+        if not _is_the_servers(child):
+            yield from _leaves(child, f"{path}{name}{f'#{seen[name]}' if seen[name] > 1 else ''}.")
+    for task in node.get("Tasks") or ():
+        yield from _leaves(task, f"{path}Task.")
+
+
+def _is_the_servers(child: Json) -> bool:
+    if child.get("Name") != "Constraint":
+        return False
+    values = [str(f.get("Old") or f.get("New") or "") for f in child.get("Fields") or ()]
+    return any(map(ADDED_BY_THE_SERVER.match, values))
+
+
+def _joined(values: Mapping[str, str]) -> Json:
+    """Fields `args[0]`, `args[1]`, … as the one list that they are."""
+    found: Json = {}
+    for path, value in values.items():
+        if match := IN_A_LIST.match(path):
+            found.setdefault(match["name"], {})[int(match["index"])] = value
+        elif match := OF_A_TABLE.match(path):
+            found[f"{match['name']}.{match['key']}"] = value
+        else:
+            found[path] = value
+    return {
+        path: [value[index] for index in sorted(value)] if isinstance(value, dict) else value
+        for path, value in found.items()
+    }
+
+
+KEYS = (
+    ("Task.Config.image", "image"),
+    ("Task.Config.args", "command"),
+    ("Task.Config.command", "command"),
+    ("Task.Config.entrypoint", "command"),
+    ("Task.Config.cap_add", "capabilities"),
+    ("Task.Config.cap_drop", "dropped capabilities"),
+    ("Task.Config.readonly_rootfs", "read_only"),
+    ("Task.Config.volumes", "volumes"),
+    ("Task.Config.mount", "volumes"),
+    ("Task.Config.logging", "logging"),
+    ("Task.Config.", "docker."),
+    ("Task.Env.", "env."),
+    ("Task.Resources.MemoryMaxMB", "memory_limit"),
+    ("Task.Resources.MemoryMB", "memory"),
+    ("Task.Resources.CPU", "cpu"),
+    ("Task.Resources.", "resources."),
+    ("Task.LogConfig.", "logging."),
+    ("Task.Template", "files"),
+    ("Task.KillTimeout", "stop_grace"),
+    ("Task.KillSignal", "kill signal"),
+    ("Task.User", "user"),
+    ("Task.Meta.", "labels."),
+    ("Task.", ""),
+    ("Service.Check", "healthcheck"),
+    ("Service.Tags", "routes"),
+    ("Service.", "service."),
+    ("RestartPolicy.", "restart."),
+    ("ReschedulePolicy.", "reschedule."),
+    ("Update.", "update."),
+    ("Spread", "placement.spread"),
+    ("Constraint", "placement.constraints"),
+    ("Network", "publish"),
+    ("ShutdownDelay", "drain"),
+    ("Count", "replicas"),
+    ("Meta.", "labels."),
+)
+"""Nomad's fields and the configuration's keys that they come from."""
+OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.")
+"""Fields under which names are the user's own."""
+
+
+def key_of(path: str) -> str:
+    """The configuration's word for a field of Nomad's, which is what a reader knows."""
+    for prefix, key in KEYS:
+        if path.startswith(prefix):
+            rest = path.removeprefix(prefix)
+            return key + (rest if prefix in OWN_NAMES else rest.lower())
+    return path
+
+
+def _shown(path: str, value: Any) -> Any:
+    name = path.rpartition(".")[2]
+    if path.startswith("Task.Env."):
+        return diff.variable(name, value)
+    if name in DURATIONS and str(value).isdigit():
+        return format_duration(int(value) // 1_000_000)
+    if name in MEBIBYTES and str(value).isdigit():
+        return format_memory(int(value) * 2**20)
+    if name == "Count" and str(value).isdigit():
+        return int(value)
+    return value

@@ -1,0 +1,210 @@
+"""What a deploy would change on a Nomad cluster. Reads the cluster, changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from deploytool.backends.model import Action, Amount, Change, Need, Plan
+from deploytool.backends.nomad.api.client import Client, NotFound
+from deploytool.backends.nomad.planning.capacity import read_nodes
+from deploytool.backends.nomad.planning.diff import changes
+from deploytool.backends.nomad.planning.job import (
+    counts,
+    groups_of,
+    is_running,
+    with_releases_of,
+)
+from deploytool.backends.nomad.planning.placement import why_unplaced
+from deploytool.capacity import Node
+from deploytool.errors import PlanError
+from deploytool.spec import AppSpec, Service
+
+Json = dict[str, Any]
+APP = "deploytool.app"
+"""The key of a job's metadata that says whose it is: always the same, so that nothing is replaced
+by it."""
+
+
+@dataclass(frozen=True)
+class NomadPlan:
+    """What a rollout of the plan needs to know. It is not changed by one."""
+
+    app: str
+    job: Json
+    """The job as it shall be, with all its groups."""
+    live: Json | None
+    """The job as it is; None where there is none."""
+    index: int
+    """The modify index of the job that was planned against; 0 where there is none."""
+    names: frozenset[str]
+    """The services of both."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The cluster at one moment, asked once."""
+
+    live: Json | None
+    nodes: Sequence[Json]
+    allocations: Sequence[Json]
+
+
+def read_job(client: Client, app: str) -> Json | None:
+    try:
+        return dict(client.get(f"/v1/job/{app}"))
+    except NotFound:
+        return None
+
+
+def take_snapshot(client: Client, app: str) -> Snapshot:
+    """Everything that planning needs to know, in questions that run side by side."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        live = pool.submit(read_job, client, app)
+        nodes = pool.submit(client.get, "/v1/nodes", resources="true")
+        allocations = pool.submit(
+            client.get, "/v1/allocations", resources="true", task_states="false", namespace="*"
+        )
+        return Snapshot(live.result(), nodes.result() or (), allocations.result() or ())
+
+
+def check_ownership(app: str, live: Json | None) -> None:
+    """Raises PlanError for a job of the app's name that deploytool did not make."""
+    if live is not None and (live.get("Meta") or {}).get(APP) != app:
+        raise PlanError(
+            f"The cluster has a job {app} that deploytool did not make",
+            code="not_ours",
+            hint=f"choose another name for the app, or remove it first: nomad job stop -purge {app}",
+        )
+
+
+def plan_job(
+    client: Client,
+    job: Json,
+    snapshot: Snapshot,
+    *,
+    mhz_per_core: int,
+    services: Iterable[Service] = (),
+    warnings: Sequence[str] = (),
+    secrets: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan that makes a job what it shall be, by the cluster's own dry run.
+
+    Raises PlanError where the cluster cannot take it.
+    """
+    app = str(job["ID"])
+    live = snapshot.live
+    check_ownership(app, live)
+    wanted = with_releases_of(copy.deepcopy(job), groups_of(live))
+    answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
+    found = _with_stopped(changes(answer), live)
+    _check_placement(answer, found)
+    nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz_per_core)
+    return Plan(
+        app=app,
+        changes=found,
+        secrets=dict(secrets or {}),
+        warnings=(*warnings, *_server_warnings(answer)),
+        need=_need(job, live, found, nodes, mhz_per_core),
+        payload=NomadPlan(
+            app=app,
+            job=wanted,
+            live=live,
+            index=int(answer.get("JobModifyIndex") or 0),
+            names=frozenset(groups_of(job).keys() | groups_of(live).keys()),
+        ),
+    )
+
+
+def _with_stopped(found: tuple[Change, ...], live: Json | None) -> tuple[Change, ...]:
+    """Of a job that was stopped every service is made anew, whatever differs."""
+    if live is None or is_running(live):
+        return found
+    return tuple(
+        change
+        if change.action is Action.REMOVE
+        else change.model_copy(update={"action": Action.CREATE, "replaces": True})
+        for change in found
+    )
+
+
+def _server_warnings(answer: Json) -> Iterable[str]:
+    lines = str(answer.get("Warnings") or "").splitlines()
+    return [line.strip(" *\t") for line in lines if line.strip(" *\t")]
+
+
+def _check_placement(answer: Json, found: Sequence[Change]) -> None:
+    """Raises PlanError for services that change and that no node takes."""
+    failed: Json = answer.get("FailedTGAllocs") or {}
+    changing = {c.name for c in found if c.action in (Action.CREATE, Action.UPDATE)}
+    lacking = sorted(changing & failed.keys())
+    if not lacking:
+        return
+    raise PlanError(
+        f"No node can run {', '.join(lacking)}",
+        code="does_not_fit",
+        hint="lower replicas, memory or cpu, change the placement, add a node, or make room: "
+        "deploytool capacity",
+        details=[f"{name}: {why_unplaced(failed[name])}" for name in lacking],
+    )
+
+
+def _need(
+    job: Json,
+    live: Json | None,
+    found: Sequence[Change],
+    nodes: Sequence[Node],
+    mhz_per_core: int,
+) -> Need:
+    """What the job reserves before, on the way and after, and what the nodes have left."""
+    before = _reserved(live if is_running(live) else None, mhz_per_core)
+    after = _reserved(job, mhz_per_core)
+    canaries = sum(
+        (
+            _of_group(group, mhz_per_core) * int((group.get("Update") or {}).get("Canary") or 0)
+            for name, group in groups_of(job).items()
+            if any(c.name == name and c.replaces and c.action is Action.UPDATE for c in found)
+        ),
+        Amount(),
+    )
+    usable = [node for node in nodes if node.usable]
+    free = Amount(
+        memory=sum(node.free_memory for node in usable),
+        cpu=round(sum(node.free_cpu for node in usable), 9),
+    )
+    most = Amount(
+        memory=max(before.memory, after.memory) + canaries.memory,
+        cpu=round(max(before.cpu, after.cpu) + canaries.cpu, 9),
+    )
+    return Need(before=before, most=most, after=after, free=free)
+
+
+def _reserved(job: Json | None, mhz_per_core: int) -> Amount:
+    number = counts(job)
+    return sum(
+        (_of_group(g, mhz_per_core) * number[name] for name, g in groups_of(job).items()), Amount()
+    )
+
+
+def _of_group(group: Json, mhz_per_core: int) -> Amount:
+    found = [task.get("Resources") or {} for task in group.get("Tasks") or ()]
+    memory = sum(int(r.get("MemoryMB") or 0) for r in found) * 2**20
+    return Amount(memory=memory, cpu=sum(int(r.get("CPU") or 0) for r in found) / mhz_per_core)
+
+
+def with_live_counts(job: Json, live: Json | None, configured: Mapping[str, int]) -> Json:
+    """The job with the number of allocations that somebody else set, such as an autoscaler, where
+    the configuration has not changed it since the last release. `configured` is that release's."""
+    number = counts(live)
+    for group in job["TaskGroups"]:
+        name = group["Name"]
+        if name in number and configured.get(name) == group["Count"]:
+            group["Count"] = number[name]
+    return job
+
+
+def replicas_of(spec: AppSpec) -> dict[str, int]:
+    return {service.name: service.replicas for service in spec.services}

@@ -1,0 +1,125 @@
+"""What a dry run of Nomad's says would change, in the form of every plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploytool.backends.model import Action
+from deploytool.backends.nomad.planning.diff import changes, field_changes, key_of
+
+Json = dict[str, Any]
+
+
+def field(name: str, old: str, new: str) -> Json:
+    kind = "None" if old == new else "Edited" if old and new else "Added" if new else "Deleted"
+    return {"Type": kind, "Name": name, "Old": old, "New": new, "Annotations": None}
+
+
+def group(name: str = "web", kind: str = "Edited", **parts: Any) -> Json:
+    empty = {"Fields": None, "Objects": None, "Tasks": None, "Updates": None}
+    return {"Type": kind, "Name": name} | empty | parts
+
+
+def answer(*groups: Json, **updates: Json) -> Json:
+    return {"Diff": {"TaskGroups": list(groups)}, "Annotations": {"DesiredTGUpdates": updates}}
+
+
+def task(fields: list[Json] | None = None, objects: list[Json] | None = None) -> Json:
+    return {"Type": "Edited", "Name": "web", "Fields": fields, "Objects": objects}
+
+
+def named(name: str, *fields: Json) -> Json:
+    return {"Type": "Edited", "Name": name, "Fields": list(fields), "Objects": None}
+
+
+def test_unchanged_group_is_kept() -> None:
+    (change,) = changes(answer(group(kind="None"), web={"Ignore": 3}))
+    assert (change.name, change.action, change.replaces) == ("web", Action.KEEP, False)
+
+
+def test_count_replaces_nothing() -> None:
+    found = group(Fields=[field("Count", "2", "4")])
+    (change,) = changes(answer(found, web={"Place": 2, "InPlaceUpdate": 2}))
+    assert (change.action, change.replaces) == (Action.UPDATE, False)
+    assert [(f.path, f.before, f.after) for f in change.fields] == [("replicas", 2, 4)]
+
+
+@pytest.mark.parametrize("updates", [{"DestructiveUpdate": 2}, {"Canary": 1, "Ignore": 3}])
+def test_replacement_is_told_by_the_updates(updates: Json) -> None:
+    image = named("Config", field("image", "a@sha256:1", "a@sha256:2"))
+    found = group(Tasks=[task(objects=[image])])
+    (change,) = changes(answer(found, web=updates))
+    assert change.replaces
+    assert [f.path for f in change.fields] == ["image"]
+
+
+def test_annotations_do_not_tell_it() -> None:
+    kept = field("KillTimeout", "5000000000", "9000000000")
+    kept["Annotations"] = ["forces create/destroy update"]
+    (change,) = changes(answer(group(Tasks=[task([kept])]), web={"InPlaceUpdate": 2}))
+    assert not change.replaces
+    assert [(f.path, f.before, f.after) for f in change.fields] == [("stop_grace", "5s", "9s")]
+
+
+def test_new_and_gone_groups() -> None:
+    found = changes(answer(group("old", "Deleted"), group("new", "Added"), new={"Place": 1}))
+    assert [(c.name, c.action) for c in found] == [
+        ("new", Action.CREATE),
+        ("old", Action.REMOVE),
+    ]
+
+
+def test_arguments_are_one_list() -> None:
+    config = named(
+        "Config",
+        field("args[0]", "app:app", "app:app"),
+        field("args[1]", "--port", "--host"),
+        field("args[2]", "", "0.0.0.0"),
+    )
+    (change,) = field_changes(group(Tasks=[task(objects=[config])]))
+    assert (change.path, change.before, change.after) == (
+        "command",
+        ["app:app", "--port"],
+        ["app:app", "--host", "0.0.0.0"],
+    )
+
+
+def test_variables_have_their_names_and_secrets_are_masked() -> None:
+    fields = [field("Env[LOG]", "a", "b"), field("Env[API_TOKEN]", "s3cret", "s4cret")]
+    found = {f.path: f.after for f in field_changes(group(Tasks=[task(fields)]))}
+    assert found["env.LOG"] == "b"
+    assert "s4cret" not in str(found)
+
+
+def test_what_the_servers_add_is_passed_over() -> None:
+    added = named(
+        "Constraint",
+        field("LTarget", "", "${attr.nomad.service_discovery}"),
+        field("RTarget", "", "true"),
+    )
+    assert field_changes(group(Objects=[added])) == ()
+
+
+def test_the_release_is_no_change() -> None:
+    meta = named("Meta", field("deploytool.release", "v1", "v2"))
+    assert field_changes(group(Objects=[meta])) == ()
+
+
+def test_sizes_and_times_are_readable() -> None:
+    resources = named("Resources", field("MemoryMB", "256", "512"), field("CPU", "100", "500"))
+    update = named("Update", field("HealthyDeadline", "300000000000", "60000000000"))
+    found = {
+        f.path: (f.before, f.after)
+        for f in field_changes(group(Objects=[update], Tasks=[task(objects=[resources])]))
+    }
+    assert found == {
+        "memory": ("256MiB", "512MiB"),
+        "cpu": ("100", "500"),
+        "update.healthydeadline": ("5m", "1m"),
+    }
+
+
+def test_unknown_fields_keep_their_own_names() -> None:
+    assert key_of("Consul.Cluster") == "Consul.Cluster"

@@ -14,9 +14,7 @@ from deploytool.output import next_step, signed, ticked
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.swarm.api.client import Client
-    from deploytool.backends.swarm.cluster import ClusterStatus
-    from deploytool.backends.swarm.doctor import Check
+    from deploytool.backends.kind import Check, LocalCluster
     from deploytool.config import Config
 
 MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad")}
@@ -25,10 +23,11 @@ MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad"
 @command("doctor", "deploytool doctor")
 def doctor(session: Session) -> None:
     """Check engine, cluster, registry, proxy, kernel and clock."""
-    from deploytool.backends.swarm.doctor import State, examine
+    from deploytool.backends import kind_of
+    from deploytool.backends.kind import State
 
     config = settings(session)
-    checks = examine(config, lambda: _client(config))
+    checks = kind_of(config.backend).examine(config)
     bad = [check for check in checks if check.state is State.BAD]
     data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
     session.output.result(data, lambda console: _show_checks(console, checks))
@@ -45,26 +44,22 @@ def up(
     ] = "127.0.0.1",
 ) -> None:
     """Make this machine a Swarm of one node with a registry on localhost."""
-    from deploytool.backends.swarm.cluster import up as cluster_up
+    from deploytool.backends import kind_of
 
     config = settings(session)
-    found = cluster_up(
-        _client(config),
-        registry=config.registry,
-        advertise=advertise,
-        step=session.output.step,
-    )
-    session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+    kind = kind_of(config.backend)
+    found = kind.cluster_up(config, advertise=advertise, step=session.output.step)
+    session.output.result(found.data, lambda console: _show_cluster(console, found))
 
 
 @command("status", "deploytool cluster status")
 def status(session: Session) -> None:
     """Show what there is of the cluster on this machine."""
-    from deploytool.backends.swarm.cluster import status as cluster_status
+    from deploytool.backends import kind_of
 
     config = settings(session)
-    found = cluster_status(_client(config), registry=config.registry)
-    session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+    found = kind_of(config.backend).cluster_status(config)
+    session.output.result(found.data, lambda console: _show_cluster(console, found))
 
 
 @command("down", "deploytool cluster down")
@@ -75,14 +70,16 @@ def down(
     ] = False,
 ) -> None:
     """Leave Swarm mode with all that runs, and the registry."""
-    from deploytool.backends.swarm.cluster import down as cluster_down
+    from deploytool.backends import kind_of
 
-    client = _client(settings(session))
+    config = settings(session)
+    kind = kind_of(config.backend)
+    kind.cluster_status(config)
     if not session.output.require_confirmation(
         "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
     ):
         raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-    removed = cluster_down(client, volumes=volumes, step=session.output.step)
+    removed = kind.cluster_down(config, volumes=volumes, step=session.output.step)
     session.output.result(
         {"removed": removed},
         lambda console: console.print(
@@ -110,20 +107,9 @@ def project_settings(session: Session) -> Config | None:
     return None
 
 
-def _client(config: Config) -> Client:
-    from deploytool.backends.swarm.api.client import open_client
-
-    return open_client(host=config.swarm.host, context=config.swarm.context)
-
-
-def _show_cluster(console: Console, found: ClusterStatus) -> None:
-    nodes = f", {found.nodes} node{'s' if found.nodes != 1 else ''}" if found.nodes else ""
-    mark = MARKS["good" if found.manager else "warning"]
-    console.print(signed(*mark, f"Swarm mode {found.swarm}{nodes}"))
-    mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
-    words = {"not ours": "not run by deploytool", "silent": "does not answer"}
-    state = words.get(found.registry, found.registry)
-    console.print(signed(*mark, f"registry {found.address}: {state}"))
+def _show_cluster(console: Console, found: LocalCluster) -> None:
+    for state, line in found.lines:
+        console.print(signed(*MARKS[state], line))
 
 
 def _show_checks(console: Console, checks: list[Check]) -> None:

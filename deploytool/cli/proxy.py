@@ -31,14 +31,14 @@ def up(
     ] = False,
 ) -> None:
     """Start the proxy, or apply changes of its settings."""
-    from deploytool.backends import open_backend
-    from deploytool.backends.swarm.proxy import NAME, app_spec, files, pull_job, restarts_with
+    from deploytool.backends import kind_of, open_backend
     from deploytool.cli.deploy import confirm_plan, roll_out_shown
     from deploytool.cli.lock import holding
     from deploytool.job import run_job
     from deploytool.rollout.guarded import GuardedRollout
     from deploytool.rollout.images import resolve_images
     from deploytool.rollout.release import new_release
+    from deploytool.traefik.proxy import NAME, pull_job, restarts_with
     from deploytool.traefik.routing import Ports
 
     limit = duration("--timeout", timeout)
@@ -46,9 +46,10 @@ def up(
     backend = open_backend(config)
     with holding(session, backend, "proxy up", limit, app=NAME) as guard:
         wanted = config.proxy if replace else _joined(session, backend, config.proxy)
-        spec = app_spec(wanted)
+        kind = kind_of(config.backend)
+        spec = kind.proxy_app(wanted)
         images = resolve_images(backend, spec, None, session.output.warn)
-        plan = backend.plan(spec, images, files=files(wanted))
+        plan = backend.plan(spec, images, files=kind.proxy_files(wanted))
         confirm_plan(session, plan, "Start this proxy?")
         release = new_release(spec, images)
         if restarts_with(plan, "image"):
@@ -82,12 +83,14 @@ def render(session: Session, check: Check = False, stdout: Stdout = False) -> No
     """Write the stack file of the proxy, for review."""
     from pathlib import Path
 
-    from deploytool.backends.swarm.proxy import app_spec, files
+    from deploytool.backends import kind_of
     from deploytool.render.files import RenderedFile, render_files
 
-    settings = session.config.config.proxy
-    beside = [RenderedFile(Path(p), text.decode()) for p, text in files(settings).items()]
-    spec = app_spec(settings)
+    config = session.config.config
+    kind = kind_of(config.backend)
+    files = kind.proxy_files(config.proxy).items()
+    beside = [RenderedFile(Path(path), text.decode()) for path, text in files]
+    spec = kind.proxy_app(config.proxy)
     warn_of_stack(session, spec)
     put(session, [*render_files(spec), *beside], check=check, stdout=stdout)
 
@@ -96,8 +99,8 @@ def render(session: Session, check: Check = False, stdout: Stdout = False) -> No
 def status(session: Session) -> None:
     """Show where the proxy runs."""
     from deploytool.backends import open_backend
-    from deploytool.backends.swarm.proxy import NAME
     from deploytool.cli.views import show_status
+    from deploytool.traefik.proxy import NAME
 
     found = open_backend(settings(session)).status(NAME)
     session.output.result(found, lambda console: show_status(console, found, everything=False))
@@ -113,9 +116,9 @@ def down(
 ) -> None:
     """Remove the proxy. The apps go on, but nobody reaches them."""
     from deploytool.backends import open_backend
-    from deploytool.backends.swarm.proxy import NAME
     from deploytool.cli.operate import tell_removed
     from deploytool.removal import plan_removal
+    from deploytool.traefik.proxy import NAME
 
     backend = open_backend(settings(session))
     removal = plan_removal(backend, NAME, volumes=volumes, secrets=volumes, command=DOWN)
@@ -129,8 +132,8 @@ def down(
 
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
     """The settings of the project, and of the proxy that runs what the project does not set."""
-    from deploytool.backends.swarm.proxy import NAME, join
     from deploytool.records.history import current_release, records
+    from deploytool.traefik.proxy import NAME, join
 
     try:
         backend.status(NAME)

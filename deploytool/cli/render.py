@@ -46,10 +46,10 @@ def render(
 
 
 def warn_of_stack(session: Session, app: AppSpec) -> None:
-    """Say what `docker stack deploy` makes of a rendered file that a deploy does not."""
-    from deploytool.backends.swarm.specification import stack
+    """Say what the cluster's own tools make of a rendered file that a deploy does not."""
+    from deploytool.backends import kind_of
 
-    for warning in stack.warnings(app):
+    for warning in kind_of(app.backend).render_warnings(app):
         session.output.warn(warning)
 
 

@@ -44,8 +44,8 @@ def set_(
 ) -> None:
     """Set secrets from a prompt, standard input or a file."""
     from deploytool.backends import open_backend
-    from deploytool.backends.swarm.proxy import check_certificate
     from deploytool.secrets.values import ends_with_newline, read, request
+    from deploytool.traefik.proxy import check_certificate
 
     asked = request(name or (), file, env_file)
     owner = Owner.of(session, proxy=proxy)
@@ -139,11 +139,13 @@ class Owner:
         if not proxy:
             config = session.config.config
             return cls(config, config.app, tuple(config.services.values()), "deploytool deploy")
-        from deploytool.backends.swarm.proxy import NAME, app_spec
+        from deploytool.backends import kind_of
         from deploytool.cli.cluster import settings
+        from deploytool.traefik.proxy import NAME
 
         config = settings(session)
-        return cls(config, NAME, app_spec(config.proxy).services, "deploytool proxy up")
+        services = kind_of(config.backend).proxy_app(config.proxy).services
+        return cls(config, NAME, services, "deploytool proxy up")
 
     def users(self, secret: str) -> list[str]:
         """The services of the configuration that read a secret."""

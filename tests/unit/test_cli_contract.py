@@ -473,7 +473,7 @@ def test_what_destroys_asks_first(
     spec = load(project).app_spec()
     deploy(made, spec, images(spec))
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    monkeypatch.setattr("deploytool.cli.cluster._client", lambda config: made)
+    monkeypatch.setattr("deploytool.backends.swarm.kind._client", lambda config: made)
     before = len(made.services())
     done = ran(capsys, *name.split(), "--json")
     assert (done.error["code"], done.code) == ("confirmation_required", ExitCode.USAGE)

@@ -17,17 +17,14 @@ from deploytool.backends.swarm.proxy import (
     DYNAMIC_TARGET,
     ENGINE_SOCKET,
     app_spec,
-    check_certificate,
     files,
-    join,
-    pull_job,
-    restarts_with,
 )
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError, UsageError
 from deploytool.spec import ProxySettings
 from deploytool.traefik import routing
+from deploytool.traefik.proxy import check_certificate, join, pull_job, restarts_with
 from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 

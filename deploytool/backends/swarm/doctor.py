@@ -6,12 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm.api.tasks import read_time
 from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, split_registry
 from deploytool.backends.swarm.specification import init_process, labels, offers
@@ -27,22 +26,6 @@ OLDEST_ENGINE = (20, 10)
 CLOCK_SECONDS = 30.0
 LOW_DISK = 2 * 2**30
 OLDEST_TRAEFIK = (3, 6, 1)
-
-
-class State(StrEnum):
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    message: str
-    hint: str = ""
 
 
 def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:

@@ -71,7 +71,7 @@ def _reverse(attempt: Attempt) -> bool:
         reversal.start(release)
         try:
             deadline = Deadline.after(limits.reversal)
-            watch(reversal, deadline, attempt.report, poll=limits.poll)
+            watch(reversal, deadline, attempt.report, limits=limits)
         except Unsuccessful:
             return False
         reversal.finish()

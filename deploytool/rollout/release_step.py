@@ -12,6 +12,7 @@ from deploytool.backends.refused import refusal_hint
 from deploytool.errors import JobFailed
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.records import history
+from deploytool.rollout.limits import DEFAULT, Limits
 from deploytool.spec import Release
 
 STEP_NAME = "release-"
@@ -44,6 +45,7 @@ def run_step(
     records: Sequence[Record],
     step: Step,
     guard: Callable[[], None],
+    limits: Limits = DEFAULT,
 ) -> None:
     """Run the release step, unless it has run for a release of the same content.
 
@@ -63,7 +65,7 @@ def run_step(
         service=spec.step_service,
         command=wanted.command,
     )
-    _await_other_steps(backend, job, wanted.timeout, step, guard)
+    _await_other_steps(backend, job, wanted.timeout, step, guard, limits)
     step.say(f"Release step: {shlex.join(wanted.command)}")
 
     def remember(ended: Ended) -> None:
@@ -79,6 +81,7 @@ def run_step(
         guard=guard,
         keep=True,
         ended=remember,
+        limits=limits,
     )
     if ended.exit_code != 0:
         service = next(s for s in spec.services if s.name == spec.step_service)
@@ -92,7 +95,12 @@ def run_step(
 
 
 def _await_other_steps(
-    backend: Backend, job: Job, timeout: int, step: Step, guard: Callable[[], None]
+    backend: Backend,
+    job: Job,
+    timeout: int,
+    step: Step,
+    guard: Callable[[], None],
+    limits: Limits,
 ) -> None:
     """Two migrations at once are one too many: a deploy that was killed may have left one."""
     for name in backend.jobs(job.release.spec.name):
@@ -101,4 +109,12 @@ def _await_other_steps(
         other = job.model_copy(update={"name": name})
         what = f"The release step of {name.removeprefix(STEP_NAME)}, left by an earlier deploy,"
         step.say(f"Waiting for the release step of {name.removeprefix(STEP_NAME)}, still there")
-        follow_job(backend, other, timeout=timeout, emit=step.emit, what=what, guard=guard)
+        follow_job(
+            backend,
+            other,
+            timeout=timeout,
+            emit=step.emit,
+            what=what,
+            guard=guard,
+            limits=limits,
+        )

@@ -102,7 +102,8 @@ def _carry_out(
     try:
         rollout.prepare()
         if step is not None:
-            run_step(attempt.backend, attempt.release, records, step, rollout.guard)
+            backend, release = attempt.backend, attempt.release
+            run_step(backend, release, records, step, rollout.guard, attempt.limits)
         warnings = _start(attempt, timeout, wait=wait)
     except Unsuccessful as failure:
         raise go_back(attempt, failure) from None
@@ -120,7 +121,7 @@ def _start(attempt: Attempt, timeout: int, *, wait: bool) -> tuple[str, ...]:
     deadline = Deadline.after(timeout / 1000)
     order = DependencyOrder(rollout, attempt.plan, attempt.release)
     order.begin()
-    watch(rollout, deadline, attempt.report, order, poll=limits.poll, wait=wait)
+    watch(rollout, deadline, attempt.report, order, limits=limits, wait=wait)
     return check_routes(rollout, attempt.plan.app, limits) if wait else ()
 
 

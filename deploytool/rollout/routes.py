@@ -15,11 +15,11 @@ def check_routes(rollout: GuardedRollout, app: str, limits: Limits) -> tuple[str
     """Ask for every URL. What could not be found out, in words. Raises Unsuccessful where the proxy
     answers in place of the app."""
     deadline = Deadline.after(limits.routes)
-    found = patiently(rollout.check_routes)
+    found = patiently(rollout.check_routes, limits.patience)
     while (found.refused or found.unsure) and not deadline.passed:
         rollout.guard()
         time.sleep(limits.poll)
-        found = patiently(rollout.check_routes)
+        found = patiently(rollout.check_routes, limits.patience)
     if found.refused:
         raise Unsuccessful([_unreached(refused) for refused in found.refused], of_replicas=False)
     if found.unchecked:

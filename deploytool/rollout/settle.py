@@ -29,7 +29,7 @@ def settle(
     """
     started = time.monotonic()
     try:
-        watch(rollout, Deadline.after(timeout / 1000), report, poll=limits.poll)
+        watch(rollout, Deadline.after(timeout / 1000), report, limits=limits)
     except Unsuccessful as failure:
         likely, details = likely_cause(evidence_of(backend, rollout))
         if failure.timed_out:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from deploytool.backends.model import ServiceProgress
 from deploytool.patience import patiently
 from deploytool.rollout.guarded import GuardedRollout
-from deploytool.rollout.limits import Deadline
+from deploytool.rollout.limits import Deadline, Limits
 from deploytool.rollout.order import DONE, FAILURES, DependencyOrder
 
 Report = Callable[[Sequence[ServiceProgress]], None]
@@ -36,7 +36,7 @@ def watch(
     report: Report,
     order: DependencyOrder | None = None,
     *,
-    poll: float,
+    limits: Limits,
     wait: bool = True,
 ) -> None:
     """Wait until every service is done; without `wait`, until each was started.
@@ -46,7 +46,7 @@ def watch(
     """
     while wait or (order and order.waiting):
         rollout.guard()
-        polled = patiently(rollout.observe)
+        polled = patiently(rollout.observe, limits.patience)
         seen = order.go_on(polled) if order else polled
         report(seen)
         verdicts = {progress.verdict for progress in seen}
@@ -57,5 +57,5 @@ def watch(
         if deadline.passed:
             raise Unsuccessful(seen, timed_out=True)
         if any(progress.stalled for progress in seen):
-            patiently(rollout.recover)
-        rollout.wait_for_change(poll)
+            patiently(rollout.recover, limits.patience)
+        rollout.wait_for_change(limits.poll)

@@ -10,7 +10,7 @@ from deploytool.backends.model import Job, Plan, ServiceProgress, Verdict
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.doctor import _init
 from deploytool.backends.swarm.operations.jobs import job_spec
-from deploytool.backends.swarm.rollout import recover, watch
+from deploytool.backends.swarm.rollout import watch
 from deploytool.backends.swarm.rollout.session import SwarmRollout
 from deploytool.backends.swarm.specification import labels
 from deploytool.spec import AppSpec
@@ -177,11 +177,11 @@ def test_it_is_asked_once_for_all_that_failed() -> None:
     assert made.changes == ["update_service items_web"]
 
 
-def test_a_replica_too_many_is_removed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_surplus_replica_is_removed_after_the_init() -> None:
     """Who restarts replicas and who updates them may each have put one in the place of the one
     that did not start."""
-    monkeypatch.setattr(recover, "PATIENCE", -1.0)
     made, rollout = begun(app(service(replicas=1)), update=False)
+    rollout.targets[0].settling = -1.0
     fails(made)
     seen(rollout)
     made.set_task(newest(made)["ID"], "running")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from deploytool import job
 from deploytool.__main__ import run
 from deploytool.backends.model import AuditEntry, Outcome
 from deploytool.backends.swarm.backend import Swarm
@@ -16,7 +15,7 @@ from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.output import Output
-from deploytool.records import audit, history, lock
+from deploytool.records import audit, history
 from tests.builders import app, deploy, engine, release, service, with_proxy, worker
 from tests.fake_engine import FakeEngine
 
@@ -38,8 +37,6 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    for module in (job, lock):
-        monkeypatch.setattr(module, "POLL", 0.01)
     return made
 
 

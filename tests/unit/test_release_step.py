@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deploytool import job as job_module
 from deploytool.backends.model import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.errors import (
@@ -19,6 +18,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.records import audit
+from deploytool.rollout.limits import Limits
 from deploytool.rollout.one_off import one_off
 from deploytool.rollout.release_step import Step
 from deploytool.spec import AppSpec, ReleaseStep
@@ -40,11 +40,6 @@ SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")
 RUNS = task("t1", 1, "running", service="release-v7")
 ENDED = task("t1", 1, "complete", service="release-v7", exit_code=0)
 BROKEN = task("t1", 1, "failed", service="release-v7", exit_code=3, message="non-zero exit (3)")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "POLL", 0.0)
 
 
 class Told:
@@ -157,10 +152,11 @@ def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> Non
     assert "start" not in backend.calls
 
 
-def test_no_room_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "PLACING", 0.0)
+def test_a_step_without_room_fails(told: Told) -> None:
+    limits = Limits(poll=0.0, placing=0.0)
     waits = task("t1", 1, "pending", service="release-v7", message="insufficient resources")
-    error = ends(Scripted(DONE, job=[waits]), JobFailed, spec=SPEC, step=told.step())
+    backend = Scripted(DONE, job=[waits])
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step(), limits=limits)
     assert error.code == "job_not_placed"
     assert "insufficient resources" in error.message
 

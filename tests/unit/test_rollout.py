@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from deploytool import patience
 from deploytool.backends.model import (
     Action,
     Belonging,
@@ -761,7 +760,7 @@ class Away(Scripted):
         return super().observe()
 
 
-@pytest.mark.parametrize("code", patience.AWAY)
+@pytest.mark.parametrize("code", ["engine_unreachable", "no_quorum"])
 def test_a_manager_that_restarts_is_waited_for(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     backend = Away(code, 3)
@@ -769,10 +768,9 @@ def test_a_manager_that_restarts_is_waited_for(code: str, monkeypatch: pytest.Mo
     assert backend.finished == [Outcome.DONE]
 
 
-def test_a_manager_that_stays_away_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", -1.0)
+def test_a_manager_that_stays_away_is_a_failure() -> None:
     backend = Away("engine_unreachable", 100)
-    ends(backend, EngineError)
+    ends(backend, EngineError, limits=Limits(poll=0.0, patience=-1.0))
     assert backend.finished == [Outcome.FAILED]
 
 

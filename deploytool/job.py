@@ -35,11 +35,11 @@ class Run:
     emit: Callable[[str], None]
     lines: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
     ended: bool = False
 
     def follow(self) -> None:
-        """Print what it prints, from another thread: the engine's stream never says its end."""
+        """Emit its output, from another thread: the engine's stream has no end of its own."""
         if self.reader is None:
             self.reader = threading.Thread(target=self._read, daemon=True)
             self.reader.start()
@@ -47,14 +47,14 @@ class Run:
     def _read(self) -> None:
         with suppress(DeploytoolError, OSError, ValueError):
             for line in self.backend.job_output(self.job, follow=True):
-                with self.turn:
+                with self.mutex:
                     if self.ended:
                         return
                     self._say(line)
 
     def finish(self) -> list[str]:
-        """Print what the stream has not brought yet; the last lines of all."""
-        with self.turn:
+        """Emit the output that the stream has not brought yet; the last lines of all."""
+        with self.mutex:
             if self.ended:
                 return self.lines[-KEPT:]
             self.ended = True
@@ -206,7 +206,7 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
 def _unplaced(task: Task | None, what: str) -> JobFailed:
     reason = task.message if task is not None and task.message else "no node was found for it"
     return JobFailed(
-        f"{what} found no place to run: {reason}",
+        f"{what} was not placed: {reason}",
         code="job_not_placed",
         hint="make room, or change the service's memory, cpu or placement; `deploytool capacity` "
         "shows what is free",

@@ -68,9 +68,9 @@ def note(store: Store, app: str, done: AuditEntry, *, keep: int = KEPT) -> None:
             continue
         return
     raise EngineError(
-        f"The audit log of {app} is being written by others all the time",
+        f"The audit log of {app} could not be written: others keep changing it",
         code="audit_busy",
-        hint="what was done is done; only its line in `deploytool audit` is missing",
+        hint="the change itself was made; only its line in `deploytool audit` is missing",
     )
 
 

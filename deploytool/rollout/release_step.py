@@ -16,7 +16,7 @@ from deploytool.rollout.limits import DEFAULT, Limits
 from deploytool.spec import Release
 
 STEP_NAME = "release-"
-"""What the names of release steps on the cluster begin with; the release follows."""
+"""The names of release steps on the cluster begin with it; the release follows."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Step:
     """Whether and how the release step runs."""
 
     emit: Callable[[str], None] = lambda _: None
-    """Is given its output, line by line."""
+    """Called with each line of its output."""
     say: Callable[[str], None] = lambda _: None
-    """Is told what is being done."""
+    """Called with each message about its progress."""
     rerun: bool = False
     """Run it although it has run for this release."""
 
@@ -85,11 +85,11 @@ def run_step(
     )
     if ended.exit_code != 0:
         service = next(s for s in spec.services if s.name == spec.step_service)
-        told = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
+        fix = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
         raise JobFailed(
             f"{what} ended with exit code {ended.exit_code}; no replica was touched",
             code="release_step_failed",
-            hint=f"{told or 'fix it'}; then deploy again: it runs again, as it did not succeed",
+            hint=f"{fix or 'fix it'}; then deploy again: it runs again, as it did not succeed",
             details=ended.lines[-KEPT:],
         )
 
@@ -102,7 +102,7 @@ def _await_other_steps(
     guard: Callable[[], None],
     limits: Limits,
 ) -> None:
-    """Two migrations at once are one too many: a deploy that was killed may have left one."""
+    """Two migrations must not run at once: a deploy that was killed may have left one."""
     for name in backend.jobs(job.release.spec.name):
         if name == job.name or not name.startswith(STEP_NAME):
             continue

@@ -36,7 +36,7 @@ def settle(
             raise RolloutTimedOut(
                 f"{plan.app} timed out after {format_duration(timeout)}: {reason_of(failure)}",
                 code="timed_out",
-                hint="`deploytool status --watch` shows how it goes on",
+                hint="`deploytool status --watch` shows how it continues",
                 details=details,
             ) from None
         raise RolloutFailed(

@@ -14,7 +14,7 @@ Report = Callable[[Sequence[ServiceProgress]], None]
 
 
 class Unsuccessful(Exception):
-    """What was seen that is not success."""
+    """A rollout that failed or timed out, with its last progress."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ def watch(
     while wait or (order and order.waiting):
         rollout.guard()
         polled = patiently(rollout.observe, limits.patience)
-        seen = order.go_on(polled) if order else polled
+        seen = order.advance(polled) if order else polled
         report(seen)
         verdicts = {progress.verdict for progress in seen}
         if verdicts <= {DONE}:

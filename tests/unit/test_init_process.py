@@ -155,7 +155,7 @@ def test_a_rollout_goes_on_without(update: bool) -> None:
     progress = seen(rollout)
     assert progress.verdict is Verdict.MOVING
     assert progress.reason == (
-        f"goes on without an init, as {lacking.removeprefix('id-of-')} has no docker-init"
+        f"continues without an init, as {lacking.removeprefix('id-of-')} has no docker-init"
     )
     assert not has_init(made)
     assert remembered(made) == lacking
@@ -187,7 +187,7 @@ def test_a_surplus_replica_is_removed_after_the_init() -> None:
     made.set_task(newest(made)["ID"], "running")
     made.add_task("items_web", 1, "running")
     made.set_update("items_web", "completed")
-    assert seen(rollout).reason == "removes what is too many: 1"
+    assert seen(rollout).reason == "removes surplus replicas: 1"
 
 
 def test_who_insists_on_one_is_told_why_it_fails() -> None:

@@ -245,7 +245,7 @@ def test_what_is_known_of_a_lock_is_told_and_it_can_be_taken_away(engine: FakeEn
     locked_by(engine, b'{"by": "ann@box", "host": 1}', **OURS)
     found = lease.holder(SwarmStore(engine), "items")
     assert found is not None
-    assert (found.by, found.purpose) == ("ann@box", "what for cannot be read")
+    assert (found.by, found.purpose) == ("ann@box", "purpose unreadable")
     lease.unlock(SwarmStore(engine), found)
     assert names(engine) == []
 

@@ -87,7 +87,7 @@ def test_what_is_missing_is_warned_of() -> None:
     warnings: list[str] = []
     assert len(read(made, warn=warnings.append)) == 6
     (name,) = {n["Description"]["Hostname"] for n in made.nodes() if n["ID"] == node}
-    said = f"what worker.1 printed on {name} is missing: node {name} is not available"
+    said = f"output of worker.1 on {name} is missing: node {name} is not available"
     assert warnings == [said]
 
 

@@ -138,7 +138,7 @@ def test_reversal_that_is_held_up_is_recovered() -> None:
     die(made)
     reversal = rollout.reverse()
     (progress,) = reversal.observe()
-    assert progress.reason.startswith("goes on without node-")
+    assert progress.reason.startswith("continues without node-")
     reversal.recover()
     assert made.changes == ["update_service items_web"] * 2
 
@@ -158,7 +158,7 @@ def test_an_update_that_was_started_again_keeps_its_specifications() -> None:
     for _ in range(3):
         progress = step(rollout)
         assert progress.verdict is Verdict.MOVING
-        assert progress.reason.startswith("goes on without node-")
+        assert progress.reason.startswith("continues without node-")
     assert made.changes == ["update_service items_web"] * 2
     after = made.service("items_web")
     assert after["Spec"] == before["Spec"]
@@ -206,7 +206,7 @@ def test_a_slot_with_two_replicas_is_corrected_by_an_update(crowded: Updating) -
     before = made.service("items_web")["Spec"]
     progress = step(rollout)
     assert (progress.verdict, progress.ready) == (Verdict.MOVING, 2)
-    assert progress.reason == "removes what is too many: 1"
+    assert progress.reason == "removes surplus replicas: 1"
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == before
 
@@ -269,7 +269,7 @@ def test_an_update_is_started_again_if_the_cluster_ended_its_replica(
     take_back(made, state, code, message)
     progress = step(rollout)
     assert progress.verdict is Verdict.MOVING
-    assert progress.reason.startswith("begun again, as node-")
+    assert progress.reason.startswith("update started again, as node-")
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == wanted
     assert rollout.failures() == []
@@ -303,7 +303,7 @@ def test_an_update_is_started_again_if_its_replica_was_cut_off(
     made, rollout = updating
     take_back(made, "failed", 143, UNHEALTHY, ("started", CUT_OFF, CUT_OFF, "Shutting down"))
     progress = step(rollout)
-    assert progress.reason.startswith("begun again, as node-")
+    assert progress.reason.startswith("update started again, as node-")
     assert made.changes == ["update_service items_web"]
     assert rollout.failures() == []
 

@@ -407,7 +407,7 @@ def test_nobody_waits_for_routes_without_wait() -> None:
     ("found", "words"),
     [
         (RouteCheck(unchecked="no way"), "whether callers reach items was not checked: no way"),
-        (RouteCheck(unsure=("http://a/",)), "http://a/ answers 404 as the proxy does"),
+        (RouteCheck(unsure=("http://a/",)), "http://a/ answers 404, as the proxy does"),
     ],
 )
 def test_what_is_not_known_is_said(found: RouteCheck, words: str) -> None:
@@ -520,13 +520,13 @@ def test_a_way_back_that_does_not_end() -> None:
     backend = Scripted(FAILED, back=[MOVING])
     error = ends(backend, RolloutFailed, limits=Limits(poll=0.0, reversal=0.01))
     assert error.exit_code == ExitCode.FAILED
-    assert "going back is not done yet" in error.message
+    assert "the rollback is not done yet" in error.message
     assert backend.finished == [Outcome.FAILED]
 
 
 def test_a_way_back_that_fails() -> None:
     error = ends(Scripted(FAILED, back=[MOVING, FAILED]), RolloutFailed)
-    assert "going back is not done yet" in error.message
+    assert "the rollback is not done yet" in error.message
 
 
 @pytest.mark.parametrize("step", ["undo", "observe_undo"])
@@ -534,7 +534,7 @@ def test_a_way_back_that_is_refused_does_not_hide_the_cause(step: str) -> None:
     backend = Scripted(FAILED, raises={step: REFUSED})
     error = ends(backend, RolloutFailed)
     assert "task: non-zero exit (1)" in error.message
-    assert error.details == ("going back: The engine refused",)
+    assert error.details == ("rollback: The engine refused",)
     assert backend.finished == [Outcome.FAILED]
 
 
@@ -904,7 +904,7 @@ def test_an_outage_of_a_registry_leaves_what_runs(error: DeploytoolError) -> Non
     assert found["web"].tag == "r/items:abc"
     (warning,) = warnings
     assert warning.startswith("cache keeps the image that it runs, docker.io/redis@sha256:bbbb")
-    assert "the registry docker.io did not say" in warning
+    assert "the registry docker.io did not resolve redis:8" in warning
     assert error.message in warning
 
 
@@ -958,7 +958,7 @@ def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whoami().startswith("unknown@")
 
 
-# Which release to go back to
+# Which release to roll back to
 
 D, F, S, R = Outcome.DONE, Outcome.FAILED, Outcome.STARTED, Outcome.ROLLED_BACK
 
@@ -1079,7 +1079,7 @@ def test_nothing_is_written_once_the_lock_is_lost(looks: tuple[ServiceProgress, 
 def test_a_rollback_ends_where_the_lock_is_lost() -> None:
     backend = Scripted(FAILED, back=(STALLED, DONE))
     error = ends(backend, RolloutFailed, guard=guard_that_fails_after(backend, "observe_undo"))
-    assert "going back is not done yet" in error.message
+    assert "the rollback is not done yet" in error.message
     assert any("somebody else has the lock" in line for line in error.details)
     assert "recover" not in backend.calls
 

@@ -69,12 +69,12 @@ class Recovery:
 def find(
     client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
 ) -> Recovery | None:
-    """How to recover a service that moves; None where it goes on by itself."""
+    """How to recover a service that moves; None where it continues by itself."""
     if held_up := find_held_up(client, target, service, tasks, now):
         return held_up
     task = innocent(client, target, service, tasks)
     if task and target.spec and target.applied and len(target.forgiven) < ATTEMPTS:
-        reason = _begun_again(target.forgiven | {task.id: task.node})
+        reason = _started_again(target.forgiven | {task.id: task.node})
         return Recovery(service, reason, innocent=task)
     return None
 
@@ -85,10 +85,10 @@ def find_held_up(
     """How to recover an update that the cluster holds up, forward or back."""
     if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
         nodes = {task.id: task.node for task in lost}
-        return Recovery(service, goes_on(target.given_up | nodes), lost=nodes)
+        return Recovery(service, continues_without(target.given_up | nodes), lost=nodes)
     if found := surplus(target, service, tasks, now):
         ids = tuple(task.id for task in found)
-        return Recovery(service, f"removes what is too many: {len(found)}", surplus=ids)
+        return Recovery(service, f"removes surplus replicas: {len(found)}", surplus=ids)
     return None
 
 
@@ -115,8 +115,8 @@ def find_without_init(target: Tracked, service: Json, tasks: Sequence[Task]) -> 
 def done(target: Tracked) -> str:
     """The recoveries of a service so far, in words."""
     return (
-        goes_on(target.given_up)
-        or _begun_again(target.forgiven)
+        continues_without(target.given_up)
+        or _started_again(target.forgiven)
         or _without_init(target.without_init)
     )
 
@@ -168,16 +168,16 @@ def _go_without_init(
     target.without_init |= recovery.without_init
 
 
-def goes_on(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "goes on without {}, which did not answer")
+def continues_without(nodes: Mapping[str, str]) -> str:
+    return _list(nodes, "continues without {}, which did not answer")
 
 
-def _begun_again(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "begun again, as {} did not keep a new replica")
+def _started_again(nodes: Mapping[str, str]) -> str:
+    return _list(nodes, "update started again, as {} did not keep a new replica")
 
 
 def _without_init(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "goes on without an init, as {} has no docker-init")
+    return _list(nodes, "continues without an init, as {} has no docker-init")
 
 
 def innocent(client: Client, target: Tracked, service: Json, tasks: Sequence[Task]) -> Task | None:

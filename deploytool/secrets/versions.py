@@ -1,7 +1,8 @@
 """Versions of secrets, the same on every cluster that keeps them.
 
 A value is never read back, so the same value is recognized by a slow, salted hash beside it. Each
-value is a version of its own, which releases name; a number is never used twice, as a rollback would bring the wrong value. A secret that somebody made by hand counts where
+value is a version of its own, which releases name; a number is never used
+twice, as a rollback would restore the wrong value. A secret that somebody made by hand counts where
 there is no version.
 """
 

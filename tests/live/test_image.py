@@ -367,7 +367,7 @@ def test_a_failing_step_is_shown(source: Source) -> None:
         (
             "FROM REGISTRY/nosuch:1\n",
             "base_image_unavailable",
-            "REGISTRY/nosuch:1 is not available",
+            "nosuch:1 is not available",
         ),
         (None, "dockerfile_missing", "There is no Dockerfile in"),
     ],

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from deploytool.__main__ import run
 from deploytool.backends.model import Action, Job, Outcome, Plan
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.rollout import watch
 from deploytool.backends.swarm.specification import labels, stack
 from deploytool.backends.swarm.storage.secrets import LARGEST
 from deploytool.backends.swarm.storage.store import SwarmStore
@@ -42,13 +41,12 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "COST", {"n": 2, "r": 1, "p": 1})
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_proving_time", lambda *_: 0.0)
+AT_ONCE: dict[str, Any] = {"update": {"monitor": "0s"}}
+"""A replica counts as soon as it runs."""
 
 
 def using(*names: str) -> AppSpec:
-    return app(service(secrets=names), worker())
+    return app(service(secrets=names, **AT_ONCE), worker(**AT_ONCE))
 
 
 def put(made: FakeEngine, name: str, value: str) -> tuple[int, bool]:
@@ -358,16 +356,19 @@ def test_overview() -> None:
     assert [(v.version, v.releases) for v in token.older] == [(1, ("v1",)), (3, ("v2",))]
 
 
-def test_old_versions_go_with_the_releases_that_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEPT", 2)
+def test_old_versions_are_removed_with_the_last_release_that_needs_them() -> None:
     made = engine()
-    for value in ("one", "two", "three", "four"):
-        put(made, "TOKEN", value)
+    for number in range(1, 23):
+        put(made, "TOKEN", f"value {number}")
         deploy(made, using("TOKEN"))
-    assert names(made) == ["items_TOKEN.3", "items_TOKEN.4"]
-    put(made, "TOKEN", "five")
-    deploy(made, app(service(replicas=2, secrets=["TOKEN"]), worker()), {"TOKEN": "items_TOKEN.3"})
-    assert names(made) == ["items_TOKEN.3", "items_TOKEN.4", "items_TOKEN.5"]
+    assert set(names(made)) == {f"items_TOKEN.{number}" for number in range(3, 23)}
+    put(made, "TOKEN", "another value")
+    deploy(
+        made,
+        app(service(replicas=2, secrets=["TOKEN"], **AT_ONCE), worker(**AT_ONCE)),
+        {"TOKEN": "items_TOKEN.3"},
+    )
+    assert set(names(made)) == {f"items_TOKEN.{number}" for number in range(3, 24)}
 
 
 def test_what_nobody_ever_used_is_kept_while_it_is_the_newest() -> None:
@@ -380,18 +381,17 @@ def test_what_nobody_ever_used_is_kept_while_it_is_the_newest() -> None:
     assert names(made) == ["items_MANUAL", "items_UNUSED.2", "shop_TOKEN.1"]
 
 
-def test_files_go_with_the_releases_that_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEPT", 2)
+def test_files_are_removed_with_the_last_release_that_needs_them() -> None:
     made = engine()
-    for number in range(1, 5):
+    for number in range(1, 23):
         files = {"a.yml": b"%d" % number}
-        spec = app(service(files={"/a.yml": "a.yml"}), files=digests(files))
+        spec = app(service(files={"/a.yml": "a.yml"}, **AT_ONCE), files=digests(files))
         found = Swarm(made).plan(spec, images(spec), files=files)
         roll_out(Swarm(made), found, release(spec, 0), timeout=60_000, limits=NO_WAIT)
     left = {c["Spec"]["Name"] for c in made.configs(label=labels.FILE)}
     kept = [r.release.spec for r in history.records(SwarmStore(made), "items")]
     assert left == {f"items_a.yml-{spec.files['a.yml'][:12]}" for spec in kept}
-    assert len(left) == 2
+    assert len(left) == 20
 
 
 def test_nothing_goes_while_a_release_cannot_be_read() -> None:

@@ -40,7 +40,7 @@ R = TypeVar("R")
 START_INTERVAL_API = (1, 44)
 TIMEOUT = 60
 """seconds that one request to the engine may take"""
-REGISTRY_TIMEOUT = 20
+REGISTRY_TIMEOUT = 20.0
 """seconds that the engine may take to ask a registry"""
 ENGINE = 3
 """The source of what the engine itself has to say in a stream of output: what is missing in it."""
@@ -246,6 +246,7 @@ class Client:
         self.api: Any = api
         self.address = address
         self.cli_options = cli_options
+        self.registry_timeout = REGISTRY_TIMEOUT
 
     @cached_property
     def api_version(self) -> tuple[int, ...]:
@@ -393,7 +394,7 @@ class Client:
         except APIError as error:
             raise _no_image(tag, str(error.explanation or error)) from error
         except ReadTimeout as error:
-            raise _no_image(tag, f"nothing came within {REGISTRY_TIMEOUT} s") from error
+            raise _no_image(tag, f"nothing came within {self.registry_timeout:g} s") from error
         except RequestException as error:
             raise unreachable(error, self.address) from error
         digest = found["Descriptor"]["digest"]
@@ -412,7 +413,7 @@ class Client:
         url = (
             f"{self.api.base_url}/v{self.api.api_version}/distribution/{quote(tag, safe='/:')}/json"
         )
-        response = self.api.get(url, headers=self._auth(tag), timeout=REGISTRY_TIMEOUT)
+        response = self.api.get(url, headers=self._auth(tag), timeout=self.registry_timeout)
         _raise_for_status(response)
         return dict(response.json())
 

@@ -18,12 +18,12 @@ AT_ONCE = 8
 SERVICE = "com.docker.swarm.service.name"
 
 
-def measure(client: Client) -> list[tuple[str, Amount]]:
+def measure(client: Client, seconds: float = SECONDS) -> list[tuple[str, Amount]]:
     """Every running container of the engine: the full name of its service, if it is of any, and
-    what it uses. One that ends meanwhile is left out."""
+    what it uses during these seconds. One that ends meanwhile is left out."""
     containers = client.running_containers()
     first = _sample(client, containers)
-    time.sleep(SECONDS)
+    time.sleep(seconds)
     second = _sample(client, containers)
     return [
         ((container.get("Labels") or {}).get(SERVICE, ""), used(before, after))

@@ -56,7 +56,7 @@ def test_there_is_one_by_default() -> None:
     assert planned(made, app(service(), worker(init=False))).is_empty
 
 
-def test_the_proxy_goes_on_without() -> None:
+def test_the_proxy_has_no_init() -> None:
     made = engine()
     deploy(made, proxy())
     assert not has_init(made, "proxy_traefik")
@@ -103,7 +103,7 @@ def test_a_node_that_gets_docker_init_gives_them_one() -> None:
     assert change.replaces
 
 
-def test_doctor_says_so() -> None:
+def test_doctor_reports_a_missing_init() -> None:
     assert _init({"InitCommit": {"ID": ""}}) is None
     assert _init({}) is None
     found = _init(NONE_HERE)
@@ -147,7 +147,7 @@ def seen(rollout: SwarmRollout, name: str = "web") -> ServiceProgress:
 
 
 @pytest.mark.parametrize("update", [False, True])
-def test_a_rollout_goes_on_without(update: bool) -> None:
+def test_a_rollout_continues_without_an_init(update: bool) -> None:
     made, rollout = begun(app(service(replicas=1)), update=update)
     lacking = fails(made)
     if update:
@@ -239,7 +239,7 @@ def test_a_node_is_believed_to_have_it_where_a_container_with_one_runs() -> None
     assert planned(made, app(service(replicas=3))).is_empty
 
 
-def test_scaling_goes_on_without_too() -> None:
+def test_scaling_continues_without_an_init() -> None:
     made = engine()
     deploy(made, app(service(replicas=1)))
     made.settle = False

@@ -51,7 +51,7 @@ def test_an_expired_lease_is_anybodys(engine: FakeEngine) -> None:
     assert lease.holder(SwarmStore(engine), "items") == second
 
 
-def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
+def test_a_renewed_lease_does_not_expire(engine: FakeEngine) -> None:
     mine = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     engine.engine_info["SystemTime"] = LATER
     lease.renew(SwarmStore(engine), mine)
@@ -59,7 +59,7 @@ def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
         lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
 
 
-def test_holder(engine: FakeEngine) -> None:
+def test_holder_of_a_lock(engine: FakeEngine) -> None:
     assert lease.holder(SwarmStore(engine), "items") is None
     lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     found = lease.holder(SwarmStore(engine), "items")
@@ -79,7 +79,7 @@ def test_what_the_engine_refuses_is_no_lock(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("failure", [None, KeyboardInterrupt(), ValueError()])
-def test_it_is_given_back_on_every_way_out(
+def test_a_lock_is_released_after_success_error_and_interrupt(
     engine: FakeEngine, failure: BaseException | None
 ) -> None:
     def work() -> None:
@@ -241,7 +241,9 @@ def test_a_lock_that_cannot_be_read_is_a_lock_all_the_same(engine: FakeEngine, d
     assert lease.lock(SwarmStore(engine), "items", "bob@box", "deploy").by == "bob@box"
 
 
-def test_what_is_known_of_a_lock_is_told_and_it_can_be_taken_away(engine: FakeEngine) -> None:
+def test_a_lock_of_unknown_purpose_has_a_holder_and_can_be_released(
+    engine: FakeEngine,
+) -> None:
     locked_by(engine, b'{"by": "ann@box", "host": 1}', **OURS)
     found = lease.holder(SwarmStore(engine), "items")
     assert found is not None

@@ -118,7 +118,7 @@ def test_a_replica_that_never_ran_is_not_asked() -> None:
     assert warnings == []
 
 
-def test_as_many_as_asked_for() -> None:
+def test_tail_limits_the_lines() -> None:
     assert len(read(talking(), tail=1)) == 3
 
 

@@ -97,7 +97,7 @@ def test_what_timed_out_is_in_the_audit_log(
         (KeyboardInterrupt(), "interrupted", 130),
     ],
 )
-def test_what_failed_or_was_interrupted_too(
+def test_failed_and_interrupted_changes_are_audited(
     cluster: FakeEngine,
     command: Command,
     arguments: tuple[str, ...],
@@ -337,7 +337,7 @@ def test_a_lock_that_cannot_be_read_can_be_released(cluster: FakeEngine, command
     assert command("restart", "--lock-timeout", "0s")[0] == 0
 
 
-def test_a_release_of_another_version_is_listed_and_gone_back_to(
+def test_a_release_of_another_version_is_listed_and_rolled_back_to(
     cluster: FakeEngine, command: Command
 ) -> None:
     data = json.loads(release(app(service(replicas=2)), 2).model_dump_json())

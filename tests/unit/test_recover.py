@@ -1,4 +1,4 @@
-"""An update that the cluster itself is in the way of is begun again, and only that one."""
+"""Recovery of updates that stall or fail through the cluster, and of no other ones."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_a_log_that_cannot_be_read_excuses_nothing(updating: Updating) -> None:
 
 def test_an_update_is_started_again_three_times_at_most(updating: Updating) -> None:
     made, rollout = updating
-    for _ in range(recover.ATTEMPTS):
+    for _ in range(3):
         take_back(made, "shutdown")
         step(rollout)
         assert made.changes == ["update_service items_web"]
@@ -344,7 +344,7 @@ def test_an_update_is_started_again_three_times_at_most(updating: Updating) -> N
     assert made.changes == []
 
 
-def test_what_somebody_takes_back_by_hand_stays_so(updating: Updating) -> None:
+def test_a_rollback_by_hand_is_left_alone(updating: Updating) -> None:
     made, rollout = updating
     take_back(made, "shutdown")
     made.set_update("items_web", "rollback_started", "manually requested rollback")

@@ -254,7 +254,7 @@ def test_any_name_is_compared_and_told(name: str) -> None:
     assert (field.path, field.before, field.after) == (f"secrets.{name}", "version 1", "version 2")
 
 
-def test_going_back_takes_the_old_values() -> None:
+def test_rollback_uses_the_old_versions() -> None:
     made = engine()
     put(made, "TOKEN", "one")
     first = deploy(made, using("TOKEN"))
@@ -297,7 +297,7 @@ def test_a_task_of_a_release_whose_secret_is_gone_is_not_started() -> None:
     assert made.services() == []
 
 
-def test_going_back_to_what_is_gone_is_told() -> None:
+def test_rollback_to_a_removed_version_is_refused() -> None:
     made = engine()
     put(made, "TOKEN", "one")
     with pytest.raises(PlanError) as caught:
@@ -710,7 +710,7 @@ def test_an_unexpected_failure_shows_no_value(
     assert ran(capsys, "set", "TOKEN", "--verbose", code=1)["error"]["code"] == "unexpected"
 
 
-def test_end_of_line() -> None:
+def test_a_single_line_break_at_the_end_is_recognized() -> None:
     assert values.ends_with_newline(b"x\n")
     assert not any(map(values.ends_with_newline, (b"", b"\n", b"x", b"x\ny\n", b"x\n\n")))
 

@@ -49,9 +49,9 @@ def plan_removal(
 
 
 def told(things: Iterable[Belonging]) -> str:
-    """Things by name. Of the records, which are many, only how many."""
+    """Things by name. Of the configs, which hold records and files and are many, only how many."""
     found = list(things)
     named = [str(thing) for thing in found if thing.kind != "config"]
-    records = len(found) - len(named)
-    counted = [f"{records} record{'' if records == 1 else 's'}"] if records else []
+    configs = len(found) - len(named)
+    counted = [f"{configs} config{'' if configs == 1 else 's'}"] if configs else []
     return ", ".join(named + counted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, command_group
 from deploytool.errors import DeploytoolError, ExitCode
 from deploytool.output import next_step, signed, ticked
 
@@ -22,80 +22,73 @@ if TYPE_CHECKING:
 MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad")}
 
 
-def register(app: typer.Typer) -> None:
-    cluster = typer.Typer(
-        help="Run a cluster of one node here, with a registry.",
-        no_args_is_help=True,
+@command("doctor", "deploytool doctor")
+def doctor(session: Session) -> None:
+    """Check engine, cluster, registry, proxy, kernel and clock."""
+    from deploytool.backends.swarm.doctor import State, examine
+
+    config = settings(session)
+    checks = examine(config, lambda: _client(config))
+    bad = [check for check in checks if check.state is State.BAD]
+    data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
+    session.output.result(data, lambda console: _show_checks(console, checks))
+    if bad:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@command("up", "deploytool cluster up")
+def up(
+    session: Session,
+    advertise: Annotated[
+        str,
+        typer.Option("--advertise-addr", help="Address by which other nodes could join."),
+    ] = "127.0.0.1",
+) -> None:
+    """Make this machine a Swarm of one node with a registry on localhost."""
+    from deploytool.backends.swarm.cluster import up as cluster_up
+
+    config = settings(session)
+    found = cluster_up(
+        _client(config),
+        registry=config.registry,
+        advertise=advertise,
+        step=session.output.step,
     )
-    app.add_typer(cluster, name="cluster")
-    _register_cluster(cluster)
-
-    @command(app, "doctor")
-    def doctor(session: Session) -> None:
-        """Check engine, cluster, registry, proxy, kernel and clock."""
-        from deploytool.backends.swarm.doctor import State, examine
-
-        config = settings(session)
-        checks = examine(config, lambda: _client(config))
-        bad = [check for check in checks if check.state is State.BAD]
-        data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
-        session.output.result(data, lambda console: _show_checks(console, checks))
-        if bad:
-            raise typer.Exit(ExitCode.FAILED)
+    session.output.result(asdict(found), lambda console: _show_cluster(console, found))
 
 
-def _register_cluster(group: typer.Typer) -> None:
-    @command(group, "up")
-    def up(
-        session: Session,
-        advertise: Annotated[
-            str,
-            typer.Option("--advertise-addr", help="Address by which other nodes could join."),
-        ] = "127.0.0.1",
-    ) -> None:
-        """Make this machine a Swarm of one node with a registry on localhost."""
-        from deploytool.backends.swarm.cluster import up as cluster_up
+@command("status", "deploytool cluster status")
+def status(session: Session) -> None:
+    """Show what there is of the cluster on this machine."""
+    from deploytool.backends.swarm.cluster import status as cluster_status
 
-        config = settings(session)
-        found = cluster_up(
-            _client(config),
-            registry=config.registry,
-            advertise=advertise,
-            step=session.output.step,
-        )
-        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+    config = settings(session)
+    found = cluster_status(_client(config), registry=config.registry)
+    session.output.result(asdict(found), lambda console: _show_cluster(console, found))
 
-    @command(group, "status")
-    def status(session: Session) -> None:
-        """Show what there is of the cluster on this machine."""
-        from deploytool.backends.swarm.cluster import status as cluster_status
 
-        config = settings(session)
-        found = cluster_status(_client(config), registry=config.registry)
-        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
+@command("down", "deploytool cluster down")
+def down(
+    session: Session,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the registry's images too.")
+    ] = False,
+) -> None:
+    """Leave Swarm mode with all that runs, and the registry."""
+    from deploytool.backends.swarm.cluster import down as cluster_down
 
-    @command(group, "down")
-    def down(
-        session: Session,
-        volumes: Annotated[
-            bool, typer.Option("--volumes", help="Remove the registry's images too.")
-        ] = False,
-    ) -> None:
-        """Leave Swarm mode with all that runs, and the registry."""
-        from deploytool.backends.swarm.cluster import down as cluster_down
-
-        client = _client(settings(session))
-        if not session.output.require_confirmation(
-            "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
-        ):
-            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = cluster_down(client, volumes=volumes, step=session.output.step)
-        session.output.result(
-            {"removed": removed},
-            lambda console: console.print(
-                ticked(f"Removed: {', '.join(removed)}") if removed else "There was nothing"
-            ),
-        )
+    client = _client(settings(session))
+    if not session.output.require_confirmation(
+        "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
+    ):
+        raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+    removed = cluster_down(client, volumes=volumes, step=session.output.step)
+    session.output.result(
+        {"removed": removed},
+        lambda console: console.print(
+            ticked(f"Removed: {', '.join(removed)}") if removed else "There was nothing"
+        ),
+    )
 
 
 def settings(session: Session) -> Config:
@@ -138,3 +131,8 @@ def _show_checks(console: Console, checks: list[Check]) -> None:
         console.print(signed(*MARKS[check.state], f"{check.name}: {check.message}"))
         if check.hint:
             console.print(next_step(check.hint))
+
+
+group = command_group(
+    "cluster", "Run a cluster of one node here, with a registry.", up, status, down
+)

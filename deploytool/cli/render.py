@@ -26,24 +26,23 @@ class StaleFile(DeploytoolError):
     exit_code = ExitCode.FAILED
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "render")
-    def render(
-        session: Session,
-        backend: Annotated[
-            Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
-        ] = None,
-        check: Check = False,
-        stdout: Stdout = False,
-    ) -> None:
-        """Write the stack or job file of the app, for review."""
-        from deploytool.render.files import render_files
+@command("render", "deploytool render", "deploytool render --check", "deploytool render --stdout")
+def render(
+    session: Session,
+    backend: Annotated[
+        Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
+    ] = None,
+    check: Check = False,
+    stdout: Stdout = False,
+) -> None:
+    """Write the stack or job file of the app, for review."""
+    from deploytool.render.files import render_files
 
-        if backend is not None:
-            session.flags["backend"] = ("--backend", backend)
-        files = render_files(session.spec)
-        warn_of_stack(session, session.spec)
-        put(session, files, check=check, stdout=stdout)
+    if backend is not None:
+        session.flags["backend"] = ("--backend", backend)
+    files = render_files(session.spec)
+    warn_of_stack(session, session.spec)
+    put(session, files, check=check, stdout=stdout)
 
 
 def warn_of_stack(session: Session, app: AppSpec) -> None:
@@ -61,7 +60,8 @@ def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout:
     project = session.config.project
     if stdout:
         texts = {str(file.path): file.text for file in files}
-        session.output.text({"files": texts}, "".join(texts.values()))
+        shown = "".join(file.text for file in files if not file.is_beside)
+        session.output.text({"files": texts}, shown)
         return
     stale = [(file, lines) for file in files if (lines := diff(project, file))]
     if check and stale:

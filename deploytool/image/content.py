@@ -175,7 +175,9 @@ class Content:
                 text = without_settings(path.read_bytes())
                 return kind + hashlib.sha256(text).digest()
             with path.open("rb") as file:
-                if path.parent == self._root / "stacks" and RENDERED in file.readline():
+                stacks = self._root / "stacks"
+                is_script = path.parent == stacks / "deploytool"
+                if is_script or (path.parent == stacks and RENDERED in file.readline()):
                     return b"rendered"
                 file.seek(0)
                 return kind + hashlib.file_digest(file, "sha256").digest()

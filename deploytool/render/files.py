@@ -18,12 +18,15 @@ class RenderedFile:
 
     path: Path
     text: str
+    is_beside: bool = False
+    """Whether another one only refers to it."""
 
 
 def render_files(app: AppSpec) -> list[RenderedFile]:
     """Everything that is rendered for an app on its cluster."""
     if app.backend is Backend.SWARM:
-        return [RenderedFile(Path(stack.path(app)), stack.render(app))]
+        beside = [RenderedFile(Path(path), text, True) for path, text in stack.script_files(app)]
+        return [RenderedFile(Path(stack.path(app)), stack.render(app)), *beside]
     raise UsageError(
         "Rendering for Nomad is not there yet", code="backend_unavailable", hint="--backend swarm"
     )

@@ -18,6 +18,7 @@ TOOLS = {
     "runc": "runc",
     "mmdebstrap": "mmdebstrap",
     "openssl": "openssl",
+    "shellcheck": "shellcheck",
 }
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ import pytest
 import typer
 
 from deploytool.__main__ import run
+from deploytool.cli import COMMANDS as BY_PURPOSE
 from deploytool.cli import app
+from deploytool.cli.common import CommandGroup
 from deploytool.errors import (
     DeploytoolError,
     EngineError,
@@ -594,3 +597,27 @@ def test_help_lists_every_command_once_and_whole(
     assert "..." not in listed
     names = re.findall(r"^  ([a-z]+)  +\S", listed, re.MULTILINE)
     assert sorted(names) == sorted({name.partition(" ")[0] for name in EVERYTHING} - {""})
+
+
+def every_example() -> list[str]:
+    commands = [
+        one
+        for found in BY_PURPOSE.values()
+        for group in found
+        for one in (group.commands if isinstance(group, CommandGroup) else (group,))
+    ]
+    assert all(one.examples for one in commands)
+    return [example for one in commands for example in one.examples]
+
+
+@pytest.mark.parametrize("example", every_example())
+def test_examples_in_the_help_are_calls_that_the_command_takes(example: str) -> None:
+    program, *words = shlex.split(example.partition(" > ")[0])
+    assert program == "deploytool"
+    command: Any = typer.main.get_command(app)
+    name = program
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    with command.make_context(name, words):
+        pass

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import scripts
+from deploytool.backends.swarm.specification.scripts import DRAIN
 from deploytool.spec import Service
 from tests.builders import app, service, worker
 from tests.lab.process import started_at
@@ -46,7 +48,7 @@ def routed(**keys: Any) -> Service:
 def replica(shell: str, *command: str, **keys: Any) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The container's process, and the pid of the process in it."""
     given = routed(command=command or (sys.executable, "-c", PROCESS, "30"), **keys)
-    path, *arguments = swarm.arguments(app(given), given)
+    path, *arguments = on_this_machine(swarm.arguments(app(given), given))
     assert path == "/bin/sh"
     run = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else []), *arguments]
     with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
@@ -58,6 +60,12 @@ def replica(shell: str, *command: str, **keys: Any) -> Iterator[tuple[subprocess
             yield process, int(pid)
         finally:
             process.kill()
+
+
+def on_this_machine(arguments: list[str]) -> list[str]:
+    """The command with the script where it is here."""
+    here = str(Path(scripts.__file__).parent / DRAIN.file)
+    return [word.replace(DRAIN.target, here) for word in arguments]
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -154,7 +162,7 @@ def test_steps_before_the_process(shell: str) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_step_that_fails_starts_no_process(shell: str) -> None:
     given = routed(command=["echo", "started"], prestart=["sh", "-c", "exit 5"])
-    arguments = swarm.arguments(app(given), given)[1:]
+    arguments = on_this_machine(swarm.arguments(app(given), given))[1:]
     run = [shell, *(["sh"] if shell == "busybox" else []), *arguments]
     done = subprocess.run(run, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (5, "")
@@ -162,7 +170,8 @@ def test_a_step_that_fails_starts_no_process(shell: str) -> None:
 
 def test_a_command_that_is_not_there_is_told_as_ever() -> None:
     given = routed(command=["no-such-program"])
-    done = subprocess.run(swarm.arguments(app(given), given), capture_output=True, timeout=20)
+    command = on_this_machine(swarm.arguments(app(given), given))
+    done = subprocess.run(command, capture_output=True, timeout=20)
     assert done.returncode == 127
 
 
@@ -181,7 +190,7 @@ def test_while_it_drains_it_keeps_the_way_to_it_open(
 ) -> None:
     """Once, however often it is asked to stop; nobody waits for that to end."""
     told, python = tmp_path / "told", tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "$1" "$2" >> {told}; exec sleep 15\n')
+    python.write_text(f'#!/bin/sh\necho "$1" "$2" "$5" >> {told}; exec sleep 15\n')
     python.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with replica(shell) as (process, _):
@@ -191,7 +200,7 @@ def test_while_it_drains_it_keeps_the_way_to_it_open(
             time.sleep(DELAY / 5)
         assert end(process) == (7, "got SIGTERM\n")
         assert took(begin) < 12
-    assert told.read_text() == f"-ISc {swarm.KEEP_REACHABLE.format(times=10)}\n"
+    assert told.read_text() == "-I -S 1\n"
 
 
 def test_an_image_without_python_drains_all_the_same(
@@ -217,7 +226,10 @@ def test_every_neighbour_hears_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", lambda family, kind: Socket())
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    exec(swarm.KEEP_REACHABLE.format(times=2), {"open": lambda _: io.StringIO(ARP)})
+    monkeypatch.setattr(sys, "argv", ["-c", "0.2"])
+    text = DRAIN.content.decode()
+    program = text.partition("python -I -S -c '")[2].partition("'")[0]
+    exec(program, {"open": lambda _: io.StringIO(ARP)})
     assert sent == 2 * [(b"", ("10.0.1.5", 9)), (b"", ("172.18.0.1", 9))]
 
 

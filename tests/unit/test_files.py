@@ -17,6 +17,7 @@ from deploytool.backends.model import Action, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, stack
+from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, EngineError, PlanError
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, digests, engine, images, maximal_app, release, service, worker
@@ -43,9 +44,18 @@ def deploy(made: FakeEngine, files: Mapping[str, bytes], *others: Service) -> Pl
     return found
 
 
+SCRIPTS = {script.path for script in BY_TARGET.values()}
+
+
 def mounted(made: FakeEngine, name: str = "items_web") -> list[dict[str, Any]]:
     container = made.service(name)["Spec"]["TaskTemplate"]["ContainerSpec"]
     return list(container.get("Configs", ()))
+
+
+def own_configs(made: FakeEngine) -> list[dict[str, Any]]:
+    """The configs of files of the project, and not of scripts that replicas run."""
+    found = made.configs(label=labels.FILE)
+    return [c for c in found if c["Spec"]["Labels"][labels.FILE] not in SCRIPTS]
 
 
 def write(folder: Path, content: bytes | None = b"a: 1\n", path: str = PATH) -> None:
@@ -126,7 +136,7 @@ def test_names_are_what_the_engine_takes(name: str, file: str) -> None:
 def test_a_deploy_creates_the_config_and_mounts_it() -> None:
     made = engine()
     found = deploy(made, OLD)
-    (config_made,) = made.configs(label=labels.FILE)
+    (config_made,) = own_configs(made)
     name = f"items_web.yml-{digests(OLD)[PATH][:12]}"
     assert config_made["Spec"]["Name"] == name
     assert base64.b64decode(config_made["Spec"]["Data"]) == OLD[PATH]
@@ -135,7 +145,7 @@ def test_a_deploy_creates_the_config_and_mounts_it() -> None:
         labels.APP: "items",
         labels.FILE: PATH,
     }
-    assert mounted(made) == [
+    assert mounted(made)[-1:] == [
         {
             "ConfigID": config_made["ID"],
             "ConfigName": name,
@@ -168,7 +178,7 @@ def test_another_content_rolls_the_services_that_use_it_and_no_other() -> None:
     assert field.before == f"items_web.yml-{digests(OLD)[PATH][:12]}"
     assert field.after == f"items_web.yml-{digests(NEW)[PATH][:12]}"
     deploy(made, NEW, worker())
-    assert len(made.configs(label=labels.FILE)) == 2
+    assert len(own_configs(made)) == 2
 
 
 def test_going_back_takes_what_the_cluster_has() -> None:
@@ -178,8 +188,8 @@ def test_going_back_takes_what_the_cluster_has() -> None:
     spec = with_files(OLD)
     back = Swarm(made).plan(spec, images(spec))
     Swarm(made).rollout(back).start(release(spec, 3))
-    assert mounted(made)[0]["ConfigName"].endswith(digests(OLD)[PATH][:12])
-    assert len(made.configs(label=labels.FILE)) == 2
+    assert mounted(made)[-1]["ConfigName"].endswith(digests(OLD)[PATH][:12])
+    assert len(own_configs(made)) == 2
 
 
 def test_what_the_cluster_has_no_longer_is_told_before_anything_is_changed() -> None:
@@ -195,10 +205,10 @@ def test_somebody_else_created_it_meanwhile() -> None:
     first, second = plan(made, OLD), plan(made, OLD)
     spec = with_files(OLD)
     Swarm(made).rollout(first).start(release(spec, 1))
-    (config_made,) = made.configs(label=labels.FILE)
+    (config_made,) = own_configs(made)
     made.remove_service(made.service("items_web")["ID"])
     Swarm(made).rollout(second).start(release(spec, 2))
-    assert mounted(made)[0]["ConfigID"] == config_made["ID"]
+    assert mounted(made)[-1]["ConfigID"] == config_made["ID"]
 
 
 def test_a_refusal_is_told() -> None:
@@ -214,16 +224,18 @@ def test_a_refusal_is_told() -> None:
 def test_the_rendered_file_names_content_and_place() -> None:
     document = stack.document(with_files(OLD))
     name = f"items_web.yml-{digests(OLD)[PATH][:12]}"
-    assert document["configs"] == {
-        name: {
-            "file": "../config/web.yml",
-            "labels": {labels.APP: "items", labels.FILE: PATH},
-            "name": name,
-        }
+    assert document["configs"][name] == {
+        "file": "../config/web.yml",
+        "labels": {labels.APP: "items", labels.FILE: PATH},
+        "name": name,
     }
-    assert document["services"]["web"]["configs"] == [
-        {"source": name, "target": TARGET, "uid": "0", "gid": "0", "mode": 0o444}
-    ]
+    assert document["services"]["web"]["configs"][-1] == {
+        "source": name,
+        "target": TARGET,
+        "uid": "0",
+        "gid": "0",
+        "mode": 0o444,
+    }
 
 
 def test_odd_names_are_kept_from_interpolation() -> None:
@@ -233,15 +245,15 @@ def test_odd_names_are_kept_from_interpolation() -> None:
 
 def test_a_file_above_the_project_is_found_from_the_stack() -> None:
     spec = app(service(files={"/a": "../shared/a.yml"}))
-    (found,) = stack.document(spec)["configs"].values()
-    assert found["file"] == "../../shared/a.yml"
+    configs = stack.document(spec)["configs"].values()
+    assert "../../shared/a.yml" in {found["file"] for found in configs}
 
 
 def test_other_rights_than_ours_are_a_difference() -> None:
     made = engine()
     deploy(made, OLD)
     live = made.service("items_web")
-    live["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"][0]["File"]["Mode"] = 0o400
+    live["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"][-1]["File"]["Mode"] = 0o400
     (change, *_) = plan(made, OLD).changes
     assert [field.path for field in change.fields] == [f"files.{TARGET}"]
     assert str(change.fields[0].before).endswith(" 0:0 400")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploytool.backends.swarm.specification import health
+from deploytool.backends.swarm.specification.scripts import HEALTHCHECK
 from deploytool.spec import HealthCheck
 from tests.builders import app, service
 
@@ -41,17 +42,18 @@ class Replica:
     def check(self) -> tuple[int, str]:
         given = HealthCheck.model_validate({"path": "/health"})
         routed = service(port=self.port, domains=["items.example.com"])
-        *command, script = health.test(app(routed), routed, given)
-        assert command == ["CMD", "python", "-I", "-S", "-c"]
-        name, port = self.proxy
-        for there, here in (
+        *command, proxy, port = health.test(app(routed), routed, given)
+        assert command[:4] == ["CMD", "python", "-IS", HEALTHCHECK.target]
+        assert (proxy, port) == (health.PROXY, "8080")
+        name, there = self.proxy
+        script = HEALTHCHECK.content.decode()
+        for text, here in (
             ("/dev/shm", self.folder),
             ("/proc/1/fd/1", self.folder / "log"),
-            (f"tasks.{health.PROXY}", name),
-            ("8080", port),
+            ("tasks.{name}", name),
         ):
-            script = script.replace(str(there), str(here))
-        run = [sys.executable, *command[2:], script]
+            script = script.replace(text, str(here))
+        run = [sys.executable, "-IS", "-c", script, *command[4:], proxy, str(there)]
         done = subprocess.run(run, capture_output=True, text=True, timeout=30)
         return done.returncode, done.stderr
 
@@ -178,8 +180,8 @@ def test_only_what_is_behind_the_proxy_asks_for_it() -> None:
     own = HealthCheck.model_validate({"path": "/health"})
     routed, other = service(domains=["items.example.com"]), service("other")
     both = app(routed, other)
-    assert health.PROXY in health.test(both, routed, own)[-1]
-    assert health.PROXY not in health.test(both, other, own)[-1]
+    assert health.PROXY in health.test(both, routed, own)
+    assert health.PROXY not in health.test(both, other, own)
 
 
 def test_a_command_of_ones_own_is_left_as_it_is() -> None:

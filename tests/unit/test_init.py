@@ -10,7 +10,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploytool.cli.init import register
+from deploytool.cli.init import init
 from deploytool.config import load
 from deploytool.errors import UsageError
 from deploytool.init import (
@@ -62,6 +62,8 @@ def test_a_project_that_it_has_never_seen(tmp_path: Path) -> None:
         "Dockerfile": Fate.WRITTEN,
         ".dockerignore": Fate.WRITTEN,
         "stacks/my-shop.yml": Fate.WRITTEN,
+        "stacks/deploytool/drain.sh": Fate.WRITTEN,
+        "stacks/deploytool/healthcheck.py": Fate.WRITTEN,
     }
     text = (project / "pyproject.toml").read_text()
     assert text.startswith(PYPROJECT)
@@ -115,7 +117,10 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     mine["deploytool.toml"] += "registry = 'r.example.com'\n[services.web]\nport = 80\n"
     project = make(tmp_path, mine | {"main.py": APP, "stacks/x.yml": "mine: 1\n"})
     done = run(project)
-    assert done == dict.fromkeys(("deploytool.toml", "Dockerfile", "stacks/x.yml"), Fate.KEPT)
+    assert done == {
+        **dict.fromkeys(("deploytool.toml", "Dockerfile", "stacks/x.yml"), Fate.KEPT),
+        "stacks/deploytool/drain.sh": Fate.WRITTEN,
+    }
     for name, text in mine.items():
         assert (project / name).read_text() == text
     assert (project / "stacks/x.yml").read_text() == "mine: 1\n"
@@ -342,7 +347,7 @@ def test_this_repository_has_what_init_writes(path: str) -> None:
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     app = typer.Typer()
     app.callback()(lambda: None)
-    register(app)
+    init.add_to(app)
 
     def call(*arguments: str) -> tuple[str, str]:
         typer.main.get_command(app).main(

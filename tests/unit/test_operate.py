@@ -203,7 +203,7 @@ def test_destroy_names_the_volumes_that_it_keeps(
     cluster.add_volume("items_data", STACK)
     assert run(["destroy", "--yes"]) == 0
     out = capsys.readouterr().out
-    assert "items is gone: service items_web, network items_default, 1 record\n" in out
+    assert "items is gone: service items_web, network items_default, 3 configs\n" in out
     assert "volume items_data is kept; `deploytool destroy --volumes` removes it" in out
     assert left(cluster) == ["volume items_data"]
 

@@ -20,6 +20,7 @@ from deploytool.__main__ import run
 from deploytool.backends.model import Action, Job, Outcome, Plan
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels, stack
+from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.backends.swarm.storage.secrets import LARGEST
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError, PlanError, UsageError
@@ -388,7 +389,12 @@ def test_files_are_removed_with_the_last_release_that_needs_them() -> None:
         spec = app(service(files={"/a.yml": "a.yml"}, **AT_ONCE), files=digests(files))
         found = Swarm(made).plan(spec, images(spec), files=files)
         roll_out(Swarm(made), found, release(spec, 0), timeout=60_000, limits=NO_WAIT)
-    left = {c["Spec"]["Name"] for c in made.configs(label=labels.FILE)}
+    scripts = {script.path for script in BY_TARGET.values()}
+    left = {
+        config["Spec"]["Name"]
+        for config in made.configs(label=labels.FILE)
+        if config["Spec"]["Labels"][labels.FILE] not in scripts
+    }
     kept = [r.release.spec for r in history.records(SwarmStore(made), "items")]
     assert left == {f"items_a.yml-{spec.files['a.yml'][:12]}" for spec in kept}
     assert len(left) == 20

@@ -60,6 +60,10 @@ def fields(*lines: str, head: str = V2, end: str = "settings = Settings()\n") ->
         ("key: Optional[str] = None", []),
         ("key: Any = None", []),
         ("key: str = None", ["KEY"]),
+        ("key: str = ''", []),
+        ("db_url: str = ''", ["DB_URL"]),
+        ("db_url: str = 'sqlite://'", []),
+        ("db_password: str = ''", []),
         ("key: str = Field(default=None)", ["KEY"]),
         ("key: str = os.getenv('OTHER')", ["OTHER"]),
         ("key: str = os.environ.get('OTHER')", ["OTHER"]),
@@ -390,3 +394,28 @@ def test_one_line_for_each_way() -> None:
     assert "API_TOKEN" in notes[1]
     assert "HOST and MODE" in notes[2]
     assert settings_note([]) == ()
+
+
+PARTS = "import os\nfrom sqlalchemy import create_engine\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("HOST = os.getenv('HOST')\nURL = f'postgresql://{HOST}/x'\ncreate_engine(URL)", ["HOST"]),
+        ("create_engine(f'postgresql://{os.getenv(\"HOST\")}/x')", ["HOST"]),
+        ("HOST = os.getenv('HOST', 'db')\ncreate_engine(f'postgresql://{HOST}/x')", []),
+        ("HOST = os.getenv('HOST')\nprint(f'{HOST}')", []),
+        (
+            "class Settings:\n    PORT = os.getenv('PORT')\nsettings = Settings()\n"
+            "create_engine(f'postgresql://db:{settings.PORT}/x')",
+            ["PORT"],
+        ),
+        (
+            "HOST = os.getenv('HOST')\nif HOST:\n    create_engine(f'postgresql://{HOST}/x')",
+            [],
+        ),
+    ],
+)
+def test_parts_of_a_url(tmp_path: Path, source: str, wanted: list[str]) -> None:
+    assert names(find(tmp_path, {"db.py": PARTS + source})) == wanted

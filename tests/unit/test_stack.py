@@ -108,7 +108,7 @@ def test_only_the_image_of_the_app_is_left_open() -> None:
 
 @pytest.mark.parametrize("text", ["1e3", "0o7", "08", "=", "yes", "null", "1:30", "-1", ".5", ""])
 def test_text_that_a_reader_could_take_for_something_else_is_quoted(text: str) -> None:
-    assert f"'{text}'" in stack.render(app(service(env={"X": text})))
+    assert f"- '{text}'" in stack.render(app(service(command=["x", text], drain="2s")))
 
 
 def test_line_breaks_stay_on_one_line() -> None:
@@ -128,7 +128,7 @@ def test_header_says_how_it_was_made_and_how_it_is_used() -> None:
 
 
 def test_diff_and_write(tmp_path: Path) -> None:
-    (file,) = files.render_files(app())
+    file, *_ = files.render_files(app())
     assert files.diff(tmp_path, file)[0] == "--- stacks/items.yml (on disk)"
     files.write(tmp_path, file)
     assert files.diff(tmp_path, file) == []

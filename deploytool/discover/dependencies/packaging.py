@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -404,6 +404,8 @@ class Finder:
         source = folder / "src"
         if self.project.is_file(source / "__init__.py"):
             return False  # src is the package itself, imported by that name
+        if not all(map(self.project.is_folder, _poetry_packages(folder, poetry))):
+            return False  # no tool builds it
         below = self.app_file is None or self.app_file.is_relative_to(source)
         return below and self.project.is_folder(source)
 
@@ -698,6 +700,15 @@ class Finder:
             return brings_server(list(self._listed(found)))
         text = self.project.text(PurePosixPath(found.files[-1])) or ""
         return bool(re.search(r'(?m)^name = "uvicorn"$|^\s*"uvicorn": \{', text))
+
+
+def _poetry_packages(folder: PurePosixPath, poetry: Mapping[str, Any]) -> Iterator[PurePosixPath]:
+    """The folders that a Poetry project says it is made of; not those that are patterns."""
+    for package in poetry.get("packages") or ():
+        named = package if isinstance(package, dict) else {}
+        include, source = str(named.get("include", "")), str(named.get("from", ""))
+        if include and not re.search(r"[*?\[]|\.py$", include):
+            yield folder / source / include
 
 
 def _what_lacks(listed: list[str]) -> Callable[[list[str]], bool] | None:

@@ -213,6 +213,18 @@ class Environment:
         name = self._variable(value, here) if _is_reference(value) else None
         if name and not self._is_safe({name, *_mentioned(value)}, here):
             yield name, f"{here.scope.file} uses it at once, and it has no default"
+        for part in self._parts(value, here.scope):
+            yield from self._used(part, here)
+
+    def _parts(self, value: ast.expr, scope: Scope) -> Iterator[ast.expr]:
+        """What is put into the text that a value is: f"postgresql://{user}:{password}@{host}"."""
+        if isinstance(value, ast.Name) and (where := self.names.holder(value.id, scope)):
+            match where.names[value.id]:
+                case [Assigned(value=ast.JoinedStr() as text)] if where is scope:
+                    value = text
+        if isinstance(value, ast.JoinedStr):
+            formatted = (part for part in value.values if isinstance(part, ast.FormattedValue))
+            yield from (part.value for part in formatted)
 
     def _read(self, call: ast.Call, full: str, here: Here) -> Iterator[tuple[str, str]]:
         """`config("NAME")` of starlette and decouple, `env.str("NAME")` of environs."""

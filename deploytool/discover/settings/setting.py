@@ -42,9 +42,16 @@ class Setting:
     reads: Reads = Reads.ENVIRONMENT
 
 
+def is_store_address(name: str) -> bool:
+    """Whether a variable of this name is the URL of a database or broker: nothing works with an
+    empty one."""
+    words = words_of(name).upper().split("_")
+    return not STORE_WORDS.isdisjoint(words) and not ADDRESS_WORDS.isdisjoint(words)
+
+
 def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret: by its words, not by parts of them."""
     words = words_of(name).upper().split("_")
-    if not STORE_WORDS.isdisjoint(words) and not ADDRESS_WORDS.isdisjoint(words):
+    if is_store_address(name):
         return True
     return (names_secret(name) or "KEY" in words) and words[-1] not in HARMLESS_ENDS

@@ -9,7 +9,12 @@ from typing import Literal
 
 from deploytool.discover.names import External, LocalClass, Names
 from deploytool.discover.settings.environment import variable_read
-from deploytool.discover.settings.setting import Reads, Setting, is_secret_name
+from deploytool.discover.settings.setting import (
+    Reads,
+    Setting,
+    is_secret_name,
+    is_store_address,
+)
 from deploytool.discover.source import Scope
 
 VERSION_1 = frozenset({"pydantic.BaseSettings", "pydantic.env_settings.BaseSettings"})
@@ -174,6 +179,9 @@ class Fields:
         if default is None:
             optional = version == 1 and _takes_none(statement.annotation)
             return Field(name, not optional, variable)
+        is_empty = isinstance(default, ast.Constant) and default.value == ""
+        if is_empty and is_store_address(variable or name):
+            return Field(name, True, variable)
         if version == 2 and not _takes_none(statement.annotation):
             # Settings check their defaults: None is no text.
             if isinstance(default, ast.Constant) and default.value is None:

@@ -37,6 +37,8 @@ def job_spec(job: Job, secrets: Mapping[str, str]) -> Json:
     own |= {key: value for key, value in spec["Labels"].items() if key == labels.INIT}
     template = spec["TaskTemplate"]
     container = template["ContainerSpec"]
+    scripts = {script.target for script in swarm.scripts(app, service)}
+    container["Configs"] = [c for c in container["Configs"] if c["File"]["Name"] not in scripts]
     container |= {
         "Args": list(job.command),
         "Labels": own,

@@ -12,6 +12,7 @@ from typing import Any
 
 from deploytool import diff
 from deploytool.backends.model import FieldChange
+from deploytool.backends.swarm.planning import scripts
 from deploytool.backends.swarm.specification import labels, templates
 
 Json = dict[str, Any]
@@ -45,6 +46,7 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     container["Env"] = _variables(container.get("Env"))
     container["Secrets"] = _mounted(container.get("Secrets"), "SecretName")
     container["Configs"] = _mounted(container.get("Configs"), "ConfigName")
+    scripts.separate(container)
     template["ContainerSpec"] = container
     placement = dict(template.get("Placement") or {})
     placement["Platforms"] = sorted(
@@ -70,6 +72,8 @@ KEYS = (
     ("TaskTemplate.ContainerSpec.Healthcheck.StartInterval", "healthcheck.start_interval"),
     ("TaskTemplate.ContainerSpec.Healthcheck.", "healthcheck."),
     ("TaskTemplate.ContainerSpec.Args", "command"),
+    ("TaskTemplate.ContainerSpec.Drain", "drain"),
+    ("TaskTemplate.ContainerSpec.Scripts.", ""),
     ("TaskTemplate.ContainerSpec.Mounts", "volumes"),
     ("TaskTemplate.ContainerSpec.StopGracePeriod", "stop_grace"),
     ("TaskTemplate.ContainerSpec.ReadOnly", "read_only"),
@@ -109,7 +113,7 @@ KEYS = (
 """The engine's fields and the configuration's keys that they come from."""
 
 
-OWN_NAMES = ("Labels.", "Env.", "Secrets.", "Configs.")
+OWN_NAMES = ("Labels.", "Env.", "Secrets.", "Configs.", "Scripts.")
 """Fields under which names are the user's own."""
 
 

@@ -1,5 +1,8 @@
-"""Configuration files as Swarm configs. Their names carry the content's hash: another content is
-another config, so that a change of it is a change of the services that use it."""
+"""Configuration files, and the scripts that replicas run, as Swarm configs.
+
+Their names carry the content's hash: another content is another config, so that a change of it is a
+change of the services that use it.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,15 @@ def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -
             code="file_gone",
             hint="deploy that commit again instead: deploytool deploy",
         )
-    return [
+    found = [
         {"name": name, "data": files[path], "labels": swarm.config_labels(app, path)}
         for name, path in wanted.items()
+        if name not in known
+    ]
+    scripts = {script.config_name(app.name): script for script in swarm.all_scripts(app)}
+    return found + [
+        {"name": name, "data": script.content, "labels": script.config_labels(app.name)}
+        for name, script in scripts.items()
         if name not in known
     ]
 

@@ -15,7 +15,7 @@ from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.backends.swarm.planning import files as config_files
-from deploytool.backends.swarm.planning import logins
+from deploytool.backends.swarm.planning import logins, scripts
 from deploytool.backends.swarm.planning.capacity import (
     LIVE_STATES,
     NO_NODE_HINT,
@@ -158,7 +158,7 @@ def make_plan(
         client,
         app.name,
         with_secrets=any(service.secrets for service in app.services),
-        with_files=bool(app.files),
+        with_files=bool(app.files or swarm.all_scripts(app)),
     )
     plan = plan_from(
         snapshot,
@@ -221,7 +221,8 @@ def plan_from(
     neighbours.check_references(proxy)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
     new = [("network", n["name"]) for n in new_networks]
-    new += [("config", config["name"]) for config in new_configs]
+    scripts_of_app = {script.config_name(app.name) for script in swarm.all_scripts(app)}
+    new += [("config", c["name"]) for c in new_configs if c["name"] not in scripts_of_app]
     changes += [Change(kind=kind, name=name, action=Action.CREATE) for kind, name in new]
     return Plan(
         app=app.name,
@@ -285,6 +286,7 @@ def _compare(
     action = Action.UPDATE if fields else Action.KEEP
     replaces = replaces_tasks(before, after)
     _keep_counter(spec, live)
+    scripts.keep(spec, live["Spec"])
     target = Target(name, spec["Name"], action, spec, live, replaces, known)
     change = Change(kind="service", name=name, action=action, fields=fields, replaces=replaces)
     return target, change

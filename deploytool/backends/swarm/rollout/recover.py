@@ -28,8 +28,8 @@ from deploytool.backends.swarm.planning.plan import stop_grace
 from deploytool.backends.swarm.rollout.explain import UNHEALTHY, last_words
 from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import init_process
-from deploytool.backends.swarm.specification.compile import STOPPED
 from deploytool.backends.swarm.specification.health import CUT_OFF
+from deploytool.backends.swarm.specification.scripts import STOPPED
 from deploytool.errors import PlanError
 
 Json = dict[str, Any]

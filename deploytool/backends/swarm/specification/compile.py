@@ -14,6 +14,7 @@ from typing import Any
 
 from deploytool.backends.swarm.specification import health, labels, templates
 from deploytool.backends.swarm.specification.routing import routing_labels
+from deploytool.backends.swarm.specification.scripts import DRAIN, HEALTHCHECK, Script
 from deploytool.spec import AppSpec, Image, Release, Service
 from deploytool.traefik.routing import renamed
 
@@ -26,35 +27,6 @@ NANOSECONDS = 1_000_000
 ENGINE_PAUSE = 2_000
 """Milliseconds that the engine itself waits between taking a replica off the network and stopping
 it."""
-KEEP_REACHABLE = (
-    "import socket, time; s = socket.socket(2, 2); "
-    "[[s.sendto(bytes(), (line.split()[0], 9)) for line in [*open('/proc/net/arp')][1:]] "
-    "and time.sleep(.1) for _ in range({times})]"
-)
-"""Sends an empty datagram to every neighbour, ten times a second. An engine that stops leaves the
-Swarm's network before its containers stop: the other nodes forget the way to them, and learn it
-again from whatever comes from there. Else what is being sent to a replica in that moment, and what
-is sent to it afterwards on connections that it has, does not arrive."""
-DRAIN_SCRIPT = (
-    'z=0; "$0" "$@" & p=$!; '
-    "d() {{ trap : TERM QUIT; {{ sleep {seconds}; kill -$1 $p; }} >/dev/null 2>&1 & "
-    's=$! z={stopped}; python -ISc "{reach}" >/dev/null 2>&1 & }}; '
-    "trap 'd TERM' TERM; trap 'd QUIT' QUIT; trap 'z={stopped}; kill $p' INT; "
-    "{{ while wait $p; c=$?; kill -0 $p; do :; done; wait $p; e=$?; kill $s; }} 2>/dev/null; "
-    "[ $e = 127 ] || c=$e; [ $c != 0 ] || c=$z; exit $c"
-)
-"""A process whose stop comes later: what it is asked by TERM or QUIT it is told after a while, and
-at once by INT. That it is asked again changes nothing: an engine that stops asks twice, once for
-its containers and once for the Swarm's. The shell ends when the process does, with its exit code.
-The first `wait` may not have it, where a signal came just as the process went; the second does not
-(127), where the first had it.
-
-What was asked to stop never ends with 0. A new replica that is stopped as it is not healthy, and
-ends with 0, runs for a moment in the engine's eyes (`Start` in moby's
-daemon/cluster/executor/container/controller.go), which takes the old one away for it.
-"""
-STOPPED = 143
-"""The exit code of what SIGTERM ended."""
 
 
 def service_spec(
@@ -171,18 +143,11 @@ def arguments(app: AppSpec, service: Service) -> list[str]:
     delay = stop_delay(app, service)
     if not (delay or service.prestart):
         return command
-    script = (
-        DRAIN_SCRIPT.format(
-            seconds=f"{delay / 1000:g}",
-            stopped=STOPPED,
-            reach=KEEP_REACHABLE.format(times=delay // 100),
-        )
-        if delay
-        else 'exec "$0" "$@"'
-    )
-    if service.prestart:
-        script = f"{shlex.join(service.prestart)}{' || exit; ' if delay else ' && '}{script}"
-    return ["/bin/sh", "-c", script, *command]
+    drain = ["/bin/sh", DRAIN.target, f"{delay / 1000:g}"] if delay else []
+    if not service.prestart:
+        return [*drain, *command]
+    process = " ".join(["exec", *drain, '"$0" "$@"'])
+    return ["/bin/sh", "-c", f"{shlex.join(service.prestart)} && {process}", *command]
 
 
 def stop_delay(app: AppSpec, service: Service) -> int:
@@ -272,7 +237,23 @@ def _container(
 
 def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
     """The configs of a service and where each is in the container."""
-    return sorted((config_name(app, path), target) for target, path in service.files.items())
+    own = [(config_name(app, path), target) for target, path in service.files.items()]
+    run = [(script.config_name(app.name), script.target) for script in scripts(app, service)]
+    return sorted([*own, *run])
+
+
+def scripts(app: AppSpec, service: Service) -> list[Script]:
+    """The scripts that replicas of a service run."""
+    check = service.healthcheck
+    is_checked = check is not None and not check.command
+    needed = {DRAIN: stop_delay(app, service) > 0, HEALTHCHECK: is_checked}
+    return [script for script, is_needed in needed.items() if is_needed]
+
+
+def all_scripts(app: AppSpec) -> list[Script]:
+    """The scripts that replicas of an app run."""
+    used = {script for service in app.services for script in scripts(app, service)}
+    return sorted(used, key=lambda script: script.file)
 
 
 def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:

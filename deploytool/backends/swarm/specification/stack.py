@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from typing import Any
 
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import health, labels, templates
+from deploytool.backends.swarm.specification.scripts import Script
 from deploytool.render import RENDERED
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
@@ -59,6 +61,7 @@ def document(app: AppSpec) -> Json:
     used = {name for service in app.services for name in swarm.networks(app, service)}
     secrets = sorted({name for service in app.services for name in service.secrets})
     files = sorted({path for service in app.services for path in service.files.values()})
+    configs = [*(_config(app, path) for path in files), *map(_script(app), swarm.all_scripts(app))]
     volumes = {v.source for s in app.services for v in s.volumes if not v.is_bind}
     own = swarm.default_network(app.name)
     return {
@@ -71,7 +74,7 @@ def document(app: AppSpec) -> Json:
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
         **({"secrets": {name: _secret(app, name) for name in secrets}} if secrets else {}),
-        **({"configs": dict(_config(app, path) for path in files)} if files else {}),
+        **({"configs": dict(configs)} if configs else {}),
     }
 
 
@@ -90,6 +93,22 @@ def _config(app: AppSpec, path: str) -> tuple[str, Json]:
     # The file's path is relative to the stack file, which is one folder below the project.
     file = posixpath.normpath(f"../{path}")
     return name, _literal({"file": file, "labels": own_labels, "name": name})
+
+
+def _script(app: AppSpec) -> Callable[[Script], tuple[str, Json]]:
+    """The entry of a script's config, whose file `render` writes beside the stack file."""
+
+    def entry(script: Script) -> tuple[str, Json]:
+        name, own_labels = script.config_name(app.name), script.config_labels(app.name)
+        del own_labels[labels.STACK]
+        return name, {"file": f"./{script.path}", "labels": own_labels, "name": name}
+
+    return entry
+
+
+def script_files(app: AppSpec) -> list[tuple[str, str]]:
+    """Path, relative to the project, and text of the scripts that the stack file refers to."""
+    return [(f"stacks/{s.path}", s.content.decode()) for s in swarm.all_scripts(app)]
 
 
 def _environment(app: AppSpec, service: Service) -> Json:

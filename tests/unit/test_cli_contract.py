@@ -421,11 +421,11 @@ def test_capacity_needs_no_project(
     empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deploytool.backends.swarm.backend import Swarm
-    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
 
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(engine()))
+    monkeypatch.setattr(
+        "deploytool.backends.open_backend", lambda config: Swarm(engine(), sampling=0.0)
+    )
     done = ran(capsys, "capacity", "--json")
     assert [node["node"] for node in done.body["data"]["nodes"]] == ["node-1", "node-2", "node-3"]
     assert done.body["data"]["services"] == []
@@ -435,14 +435,12 @@ def test_capacity_and_plan_for_people(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deploytool.backends.swarm.backend import Swarm
-    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
     from tests.fake_engine import node
 
     nodes = [node("node-1"), node("node-2", cpu=1, availability="drain")]
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
     monkeypatch.setattr(
-        "deploytool.backends.open_backend", lambda config: Swarm(engine(nodes=nodes))
+        "deploytool.backends.open_backend", lambda config: Swarm(engine(nodes=nodes), sampling=0.0)
     )
     shown = ran(capsys, "capacity").out
     for line in (

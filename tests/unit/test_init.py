@@ -365,7 +365,7 @@ def test_the_command_says_what_it_found_and_why(
     project = make(tmp_path, {"main.py": APP, "requirements.txt": "fastapi"})
     out, err = call(str(project), "--app", "shop")
     for text in (
-        "App main:app: app is made in main.py, where FastAPI's own command looks too",
+        "App main:app: app is made in main.py, where FastAPI's own command finds it too",
         "Packaging requirements: requirements.txt is there",
         "Python 3.13: nothing says which: the default, as --offline was given",
         "Health check /health: GET /health in main.py",

@@ -64,8 +64,9 @@ class Swarm:
 
     name = "swarm"
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, sampling: float = measure.SECONDS) -> None:
         self.client = client
+        self.sampling = sampling
         self.store: Store = SwarmStore(client)
         self.vault = SwarmVault(client)
 
@@ -145,7 +146,7 @@ class Swarm:
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         with ThreadPoolExecutor(max_workers=5) as pool:
-            measuring = pool.submit(measure.measure, self.client)
+            measuring = pool.submit(measure.measure, self.client, self.sampling)
             asked = pool.submit(self.client.nodes)
             tasks = self.client.tasks(**{"desired-state": ["running", "ready"]})
             live = self._services(app)

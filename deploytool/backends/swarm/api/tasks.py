@@ -37,7 +37,7 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
 
 
 def _reason(status: Json, spec: Json) -> str:
-    """What the engine says of a task, which may quote what the task was given."""
+    """The engine's message for a task, which may quote the task's own values."""
     text = str(status.get("Err", ""))
     return hide_variables(text, spec.get("ContainerSpec", {}).get("Env") or ()) if text else ""
 

@@ -46,7 +46,7 @@ def find_replica(client: Client, service: Json, short: str) -> Json:
         raise UsageError(
             f"No replica of {short} runs",
             code="no_replica",
-            hint="`deploytool status --all` shows what became of them",
+            hint="`deploytool status --all` shows how they ended",
         )
     here = (client.info().get("Swarm") or {}).get("NodeID")
     found = [task for task in running if task["NodeID"] == here]

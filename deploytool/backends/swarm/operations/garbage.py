@@ -1,4 +1,4 @@
-"""What nothing needs any more: old versions of secrets, and of configuration files."""
+"""Garbage collection of old versions of secrets and of configuration files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 
 def collect(client: Client, app: str) -> None:
-    """Remove the versions of secrets and files that no release which can be gone back to, no
-    service and no next deploy needs. What cannot be removed now is left for the next time."""
+    """Remove the versions of secrets and files that no release to roll back to, no service
+    and no next deploy needs. A removal that fails is left for the next time."""
     own = f"{labels.APP}={app}"
     secrets = client.secrets(label=[own, labels.SECRET])
     configs = client.configs(label=[own, labels.FILE])
@@ -51,7 +51,7 @@ def _needed(release: Release) -> Iterator[str]:
 
 
 def _used(service: Json) -> Iterator[str]:
-    """What a service reads, and what it would read if the engine took its update back."""
+    """The secrets and configs of a service, now and if the engine reversed its update."""
     for spec in (service["Spec"], service.get("PreviousSpec")):
         container = spec["TaskTemplate"]["ContainerSpec"] if spec else {}
         for secret in container.get("Secrets") or ():

@@ -21,8 +21,8 @@ from deploytool.errors import EngineError
 
 Json = dict[str, Any]
 NOT_STARTED = "starting container failed"
-"""What the engine says of a container whose command never ran: it calls that failed, with an exit
-code that nothing ended with."""
+"""The engine's message for a container whose command never ran: it calls that failed, with an exit
+code of no process."""
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
@@ -68,7 +68,7 @@ def start(client: Client, spec: Json) -> None:
 
 
 def look(client: Client, job: Job) -> Task | None:
-    """The job's task, and where its node is gone that it is "orphaned"."""
+    """The job's task; its state is "orphaned" if its node is down."""
     service = find(client, job)
     if service is None:
         return None

@@ -1,4 +1,4 @@
-"""What the engine says of nodes and tasks → nodes with what is left on them. Pure."""
+"""The engine's nodes and tasks → nodes with their free memory and cores. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNMEASURED = "only a node's own engine measures its containers"
 
 
 def reserved(template: Json) -> Amount:
-    """What each replica of a TaskTemplate reserves."""
+    """The reservation of each replica of a TaskTemplate."""
     found = (template.get("Resources") or {}).get("Reservations") or {}
     return Amount(memory=found.get("MemoryBytes", 0), cpu=found.get("NanoCPUs", 0) / 10**9)
 

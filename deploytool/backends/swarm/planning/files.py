@@ -44,8 +44,8 @@ def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -
 
 
 def create(client: Client, configs: Sequence[Json], specs: Iterable[Json]) -> None:
-    """Create the configs, unless somebody else has meanwhile, and tell the specs of those services
-    that use them how the engine calls them."""
+    """Create the configs, unless somebody else has meanwhile, and set their ids in the
+    specifications that use them."""
     ids = {config["name"]: _create(client, config) for config in configs}
     for spec in specs:
         for reference in spec["TaskTemplate"]["ContainerSpec"].get("Configs") or ():

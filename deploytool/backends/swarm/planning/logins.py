@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 NO_IMAGE = "No such image"
-"""What the engine says of a replica whose image its node could not pull, whatever the reason."""
+"""The engine's message for a replica whose image its node could not pull, whatever the reason."""
 NOT_LET_IN = "does not let its node in"
 
 
@@ -67,7 +67,7 @@ def _renewed(change: Change) -> Change:
 
 
 def only_renewed(live: Json, spec: Json) -> Json:
-    """What runs, with the label of the login that it is given now."""
+    """The live specification, with the label of the login that it is given now."""
     return _remembering(live["Spec"], _given(spec))
 
 
@@ -81,7 +81,7 @@ def _remembering(spec: Json, label: str) -> Json:
 
 
 def credential(client: Client, image: str) -> bytes:
-    """This machine's login; none where docker's own helper does not tell it."""
+    """This machine's login; empty where docker's own helper fails."""
     try:
         return client.credential(image)
     except RegistryError:

@@ -1,4 +1,4 @@
-"""What a deploy would change on a Swarm. Reads the cluster, changes nothing."""
+"""The plan of a deploy on a Swarm. Reads the cluster, changes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Snapshot:
     past: Sequence[Json] = ()
     """All tasks of the app, those that ended too."""
     info: Json = field(default_factory=dict)
-    """What the engine that was asked says of itself."""
+    """The engine's data about itself."""
 
     def of_app(self, app: str) -> dict[str, Json]:
         """The app's services by their full name."""
@@ -89,7 +89,7 @@ class Target:
 
 @dataclass(frozen=True)
 class SwarmPlan:
-    """What a rollout of the plan needs to know. It is not changed by one."""
+    """The data that a rollout of the plan needs. A rollout does not change it."""
 
     app: str
     targets: tuple[Target, ...]
@@ -100,7 +100,7 @@ class SwarmPlan:
     taken: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
     routes: tuple[Route, ...] = ()
-    """What is asked for through the proxy once it is done."""
+    """The routes to check through the proxy once it is done."""
     proxy: Json | None = None
     """The proxy of the app's network."""
 
@@ -519,7 +519,7 @@ def _need(
 
 
 def _size(live: Json | None) -> Amount:
-    """What each replica of a live service reserves."""
+    """The reservation of each replica of a live service."""
     return reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
 
 
@@ -565,7 +565,7 @@ def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
 
 
 def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
-    """What it costs everybody to replace the proxy."""
+    """The cost for all callers of replacing the proxy."""
     for target in targets:
         if target.live is not None and target.spec and target.replaces and is_proxy(target.live):
             yield (

@@ -1,5 +1,5 @@
-"""What routing labels refer to, and whether it exists: Traefik drops a router that refers to
-something it does not know, and callers get 404. Pure."""
+"""References of routing labels, and whether their targets exist: Traefik drops a router that
+refers to something it does not know, and callers get 404. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Reference:
 def missing(
     own: Iterable[Mapping[str, str]], others: Iterable[Json], proxy: Json | None
 ) -> list[Reference]:
-    """What the labels of an app refer to and nobody defines. Other sources than labels are known
+    """References in the labels of an app that nobody defines. Other sources than labels are known
     where the proxy is deploytool's own; else they are believed."""
     own = list(own)
     known: set[tuple[str, str, str]] = set()

@@ -1,4 +1,4 @@
-"""Where the proxy is asked for an app's URLs, and for which."""
+"""The addresses at which the proxy is requested, and the URLs of an app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploytool.traefik.probe import Route
 
 Json = dict[str, Any]
 SETTLED = 2.5
-"""Seconds after which the proxy goes by new labels: it looks every second."""
+"""Seconds after which the proxy has read new labels: it polls every second."""
 
 
 def addresses(

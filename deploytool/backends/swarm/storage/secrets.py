@@ -74,7 +74,7 @@ class SwarmVault:
 
 
 def read(app: str, secrets: Iterable[Json]) -> list[Version]:
-    """What the engine says of secrets → those of an app."""
+    """The engine's secrets → those of an app."""
     found = (_version(app, secret) for secret in secrets)
     return [version for version in found if version is not None]
 

@@ -68,7 +68,10 @@ def status(
 
 
 @command(
-    "logs", "deploytool logs", "deploytool logs -f --service web", "deploytool logs --since 10m --tail 1000"
+    "logs",
+    "deploytool logs",
+    "deploytool logs -f --service web",
+    "deploytool logs --since 10m --tail 1000",
 )
 def logs(
     session: Session,

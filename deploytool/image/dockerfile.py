@@ -238,7 +238,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
         targets.append("/build")
     if not targets:
         return []
-    # What [tool.uv.sources] says of other packages means nothing without them.
+    # The entries of [tool.uv.sources] for other packages mean nothing without them.
     options = "--no-deps --no-sources" if folders else "--no-deps"
     return [
         *lines,

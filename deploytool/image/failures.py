@@ -1,4 +1,4 @@
-"""From what docker says when something fails to what happened, why, and what to do next.
+"""Failures of docker, by its output: the problem, its cause and the next step.
 
 The texts were printed by Docker 20.10, 26 and 28 when these things were made to happen to them;
 those that only Docker 29 and builders outside of the engine have were read in their source.

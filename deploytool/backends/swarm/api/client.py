@@ -43,11 +43,11 @@ TIMEOUT = 60
 REGISTRY_TIMEOUT = 20.0
 """seconds that the engine may take to ask a registry"""
 ENGINE = 3
-"""The source of what the engine itself has to say in a stream of output: what is missing in it."""
+"""The source of the engine's own messages in a stream of output: they say what is missing in it."""
 EXPANDING = re.compile(
     r"expanding (env|mounts) failed: expanding [a-z ]+\"([^=\"]*)(.*)", re.DOTALL
 )
-"""How the engine refuses a template; it goes on to quote it, and says what is wrong in it."""
+"""The engine's refusal of a template; its quotation and the reason follow."""
 ATTEMPTS = 5
 """How often a service is read again that the engine itself changed at the same moment."""
 

@@ -38,7 +38,7 @@ def _sample(client: Client, containers: Iterable[Json]) -> list[Json]:
 
 
 def used(before: Json, after: Json) -> Amount:
-    """Memory without what the kernel can take back, and the cores used between two samples."""
+    """Memory without what the kernel can reclaim, and the cores used between two samples."""
     return Amount(memory=_memory(after), cpu=round(max(0.0, _cores(before, after)), 3))
 
 

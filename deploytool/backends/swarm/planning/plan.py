@@ -118,7 +118,7 @@ def replicas(spec: Json) -> int:
 def take_snapshot(
     client: Client, app: str, *, with_secrets: bool = False, with_files: bool = False
 ) -> Snapshot:
-    """Everything that planning needs to know, in questions that run side by side."""
+    """Everything that planning needs to know, in concurrent requests."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         info = pool.submit(client.info)
         services = pool.submit(client.services)

@@ -18,6 +18,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
+from deploytool.config.loading import LARGEST_FILE
 from deploytool.errors import ConfigError, EngineError, PlanError
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, digests, engine, images, maximal_app, release, service, worker
@@ -84,7 +85,7 @@ def test_the_spec_knows_the_content_by_its_hash(tmp_path: Path) -> None:
     [
         (None, "does not exist"),
         (b"", "is empty"),
-        (b"x" * config.LARGEST_FILE, "is too large"),
+        (b"x" * LARGEST_FILE, "is too large"),
     ],
 )
 def test_what_no_cluster_takes_is_told_with_its_path(

@@ -127,7 +127,7 @@ def test_two_things_are_not_mounted_at_one_path() -> None:
 @example("a", ".é $")
 def test_names_are_what_the_engine_takes(name: str, file: str) -> None:
     spec = app(service(files={"/a": f"config/{file}"}), name=name)
-    found = swarm.config_name(spec, f"config/{file}")
+    found = swarm.file_name(spec, f"config/{file}")
     assert len(found) <= 64
     assert re.fullmatch(r"[a-zA-Z0-9]+([a-zA-Z0-9_.-]*[a-zA-Z0-9])?", found)
     assert found.startswith(f"{name}_")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
 
 from deploytool import capacity
 from deploytool.backends.model import (
@@ -49,13 +48,13 @@ from deploytool.backends.swarm.specification.routing import ports
 from deploytool.backends.swarm.storage.secrets import SwarmVault
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.records.store import Store
 from deploytool.secrets import versions
 from deploytool.spec import AppSpec, Image, Service, release_number
 from deploytool.traefik import routing
 
-Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
 
 

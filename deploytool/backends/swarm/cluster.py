@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from deploytool.backends.kind import LocalCluster, State
 from deploytool.errors import EngineError, ImageError, RegistryError, UsageError
 from deploytool.http import open_url
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
 
-Json = dict[str, Any]
 REGISTRY_NAME = "deploytool-registry"
 """The container and the volume of the registry at the usual port; of one at another port, the port
 follows."""

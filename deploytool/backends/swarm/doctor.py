@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm.api.tasks import read_time
@@ -16,12 +16,12 @@ from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, spl
 from deploytool.backends.swarm.specification import init_process, labels, offers
 from deploytool.backends.swarm.specification.routing import ports
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
     from deploytool.config import Config
 
-Json = dict[str, Any]
 OLDEST_ENGINE = (20, 10)
 CLOCK_SECONDS = 30.0
 LOW_DISK = 2 * 2**30

@@ -27,6 +27,7 @@ from deploytool.errors import (
     RegistryError,
 )
 from deploytool.image.reference import Reference
+from deploytool.json_types import Json
 from deploytool.redact import hide_passwords, looks_secret
 from deploytool.spec import Image, repository_of, tagged
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from docker import APIClient
     from docker.errors import APIError
 
-Json = dict[str, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 START_INTERVAL_API = (1, 44)

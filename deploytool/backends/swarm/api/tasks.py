@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.templates import hide_variables
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 COMPARED = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate")
 
 

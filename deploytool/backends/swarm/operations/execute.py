@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from deploytool.backends.model import Executed
 from deploytool.backends.swarm.api.client import Client
 from deploytool.errors import EngineError, UsageError
-
-Json = dict[str, Any]
+from deploytool.json_types import Json
 
 
 def execute(client: Client, service: Json, short: str, command: Sequence[str]) -> Executed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.specification import compile as swarm
@@ -12,11 +11,10 @@ from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage import secrets as versioned
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.secrets.versions import numbered
 from deploytool.spec import Release
-
-Json = dict[str, Any]
 
 
 def collect(client: Client, app: str) -> None:
@@ -47,7 +45,7 @@ def collect(client: Client, app: str) -> None:
 def _needed(release: Release) -> Iterator[str]:
     yield from release.secrets.values()
     for path in release.spec.files:
-        yield swarm.config_name(release.spec, path)
+        yield swarm.file_name(release.spec, path)
 
 
 def _used(service: Json) -> Iterator[str]:

@@ -9,7 +9,6 @@ either.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from deploytool.backends.model import Job, Task
 from deploytool.backends.swarm.api.client import Client, is_gone, is_taken
@@ -18,8 +17,8 @@ from deploytool.backends.swarm.planning import logins
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import init_process, labels
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 NOT_STARTED = "starting container failed"
 """The engine's message for a container whose command never ran: it calls that failed, with an exit
 code of no process."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import LogLine
 from deploytool.backends.swarm.api.client import Client, LogEntry, Output
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 from deploytool.logs import by_time, following, merged
 
-Json = dict[str, Any]
 AT_ONCE = 8
 """Replicas whose output is read at the same time."""
 

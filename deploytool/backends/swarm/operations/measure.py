@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import Amount
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import read_time
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 SECONDS = 1.0
 """Seconds between two samples: the use of cores is the difference."""
 AT_ONCE = 8

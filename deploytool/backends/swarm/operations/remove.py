@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from deploytool.backends.model import Belonging
 from deploytool.backends.swarm.api.client import Client, is_gone
@@ -16,9 +15,9 @@ from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, EngineError
+from deploytool.json_types import Json
 from deploytool.records import history
 
-Json = dict[str, Any]
 AT_ONCE = 8
 PATIENCE = 60.0
 """Seconds that the engine gets to stop the replicas and to free networks."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import ARCHITECTURES, Node
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 LIVE_STATES = (
     *("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"),
 )

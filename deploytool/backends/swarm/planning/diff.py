@@ -14,8 +14,8 @@ from deploytool import diff
 from deploytool.backends.model import FieldChange
 from deploytool.backends.swarm.planning import scripts
 from deploytool.backends.swarm.specification import labels, templates
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
 FREE_TEXT = ("Env", "Labels", "Options", "Secrets", "Configs")
 """Tables of the user's own: an empty value in them is a value, and not left out."""

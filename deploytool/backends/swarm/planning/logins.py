@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploytool.backends.model import LOGIN, Action, Change, FieldChange, Plan, Task
 from deploytool.backends.swarm.api.client import Client, image_of
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import RegistryError
 from deploytool.image.reference import Reference
+from deploytool.json_types import Json
 from deploytool.secrets.versions import SALT, hash_of, is_value
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.planning.plan import SwarmPlan, Target
 
-Json = dict[str, Any]
 NO_IMAGE = "No such image"
 """The engine's message for a replica whose image its node could not pull, whatever the reason."""
 NOT_LET_IN = "does not let its node in"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.backends.swarm.planning import references
@@ -14,11 +13,10 @@ from deploytool.backends.swarm.specification import labels, offers
 from deploytool.backends.swarm.specification.offers import described
 from deploytool.backends.swarm.specification.routing import PROVIDER, is_proxy, labels_of, ports
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import routing
 from deploytool.traefik.rules import Claim
-
-Json = dict[str, Any]
 
 
 class Neighbours:

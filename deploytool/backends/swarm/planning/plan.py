@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from deploytool import capacity
 from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, Need, Plan
@@ -36,12 +35,11 @@ from deploytool.backends.swarm.specification.routing import (
 from deploytool.backends.swarm.storage import secrets as versioned
 from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Image, Service
 from deploytool.traefik.probe import Route
 from deploytool.traefik.routing import Ports, is_wildcard, renamed
 from deploytool.traefik.rules import Claim
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from deploytool.backends.swarm.specification.offers import arguments
 from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.json_types import Json
 from deploytool.traefik import routing
 from deploytool.traefik.routing import is_routed
 
-Json = dict[str, Any]
 SWARM, INTERNAL = "swarm", "internal"
 _REFERS = re.compile(
     r"traefik\.(?P<protocol>http|tcp|udp)\.(?:"

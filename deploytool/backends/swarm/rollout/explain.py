@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.planning.logins import NO_IMAGE, NOT_LET_IN
 from deploytool.backends.swarm.specification.health import CUT_OFF
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 UNHEALTHY = "unhealthy"
 """The engine's message for a replica whose health check failed."""
 HINTS = (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import probe
 from deploytool.traefik.probe import Route
 
-Json = dict[str, Any]
 SETTLED = 2.5
 """Seconds after which the proxy has read new labels: it polls every second."""
 

@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.api.client import Client
@@ -31,8 +30,8 @@ from deploytool.backends.swarm.specification import init_process
 from deploytool.backends.swarm.specification.health import CUT_OFF
 from deploytool.backends.swarm.specification.scripts import STOPPED
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
 REVERSED_FOR = re.compile(r"due to failure or early termination of task (\S+)")
 """The engine's message names the replica for which it reverses an update

@@ -21,12 +21,12 @@ from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import labels_of, ports
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 from deploytool.spec import Release
 from deploytool.traefik import routing
 from deploytool.traefik.probe import ask
 from deploytool.traefik.rules import Claim
 
-Json = dict[str, Any]
 AT_ONCE = 8
 """Services that are created or updated at the same time."""
 

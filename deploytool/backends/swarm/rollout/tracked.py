@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.planning.plan import SwarmPlan, Target, replicas
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.rollout.recover import Recovery
-
-Json = dict[str, Any]
 
 
 @dataclass

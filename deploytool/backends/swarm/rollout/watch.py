@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm.api.client import Client
@@ -20,8 +19,8 @@ from deploytool.backends.swarm.planning.plan import replicas, stop_grace
 from deploytool.backends.swarm.rollout import recover
 from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 ATTEMPTS = 3
 """Failed tasks in one slot after which a service that the engine does not watch has failed."""
 PENDING_SECONDS = 10.0

@@ -14,13 +14,13 @@ from typing import Any
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import health, labels, templates
 from deploytool.backends.swarm.specification.scripts import Script
+from deploytool.json_types import Json
 from deploytool.render import RENDERED
 from deploytool.render.files import RenderedFile
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
 
-Json = dict[str, Any]
 HEADER = """\
 # {app}: {rendered}{env}; change that instead.
 # `docker stack deploy --compose-file {path} {app}` deploys it; $IMAGE names another image.
@@ -89,8 +89,8 @@ def _secret(app: AppSpec, name: str) -> Json:
 
 
 def _config(app: AppSpec, path: str) -> tuple[str, Json]:
-    name = swarm.config_name(app, path)
-    own_labels = swarm.config_labels(app, path)
+    name = swarm.file_name(app, path)
+    own_labels = swarm.file_labels(app, path)
     del own_labels[labels.STACK]
     # The file's path is relative to the stack file, which is one folder below the project.
     file = posixpath.normpath(f"../{path}")

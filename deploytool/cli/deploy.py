@@ -71,7 +71,7 @@ def deploy(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait until the replicas run.")
     ] = False,
-    timeout: Annotated[str, typer.Option(help="Give up, and go back, after this long.")] = "10m",
+    timeout: Annotated[str, typer.Option(help="Roll back after this long.")] = "10m",
     rerun: Annotated[
         bool,
         typer.Option("--rerun-release-step", help="Run the release step although it has run."),
@@ -111,7 +111,7 @@ def deploy(
         )
         if result.waited:
             move_latest(session, backend, session.spec, images)
-    tell(session, backend, images, result)
+    show(session, backend, images, result)
 
 
 def _with_images(
@@ -247,8 +247,8 @@ def warn(session: Session, plan: Plan) -> None:
         session.output.warn(warning)
 
 
-def tell(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
-    """What was done, and where to look at it."""
+def show(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
+    """Show what was done, and the URLs."""
     app = session.spec.name
     status = backend.status(app)
     urls = [url for service in status.services for url in service.urls]

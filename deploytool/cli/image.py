@@ -30,7 +30,7 @@ def build(
     """Build the image, tagged with its content."""
     started = time.monotonic()
     built, source = build_project(session, push=push)
-    tell(session, built, source, time.monotonic() - started)
+    show(session, built, source, time.monotonic() - started)
 
 
 @command("push", "deploytool push")
@@ -45,10 +45,10 @@ def push(session: Session) -> None:
     session.output.step(f"Pushing {repository}:{source.tag}")
     with build_progress(session.output) as progress:
         pushed = push_image(repository, source, progress=progress, warn=session.output.warn)
-    tell(session, pushed, source, time.monotonic() - started)
+    show(session, pushed, source, time.monotonic() - started)
 
 
-def tell(session: Session, image: BuiltImage, source: Source, seconds: float) -> None:
+def show(session: Session, image: BuiltImage, source: Source, seconds: float) -> None:
     data = {
         "repository": image.repository,
         "tag": image.tag,

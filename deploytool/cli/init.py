@@ -130,4 +130,4 @@ def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
         console.print(signed(*mark, f"{file.path}: {file.fate.value}"))
     if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
-    console.print("Next: look through them, then `deploytool cluster up` and `deploytool deploy`.")
+    console.print("Next: review them, then `deploytool cluster up` and `deploytool deploy`.")

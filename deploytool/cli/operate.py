@@ -53,7 +53,7 @@ def scale(
                 f"the next deploy sets {name} back to {configured[name]}, unless the "
                 f"configuration says replicas = {count}"
             )
-    _tell(session, {"replicas": wanted, "seconds": seconds}, f"Scaled {told}", seconds)
+    _show(session, {"replicas": wanted, "seconds": seconds}, f"Scaled {told}", seconds)
 
 
 @command("restart", "deploytool restart", "deploytool restart web")
@@ -77,7 +77,7 @@ def restart(
         plan = backend.restart(session.config.config.app, service or ())
         seconds = _wait(session, backend, plan, limit, guard)
     names = [change.name for change in plan.changes]
-    _tell(
+    _show(
         session,
         {"services": names, "seconds": seconds},
         f"Restarted {', '.join(names)}",
@@ -114,7 +114,7 @@ def destroy(
 ) -> None:
     """Remove the app from the cluster, all of it."""
     from deploytool.backends import open_backend
-    from deploytool.removal import plan_removal, told
+    from deploytool.removal import listed, plan_removal
 
     lock_limit = duration("--lock-timeout", lock_timeout)
     name = session.config.config.app
@@ -123,21 +123,21 @@ def destroy(
     removal = plan_removal(backend, name, volumes=volumes, command=DESTROY)
     what = " and the data in its volumes" if volumes else ""
     if not output.require_confirmation(
-        f"Remove {name}{what} from the cluster ({told(removal.going)})?",
+        f"Remove {name}{what} from the cluster ({listed(removal.going)})?",
         assume_yes=session.yes,
     ):
         raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
     with holding(session, backend, "destroy", lock_limit):
         output.step(f"Removing {name}")
         removed = backend.destroy(name, volumes=volumes)
-    tell_removed(session, removal, removed, f"{name} is gone: {told(removal.going)}", DESTROY)
+    show_removed(session, removal, removed, f"{name} is gone: {listed(removal.going)}", DESTROY)
 
 
-def tell_removed(
+def show_removed(
     session: Session, removal: Removal, removed: list[str], text: str, command: str
 ) -> None:
     """What is gone, what is kept, and what removes that too."""
-    from deploytool.removal import told
+    from deploytool.removal import listed
 
     for warning in removal.warnings():
         session.output.warn(warning)
@@ -145,7 +145,7 @@ def tell_removed(
     def human(console: Console) -> None:
         console.print(ticked(text))
         if removal.kept:
-            kept = told(removal.kept)
+            kept = listed(removal.kept)
             console.print(next_step(f"{kept} is kept; `{command} --volumes` removes it"))
 
     kept = [str(thing) for thing in removal.kept]
@@ -188,7 +188,7 @@ def _wait(session: Session, backend: Any, plan: Plan, timeout: int, guard: Guard
     return round(seconds, 1)
 
 
-def _tell(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:
+def _show(session: Session, data: dict[str, Any], text: str, seconds: float) -> None:
     data = {"app": session.config.config.app} | data
     session.output.result(
         data, lambda console: console.print(ticked(f"{text}, after {seconds:.1f} s"))

@@ -116,7 +116,7 @@ def down(
 ) -> None:
     """Remove the proxy. The apps go on, but nobody reaches them."""
     from deploytool.backends import open_backend
-    from deploytool.cli.operate import tell_removed
+    from deploytool.cli.operate import show_removed
     from deploytool.removal import plan_removal
     from deploytool.traefik.proxy import NAME
 
@@ -127,7 +127,7 @@ def down(
     ):
         raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
     removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
-    tell_removed(session, removal, removed, "The proxy is gone", DOWN)
+    show_removed(session, removal, removed, "The proxy is gone", DOWN)
 
 
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:

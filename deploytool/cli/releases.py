@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration, warn_of_unread
-from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, tell
+from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, show
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def rollback(
         )
         result = roll_out_shown(session, backend, plan, again, timeout=limit, guard=guard)
         move_latest(session, backend, earlier.spec, earlier.images)
-    tell(session, backend, earlier.images, result)
+    show(session, backend, earlier.images, result)
 
 
 def _warn_of_partly(session: Session, records: Sequence[Record]) -> None:

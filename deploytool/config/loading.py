@@ -200,7 +200,7 @@ def _check_environments(environments: object, chosen: str | None, file: str) -> 
 def _validate_other_environments(
     table: Mapping[str, Any], environments: object, chosen: str | None
 ) -> list[Problem]:
-    """A mistake in an environment is told whichever environment is asked for."""
+    """A mistake in an environment is reported whichever environment is asked for."""
     if not isinstance(environments, dict):
         return []
     base = set(problems_of(without(table, "environments"), {}))

@@ -115,7 +115,7 @@ class Config(Model):
 
 
 def with_names(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with each service told its own name. A name that a user wrote stays an error."""
+    """The table with the name of each service in it. A name that a user wrote stays an error."""
     services = table.get("services")
     if not isinstance(services, dict):
         return table

@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
 
 
 class DeploytoolError(Exception):
-    """A failure with everything that is needed to tell a person about it."""
+    """A failure with everything that a person needs to know about it."""
 
     exit_code: ExitCode = ExitCode.FAILED
 

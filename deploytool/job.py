@@ -18,11 +18,9 @@ from deploytool.backends.model import Job, Task
 from deploytool.backends.protocol import OneOffTasks
 from deploytool.errors import DeploytoolError, JobFailed, JobTimedOut
 from deploytool.patience import patiently
+from deploytool.rollout.limits import DEFAULT, Limits
 from deploytool.units import format_duration
 
-POLL = 0.25
-PLACING = 20.0
-"""Seconds in which the cluster has to find a node for it."""
 KEPT = 15
 """Lines of output that a failure repeats."""
 WAITING = ("new", "pending")
@@ -37,11 +35,11 @@ class Run:
     emit: Callable[[str], None]
     lines: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
     ended: bool = False
 
     def follow(self) -> None:
-        """Print what it prints, from another thread: the engine's stream never says its end."""
+        """Emit its output, from another thread: the engine's stream has no end of its own."""
         if self.reader is None:
             self.reader = threading.Thread(target=self._read, daemon=True)
             self.reader.start()
@@ -49,14 +47,14 @@ class Run:
     def _read(self) -> None:
         with suppress(DeploytoolError, OSError, ValueError):
             for line in self.backend.job_output(self.job, follow=True):
-                with self.turn:
+                with self.mutex:
                     if self.ended:
                         return
                     self._say(line)
 
     def finish(self) -> list[str]:
-        """Print what the stream has not brought yet; the last lines of all."""
-        with self.turn:
+        """Emit the output that the stream has not brought yet; the last lines of all."""
+        with self.mutex:
             if self.ended:
                 return self.lines[-KEPT:]
             self.ended = True
@@ -90,8 +88,9 @@ def run_job(
     guard: Callable[[], None] = lambda: None,
     keep: bool = False,
     ended: Callable[[Ended], None] = lambda _: None,
+    limits: Limits = DEFAULT,
 ) -> Ended:
-    """Run a job to its end, tell `ended`, and remove it. One that was started before is taken up.
+    """Run a job to its end, call `ended`, and remove it. One that runs already is followed.
 
     `timeout` in milliseconds; `what` names it in errors. On Ctrl-C it is removed, unless `keep`.
     Raises JobFailed where it did not run to an end of its own, JobTimedOut.
@@ -101,7 +100,7 @@ def run_job(
     guard()
     try:
         backend.start_job(job)
-        task = _wait(run, started, timeout, what, guard)
+        task = _wait(run, started, timeout, what, guard, limits)
     except KeyboardInterrupt:
         if not keep:
             _remove(backend, job)
@@ -126,6 +125,7 @@ def follow_job(
     emit: Callable[[str], None],
     what: str,
     guard: Callable[[], None] = lambda: None,
+    limits: Limits = DEFAULT,
 ) -> None:
     """Wait until a job that somebody else started has ended, however it did, and remove it.
 
@@ -133,7 +133,7 @@ def follow_job(
     """
     run = Run(backend, job, emit)
     with suppress(JobFailed):
-        _wait(run, time.monotonic(), timeout, what, guard)
+        _wait(run, time.monotonic(), timeout, what, guard, limits)
     run.finish()
     _remove(backend, job)
 
@@ -143,12 +143,19 @@ def _remove(backend: OneOffTasks, job: Job) -> None:
         backend.remove_job(job)
 
 
-def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[], None]) -> Task:
+def _wait(
+    run: Run,
+    started: float,
+    timeout: int,
+    what: str,
+    guard: Callable[[], None],
+    limits: Limits,
+) -> Task:
     """The task, once it has ended by itself."""
     unplaced = started
     while True:
         guard()
-        task = patiently(lambda: run.backend.look_at_job(run.job))
+        task = patiently(lambda: run.backend.look_at_job(run.job), limits.patience)
         now = time.monotonic()
         if task is not None and task.state not in WAITING:
             unplaced = now
@@ -160,11 +167,11 @@ def _wait(run: Run, started: float, timeout: int, what: str, guard: Callable[[],
             if task.state == "complete":
                 return task
             raise _died(run, task, what)
-        if now - unplaced > PLACING:
+        if now - unplaced > limits.placing:
             raise _unplaced(task, what)
         if now - started > timeout / 1000:
             raise _late(run, task, what, timeout)
-        time.sleep(POLL)
+        time.sleep(limits.poll)
 
 
 def _late(run: Run, task: Task | None, what: str, timeout: int) -> JobTimedOut:
@@ -199,7 +206,7 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
 def _unplaced(task: Task | None, what: str) -> JobFailed:
     reason = task.message if task is not None and task.message else "no node was found for it"
     return JobFailed(
-        f"{what} found no place to run: {reason}",
+        f"{what} was not placed: {reason}",
         code="job_not_placed",
         hint="make room, or change the service's memory, cpu or placement; `deploytool capacity` "
         "shows what is free",

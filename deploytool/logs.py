@@ -1,4 +1,4 @@
-"""The output of many replicas as one stream, however a cluster tells it."""
+"""The output of many replicas as one stream, however a cluster delivers it."""
 
 from __future__ import annotations
 

@@ -8,17 +8,15 @@ from typing import TypeVar
 
 from deploytool.errors import EngineError
 
-PATIENCE = 60.0
-"""Seconds that the cluster's manager may be away during a rollout."""
 AWAY = ("engine_unreachable", "no_quorum")
 
 T = TypeVar("T")
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """The answer of a cluster whose manager may be restarting: asked again for a while where
-    nobody answers. Raises the last error."""
-    give_up = time.monotonic() + PATIENCE
+def patiently(ask: Callable[[], T], seconds: float) -> T:
+    """The answer of a cluster whose manager may be restarting. For so many seconds it is asked
+    again if there is no answer. Raises the last error."""
+    give_up = time.monotonic() + seconds
     while True:
         try:
             return ask()

@@ -63,7 +63,7 @@ def _fits(make_plan: MakePlan, images: Mapping[str, Image]) -> bool:
 
 
 def _running(backend: Backend, spec: AppSpec) -> dict[str, Image]:
-    """The app's own images that run now, as far as releases tell."""
+    """The app's own images that run now, as far as releases say."""
     good = history.good(history.records(backend.store, spec.name))
     images = good[-1].images if good else {}
     return {s.name: images[s.name] for s in spec.services if s.image is None and s.name in images}

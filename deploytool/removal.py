@@ -43,12 +43,12 @@ def plan_removal(
     going = tuple(thing for thing in here if thing.kind not in spared)
     kept = tuple(thing for thing in here if thing.kind in spared)
     if not going:
-        still = f"{told(kept)}: still there; `{command} --volumes` removes it" if kept else ""
+        still = f"{listed(kept)}: still there; `{command} --volumes` removes it" if kept else ""
         raise not_deployed(app, hint=still)
     return Removal(app, going, kept, tuple(thing for thing in found if thing.nodes))
 
 
-def told(things: Iterable[Belonging]) -> str:
+def listed(things: Iterable[Belonging]) -> str:
     """Things by name. Of the configs, which hold records and files and are many, only how many."""
     found = list(things)
     named = [str(thing) for thing in found if thing.kind != "config"]

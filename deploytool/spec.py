@@ -177,7 +177,7 @@ class Update(Model):
     monitor: Duration = 5_000
     """A replica that fails within this time after it started has failed the update."""
     on_failure: Literal["rollback", "pause"] = "rollback"
-    """Back to the previous release, or stay where it stopped for somebody to look at."""
+    """Roll back to the previous release, or stop there, so that it can be examined."""
     max_failure_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of failed replicas that an update may have and go on."""
 
@@ -306,7 +306,7 @@ class Service(Model):
     publish: Annotated[tuple[Publish, ...], BeforeValidator(_read_publish)] = ()
     """Ports of the nodes, instead of or beside the proxy."""
     drain: Duration = 5_000
-    """Keep serving this long after the proxy was told to stop sending. Where the command is the
+    """Keep serving this long after the proxy was notified to stop sending. Where the command is the
     image's own, it is the engine's own 2 s."""
     stop_grace: Duration = 30_000
     """Time from the request to stop until the process is killed."""
@@ -446,8 +446,7 @@ class ProxySettings(Model):
     """Certificates of your own: secrets of the proxy, each the certificate, those between it and
     the authority, and the key, in PEM."""
     hsts: Duration | None = None
-    """Tell browsers to use nothing but HTTPS for this long, for example "365d"; "0s" takes it
-    back."""
+    """Make browsers use nothing but HTTPS for this long, for example "365d"; "0s" revokes it."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(lambda v: str(_network(v)))], ...] = ()
     """Addresses of load balancers in front of the proxy, for example "192.0.2.0/24": the only ones
     whose forwarded headers the proxy believes."""
@@ -612,7 +611,7 @@ class AppSpec(Model):
 
 
 def uvicorn_app(entrypoint: str) -> tuple[str, ...]:
-    """How Uvicorn is told which app: `module:function()` is a function that makes it."""
+    """Uvicorn's arguments for an app: `module:function()` is a function that makes it."""
     if entrypoint.endswith("()"):
         return "uvicorn", "--factory", entrypoint.removesuffix("()")
     return "uvicorn", entrypoint

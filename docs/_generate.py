@@ -165,6 +165,7 @@ def commands() -> str:
         lines += [f"### `deploytool {' '.join(path)}`", "", _plain(command.help), ""]
         lines += ["```text", f"deploytool {' '.join((*path, *_usage(own)))}", "```", ""]
         lines += _parameters([p for p in own if getattr(p, "help", None)])
+        lines += _examples(command.epilog or "")
     return "\n".join(lines)
 
 
@@ -184,6 +185,11 @@ def _usage(own: list[Any]) -> list[str]:
             name = parameter.metavar or parameter.name.upper()
             options.append(name if parameter.required or name.startswith("[") else f"[{name}]")
     return options
+
+
+def _examples(epilog: str) -> list[str]:
+    found = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+    return ["```sh", *found, "```", ""] if found else []
 
 
 def _parameters(parameters: list[Any]) -> list[str]:

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from deploytool.backends.swarm.api.client import Client, Json, LogEntry, Output
+from deploytool.backends.swarm.api.client import Client, LogEntry, Output
 from deploytool.backends.swarm.operations.measure import SERVICE
 from deploytool.errors import DeploytoolError, EngineError, ImageError, PlanError
+from deploytool.json_types import Json
 from deploytool.spec import Image
 
 GIB = 2**30

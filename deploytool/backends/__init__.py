@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 from deploytool.spec import Backend as Name
 
 if TYPE_CHECKING:
+    from deploytool.backends.kind import Kind
     from deploytool.backends.protocol import Backend
     from deploytool.config import Config
 
 
-def open_backend(config: Config) -> Backend:
-    """The cluster of a configuration, reached and checked. Raises EngineError."""
-    if config.backend is Name.SWARM:
-        from deploytool.backends.swarm import connect
+def kind_of(name: Name) -> Kind:
+    """A kind of cluster. Raises UsageError for one that is not there yet."""
+    if name is Name.SWARM:
+        from deploytool.backends.swarm.kind import SwarmKind
 
-        return connect(host=config.swarm.host, context=config.swarm.context)
+        return SwarmKind()
     from deploytool.errors import UsageError
 
     raise UsageError(
-        "Deploying to Nomad is not there yet",
+        f"Deploying to {name.value.capitalize()} is not there yet",
         code="backend_unavailable",
         hint='set backend = "swarm"',
     )
+
+
+def open_backend(config: Config) -> Backend:
+    """The cluster of a configuration, reached and checked. Raises EngineError."""
+    return kind_of(config.backend).connect(config)

@@ -29,7 +29,7 @@ class FieldChange(Model):
 
 LOGIN = "registry login"
 """The field of a service whose nodes get another login for its image's registry. Its values are
-never told."""
+never shown."""
 
 
 class Change(Model):
@@ -368,7 +368,7 @@ class OlderVersion(Model):
 
     version: int
     releases: tuple[str, ...]
-    """Those that can be gone back to and need it."""
+    """The releases that can be rolled back to and need it."""
 
 
 class Secret(Model):

@@ -43,7 +43,7 @@ class Rollout(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of connections. The cluster goes on with what it was told."""
+        """Let go of connections. The cluster carries on."""
 
     def prepare(self) -> None:
         """Create what services and one-off tasks of the plan need, such as networks."""
@@ -87,7 +87,7 @@ class Images(Protocol):
 
     def resolve(self, reference: str) -> Image:
         """The image behind a tag, by digest, as its registry says now. Raises ImageError where
-        there is none, RegistryError where the registry does not tell."""
+        there is none, RegistryError where the registry does not answer."""
 
     def local_image(self, reference: str) -> Image | None:
         """An image that the cluster can run although no registry says which one it is."""
@@ -209,7 +209,7 @@ class Operations(Protocol):
 
     def collect_garbage(self, app: str) -> None:
         """Remove the versions of secrets and files that nothing needs any more: no release that
-        can be gone back to, no service and no next deploy. What cannot be removed now is left."""
+        can be rolled back to, no service and no next deploy. What cannot be removed now is left."""
 
 
 class Backend(Images, Planning, Inspection, OneOffTasks, Secrets, Operations, Protocol):

@@ -50,7 +50,7 @@ def refusal_hint(
 ) -> str | None:
     """One line for people: what the app could not write, why, and what to set.
 
-    `has_read_only_files` tells how the replica ran, where that is known.
+    `has_read_only_files` says how the replica ran, where that is known.
     """
     refused = find_refused(lines)
     if refused is None:

@@ -25,12 +25,37 @@ from deploytool.cli import (
     secrets,
     status,
 )
+from deploytool.cli.common import Command, CommandGroup
 
-GROUPS = {
-    "Start": ("init", "lint", "config"),
-    "Deploy": ("plan", "deploy", "releases", "rollback", "build", "push", "render"),
-    "Operate": ("status", "logs", "scale", "restart", "exec", "run", "secrets", "destroy"),
-    "Cluster": ("cluster", "proxy", "doctor", "capacity", "audit", "lock"),
+COMMANDS: dict[str, tuple[Command | CommandGroup, ...]] = {
+    "Start": (init.init, lint.lint, config.group),
+    "Deploy": (
+        deploy.plan,
+        deploy.deploy,
+        releases.releases,
+        releases.rollback,
+        image.build,
+        image.push,
+        render.render,
+    ),
+    "Operate": (
+        status.status,
+        status.logs,
+        operate.scale,
+        operate.restart,
+        operate.execute,
+        run.run,
+        secrets.group,
+        operate.destroy,
+    ),
+    "Cluster": (
+        cluster.group,
+        proxy.group,
+        cluster.doctor,
+        capacity.capacity,
+        lock.audit,
+        lock.group,
+    ),
 }
 """The commands by purpose, in the order of use."""
 
@@ -39,8 +64,9 @@ class Commands(TyperGroup):
     """Lists the commands by purpose."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        for title, names in GROUPS.items():
+        for title, found in COMMANDS.items():
             with formatter.section(title):
+                names = [one.name for one in found]
                 formatter.write_dl(
                     [(name, self.commands[name].get_short_help_str(100)) for name in names]
                 )
@@ -73,21 +99,6 @@ def _root(
     pass
 
 
-for module in (
-    init,
-    config,
-    lint,
-    image,
-    render,
-    deploy,
-    status,
-    releases,
-    operate,
-    run,
-    lock,
-    capacity,
-    secrets,
-    cluster,
-    proxy,
-):
-    module.register(app)
+for found in COMMANDS.values():
+    for one in found:
+        one.add_to(app)

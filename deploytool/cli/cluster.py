@@ -7,95 +7,85 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, command_group
 from deploytool.errors import DeploytoolError, ExitCode
 from deploytool.output import next_step, signed, ticked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploytool.backends.swarm.api.client import Client
-    from deploytool.backends.swarm.cluster import ClusterStatus
-    from deploytool.backends.swarm.doctor import Check
+    from deploytool.backends.kind import Check, LocalCluster
     from deploytool.config import Config
 
 MARKS = {"good": ("✓", "good"), "warning": ("!", "busy"), "bad": ("✗", "bad")}
 
 
-def register(app: typer.Typer) -> None:
-    cluster = typer.Typer(
-        help="Run a cluster of one node here, with a registry.",
-        no_args_is_help=True,
+@command("doctor", "deploytool doctor")
+def doctor(session: Session) -> None:
+    """Check engine, cluster, registry, proxy, kernel and clock."""
+    from deploytool.backends import kind_of
+    from deploytool.backends.kind import State
+
+    config = settings(session)
+    checks = kind_of(config.backend).examine(config)
+    bad = [check for check in checks if check.state is State.BAD]
+    data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
+    session.output.result(data, lambda console: _show_checks(console, checks))
+    if bad:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@command("up", "deploytool cluster up")
+def up(
+    session: Session,
+    advertise: Annotated[
+        str,
+        typer.Option("--advertise-addr", help="Address by which other nodes could join."),
+    ] = "127.0.0.1",
+) -> None:
+    """Make this machine a Swarm of one node with a registry on localhost."""
+    from deploytool.backends import kind_of
+
+    config = settings(session)
+    kind = kind_of(config.backend)
+    found = kind.cluster_up(config, advertise=advertise, step=session.output.step)
+    session.output.result(found.data, lambda console: _show_cluster(console, found))
+
+
+@command("status", "deploytool cluster status")
+def status(session: Session) -> None:
+    """Show what there is of the cluster on this machine."""
+    from deploytool.backends import kind_of
+
+    config = settings(session)
+    found = kind_of(config.backend).cluster_status(config)
+    session.output.result(found.data, lambda console: _show_cluster(console, found))
+
+
+@command("down", "deploytool cluster down")
+def down(
+    session: Session,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the registry's images too.")
+    ] = False,
+) -> None:
+    """Leave Swarm mode with all that runs, and the registry."""
+    from deploytool.backends import kind_of
+
+    config = settings(session)
+    kind = kind_of(config.backend)
+    kind.cluster_status(config)
+    if not session.output.require_confirmation(
+        "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
+    ):
+        raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+    removed = kind.cluster_down(config, volumes=volumes, step=session.output.step)
+    session.output.result(
+        {"removed": removed},
+        lambda console: console.print(
+            ticked(f"Removed: {', '.join(removed)}") if removed else "There was nothing"
+        ),
     )
-    app.add_typer(cluster, name="cluster")
-    _register_cluster(cluster)
-
-    @command(app, "doctor")
-    def doctor(session: Session) -> None:
-        """Check engine, cluster, registry, proxy, kernel and clock."""
-        from deploytool.backends.swarm.doctor import State, examine
-
-        config = settings(session)
-        checks = examine(config, lambda: _client(config))
-        bad = [check for check in checks if check.state is State.BAD]
-        data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
-        session.output.result(data, lambda console: _show_checks(console, checks))
-        if bad:
-            raise typer.Exit(ExitCode.FAILED)
-
-
-def _register_cluster(group: typer.Typer) -> None:
-    @command(group, "up")
-    def up(
-        session: Session,
-        advertise: Annotated[
-            str,
-            typer.Option("--advertise-addr", help="Address by which other nodes could join."),
-        ] = "127.0.0.1",
-    ) -> None:
-        """Make this machine a Swarm of one node with a registry on localhost."""
-        from deploytool.backends.swarm.cluster import up as cluster_up
-
-        config = settings(session)
-        found = cluster_up(
-            _client(config),
-            registry=config.registry,
-            advertise=advertise,
-            step=session.output.step,
-        )
-        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
-
-    @command(group, "status")
-    def status(session: Session) -> None:
-        """Show what there is of the cluster on this machine."""
-        from deploytool.backends.swarm.cluster import status as cluster_status
-
-        config = settings(session)
-        found = cluster_status(_client(config), registry=config.registry)
-        session.output.result(asdict(found), lambda console: _show_cluster(console, found))
-
-    @command(group, "down")
-    def down(
-        session: Session,
-        volumes: Annotated[
-            bool, typer.Option("--volumes", help="Remove the registry's images too.")
-        ] = False,
-    ) -> None:
-        """Leave Swarm mode with all that runs, and the registry."""
-        from deploytool.backends.swarm.cluster import down as cluster_down
-
-        client = _client(settings(session))
-        if not session.output.require_confirmation(
-            "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
-        ):
-            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = cluster_down(client, volumes=volumes, step=session.output.step)
-        session.output.result(
-            {"removed": removed},
-            lambda console: console.print(
-                ticked(f"Removed: {', '.join(removed)}") if removed else "There was nothing"
-            ),
-        )
 
 
 def settings(session: Session) -> Config:
@@ -117,20 +107,9 @@ def project_settings(session: Session) -> Config | None:
     return None
 
 
-def _client(config: Config) -> Client:
-    from deploytool.backends.swarm.api.client import open_client
-
-    return open_client(host=config.swarm.host, context=config.swarm.context)
-
-
-def _show_cluster(console: Console, found: ClusterStatus) -> None:
-    nodes = f", {found.nodes} node{'s' if found.nodes != 1 else ''}" if found.nodes else ""
-    mark = MARKS["good" if found.manager else "warning"]
-    console.print(signed(*mark, f"Swarm mode {found.swarm}{nodes}"))
-    mark = MARKS["good" if found.registry in ("running", "not ours") else "warning"]
-    words = {"not ours": "not run by deploytool", "silent": "does not answer"}
-    state = words.get(found.registry, found.registry)
-    console.print(signed(*mark, f"registry {found.address}: {state}"))
+def _show_cluster(console: Console, found: LocalCluster) -> None:
+    for state, line in found.lines:
+        console.print(signed(*MARKS[state], line))
 
 
 def _show_checks(console: Console, checks: list[Check]) -> None:
@@ -138,3 +117,8 @@ def _show_checks(console: Console, checks: list[Check]) -> None:
         console.print(signed(*MARKS[check.state], f"{check.name}: {check.message}"))
         if check.hint:
             console.print(next_step(check.hint))
+
+
+group = command_group(
+    "cluster", "Run a cluster of one node here, with a registry.", up, status, down
+)

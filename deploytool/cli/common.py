@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,10 +60,45 @@ class Session:
         return self.config.app_spec()
 
 
-def command(group: typer.Typer, name: str, **settings: Any) -> Callable[..., Callable[..., None]]:
-    """Register a function as a command that has the shared options and a `Session`."""
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line."""
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
+    name: str
+    run: Callable[..., None]
+    examples: tuple[str, ...]
+
+    @property
+    def epilog(self) -> str | None:
+        """What follows the options in its help, as it stands here."""
+        if not self.examples:
+            return None
+        return "\n".join(["\b", "Examples:", *(f"  {line}" for line in self.examples)])
+
+    def add_to(self, group: typer.Typer) -> None:
+        group.command(self.name, epilog=self.epilog)(self.run)
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """Commands of one noun."""
+
+    name: str
+    help: str
+    commands: tuple[Command, ...]
+
+    def add_to(self, group: typer.Typer) -> None:
+        own = typer.Typer(help=self.help, no_args_is_help=True)
+        for one in self.commands:
+            one.add_to(own)
+        group.add_typer(own, name=self.name)
+
+
+def command(name: str, *examples: str) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a command that has the shared options and a `Session`. Its help ends with
+    the examples."""
+
+    def make(function: Callable[..., None]) -> Command:
         @wraps(function)
         def wrapper(**options: Any) -> None:
             shared = {key: options.pop(key) for key in SHARED}
@@ -77,10 +113,14 @@ def command(group: typer.Typer, name: str, **settings: Any) -> Callable[..., Cal
             for parameter in wrapper.__signature__.parameters.values()  # type: ignore[attr-defined]
         }
         del wrapper.__wrapped__
-        group.command(name, **settings)(wrapper)
-        return wrapper
+        return Command(name, wrapper, examples)
 
-    return register
+    return make
+
+
+def command_group(name: str, text: str, *commands: Command) -> CommandGroup:
+    """Make commands those of one noun; `text` is its help."""
+    return CommandGroup(name, text, commands)
 
 
 def interrupted() -> Interrupted:

@@ -5,47 +5,48 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import typer
-
-from deploytool.cli.common import Session, command
+from deploytool.cli.common import Session, command, command_group
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Show the effective configuration or its schema.", no_args_is_help=True
-    )
-    app.add_typer(group, name="config")
+@command("show", "deploytool config show", "deploytool config show --env production --json")
+def show(session: Session) -> None:
+    """Print every effective value and where it came from."""
+    settings = list(session.config.settings())
 
-    @command(group, "show")
-    def show(session: Session) -> None:
-        """Print every effective value and where it came from."""
-        settings = list(session.config.settings())
+    def human(console: Console) -> None:
+        from rich.table import Table
 
-        def human(console: Console) -> None:
-            from rich.table import Table
+        table = Table(box=None, pad_edge=False, header_style="quiet")
+        for title in ("key", "value", "source"):
+            table.add_column(title, overflow="fold")
+        for setting in settings:
+            style = "quiet" if setting.source == "default" else ""
+            table.add_row(setting.path, json.dumps(setting.value), setting.source, style=style)
+        console.print(table)
 
-            table = Table(box=None, pad_edge=False, header_style="quiet")
-            for title in ("key", "value", "source"):
-                table.add_column(title, overflow="fold")
-            for setting in settings:
-                style = "quiet" if setting.source == "default" else ""
-                table.add_row(setting.path, json.dumps(setting.value), setting.source, style=style)
-            console.print(table)
+    data = {
+        "environment": session.env,
+        "file": str(session.config.file),
+        "settings": [setting._asdict() for setting in settings],
+    }
+    session.output.result(data, human)
 
-        data = {
-            "environment": session.env,
-            "file": str(session.config.file),
-            "settings": [setting._asdict() for setting in settings],
-        }
-        session.output.result(data, human)
 
-    @command(group, "schema")
-    def schema(session: Session) -> None:
-        """Print the JSON Schema of [tool.deploytool], for editors."""
-        from deploytool.config import schema as config_schema
+@command("schema", "deploytool config schema > schema.json")
+def schema(session: Session) -> None:
+    """Print the JSON Schema of [tool.deploytool], for editors."""
+    from deploytool.config import schema as config_schema
 
-        described = config_schema()
-        session.output.text(described, json.dumps(described, indent=2) + "\n")
+    described = config_schema()
+    session.output.text(described, json.dumps(described, indent=2) + "\n")
+
+
+group = command_group(
+    "config",
+    "Show the effective configuration or its schema.",
+    show,
+    schema,
+)

@@ -34,85 +34,84 @@ TakeOver = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "plan")
-    def plan(
-        session: Session,
-        image: ImageOption = None,
-        exit_code: Annotated[
-            bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
-        ] = False,
-        take_over: TakeOver = False,
-    ) -> None:
-        """Show what a deploy would change, and change nothing."""
-        from deploytool.backends import open_backend
-        from deploytool.cli.views import show_plan
+@command("plan", "deploytool plan", "deploytool plan --env production --exit-code")
+def plan(
+    session: Session,
+    image: ImageOption = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
+    ] = False,
+    take_over: TakeOver = False,
+) -> None:
+    """Show what a deploy would change, and change nothing."""
+    from deploytool.backends import open_backend
+    from deploytool.cli.views import show_plan
 
-        backend = open_backend(session.config.config)
-        images = _known_images(session, backend, image)
-        found = backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
-        warn(session, found)
-        data = found.model_dump(mode="json") | {"changed": not found.is_empty}
-        session.output.result(
-            data, lambda console: show_plan(console, found, verbose=session.output.verbose)
+    backend = open_backend(session.config.config)
+    images = _known_images(session, backend, image)
+    found = backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
+    warn(session, found)
+    data = found.model_dump(mode="json") | {"changed": not found.is_empty}
+    session.output.result(
+        data, lambda console: show_plan(console, found, verbose=session.output.verbose)
+    )
+    if exit_code and not found.is_empty:
+        raise typer.Exit(ExitCode.CHANGES)
+
+
+@command(
+    "deploy",
+    "deploytool deploy",
+    "deploytool deploy --env production --yes",
+    "deploytool deploy --image registry.example.com/team/items:1.4 --timeout 20m",
+)
+def deploy(
+    session: Session,
+    image: ImageOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until the replicas run.")
+    ] = False,
+    timeout: Annotated[str, typer.Option(help="Roll back after this long.")] = "10m",
+    rerun: Annotated[
+        bool,
+        typer.Option("--rerun-release-step", help="Run the release step although it has run."),
+    ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Build although the registry has an image of this content."),
+    ] = False,
+    take_over: TakeOver = False,
+    lock_timeout: LockTimeout = LOCK_TIMEOUT,
+) -> None:
+    """Build, push, and roll out until every replica runs."""
+    from deploytool.backends import open_backend
+    from deploytool.rollout.release import new_release
+
+    limit = duration("--timeout", timeout)
+    lock_limit = duration("--lock-timeout", lock_timeout)
+    backend = open_backend(session.config.config)
+
+    def make_plan(images: Mapping[str, Image]) -> Plan:
+        return backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
+
+    images, source = _with_images(session, backend, make_plan, image, rebuild=rebuild)
+    with holding(session, backend, "deploy", lock_limit) as guard:
+        plan = make_plan(images)
+        confirm_plan(session, plan, "Deploy this?")
+        release = new_release(session.spec, images, commit=source.commit if source else None)
+        result = roll_out_shown(
+            session,
+            backend,
+            plan,
+            release,
+            timeout=limit,
+            wait=not no_wait,
+            step=_step(session, rerun=rerun),
+            guard=guard,
         )
-        if exit_code and not found.is_empty:
-            raise typer.Exit(ExitCode.CHANGES)
-
-    @command(app, "deploy")
-    def deploy(
-        session: Session,
-        image: ImageOption = None,
-        no_wait: Annotated[
-            bool, typer.Option("--no-wait", help="Do not wait until the replicas run.")
-        ] = False,
-        timeout: Annotated[
-            str, typer.Option(help="Give up, and go back, after this long.")
-        ] = "10m",
-        rerun: Annotated[
-            bool,
-            typer.Option("--rerun-release-step", help="Run the release step although it has run."),
-        ] = False,
-        rebuild: Annotated[
-            bool,
-            typer.Option(
-                "--rebuild", help="Build although the registry has an image of this content."
-            ),
-        ] = False,
-        take_over: TakeOver = False,
-        lock_timeout: LockTimeout = LOCK_TIMEOUT,
-    ) -> None:
-        """Build, push, and roll out until every replica runs."""
-        from deploytool.backends import open_backend
-        from deploytool.rollout.release import new_release
-
-        limit = duration("--timeout", timeout)
-        lock_limit = duration("--lock-timeout", lock_timeout)
-        backend = open_backend(session.config.config)
-
-        def make_plan(images: Mapping[str, Image]) -> Plan:
-            return backend.plan(
-                session.spec, images, files=session.config.files, take_over=take_over
-            )
-
-        images, source = _with_images(session, backend, make_plan, image, rebuild=rebuild)
-        with holding(session, backend, "deploy", lock_limit) as guard:
-            plan = make_plan(images)
-            confirm_plan(session, plan, "Deploy this?")
-            release = new_release(session.spec, images, commit=source.commit if source else None)
-            result = roll_out_shown(
-                session,
-                backend,
-                plan,
-                release,
-                timeout=limit,
-                wait=not no_wait,
-                step=_step(session, rerun=rerun),
-                guard=guard,
-            )
-            if result.waited:
-                move_latest(session, backend, session.spec, images)
-        tell(session, backend, images, result)
+        if result.waited:
+            move_latest(session, backend, session.spec, images)
+    show(session, backend, images, result)
 
 
 def _with_images(
@@ -248,8 +247,8 @@ def warn(session: Session, plan: Plan) -> None:
         session.output.warn(warning)
 
 
-def tell(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
-    """What was done, and where to look at it."""
+def show(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
+    """Show what was done, and the URLs."""
     app = session.spec.name
     status = backend.status(app)
     urls = [url for service in status.services for url in service.urls]

@@ -22,33 +22,33 @@ STEPS, PRINTED = 4, 6
 """Of a build that runs, a terminal shows the latest steps and what the last one printed."""
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "build")
-    def build(
-        session: Session,
-        push: Annotated[bool, typer.Option("--push", help="Push it to the registry too.")] = False,
-    ) -> None:
-        """Build the image, tagged with its content."""
-        started = time.monotonic()
-        built, source = build_project(session, push=push)
-        tell(session, built, source, time.monotonic() - started)
-
-    @command(app, "push")
-    def push(session: Session) -> None:
-        """Push the image that `build` made, and print its digest."""
-        from deploytool.image.build import push as push_image
-
-        started = time.monotonic()
-        config = session.config.config
-        source = project_source(session)
-        repository = f"{config.registry}/{config.app}"
-        session.output.step(f"Pushing {repository}:{source.tag}")
-        with build_progress(session.output) as progress:
-            pushed = push_image(repository, source, progress=progress, warn=session.output.warn)
-        tell(session, pushed, source, time.monotonic() - started)
+@command("build", "deploytool build", "deploytool build --push")
+def build(
+    session: Session,
+    push: Annotated[bool, typer.Option("--push", help="Push it to the registry too.")] = False,
+) -> None:
+    """Build the image, tagged with its content."""
+    started = time.monotonic()
+    built, source = build_project(session, push=push)
+    show(session, built, source, time.monotonic() - started)
 
 
-def tell(session: Session, image: BuiltImage, source: Source, seconds: float) -> None:
+@command("push", "deploytool push")
+def push(session: Session) -> None:
+    """Push the image that `build` made, and print its digest."""
+    from deploytool.image.build import push as push_image
+
+    started = time.monotonic()
+    config = session.config.config
+    source = project_source(session)
+    repository = f"{config.registry}/{config.app}"
+    session.output.step(f"Pushing {repository}:{source.tag}")
+    with build_progress(session.output) as progress:
+        pushed = push_image(repository, source, progress=progress, warn=session.output.warn)
+    show(session, pushed, source, time.monotonic() - started)
+
+
+def show(session: Session, image: BuiltImage, source: Source, seconds: float) -> None:
     data = {
         "repository": image.repository,
         "tag": image.tag,

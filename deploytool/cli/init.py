@@ -19,50 +19,54 @@ if TYPE_CHECKING:
     from deploytool.init.configuration import Settings
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "init")
-    def init(
-        session: Session,
-        path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
-        force: Annotated[
-            bool, typer.Option("--force", help="Overwrite the Dockerfile and other made files.")
-        ] = False,
-        entrypoint: Annotated[
-            str | None, typer.Option(help='The FastAPI app, as "module:object".')
-        ] = None,
-        registry: Annotated[
-            str | None, typer.Option(help="Where images are pushed, as host[:port]/path.")
-        ] = None,
-        name: Annotated[
-            str | None, typer.Option("--app", help="The app's name on the cluster.")
-        ] = None,
-        offline: Annotated[
-            bool,
-            typer.Option(
-                "--offline", help="Do not ask the package index which Python has wheels for all."
-            ),
-        ] = False,
-    ) -> None:
-        """Find the app, and write its configuration, Dockerfile and stack."""
-        from deploytool.init import inspect_project, plan_files, plan_rendered, write
+@command(
+    "init",
+    "deploytool init",
+    "deploytool init --registry registry.example.com/team --yes",
+    "deploytool init --entrypoint app.main:app --force",
+)
+def init(
+    session: Session,
+    path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the Dockerfile and other made files.")
+    ] = False,
+    entrypoint: Annotated[
+        str | None, typer.Option(help='The FastAPI app, as "module:object".')
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option(help="Where images are pushed, as host[:port]/path.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--app", help="The app's name on the cluster.")
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="Do not ask the package index which Python has wheels for all."
+        ),
+    ] = False,
+) -> None:
+    """Find the app, and write its configuration, Dockerfile and stack."""
+    from deploytool.init import inspect_project, plan_files, plan_rendered, write
 
-        findings = inspect_project(
-            path,
-            entrypoint=entrypoint,
-            registry=registry,
-            name=name,
-            force=force,
-            offline=offline,
-        )
-        for line in _explained(findings):
-            session.output.step(line)
-        for warning in findings.warnings:
-            session.output.warn(warning)
-        files = plan_files(findings, force=force)
-        write(path, files)
-        rendered = plan_rendered(path, force=force)
-        write(path, rendered)
-        _tell(session, findings, (*files, *rendered))
+    findings = inspect_project(
+        path,
+        entrypoint=entrypoint,
+        registry=registry,
+        name=name,
+        force=force,
+        offline=offline,
+    )
+    for line in _explained(findings):
+        session.output.step(line)
+    for warning in findings.warnings:
+        session.output.warn(warning)
+    files = plan_files(findings, force=force)
+    write(path, files)
+    rendered = plan_rendered(path, force=force)
+    write(path, rendered)
+    _tell(session, findings, (*files, *rendered))
 
 
 def _explained(findings: Findings) -> list[str]:
@@ -126,4 +130,4 @@ def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
         console.print(signed(*mark, f"{file.path}: {file.fate.value}"))
     if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
-    console.print("Next: look through them, then `deploytool cluster up` and `deploytool deploy`.")
+    console.print("Next: review them, then `deploytool cluster up` and `deploytool deploy`.")

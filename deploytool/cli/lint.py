@@ -19,27 +19,26 @@ if TYPE_CHECKING:
 _STYLES = {"error": "bad", "warning": "busy", "info": "quiet"}
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "lint")
-    def lint(
-        session: Session,
-        strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
-    ) -> None:
-        """Check the Dockerfile and the configuration, with hadolint too."""
-        from deploytool.lint import Severity, inspect
+@command("lint", "deploytool lint", "deploytool lint --json")
+def lint(
+    session: Session,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+) -> None:
+    """Check the Dockerfile and the configuration, with hadolint too."""
+    from deploytool.lint import Severity, inspect
 
-        config = _config(session)
-        report = inspect(config.project if config else Path.cwd(), config)
-        for warning in report.warnings:
-            session.output.warn(warning)
-        data = {
-            "findings": [finding.as_json() for finding in report.findings],
-            "counts": {severity.value: report.count(severity) for severity in Severity},
-        }
-        session.output.result(data, lambda console: _show(console, report, session.output.verbose))
-        failing = report.count(Severity.ERROR) + strict * report.count(Severity.WARNING)
-        if failing:
-            raise typer.Exit(1)
+    config = _config(session)
+    report = inspect(config.project if config else Path.cwd(), config)
+    for warning in report.warnings:
+        session.output.warn(warning)
+    data = {
+        "findings": [finding.as_json() for finding in report.findings],
+        "counts": {severity.value: report.count(severity) for severity in Severity},
+    }
+    session.output.result(data, lambda console: _show(console, report, session.output.verbose))
+    failing = report.count(Severity.ERROR) + strict * report.count(Severity.WARNING)
+    if failing:
+        raise typer.Exit(1)
 
 
 def _config(session: Session) -> LoadedConfig | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command, warn_of_unread
+from deploytool.cli.common import Session, command, command_group, warn_of_unread
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
 
@@ -29,59 +29,57 @@ LockTimeout = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Show or release the lock of the app.", no_args_is_help=True)
-    app.add_typer(group, name="lock")
+@command("status", "deploytool lock status")
+def status(session: Session) -> None:
+    """Show who is changing the app."""
+    from deploytool.backends import open_backend
+    from deploytool.records.lease import holder
 
-    @command(group, "status")
-    def status(session: Session) -> None:
-        """Show who is changing the app."""
-        from deploytool.backends import open_backend
-        from deploytool.records.lease import holder
+    name = session.config.config.app
+    lease = holder(open_backend(session.config.config).store, name)
+    data = {"app": name, "lease": lease.model_dump(mode="json") if lease else None}
+    session.output.result(data, lambda console: _show_lease(console, name, lease))
 
-        name = session.config.config.app
-        lease = holder(open_backend(session.config.config).store, name)
-        data = {"app": name, "lease": lease.model_dump(mode="json") if lease else None}
-        session.output.result(data, lambda console: _show_lease(console, name, lease))
 
-    @command(group, "release")
-    def release(session: Session) -> None:
-        """Take the lock away from a process that is dead."""
-        from deploytool.backends import open_backend
-        from deploytool.records.lease import holder, unlock
+@command("release", "deploytool lock release")
+def release(session: Session) -> None:
+    """Take the lock away from a process that is dead."""
+    from deploytool.backends import open_backend
+    from deploytool.records.lease import holder, unlock
 
-        name = session.config.config.app
-        backend = open_backend(session.config.config)
-        lease = holder(backend.store, name)
-        if lease is not None:
-            if not session.output.require_confirmation(
-                f"Take the lock away from {lease.by} ({lease.purpose})?", assume_yes=session.yes
-            ):
-                raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
-            unlock(backend.store, lease)
-            note(session, backend, f"lock release, of {lease.by}")
-        text = f"{name} is not locked" + (" any more" if lease else "")
-        data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
-        session.output.result(data, lambda console: console.print(ticked(text)))
+    name = session.config.config.app
+    backend = open_backend(session.config.config)
+    lease = holder(backend.store, name)
+    if lease is not None:
+        if not session.output.require_confirmation(
+            f"Take the lock away from {lease.by} ({lease.purpose})?", assume_yes=session.yes
+        ):
+            raise DeploytoolError("Nothing was changed", code="declined", hint="answer y")
+        unlock(backend.store, lease)
+        note(session, backend, f"lock release, of {lease.by}")
+    text = f"{name} is not locked" + (" any more" if lease else "")
+    data = {"app": name, "released": lease.model_dump(mode="json") if lease else None}
+    session.output.result(data, lambda console: console.print(ticked(text)))
 
-    @command(app, "audit")
-    def audit(session: Session) -> None:
-        """Show who did what to the app, the newest first."""
-        from deploytool.backends import open_backend
-        from deploytool.records.audit import trail, unread
-        from deploytool.records.history import read
 
-        name = session.config.config.app
-        store = open_backend(session.config.config).store
-        found = trail(store, name)
-        warn_of_unread(session, read(store, name))
-        if lines := unread(store, name):
-            session.output.warn(
-                f"{lines} line{'s' if lines > 1 else ''} of the audit log cannot be read by this "
-                f"version of deploytool and {'are' if lines > 1 else 'is'} left out"
-            )
-        data = {"app": name, "entries": [entry.model_dump(mode="json") for entry in found]}
-        session.output.result(data, lambda console: _show_entries(console, found))
+@command("audit", "deploytool audit")
+def audit(session: Session) -> None:
+    """Show who did what to the app, the newest first."""
+    from deploytool.backends import open_backend
+    from deploytool.records.audit import trail, unread
+    from deploytool.records.history import read
+
+    name = session.config.config.app
+    store = open_backend(session.config.config).store
+    found = trail(store, name)
+    warn_of_unread(session, read(store, name))
+    if lines := unread(store, name):
+        session.output.warn(
+            f"{lines} line{'s' if lines > 1 else ''} of the audit log cannot be read by this "
+            f"version of deploytool and {'are' if lines > 1 else 'is'} left out"
+        )
+    data = {"app": name, "entries": [entry.model_dump(mode="json") for entry in found]}
+    session.output.result(data, lambda console: _show_entries(console, found))
 
 
 @contextmanager
@@ -189,3 +187,11 @@ def _show_entries(console: Console, entries: list[AuditEntry]) -> None:
             short_commit(entry.commit),
         )
     console.print(table)
+
+
+group = command_group(
+    "lock",
+    "Show or release the lock of the app.",
+    status,
+    release,
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.cluster import settings
-from deploytool.cli.common import Session, command, duration
+from deploytool.cli.common import Session, command, command_group, duration
 from deploytool.cli.render import Check, Stdout, put, warn_of_stack
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
@@ -19,119 +19,121 @@ if TYPE_CHECKING:
 DOWN = "deploytool proxy down"
 
 
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Run Traefik, the load balancer of all apps.", no_args_is_help=True)
-    app.add_typer(group, name="proxy")
+@command("up", "deploytool proxy up")
+def up(
+    session: Session,
+    timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "5m",
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Drop what the proxy that runs has and this project does not set."
+        ),
+    ] = False,
+) -> None:
+    """Start the proxy, or apply changes of its settings."""
+    from deploytool.backends import kind_of, open_backend
+    from deploytool.cli.deploy import confirm_plan, roll_out_shown
+    from deploytool.cli.lock import holding
+    from deploytool.job import run_job
+    from deploytool.rollout.guarded import GuardedRollout
+    from deploytool.rollout.images import resolve_images
+    from deploytool.rollout.release import new_release
+    from deploytool.traefik.proxy import NAME, pull_job, restarts_with
+    from deploytool.traefik.routing import Ports
 
-    @command(group, "up")
-    def up(
-        session: Session,
-        timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "5m",
-        replace: Annotated[
-            bool,
-            typer.Option(
-                "--replace", help="Drop what the proxy that runs has and this project does not set."
-            ),
-        ] = False,
-    ) -> None:
-        """Start the proxy, or apply changes of its settings."""
-        from deploytool.backends import open_backend
-        from deploytool.backends.swarm.proxy import NAME, app_spec, files, pull_job, restarts_with
-        from deploytool.cli.deploy import confirm_plan, roll_out_shown
-        from deploytool.cli.lock import holding
-        from deploytool.job import run_job
-        from deploytool.rollout.guarded import GuardedRollout
-        from deploytool.rollout.images import resolve_images
-        from deploytool.rollout.release import new_release
-        from deploytool.traefik.routing import Ports
+    limit = duration("--timeout", timeout)
+    config = settings(session)
+    backend = open_backend(config)
+    with holding(session, backend, "proxy up", limit, app=NAME) as guard:
+        wanted = config.proxy if replace else _joined(session, backend, config.proxy)
+        kind = kind_of(config.backend)
+        spec = kind.proxy_app(wanted)
+        images = resolve_images(backend, spec, None, session.output.warn)
+        plan = backend.plan(spec, images, files=kind.proxy_files(wanted))
+        confirm_plan(session, plan, "Start this proxy?")
+        release = new_release(spec, images)
+        if restarts_with(plan, "image"):
+            session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
+            with GuardedRollout(backend.rollout(plan), guard) as rollout:
+                rollout.prepare()
+            run_job(
+                backend,
+                pull_job(release),
+                timeout=limit,
+                emit=session.output.debug,
+                what="Pulling the new image",
+                guard=guard,
+            )
+        result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
+    listening = Ports(wanted.http_port, wanted.https_port if wanted.https else None)
+    data = {
+        "changed": result.release is not None,
+        "image": images["traefik"].reference,
+        "http_port": listening.http,
+        "https_port": listening.https,
+        "network": wanted.network,
+        "seconds": round(result.seconds, 1),
+    }
+    text = f"The proxy runs: {listening}"
+    session.output.result(data, lambda console: console.print(ticked(text)))
 
-        limit = duration("--timeout", timeout)
-        config = settings(session)
-        backend = open_backend(config)
-        with holding(session, backend, "proxy up", limit, app=NAME) as guard:
-            wanted = config.proxy if replace else _joined(session, backend, config.proxy)
-            spec = app_spec(wanted)
-            images = resolve_images(backend, spec, None, session.output.warn)
-            plan = backend.plan(spec, images, files=files(wanted))
-            confirm_plan(session, plan, "Start this proxy?")
-            release = new_release(spec, images)
-            if restarts_with(plan, "image"):
-                session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
-                with GuardedRollout(backend.rollout(plan), guard) as rollout:
-                    rollout.prepare()
-                run_job(
-                    backend,
-                    pull_job(release),
-                    timeout=limit,
-                    emit=session.output.debug,
-                    what="Pulling the new image",
-                    guard=guard,
-                )
-            result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
-        listening = Ports(wanted.http_port, wanted.https_port if wanted.https else None)
-        data = {
-            "changed": result.release is not None,
-            "image": images["traefik"].reference,
-            "http_port": listening.http,
-            "https_port": listening.https,
-            "network": wanted.network,
-            "seconds": round(result.seconds, 1),
-        }
-        text = f"The proxy runs: {listening}"
-        session.output.result(data, lambda console: console.print(ticked(text)))
 
-    @command(group, "render")
-    def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
-        """Write the stack file of the proxy, for review."""
-        from pathlib import Path
+@command("render", "deploytool proxy render --check")
+def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
+    """Write the stack file of the proxy, for review."""
+    from pathlib import Path
 
-        from deploytool.backends.swarm.proxy import app_spec, files
-        from deploytool.render.files import RenderedFile, render_files
+    from deploytool.backends import kind_of
+    from deploytool.render.files import RenderedFile, render_files
 
-        settings = session.config.config.proxy
-        beside = [RenderedFile(Path(p), text.decode()) for p, text in files(settings).items()]
-        spec = app_spec(settings)
-        warn_of_stack(session, spec)
-        put(session, [*render_files(spec), *beside], check=check, stdout=stdout)
+    config = session.config.config
+    kind = kind_of(config.backend)
+    files = kind.proxy_files(config.proxy).items()
+    beside = [RenderedFile(Path(path), text.decode()) for path, text in files]
+    spec = kind.proxy_app(config.proxy)
+    warn_of_stack(session, spec)
+    put(session, [*render_files(spec), *beside], check=check, stdout=stdout)
 
-    @command(group, "status")
-    def status(session: Session) -> None:
-        """Show where the proxy runs."""
-        from deploytool.backends import open_backend
-        from deploytool.backends.swarm.proxy import NAME
-        from deploytool.cli.views import show_status
 
-        found = open_backend(settings(session)).status(NAME)
-        session.output.result(found, lambda console: show_status(console, found, everything=False))
+@command("status", "deploytool proxy status")
+def status(session: Session) -> None:
+    """Show where the proxy runs."""
+    from deploytool.backends import open_backend
+    from deploytool.cli.views import show_status
+    from deploytool.traefik.proxy import NAME
 
-    @command(group, "down")
-    def down(
-        session: Session,
-        volumes: Annotated[
-            bool,
-            typer.Option("--volumes", help="Forget its certificates and secrets too."),
-        ] = False,
-    ) -> None:
-        """Remove the proxy. The apps go on, but nobody reaches them."""
-        from deploytool.backends import open_backend
-        from deploytool.backends.swarm.proxy import NAME
-        from deploytool.cli.operate import tell_removed
-        from deploytool.removal import plan_removal
+    found = open_backend(settings(session)).status(NAME)
+    session.output.result(found, lambda console: show_status(console, found, everything=False))
 
-        backend = open_backend(settings(session))
-        removal = plan_removal(backend, NAME, volumes=volumes, secrets=volumes, command=DOWN)
-        if not session.output.require_confirmation(
-            "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
-        ):
-            raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
-        removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
-        tell_removed(session, removal, removed, "The proxy is gone", DOWN)
+
+@command("down", "deploytool proxy down")
+def down(
+    session: Session,
+    volumes: Annotated[
+        bool,
+        typer.Option("--volumes", help="Forget its certificates and secrets too."),
+    ] = False,
+) -> None:
+    """Remove the proxy. The apps go on, but nobody reaches them."""
+    from deploytool.backends import open_backend
+    from deploytool.cli.operate import show_removed
+    from deploytool.removal import plan_removal
+    from deploytool.traefik.proxy import NAME
+
+    backend = open_backend(settings(session))
+    removal = plan_removal(backend, NAME, volumes=volumes, secrets=volumes, command=DOWN)
+    if not session.output.require_confirmation(
+        "Remove the proxy, so that nobody reaches the apps?", assume_yes=session.yes
+    ):
+        raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
+    removed = backend.destroy(NAME, volumes=volumes, secrets=volumes)
+    show_removed(session, removal, removed, "The proxy is gone", DOWN)
 
 
 def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
     """The settings of the project, and of the proxy that runs what the project does not set."""
-    from deploytool.backends.swarm.proxy import NAME, join
     from deploytool.records.history import current_release, records
+    from deploytool.traefik.proxy import NAME, join
 
     try:
         backend.status(NAME)
@@ -145,3 +147,8 @@ def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySett
             "--replace drops it"
         )
     return joined.settings
+
+
+group = command_group(
+    "proxy", "Run Traefik, the load balancer of all apps.", up, render, status, down
+)

@@ -26,31 +26,30 @@ class StaleFile(DeploytoolError):
     exit_code = ExitCode.FAILED
 
 
-def register(app: typer.Typer) -> None:
-    @command(app, "render")
-    def render(
-        session: Session,
-        backend: Annotated[
-            Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
-        ] = None,
-        check: Check = False,
-        stdout: Stdout = False,
-    ) -> None:
-        """Write the stack or job file of the app, for review."""
-        from deploytool.render.files import render_files
+@command("render", "deploytool render", "deploytool render --check", "deploytool render --stdout")
+def render(
+    session: Session,
+    backend: Annotated[
+        Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
+    ] = None,
+    check: Check = False,
+    stdout: Stdout = False,
+) -> None:
+    """Write the stack or job file of the app, for review."""
+    from deploytool.render.files import render_files
 
-        if backend is not None:
-            session.flags["backend"] = ("--backend", backend)
-        files = render_files(session.spec)
-        warn_of_stack(session, session.spec)
-        put(session, files, check=check, stdout=stdout)
+    if backend is not None:
+        session.flags["backend"] = ("--backend", backend)
+    files = render_files(session.spec)
+    warn_of_stack(session, session.spec)
+    put(session, files, check=check, stdout=stdout)
 
 
 def warn_of_stack(session: Session, app: AppSpec) -> None:
-    """Say what `docker stack deploy` makes of a rendered file that a deploy does not."""
-    from deploytool.backends.swarm.specification import stack
+    """Say what the cluster's own tools make of a rendered file that a deploy does not."""
+    from deploytool.backends import kind_of
 
-    for warning in stack.warnings(app):
+    for warning in kind_of(app.backend).render_warnings(app):
         session.output.warn(warning)
 
 

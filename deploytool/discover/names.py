@@ -1,4 +1,4 @@
-"""What an expression means, as far as its text tells: a FastAPI app, a router, a constant."""
+"""The meaning of an expression, as far as its text shows: a FastAPI app, a router, a constant."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Instance:
 
     kind: Literal["app", "router", "object"]
     call: ast.Call | None
-    """What made it; None when only an annotation says what it is."""
+    """Its maker; None when only an annotation says what it is."""
     scope: Scope
     """Where it was made."""
     places: tuple[tuple[Scope, str], ...] = ()
@@ -83,7 +83,7 @@ class Names:
         return self._once((id(node), id(scope)), scope, lambda: self._meaning(node, scope))
 
     def named(self, name: str, scope: Scope) -> Meaning | None:
-        """What a name means in a scope, looking outward."""
+        """The meaning of a name in a scope, or in those around it."""
         return self._once((name, id(scope)), scope, lambda: self._named(name, scope))
 
     def _once(
@@ -192,7 +192,7 @@ class Names:
         return self._set_in_class(owner, name)
 
     def _set_in_class(self, owner: LocalClass, name: str) -> Meaning | None:
-        """What a class, or its __init__, sets: `self.app = FastAPI()`."""
+        """The attributes that a class, or its __init__, sets: `self.app = FastAPI()`."""
         for statement in owner.node.body:
             if isinstance(statement, Function) and statement.name == "__init__":
                 scope = self.function_scope(LocalFunction(statement, owner.scope))
@@ -229,7 +229,7 @@ class Names:
         return None
 
     def returned(self, function: LocalFunction) -> Instance | None:
-        """What a call of a function makes, by its return statements, else its annotation."""
+        """The result of a call of a function, by its return statements, else its annotation."""
         node = function.node
         if isinstance(node, ast.AsyncFunctionDef):
             return None
@@ -248,7 +248,7 @@ class Names:
         return self._functions[id(node)]
 
     def text(self, node: ast.expr, scope: Scope, depth: int = 0) -> str | None:
-        """The text that an expression is, when it can be told; None otherwise."""
+        """The text that an expression is, when that is known; None otherwise."""
         if depth > 20:
             return None
         match node:

@@ -1,8 +1,8 @@
-"""What a path in the source is, also where it depends on a file's own place or on the environment.
+"""Paths in the source, also those that depend on a file's own place or on the environment.
 
 The source is read as if the project was in the image's folder already: `__file__` is a path there,
 and so is what a relative path means. A part that only the running app knows is a HOLE; what is
-before it still tells the folder.
+before it still gives the folder.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Paths(Names):
         return (self.text(node, scope, depth) for node in nodes)
 
     def _first(self, nodes: Sequence[ast.expr], scope: Scope, depth: int) -> str | None:
-        """`os.getenv("X") or "text"`: the text that can be told, and what replaces it."""
+        """`os.getenv("X") or "text"`: the known text, and what replaces it."""
         text = next((text for text in self._texts(nodes, scope, depth) if text), None)
         variable = next(filter(None, (self.variable(node, scope) for node in nodes)), None)
         return Default(text, variable) if text and variable else text
@@ -297,7 +297,7 @@ class Paths(Names):
         return scope
 
     def _text_of(self, bindings: list[Binding], scope: Scope, depth: int) -> str | None:
-        """Of several assignments the first whose text can be told."""
+        """Of several assignments the first whose text is known."""
         values = [b.value for b in bindings if isinstance(b, Assigned) and b.value]
         if len(bindings) > 1 and values and depth < MAX_TEXT:
             return self._first(values, scope, depth + 1)
@@ -374,7 +374,7 @@ class Paths(Names):
         return settings.variable(field) if settings and field else None
 
     def settings(self, owner: LocalClass) -> Class | None:
-        """What a class of pydantic's settings says; None of another class."""
+        """The settings of a class of pydantic's; None of another class."""
         if owner.node not in self._settings:
             self._settings[owner.node] = None
             with suppress(RecursionError):

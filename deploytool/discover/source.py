@@ -43,13 +43,13 @@ TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
 MAX_BYTES = 2**20
 MAX_FILES = 5_000
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-"""What deploytool runs on, and reads source as: it cannot read the syntax of newer ones."""
+"""The Python of deploytool, by whose syntax it reads source: it cannot read newer ones."""
 MAX_DEPTH = 60
 HERE = PurePosixPath()
 LOCKS = {
-    "uv.lock": "`uv lock` writes it anew",
-    "poetry.lock": "`poetry lock --regenerate` writes it anew",
-    "pdm.lock": "`pdm lock` writes it anew",
+    "uv.lock": "`uv lock` writes it again",
+    "poetry.lock": "`poetry lock --regenerate` writes it again",
+    "pdm.lock": "`pdm lock` writes it again",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -98,7 +98,7 @@ class Scope:
 
     @cached_property
     def imported(self) -> tuple[Imported, ...]:
-        """What it imports, wherever the statement is."""
+        """Its imports, wherever the statement is."""
         found = (node for node in self.nodes if isinstance(node, ast.Import | ast.ImportFrom))
         return tuple(imported for statement in found for imported in _imported(statement))
 
@@ -145,7 +145,7 @@ class Project:
         return self.listing(file.parent).get(file.name)
 
     def listing(self, folder: PurePosixPath) -> dict[str, bool]:
-        """What is in a folder, and whether each is a folder."""
+        """The names in a folder, and whether each is a folder."""
         if folder not in self._listings:
             self._listings[folder] = _listed(self.path / folder)
         return self._listings[folder]
@@ -266,7 +266,7 @@ class Project:
     def locate(self, module: str, file: PurePosixPath, level: int = 0) -> Place | None:
         """The file (or the folder, without __init__.py) that an import in `file` means.
 
-        The second value tells whether it is a file. None: it is not part of the project.
+        The second value is whether it is a file. None: it is not part of the project.
         """
         key = module, file.parent, level
         if key not in self._places:
@@ -394,7 +394,7 @@ def _is_own_module(name: str) -> bool:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """What Python finds doubtful in the project's source is not this program's to report."""
+    """Python's warnings about the project's source are not this program's to report."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -469,7 +469,7 @@ def _inner(statement: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def guarded_body(statement: ast.If) -> list[ast.stmt] | None:
-    """What `if __name__ == "__main__"`, or its opposite, runs on import; None: another test."""
+    """The branch of `if __name__ == "__main__"`, or its opposite, on import; None: another test."""
     match statement.test:
         case ast.Compare(left=left, ops=[op], comparators=[right]) if _is_main(left, right):
             if isinstance(op, ast.Eq):

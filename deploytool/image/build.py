@@ -178,7 +178,7 @@ def warn_of_changes(source: Source, warn: Warn) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be built, whatever builds it."""
+    """The build, whatever builds it."""
 
     project: Path
     settings: BuildSettings
@@ -225,7 +225,7 @@ class _Job:
         return sorted(name for name in self.settings.args if names_secret(name))
 
     def flags(self) -> list[str]:
-        """What all builders understand."""
+        """Options that all builders understand."""
         return [
             f"--file={self.dockerfile}",
             f"--tag={self.image}",

@@ -1,4 +1,4 @@
-"""What an image is made of, and a tag for it.
+"""The content of an image, and a tag for it.
 
 The same content has the same tag, whoever builds it, from whichever commit:
 
@@ -135,7 +135,7 @@ class Content:
 
     @property
     def _own_platform(self) -> str:
-        """What the builder makes when nothing says which: that of the machine, most likely."""
+        """The builder's default platform: that of the machine, most likely."""
         machine = platform.machine()
         default = f"linux/{ARCHITECTURES.get(machine, machine)}"
         return os.environ.get("DOCKER_DEFAULT_PLATFORM") or default
@@ -161,7 +161,7 @@ class Content:
             return b""
 
     def _at(self, path: Path) -> bytes:
-        """What is at a path, in short."""
+        """A short description of a path's content."""
         try:
             mode = path.lstat().st_mode
             kind = f"{mode & SEEN_BY_OTHERS:o} ".encode()
@@ -186,7 +186,7 @@ class Content:
 
 
 def without_settings(text: bytes) -> bytes:
-    """A pyproject.toml without deploytool's tables; as it is where they cannot be told apart."""
+    """A pyproject.toml without deploytool's tables; unchanged where they cannot be separated."""
     kept, ours = [], False
     for line in text.splitlines(keepends=True):
         if _TABLE.match(line):
@@ -215,8 +215,8 @@ def _forget(document: dict[str, Any]) -> None:
 
 
 def _walk(context: Path, ignored: Dockerignore) -> Iterator[Path]:
-    """What .dockerignore lets in, folders too; without byte code, which is made from the code, and
-    without the repository."""
+    """The files that .dockerignore lets in, folders too; without byte code, which is made
+    from the code, and without the repository."""
     for folder, folders, names in os.walk(context):
         inside = PurePosixPath(Path(folder).relative_to(context))
         folders[:] = sorted(f for f in folders if f not in (BYTE_CODE, GIT))

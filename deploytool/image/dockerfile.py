@@ -25,7 +25,7 @@ PDM_VERSIONS = r"""
 sed -n '/^name = /{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1==\2/p}' \
     pdm.lock > constraints.txt
 """.strip()
-"""What pdm.lock pins, which PDM itself exports from its newest format only."""
+"""The pins of pdm.lock, which PDM itself exports from its newest format only."""
 POETRY = "/root/.local/bin/poetry"
 POETRY_1 = '"poetry>=1.8,<2" --with "poetry-plugin-export<1.9"'
 POETRY_2 = '"poetry>=2,<3" --with "poetry-plugin-export>=1.9"'
@@ -238,7 +238,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
         targets.append("/build")
     if not targets:
         return []
-    # What [tool.uv.sources] says of other packages means nothing without them.
+    # The entries of [tool.uv.sources] for other packages mean nothing without them.
     options = "--no-deps --no-sources" if folders else "--no-deps"
     return [
         *lines,
@@ -250,7 +250,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
 
 
 def _install_metadata(packaging: FoundPackaging) -> list[str]:
-    """What the project's package says about itself: its code stays where it was copied to."""
+    """The metadata of the project's package: its code stays where it was copied to."""
     folder = PurePosixPath("/code", packaging.folder)
     version = "SETUPTOOLS_SCM_PRETEND_VERSION=0.0.0 " if packaging.versions_from_history else ""
     return [

@@ -1,4 +1,4 @@
-"""From what docker says when something fails to what happened, why, and what to do next.
+"""Failures of docker, by its output: the problem, its cause and the next step.
 
 The texts were printed by Docker 20.10, 26 and 28 when these things were made to happen to them;
 those that only Docker 29 and builders outside of the engine have were read in their source.
@@ -136,7 +136,7 @@ def registry(failure: Failure, image: Reference) -> RegistryError:
         if _says(cause, *patterns):
             return RegistryError(f"{happened}: {cause}", code=code, hint=hint)
     return RegistryError(
-        f"The registry {image.host} did not take {image}: {cause}",
+        f"The registry {image.host} did not accept {image}: {cause}",
         code="registry_failed",
         hint="the registry's own log should say why",
     )
@@ -203,7 +203,7 @@ def _registry_failures(image: Reference) -> list[tuple[tuple[str, ...], str, str
             ),
             "registry_unreachable",
             f"The registry {host} cannot be reached from the engine",
-            f"is `registry` right, and does {host} answer from the engine's machine?",
+            f"check `registry`, and that {host} answers from the engine's machine",
         ),
     ]
 
@@ -243,7 +243,7 @@ def _base_image(failure: Failure) -> ImageError | None:
     else:
         hint = f"try `docker pull {reference}`: what the engine has need not be fetched"
     return ImageError(
-        f"The base image {reference} cannot be had: {cause}",
+        f"The base image {reference} is not available: {cause}",
         code="base_image_unavailable",
         hint=hint,
         details=_excerpt(failure),
@@ -294,7 +294,7 @@ def _dockerfile(failure: Failure) -> ImageError | None:
     if not _says(failure.cause, *wrong):
         return None
     return ImageError(
-        f"The Dockerfile is not right: {_line(failure.cause)}",
+        f"The Dockerfile is not valid: {_line(failure.cause)}",
         code="dockerfile_invalid",
         hint="`deploytool lint` checks all of it",
         details=_excerpt(failure),
@@ -356,7 +356,7 @@ _OUTDATED: tuple[tuple[str, str], ...] = (
         "the installer of Poetry that it downloads is gone",
     ),
 )
-"""What a build prints when it fails for such a reason, and the reason."""
+"""Patterns of a build's output, and the reason for the failure."""
 
 
 def _outdated(text: str) -> str | None:
@@ -366,7 +366,7 @@ def _outdated(text: str) -> str | None:
 
 
 def _evidence(failure: Failure) -> list[str]:
-    """What the step printed last; where it printed nothing, its lines in the Dockerfile."""
+    """The last output of the step; where it has none, its lines in the Dockerfile."""
     return list(failure.output) or _excerpt(failure)
 
 

@@ -24,7 +24,7 @@ _NO_COMMIT = ("not a git repository", "does not have any commits yet", "unknown 
 
 @dataclass(frozen=True)
 class Source:
-    """What an image is built from."""
+    """The source of an image."""
 
     revision: str | None
     """The commit, where there is one."""
@@ -35,12 +35,12 @@ class Source:
 
     @property
     def commit(self) -> str | None:
-        """What a release remembers."""
+        """The commit as a release stores it."""
         return f"{self.revision}-dirty" if self.revision and self.dirty else self.revision
 
 
 def read_source(project: Path, settings: BuildSettings, volumes: Iterable[str] = ()) -> Source:
-    """What the image of a project would be built from now; `volumes` are the folders that fresh
+    """The source of a project's image now; `volumes` are the folders that fresh
     volumes are mounted at.
 
     Raises UsageError when there is a repository that git refuses to read.

@@ -36,7 +36,7 @@ class Failure:
 
 
 class BuilderLog(Protocol):
-    """What a builder printed so far."""
+    """The output of a builder so far."""
 
     started: bool
     """Whether it got as far as a step."""

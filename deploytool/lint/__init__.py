@@ -43,13 +43,13 @@ class Report:
 def lint(project: Path, config: LoadedConfig | None) -> tuple[Finding, ...]:
     """What is against the docs' advice or hadolint's, sorted by file and line.
 
-    Raises UsageError when there is no Dockerfile to look at.
+    Raises UsageError when there is no Dockerfile.
     """
     return inspect(project, config).findings
 
 
 def inspect(project: Path, config: LoadedConfig | None) -> Report:
-    """Like `lint`, with the reasons why parts of it could not be looked at."""
+    """Like `lint`, with the reasons why parts of it could not be checked."""
     subject = _subject(project, config)
     found: list[Finding] = []
     warnings = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from deploytool.backends.swarm.specification.compile import ENGINE_PAUSE
+from deploytool.backends import kind_of
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
 from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
 from deploytool.lint.rules import Finding
 from deploytool.lint.subject import Subject, runs_image_command
-from deploytool.spec import needs_entrypoint
+from deploytool.spec import Backend, needs_entrypoint
 from deploytool.units import format_duration
 
 if TYPE_CHECKING:
@@ -245,8 +245,9 @@ def _drain(subject: Subject, service: Service) -> Iterator[Finding]:
     """Nomad waits by itself; on Swarm a shell around the command does."""
     own = not service.command and not needs_entrypoint(service)
     on_swarm = subject.config is not None and subject.config.backend == "swarm"
-    asked = "drain" in service.model_fields_set and service.drain > ENGINE_PAUSE
-    if on_swarm and own and asked:
+    if not (on_swarm and own and "drain" in service.model_fields_set):
+        return
+    if service.drain > kind_of(Backend.SWARM).stop_pause:
         yield subject.in_config(
             "drain-without-effect",
             ("services", service.name, "drain"),

@@ -1,7 +1,7 @@
 """Dockerfile text → stages of instructions, by the rules that BuildKit reads it.
 
 `dockerfile-parse` (last release 2023, no types, no heredocs) and `dockerfile` (a Go extension
-without wheels for today's Pythons) were looked at; what lint needs is less than either.
+without wheels for today's Pythons) were considered; what lint needs is less than either.
 """
 
 from __future__ import annotations

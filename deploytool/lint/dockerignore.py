@@ -1,6 +1,6 @@
 """What .dockerignore keeps out of a build, by the rules of the builder.
 
-`docker.utils.build.PatternMatcher` was looked at: it does not find `**/.git` above a file.
+`docker.utils.build.PatternMatcher` was considered: it does not find `**/.git` above a file.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "missing-proxy-headers",
         _WARNING,
-        "Behind the proxy that terminates TLS, only --proxy-headers tells the app that its "
+        "Behind the proxy that terminates TLS, only --proxy-headers lets the app know that its "
         "clients use HTTPS and who they are.",
         f"{_DOCS}/docker/#behind-a-tls-termination-proxy",
         "add --proxy-headers",
@@ -295,7 +295,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "drain-without-effect",
         _WARNING,
-        "A command that is the image's own gets the stop signal 2 s after the proxy was told, "
+        "A command that is the image's own gets the stop signal 2 s after the proxy was notified, "
         "however long drain is: on a busy cluster requests still arrive then.",
         f"{_DOCKER}/reference/cli/docker/service/create/#options",
         "write the service's command out, which can be delayed",

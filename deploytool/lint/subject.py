@@ -1,4 +1,4 @@
-"""What is looked at: the Dockerfile, its build context, and the configuration if there is one."""
+"""The subject of a check: the Dockerfile, its context, and the configuration if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cluster remembers of an app: its releases, who may change it, and what was done to it.
+"""Records of an app on its cluster: its releases, its lock, and its audit log.
 
 store.py     the small store that each backend has; all else here is written on it, once
 history.py   releases and how they ended

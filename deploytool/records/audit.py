@@ -1,4 +1,4 @@
-"""What was done to an app that is no release.
+"""The audit log: changes of an app that are no releases.
 
 All of it is one note of one entry: two people who write at once both get in, as the second reads
 again what the first wrote.
@@ -17,14 +17,14 @@ from deploytool.records import history
 from deploytool.records.store import Changed, Entry, Kind, Store, Taken
 
 KEPT = 100
-"""What was done that is remembered."""
+"""Entries that are kept."""
 ATTEMPTS = 5
 NOTE = "audit"
 UNKNOWN = {"by": "unknown", "action": "unknown"}
 
 
 def entries(store: Store, app: str) -> list[AuditEntry]:
-    """What is remembered, oldest first, as far as it can be read."""
+    """The entries, oldest first, as far as they can be read."""
     found = store.entries(app, Kind.AUDIT)[:1]
     read = (_read(line) for entry in found for line in _lines(entry))
     return [entry for entry in read if entry is not None]
@@ -53,12 +53,12 @@ def trail(store: Store, app: str) -> list[AuditEntry]:
     return sorted([*released, *entries(store, app)], key=lambda entry: entry.at, reverse=True)
 
 
-def note(store: Store, app: str, done: AuditEntry) -> None:
-    """Remember one more, and forget the oldest beyond `KEPT`."""
+def note(store: Store, app: str, done: AuditEntry, *, keep: int = KEPT) -> None:
+    """Add an entry, and drop the oldest beyond the newest `keep`."""
     for _ in range(ATTEMPTS):
         found = store.entries(app, Kind.AUDIT)
         kept = [line for entry in found[:1] for line in _lines(entry)]
-        notes = {NOTE: json.dumps([*kept, _line(done)][-KEPT:])}
+        notes = {NOTE: json.dumps([*kept, _line(done)][-keep:])}
         try:
             if found:
                 store.annotate(found[0], notes)
@@ -68,14 +68,14 @@ def note(store: Store, app: str, done: AuditEntry) -> None:
             continue
         return
     raise EngineError(
-        f"The audit log of {app} is being written by others all the time",
+        f"The audit log of {app} could not be written: others keep changing it",
         code="audit_busy",
-        hint="what was done is done; only its line in `deploytool audit` is missing",
+        hint="the change itself was made; only its line in `deploytool audit` is missing",
     )
 
 
 def _lines(entry: Entry) -> list[Any]:
-    """What the note holds, whatever wrote it: what cannot be read here is kept as it is."""
+    """The lines of the note, whatever wrote them: one that cannot be read here is kept as it is."""
     text = entry.notes[NOTE]
     try:
         found = json.loads(text)
@@ -89,7 +89,7 @@ def _line(entry: AuditEntry) -> Any:
 
 
 def _read(line: Any) -> AuditEntry | None:
-    """What is known of a line; None where nobody knows when it was."""
+    """The entry of a line, as far as it is known; None if its time is not."""
     if not isinstance(line, dict):
         return None
     known = {key: line[key] for key in AuditEntry.model_fields if key in line}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Json = dict[str, Any]
+from deploytool.json_types import Json
+
 FORMAT = 2
 
 

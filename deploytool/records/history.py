@@ -34,7 +34,7 @@ def _number(entry: Entry) -> int:
 
 
 def _record(entry: Entry) -> Record | None:
-    """What an entry remembers, as far as it is known here; None where that is not enough to be a
+    """The record of an entry, as far as it is known here; None where that is not enough to be a
     release."""
     try:
         release, unknown = read_known(Release, json.loads(entry.data))
@@ -72,7 +72,7 @@ class History:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is known of every release what it needs."""
+        """Whether the needs of every release are known."""
         return not self.unread and not any(record.unknown for record in self.records)
 
 
@@ -91,7 +91,7 @@ def records(store: Store, app: str) -> list[Record]:
 
 def begin(store: Store, release: Release) -> Release:
     """Remember that a release is being rolled out; it gets its number here. An unfinished release
-    of the same content is taken up again."""
+    of the same content is resumed."""
     app = release.spec.name
     entries = _entries(store, app)
     if entries and (unfinished := _same_unfinished(entries[-1], release)):
@@ -106,7 +106,7 @@ def begin(store: Store, release: Release) -> Release:
             continue
         return numbered
     raise EngineError(
-        f"No number for a new release of {app} could be had",
+        f"There is no free number for a new release of {app}",
         code="release_numbers",
         hint="several deploys seem to run at once: wait for them and run it again",
     )
@@ -146,8 +146,8 @@ def _annotate(store: Store, release: Release, notes: dict[str, str]) -> list[Ent
             continue
         return entries
     raise EngineError(
-        f"What became of {release.id} of {release.spec.name} could not be noted: others change "
-        "its record all the time",
+        f"The outcome of {release.id} of {release.spec.name} could not be stored: others keep "
+        "changing its record",
         code="record_busy",
         hint="`deploytool status` shows what runs",
     )
@@ -174,7 +174,7 @@ def current_release(records: Sequence[Record], app: str) -> Release:
 
 
 def choose_rollback(past: History, app: str, wanted: str | None, running: int = 0) -> Release:
-    """The release to go back to: the named one, or the last good one before the current.
+    """The release to roll back to: the named one, or the last good one before the current.
 
     `running` is the newest that a service is of: one that failed and was left as it is, is the
     current one too. Raises UsageError where there is none, or where it cannot be read.
@@ -201,7 +201,7 @@ def choose_rollback(past: History, app: str, wanted: str | None, running: int = 
     if before:
         return before[-1]
     raise UsageError(
-        f"{app} has no earlier release to go back to",
+        f"{app} has no earlier release to roll back to",
         code="no_earlier_release",
         hint="`deploytool releases` shows the history that the cluster keeps",
         details=left_out(past),
@@ -209,20 +209,20 @@ def choose_rollback(past: History, app: str, wanted: str | None, running: int = 
 
 
 def in_part(records: Sequence[Record]) -> str:
-    """What to know of releases that another version of deploytool stored; empty for nothing."""
+    """A warning about releases that another version of deploytool stored; empty for none."""
     partly = [record for record in records if record.unknown]
     if not partly:
         return ""
     names = ", ".join(record.release.id for record in partly)
     unknown = ", ".join(sorted({path for record in partly for path in record.unknown}))
     return (
-        f"another version of deploytool stored {names}, with what this one does not know and "
+        f"another version of deploytool stored {names}, with keys that this one does not know and "
         f"leaves out: {unknown}"
     )
 
 
 def left_out(past: History) -> tuple[str, ...]:
-    """What to know of releases that cannot be read here."""
+    """A warning about releases that cannot be read here."""
     if not past.unread:
         return ()
     names = ", ".join(f"v{number}" for number in past.unread)

@@ -56,10 +56,10 @@ def _in_the_way(app: str) -> Locked:
 
 
 def held(lease: Lease | None) -> Locked:
-    """What somebody is told who finds an app locked."""
+    """The error for an app that is locked by somebody else."""
     if lease is None:
         return Locked(
-            "Several people lock and unlock the app at this moment",
+            "Several deploys lock and unlock the app at this moment",
             code="locked",
             hint="run the command again",
         )
@@ -90,7 +90,7 @@ def renew(store: Store, lease: Lease) -> None:
 
 
 def unlock(store: Store, lease: Lease) -> None:
-    """Give it back; no failure where it is gone."""
+    """Release it; no failure where it is gone."""
     store.remove(lease.handle)
 
 
@@ -105,7 +105,7 @@ def _entry(store: Store, app: str) -> Entry | None:
 
 
 def _lease(entry: Entry, now: datetime | None) -> Lease:
-    by, purpose = _told(entry.data)
+    by, purpose = _read(entry.data)
     assert entry.created is not None
     assert entry.changed is not None
     age = (now - entry.changed).total_seconds() if now else 0.0
@@ -119,7 +119,7 @@ def _lease(entry: Entry, now: datetime | None) -> Lease:
     )
 
 
-def _told(data: bytes) -> tuple[str, str]:
+def _read(data: bytes) -> tuple[str, str]:
     """Who holds a lock and what for, as far as it can be read: it is a lock all the same."""
     try:
         found = json.loads(data)
@@ -129,5 +129,5 @@ def _told(data: bytes) -> tuple[str, str]:
     by, purpose = (known.get(key) for key in ("by", "purpose"))
     return (
         by if isinstance(by, str) else "somebody",
-        purpose if isinstance(purpose, str) else "what for cannot be read",
+        purpose if isinstance(purpose, str) else "purpose unreadable",
     )

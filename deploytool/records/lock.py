@@ -1,6 +1,6 @@
-"""One at a time: the lock of an app, renewed for as long as it is needed.
+"""The lock of an app: held by one process at a time, and renewed for as long as it is needed.
 
-The lease is given back on every way out; what is killed leaves one that expires by itself.
+It is released on every orderly end; a process that is killed leaves a lease that expires.
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ def locked(
     purpose: str,
     timeout: int,
     waiting: Callable[[Lease], None] = lambda _: None,
+    poll: float = POLL,
+    renew_every: float = RENEW_EVERY,
 ) -> Iterator[Guard]:
     """Hold the lock of an app; `timeout` in milliseconds is how long to wait for it.
 
-    Raises Locked, with who has it, when it could not be had. `waiting` is told once.
+    Raises Locked, with its holder, when it is still taken then. `waiting` is called once. `poll`
+    and `renew_every` are in seconds.
     """
-    lease = _acquire(store, app, by, purpose, timeout, waiting)
+    lease = _acquire(store, app, by, purpose, timeout, waiting, poll)
     guard = Guard()
-    keeper = threading.Thread(target=_keep, args=(store, lease, guard), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(store, lease, guard, renew_every), daemon=True)
     keeper.start()
     try:
         yield guard
@@ -68,24 +71,25 @@ def _acquire(
     purpose: str,
     timeout: int,
     waiting: Callable[[Lease], None],
+    poll: float,
 ) -> Lease:
     give_up = time.monotonic() + timeout / 1000
-    told = False
+    notified = False
     while True:
         try:
             return leases.lock(store, app, by, purpose)
         except Locked:
             if time.monotonic() >= give_up:
                 raise
-        if not told and (lease := leases.holder(store, app)):
+        if not notified and (lease := leases.holder(store, app)):
             waiting(lease)
-            told = True
-        time.sleep(min(POLL, max(0.0, give_up - time.monotonic())))
+            notified = True
+        time.sleep(min(poll, max(0.0, give_up - time.monotonic())))
 
 
-def _keep(store: Store, lease: Lease, guard: Guard) -> None:
-    """Renew until the work is done. A manager that is away is asked again."""
-    while not guard.ended.wait(RENEW_EVERY):
+def _keep(store: Store, lease: Lease, guard: Guard, every: float) -> None:
+    """Renew until the work is done. A manager that is away is called again the next time."""
+    while not guard.ended.wait(every):
         try:
             leases.renew(store, lease)
         except Locked as lost:

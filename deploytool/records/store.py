@@ -47,7 +47,7 @@ class Entry:
     is_ours: bool = True
     """False for something that has the entry's place and that deploytool did not make."""
     payload: Any = field(default=None, compare=False, repr=False)
-    """The store's own, by which it tells whether the entry has changed since."""
+    """The store's own, by which it knows whether the entry has changed since."""
 
 
 class Store(Protocol):
@@ -81,4 +81,4 @@ class Store(Protocol):
 
     def now(self) -> datetime | None:
         """The time on the clock that `created` and `changed` are from: expiry is judged by that
-        alone, and by no client's. None where the cluster does not tell: nothing expires then."""
+        alone, and by no client's. None where the cluster has none: nothing expires then."""

@@ -7,9 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploytool.backends.swarm.specification import stack
-from deploytool.errors import UsageError
-from deploytool.spec import AppSpec, Backend
+from deploytool.backends import kind_of
+from deploytool.spec import AppSpec
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,7 @@ class RenderedFile:
 
 def render_files(app: AppSpec) -> list[RenderedFile]:
     """Everything that is rendered for an app on its cluster."""
-    if app.backend is Backend.SWARM:
-        beside = [RenderedFile(Path(path), text, True) for path, text in stack.script_files(app)]
-        return [RenderedFile(Path(stack.path(app)), stack.render(app)), *beside]
-    raise UsageError(
-        "Rendering for Nomad is not there yet", code="backend_unavailable", hint="--backend swarm"
-    )
+    return kind_of(app.backend).render(app)
 
 
 def diff(project: Path, file: RenderedFile) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-Json = dict[str, Any]
+from deploytool.json_types import Json
+
 PLAIN = re.compile(r"(--?)?[A-Za-z/_$][ -~]*")
 """Text that is no number to any reader. What else has to be quoted, the dumper knows."""
 BLOCK = re.compile(r"([!-~]([ -~]*[!-~])?\n)(([ -~]*[!-~])?\n)*(?<!\n\n)")

@@ -12,13 +12,13 @@ from deploytool.rollout.watch import Unsuccessful
 
 
 def evidence_of(backend: Inspection, rollout: GuardedRollout) -> list[str]:
-    """What is known about the newest failed replica of each service."""
+    """The known facts about the newest failed replica of each service."""
     newest = {task.service: task for task in rollout.failures()}
     return [line for task in newest.values() for line in backend.explain(task)]
 
 
 def likely_cause(evidence: Sequence[str]) -> tuple[str, list[str]]:
-    """What to do, where that is known, and the rest of what is known."""
+    """The next step, where it is known, and the rest of the evidence."""
     likely = next((line for line in evidence if line.startswith(LIKELY)), "")
     return likely, [line for line in evidence if line != likely]
 

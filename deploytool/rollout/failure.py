@@ -1,4 +1,4 @@
-"""What happens after a rollout failed: it is reversed, unless the configuration wants it left."""
+"""A failed rollout is reversed, unless the configuration wants it left as it is."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Attempt:
         )
 
 
-def go_back(attempt: Attempt, failure: Unsuccessful) -> DeploytoolError:
-    """Reverse what was changed, unless the configuration wants to look at it first, and say what
-    happened."""
+def roll_back(attempt: Attempt, failure: Unsuccessful) -> DeploytoolError:
+    """Reverse the changes, unless the configuration wants them left as they are; the error to
+    raise."""
     found = evidence_of(attempt.backend, attempt.rollout) if failure.of_replicas else []
     reason, *evidence = found or [reason_of(failure)]
     if _pauses(attempt.release, failure):
@@ -56,22 +56,22 @@ def go_back(attempt: Attempt, failure: Unsuccessful) -> DeploytoolError:
     if attempt.plan.is_empty and attempt.return_to is None:
         return _nothing_to_reverse(attempt, failure, reason, evidence)
     try:
-        is_back = _reverse(attempt)
+        is_reversed = _reverse(attempt)
     except DeploytoolError as error:
-        is_back = False
-        evidence.append(f"going back: {error.message}")
-    return _ended(attempt, failure, reason, evidence, is_back=is_back)
+        is_reversed = False
+        evidence.append(f"rollback: {error.message}")
+    return _ended(attempt, failure, reason, evidence, is_reversed=is_reversed)
 
 
 def _reverse(attempt: Attempt) -> bool:
-    """Whether it is done in time. A reversal is a rollout too."""
+    """Whether it was done before its deadline. A reversal is a rollout too."""
     reversal, release = _reversal(attempt)
     limits = attempt.limits
     with reversal:
         reversal.start(release)
         try:
             deadline = Deadline.after(limits.reversal)
-            watch(reversal, deadline, attempt.report, poll=limits.poll)
+            watch(reversal, deadline, attempt.report, limits=limits)
         except Unsuccessful:
             return False
         reversal.finish()
@@ -79,7 +79,7 @@ def _reverse(attempt: Attempt) -> bool:
 
 
 def _reversal(attempt: Attempt) -> tuple[GuardedRollout, Release | None]:
-    """The rollout that goes back, and the release that services become of, if any."""
+    """The rollout that reverses, and the release that services then belong to, if any."""
     back = attempt.return_to
     if back is None:
         return attempt.rollout.reverse(), None
@@ -107,20 +107,20 @@ def _paused(attempt: Attempt, reason: str, evidence: list[str]) -> DeploytoolErr
 def _nothing_to_reverse(
     attempt: Attempt, failure: Unsuccessful, reason: str, evidence: list[str]
 ) -> DeploytoolError:
-    """A release that was taken up again: what was before it is not known here any more."""
+    """A release that was resumed: the state before it is not known any more."""
     kind = RolloutTimedOut if failure.timed_out else RolloutFailed
     return kind(
         f"{attempt.name} {_what(failure)} and was left as it is: {reason}",
         code="timed_out" if failure.timed_out else "rollout_failed",
-        hint="`deploytool rollback` goes back to the release before; or deploy a fixed version",
+        hint="`deploytool rollback` restores the release before; or deploy a fixed version",
         details=evidence,
     )
 
 
 def _ended(
-    attempt: Attempt, failure: Unsuccessful, reason: str, evidence: list[str], *, is_back: bool
+    attempt: Attempt, failure: Unsuccessful, reason: str, evidence: list[str], *, is_reversed: bool
 ) -> DeploytoolError:
-    state = _state_after(had_before=attempt.replaced_something, is_back=is_back)
+    state = _state_after(had_before=attempt.replaced_something, is_reversed=is_reversed)
     message = f"{attempt.name} {_what(failure)}; {state}: {reason}"
     if failure.timed_out:
         return RolloutTimedOut(
@@ -129,7 +129,7 @@ def _ended(
             hint="give it longer with --timeout, or fix the reason",
             details=evidence,
         )
-    kind = RolledBack if attempt.replaced_something and is_back else RolloutFailed
+    kind = RolledBack if attempt.replaced_something and is_reversed else RolloutFailed
     likely, details = likely_cause(evidence)
     return kind(
         message,
@@ -143,7 +143,7 @@ def _what(failure: Unsuccessful) -> str:
     return "timed out" if failure.timed_out else "failed"
 
 
-def _state_after(*, had_before: bool, is_back: bool) -> str:
-    if not is_back:
-        return "going back is not done yet, see `deploytool status`"
+def _state_after(*, had_before: bool, is_reversed: bool) -> str:
+    if not is_reversed:
+        return "the rollback is not done yet, see `deploytool status`"
     return "the previous release serves" if had_before else "it was a first deploy, now removed"

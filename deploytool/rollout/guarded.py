@@ -11,7 +11,7 @@ from deploytool.spec import Release
 
 
 class GuardedRollout:
-    """Asks `guard` before each write; it raises where the lock is lost."""
+    """Calls `guard` before each write; it raises where the lock is lost."""
 
     def __init__(self, rollout: Rollout, guard: Callable[[], None] = lambda: None) -> None:
         self._rollout = rollout

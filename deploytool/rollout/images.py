@@ -16,10 +16,10 @@ def resolve_images(
     own: str | None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Image]:
-    """The image of every service by digest, each reference asked for once.
+    """The image of every service by digest, each reference resolved once.
 
-    `own` is the reference of the app's own image. `warn` is told which services keep the image that
-    they run, as its registry does not say what the unchanged reference stands for. Raises
+    `own` is the reference of the app's own image. `warn` is called for each service that
+    keeps the image that it runs, as its registry does not resolve the unchanged reference. Raises
     ImageError, RegistryError.
     """
     from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def resolve_images(
         if found[name].digest:
             warn(
                 f"{name} keeps the image that it runs, {found[name].reference}: the registry "
-                f"{Reference(ref).host} did not say which image {ref} is now. {error.message}"
+                f"{Reference(ref).host} did not resolve {ref}. {error.message}"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""How long a rollout waits for what."""
+"""The time limits of a rollout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class Limits:
     """After which the proxy should know of every route."""
     reversal: float = 180.0
     """For a reversal, before it is given up."""
+    placing: float = 20.0
+    """In which the cluster has to find a node for a one-off task."""
+    patience: float = 60.0
+    """That the cluster's manager may be away."""
 
 
 DEFAULT = Limits()

@@ -23,7 +23,7 @@ def one_off(
     emit: Callable[[str], None],
     guard: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run it; `timeout` in milliseconds. It is stopped where `guard`, which is asked until it has
+    """Run it; `timeout` in milliseconds. It is stopped where `guard`, which is called until it has
     ended, raises.
 
     Raises UsageError where the app or the service does not exist, JobFailed, JobTimedOut.

@@ -39,9 +39,9 @@ class DependencyOrder:
         self.waiting -= starting
         return starting
 
-    def go_on(self, seen: Sequence[ServiceProgress]) -> Sequence[ServiceProgress]:
-        """Start those that waited for what is done now, unless something failed. What was not
-        started when it was polled is moving, whatever it looked like."""
+    def advance(self, seen: Sequence[ServiceProgress]) -> Sequence[ServiceProgress]:
+        """Start the services whose dependencies are done now, unless one failed. A service that was
+        not started when it was polled counts as moving."""
         if not self.waiting:
             return seen
         waited = frozenset(self.waiting)

@@ -12,10 +12,11 @@ from deploytool.backends.refused import refusal_hint
 from deploytool.errors import JobFailed
 from deploytool.job import KEPT, Ended, follow_job, run_job
 from deploytool.records import history
+from deploytool.rollout.limits import DEFAULT, Limits
 from deploytool.spec import Release
 
 STEP_NAME = "release-"
-"""What the names of release steps on the cluster begin with; the release follows."""
+"""The names of release steps on the cluster begin with it; the release follows."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Step:
     """Whether and how the release step runs."""
 
     emit: Callable[[str], None] = lambda _: None
-    """Is given its output, line by line."""
+    """Called with each line of its output."""
     say: Callable[[str], None] = lambda _: None
-    """Is told what is being done."""
+    """Called with each message about its progress."""
     rerun: bool = False
     """Run it although it has run for this release."""
 
@@ -44,6 +45,7 @@ def run_step(
     records: Sequence[Record],
     step: Step,
     guard: Callable[[], None],
+    limits: Limits = DEFAULT,
 ) -> None:
     """Run the release step, unless it has run for a release of the same content.
 
@@ -63,7 +65,7 @@ def run_step(
         service=spec.step_service,
         command=wanted.command,
     )
-    _await_other_steps(backend, job, wanted.timeout, step, guard)
+    _await_other_steps(backend, job, wanted.timeout, step, guard, limits)
     step.say(f"Release step: {shlex.join(wanted.command)}")
 
     def remember(ended: Ended) -> None:
@@ -79,26 +81,40 @@ def run_step(
         guard=guard,
         keep=True,
         ended=remember,
+        limits=limits,
     )
     if ended.exit_code != 0:
         service = next(s for s in spec.services if s.name == spec.step_service)
-        told = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
+        fix = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
         raise JobFailed(
             f"{what} ended with exit code {ended.exit_code}; no replica was touched",
             code="release_step_failed",
-            hint=f"{told or 'fix it'}; then deploy again: it runs again, as it did not succeed",
+            hint=f"{fix or 'fix it'}; then deploy again: it runs again, as it did not succeed",
             details=ended.lines[-KEPT:],
         )
 
 
 def _await_other_steps(
-    backend: Backend, job: Job, timeout: int, step: Step, guard: Callable[[], None]
+    backend: Backend,
+    job: Job,
+    timeout: int,
+    step: Step,
+    guard: Callable[[], None],
+    limits: Limits,
 ) -> None:
-    """Two migrations at once are one too many: a deploy that was killed may have left one."""
+    """Two migrations must not run at once: a deploy that was killed may have left one."""
     for name in backend.jobs(job.release.spec.name):
         if name == job.name or not name.startswith(STEP_NAME):
             continue
         other = job.model_copy(update={"name": name})
         what = f"The release step of {name.removeprefix(STEP_NAME)}, left by an earlier deploy,"
         step.say(f"Waiting for the release step of {name.removeprefix(STEP_NAME)}, still there")
-        follow_job(backend, other, timeout=timeout, emit=step.emit, what=what, guard=guard)
+        follow_job(
+            backend,
+            other,
+            timeout=timeout,
+            emit=step.emit,
+            what=what,
+            guard=guard,
+            limits=limits,
+        )

@@ -17,7 +17,7 @@ from deploytool.errors import (
     RolloutTimedOut,
 )
 from deploytool.records import history
-from deploytool.rollout.failure import Attempt, go_back
+from deploytool.rollout.failure import Attempt, roll_back
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.limits import DEFAULT, Deadline, Limits
 from deploytool.rollout.order import DependencyOrder
@@ -30,14 +30,14 @@ from deploytool.spec import Release
 
 @dataclass(frozen=True)
 class Result:
-    """What a rollout came to. `release` is None where nothing had to change."""
+    """The result of a rollout. `release` is None where nothing had to change."""
 
     release: Release | None
     plan: Plan
     seconds: float
     waited: bool = True
     warnings: tuple[str, ...] = ()
-    """What could not be found out."""
+    """Checks that were not possible."""
 
     @property
     def renewed(self) -> str:
@@ -97,15 +97,17 @@ def roll_out(
 def _carry_out(
     attempt: Attempt, records: Sequence[Record], step: Step | None, timeout: int, *, wait: bool
 ) -> tuple[str, ...]:
-    """Change everything, and reverse it where it fails. What could not be found out, in words."""
+    """Change everything, and reverse it where it fails; the checks that were not possible, in
+    words."""
     rollout = attempt.rollout
     try:
         rollout.prepare()
         if step is not None:
-            run_step(attempt.backend, attempt.release, records, step, rollout.guard)
+            backend, release = attempt.backend, attempt.release
+            run_step(backend, release, records, step, rollout.guard, attempt.limits)
         warnings = _start(attempt, timeout, wait=wait)
     except Unsuccessful as failure:
-        raise go_back(attempt, failure) from None
+        raise roll_back(attempt, failure) from None
     except DeploytoolError:
         with suppress(DeploytoolError):
             rollout.reverse().start()
@@ -120,13 +122,13 @@ def _start(attempt: Attempt, timeout: int, *, wait: bool) -> tuple[str, ...]:
     deadline = Deadline.after(timeout / 1000)
     order = DependencyOrder(rollout, attempt.plan, attempt.release)
     order.begin()
-    watch(rollout, deadline, attempt.report, order, poll=limits.poll, wait=wait)
+    watch(rollout, deadline, attempt.report, order, limits=limits, wait=wait)
     return check_routes(rollout, attempt.plan.app, limits) if wait else ()
 
 
 def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
     """Write into the release's own record how it ended. Where that fails after a failure, the first
-    is what is told."""
+    is raised."""
     try:
         history.finish(attempt.backend.store, attempt.release, outcome, seconds)
     except DeploytoolError:
@@ -160,8 +162,8 @@ def _outcome(error: DeploytoolError) -> Outcome:
 
 def _interrupted(release: Release) -> Interrupted:
     return Interrupted(
-        f"Interrupted during {release.id}: the cluster goes on with what it was told",
+        f"Interrupted during {release.id}: the cluster continues what has been applied",
         code="interrupted",
         hint="`deploytool status --watch` shows it; `deploytool deploy` finishes it, "
-        "`deploytool rollback` takes it back",
+        "`deploytool rollback` reverses it",
     )

@@ -29,14 +29,14 @@ def settle(
     """
     started = time.monotonic()
     try:
-        watch(rollout, Deadline.after(timeout / 1000), report, poll=limits.poll)
+        watch(rollout, Deadline.after(timeout / 1000), report, limits=limits)
     except Unsuccessful as failure:
         likely, details = likely_cause(evidence_of(backend, rollout))
         if failure.timed_out:
             raise RolloutTimedOut(
                 f"{plan.app} timed out after {format_duration(timeout)}: {reason_of(failure)}",
                 code="timed_out",
-                hint="`deploytool status --watch` shows how it goes on",
+                hint="`deploytool status --watch` shows how it continues",
                 details=details,
             ) from None
         raise RolloutFailed(

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from deploytool.backends.model import ServiceProgress
 from deploytool.patience import patiently
 from deploytool.rollout.guarded import GuardedRollout
-from deploytool.rollout.limits import Deadline
+from deploytool.rollout.limits import Deadline, Limits
 from deploytool.rollout.order import DONE, FAILURES, DependencyOrder
 
 Report = Callable[[Sequence[ServiceProgress]], None]
 
 
 class Unsuccessful(Exception):
-    """What was seen that is not success."""
+    """A rollout that failed or timed out, with its last progress."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ def watch(
     report: Report,
     order: DependencyOrder | None = None,
     *,
-    poll: float,
+    limits: Limits,
     wait: bool = True,
 ) -> None:
     """Wait until every service is done; without `wait`, until each was started.
@@ -46,8 +46,8 @@ def watch(
     """
     while wait or (order and order.waiting):
         rollout.guard()
-        polled = patiently(rollout.observe)
-        seen = order.go_on(polled) if order else polled
+        polled = patiently(rollout.observe, limits.patience)
+        seen = order.advance(polled) if order else polled
         report(seen)
         verdicts = {progress.verdict for progress in seen}
         if verdicts <= {DONE}:
@@ -57,5 +57,5 @@ def watch(
         if deadline.passed:
             raise Unsuccessful(seen, timed_out=True)
         if any(progress.stalled for progress in seen):
-            patiently(rollout.recover)
-        rollout.wait_for_change(poll)
+            patiently(rollout.recover, limits.patience)
+        rollout.wait_for_change(limits.poll)

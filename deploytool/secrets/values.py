@@ -20,7 +20,7 @@ PIPE = 'printf %s "$VALUE" | deploytool secrets set NAME'
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be set, and from where. Without a file it is read from standard input."""
+    """The secret to set, and the source of its value: standard input without a file."""
 
     name: str = ""
     """Empty where the names are in an env-file."""
@@ -28,13 +28,13 @@ class Request:
 
 
 def request(names: Sequence[str], file: Path | None, env_file: Path | None) -> Request:
-    """What a call asks for. Raises UsageError, which repeats nothing that could be a value."""
+    """The request of a call. Raises UsageError, which repeats nothing that could be a value."""
     if len(names) > 1 or any("=" in name for name in names):
         raise UsageError(
             "A value does not belong on the command line, where other users and the shell's "
             "history see it",
             code="secret_in_arguments",
-            hint=f"{PIPE}; and if it was a real one, take another",
+            hint=f"{PIPE}; and if it was a real one, change it",
         )
     if env_file is not None:
         if names or file is not None:
@@ -46,7 +46,7 @@ def request(names: Sequence[str], file: Path | None, env_file: Path | None) -> R
         return Request(file=env_file)
     if not names:
         raise UsageError(
-            "Which secret is to be set?",
+            "The name of the secret is missing",
             code="usage",
             hint=f"{PIPE}, or several with --env-file PATH",
         )
@@ -91,7 +91,7 @@ def read_env_file(content: bytes, source: str) -> dict[str, bytes]:
             values[name] = value.encode()
     if problems or not values:
         raise UsageError(
-            f"{source} cannot be taken: nothing was set",
+            f"{source} is not valid: nothing was set",
             code="env_file_invalid",
             hint='write one NAME=value a line; with line breaks or #, NAME="value"',
             details=problems or ["there is no NAME=value in it"],
@@ -100,7 +100,7 @@ def read_env_file(content: bytes, source: str) -> dict[str, bytes]:
 
 
 def _problem(name: str | None, value: str | None, *, known: bool) -> str:
-    """What is wrong with a line, without its name: that may be a piece of a value."""
+    """The mistake in a line, without its name: that may be a piece of a value."""
     if name is None:
         return "is not NAME=value"
     try:

@@ -1,8 +1,8 @@
 """Versions of secrets, the same on every cluster that keeps them.
 
-A value is never read back, so what tells whether it is the one that is there already is a slow,
-salted hash beside it. Each value is a version of its own, which releases name; a number never comes
-twice, as a rollback would bring the wrong value. A secret that somebody made by hand counts where
+A value is never read back, so the same value is recognized by a slow, salted hash beside it. Each
+value is a version of its own, which releases name; a number is never used
+twice, as a rollback would restore the wrong value. A secret that somebody made by hand counts where
 there is no version.
 """
 
@@ -26,7 +26,7 @@ from deploytool.records.store import Taken
 SALT = 16
 """bytes"""
 COST = {"n": 2**14, "r": 8, "p": 5}
-"""What one guess at a value costs: 16 MiB, and a fifth of a second."""
+"""The cost of one guess at a value: 16 MiB, and a fifth of a second."""
 ATTEMPTS = 10
 
 
@@ -45,7 +45,8 @@ class Version:
 
 
 class Vault(Protocol):
-    """What a cluster has to offer to keep versions. Every method may raise DeploytoolError."""
+    """The operations that a cluster needs to keep versions. Every method may raise
+    DeploytoolError."""
 
     def versions(self, app: str) -> list[Version]:
         """Every value that the cluster has for an app, those made by hand too."""
@@ -104,7 +105,7 @@ def choose(
             f"The cluster no longer has {chosen[gone[0]]}, the version of the secret {gone[0]} "
             "that the release needs",
             code="secret_gone",
-            hint="`deploytool deploy` takes the newest version",
+            hint="`deploytool deploy` uses the newest version",
         )
     if lost:
         raise PlanError(
@@ -152,7 +153,7 @@ def _put(
             continue
         return SecretSet(name=name, version=attempt, changed=True)
     raise EngineError(
-        f"No number for a new version of {name} could be had",
+        f"There is no free number for a new version of {name}",
         code="secret_numbers",
         hint="somebody else seems to set it at the same time: run it again",
     )

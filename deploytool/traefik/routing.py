@@ -1,4 +1,4 @@
-"""How Traefik is told to route: labels on a Swarm, tags on Nomad, written and read back. Pure."""
+"""Traefik's routes: labels on a Swarm, tags on Nomad, written and read back. Pure."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _redirect(app: AppSpec, name: str, route: _Route) -> dict[str, str]:
 
 def _tls(app: AppSpec, name: str, hosts: Sequence[str]) -> dict[str, str]:
     """Traefik reads which certificates to get from the rule, where wildcards are patterns: with
-    one of them the names are told it one by one."""
+    one of them the names are written out one by one."""
     found = {f"{ROUTERS}{name}.tls": "true"}
     if app.proxy.email is None:
         return found

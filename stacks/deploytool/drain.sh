@@ -3,6 +3,7 @@
 #
 # TERM and QUIT reach the command after SECONDS, INT at once. The script ends when the command does,
 # with its exit code.
+# shellcheck disable=SC2317 # Traps call the functions.
 seconds=$1
 shift
 

@@ -1,4 +1,4 @@
-"""What the product is for, on a real Swarm: deploying, changing and going back."""
+"""What the product is for, on a real Swarm: deploying, changing and rolling back."""
 
 from __future__ import annotations
 

@@ -364,7 +364,11 @@ def test_a_failing_step_is_shown(source: Source) -> None:
         (f"FROM {BASE}\nRNU echo\n", "dockerfile_invalid", "unknown instruction: RNU"),
         ("# nothing\n", "dockerfile_invalid", "file with no instructions"),
         (f"FROM {BASE}\nCOPY nofile /x\n", "build_failed", "there is no nofile in the build"),
-        ("FROM REGISTRY/nosuch:1\n", "base_image_unavailable", "REGISTRY/nosuch:1 cannot be had"),
+        (
+            "FROM REGISTRY/nosuch:1\n",
+            "base_image_unavailable",
+            "nosuch:1 is not available",
+        ),
         (None, "dockerfile_missing", "There is no Dockerfile in"),
     ],
 )

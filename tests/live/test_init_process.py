@@ -128,7 +128,7 @@ def test_a_node_without_docker_init_breaks_nothing(
     project.configure()
     first = project.run("deploy", "--image", example_image, json_output=False)
     assert first.code == 0, first.stderr
-    assert f"goes on without an init, as {lacking.name} has no docker-init" in first.stderr
+    assert f"continues without an init, as {lacking.name} has no docker-init" in first.stderr
     assert not has_init(project)
     again = project.run("plan", "--exit-code", "--image", example_image)
     assert again.code == 0, again.stdout

@@ -163,7 +163,7 @@ def test_an_outage_of_a_registry(private: Private) -> None:
     assert unchanged.code == 0, unchanged.stdout
     assert unchanged.data["changed"] is False
     (warning,) = json.loads(unchanged.stdout)["warnings"]
-    assert f"the registry {private.registry.address} did not say" in warning
+    assert f"the registry {private.registry.address} did not resolve" in warning
     assert project.running("cache") == cache
 
     project.services["other"]["env"] = {"A": "1"}

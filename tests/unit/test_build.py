@@ -604,9 +604,9 @@ REFUSALS = [
         "registry_credentials",
         "credential helper failed",
     ),
-    ("unknown: Method not allowed", "registry_failed", "did not take"),
+    ("unknown: Method not allowed", "registry_failed", "did not accept"),
     ("received unexpected HTTP status: 500 Internal Server Error", "registry_failed", "did not"),
-    ("toomanyrequests: slow down", "registry_failed", "did not take"),
+    ("toomanyrequests: slow down", "registry_failed", "did not accept"),
 ]
 
 
@@ -874,7 +874,7 @@ def test_a_base_image_that_cannot_be_had(
     )
     assert isinstance(error, ImageError)
     assert error.code == "base_image_unavailable"
-    assert error.message.startswith(f"The base image {short} cannot be had: ")
+    assert error.message.startswith(f"The base image {short} is not available: ")
     assert hint in error.hint
 
 
@@ -887,7 +887,7 @@ def test_a_base_image_that_the_legacy_builder_cannot_have(run: Run, docker: Dock
         "registry-1.docker.io on 10.255.255.53:53: no such host\n",
     )
     assert error.code == "base_image_unavailable"
-    assert error.message.startswith("The base image nosuchbase:1 cannot be had")
+    assert error.message.startswith("The base image nosuchbase:1 is not available")
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ def test_larger_replicas_need_most_at_the_end() -> None:
 
 
 def described(made: FakeEngine, *services: Service) -> Capacity:
-    return Swarm(made).capacity("items", services)
+    return Swarm(made, sampling=0.0).capacity("items", services)
 
 
 def look(second: int, cores: float, memory: int, **details: int) -> dict[str, Any]:
@@ -271,12 +271,6 @@ def look(second: int, cores: float, memory: int, **details: int) -> dict[str, An
     }
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
-
-
-@pytest.mark.usefixtures("quick")
 def test_what_nodes_have_and_how_much_more_they_take() -> None:
     made = engine(nodes=[node("node-1", memory=4 * GIB), node("node-2", memory=8 * GIB, cpu=2)])
     deploy(made, app(big(3, cpu=0.5)))
@@ -292,7 +286,6 @@ def test_what_nodes_have_and_how_much_more_they_take() -> None:
     assert (found.memory.total, found.memory.reserved) == (12 * GIB, 3 * GIB)
 
 
-@pytest.mark.usefixtures("quick")
 def test_nodes_and_limits_that_take_no_more() -> None:
     made = engine(
         nodes=[node("node-1"), node("node-2", availability="drain"), node("node-3", state="down")]
@@ -306,7 +299,6 @@ def test_nodes_and_limits_that_take_no_more() -> None:
     ]
 
 
-@pytest.mark.usefixtures("quick")
 def test_use_is_measured_where_the_engine_can() -> None:
     made = engine(nodes=2)
     deploy(made, app(worker(replicas=2, memory="1GiB"), worker("gone")))
@@ -328,13 +320,11 @@ def test_use_is_measured_where_the_engine_can() -> None:
     assert found.memory.used is None
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_old_way_of_counting_memory() -> None:
     stats = look(1, 0, 5000, total_inactive_file=4000, inactive_file=1)
     assert measure.used(look(0, 0, 0), stats).memory == 1000
 
 
-@pytest.mark.usefixtures("quick")
 def test_without_containers_nothing_is_used() -> None:
     (only,) = described(engine(nodes=1)).nodes
     assert (only.memory.used, only.cpu.used) == (0, 0)
@@ -364,7 +354,6 @@ def test_the_band(share: float, where: Level) -> None:
         ("1GiB", 3.9, Level.ABOVE),
     ],
 )
-@pytest.mark.usefixtures("quick")
 def test_a_node_is_as_full_as_its_fullest(memory: str, cpu: float, where: Level) -> None:
     made = engine(nodes=[node("node-1", cpu=64, memory=64 * GIB), node("node-2", memory=4 * GIB)])
     placed = {"constraints": ["node.hostname == node-2"]}

@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ import pytest
 import typer
 
 from deploytool.__main__ import run
+from deploytool.cli import COMMANDS as BY_PURPOSE
 from deploytool.cli import app
+from deploytool.cli.common import CommandGroup
 from deploytool.errors import (
     DeploytoolError,
     EngineError,
@@ -418,11 +421,11 @@ def test_capacity_needs_no_project(
     empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deploytool.backends.swarm.backend import Swarm
-    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
 
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(engine()))
+    monkeypatch.setattr(
+        "deploytool.backends.open_backend", lambda config: Swarm(engine(), sampling=0.0)
+    )
     done = ran(capsys, "capacity", "--json")
     assert [node["node"] for node in done.body["data"]["nodes"]] == ["node-1", "node-2", "node-3"]
     assert done.body["data"]["services"] == []
@@ -432,14 +435,12 @@ def test_capacity_and_plan_for_people(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deploytool.backends.swarm.backend import Swarm
-    from deploytool.backends.swarm.operations import measure
     from tests.builders import engine
     from tests.fake_engine import node
 
     nodes = [node("node-1"), node("node-2", cpu=1, availability="drain")]
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
     monkeypatch.setattr(
-        "deploytool.backends.open_backend", lambda config: Swarm(engine(nodes=nodes))
+        "deploytool.backends.open_backend", lambda config: Swarm(engine(nodes=nodes), sampling=0.0)
     )
     shown = ran(capsys, "capacity").out
     for line in (
@@ -470,7 +471,7 @@ def test_what_destroys_asks_first(
     spec = load(project).app_spec()
     deploy(made, spec, images(spec))
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made))
-    monkeypatch.setattr("deploytool.cli.cluster._client", lambda config: made)
+    monkeypatch.setattr("deploytool.backends.swarm.kind._client", lambda config: made)
     before = len(made.services())
     done = ran(capsys, *name.split(), "--json")
     assert (done.error["code"], done.code) == ("confirmation_required", ExitCode.USAGE)
@@ -596,3 +597,27 @@ def test_help_lists_every_command_once_and_whole(
     assert "..." not in listed
     names = re.findall(r"^  ([a-z]+)  +\S", listed, re.MULTILINE)
     assert sorted(names) == sorted({name.partition(" ")[0] for name in EVERYTHING} - {""})
+
+
+def every_example() -> list[str]:
+    commands = [
+        one
+        for found in BY_PURPOSE.values()
+        for group in found
+        for one in (group.commands if isinstance(group, CommandGroup) else (group,))
+    ]
+    assert all(one.examples for one in commands)
+    return [example for one in commands for example in one.examples]
+
+
+@pytest.mark.parametrize("example", every_example())
+def test_examples_in_the_help_are_calls_that_the_command_takes(example: str) -> None:
+    program, *words = shlex.split(example.partition(" > ")[0])
+    assert program == "deploytool"
+    command: Any = typer.main.get_command(app)
+    name = program
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    with command.make_context(name, words):
+        pass

@@ -208,7 +208,7 @@ def test_a_registry_that_does_not_come_up(
         up(engine)
 
 
-def test_down(engine: FakeEngine) -> None:
+def test_down_leaves_the_swarm(engine: FakeEngine) -> None:
     up(engine)
     engine.add_volume(cluster.REGISTRY_NAME)
     assert down(engine) == ["swarm", "registry"]

@@ -11,12 +11,13 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from tests.builders import app, image, images, maximal_app, proxy, release, service, worker
 from tests.strategies import apps, quick
 
 
-def compiled(spec: AppSpec, name: str = "web") -> swarm.Json:
+def compiled(spec: AppSpec, name: str = "web") -> Json:
     found = next(s for s in spec.services if s.name == name)
     return swarm.service_spec(spec, found, images(spec)[name], release(spec, 7))
 

@@ -12,8 +12,8 @@ import tomlkit
 from hypothesis import HealthCheck, example, find, given, settings
 from hypothesis import strategies as st
 
-from deploytool import config as config_module
 from deploytool.config import Config, LoadedConfig, load, schema
+from deploytool.config.problems import problems_of
 from deploytool.errors import ConfigError, UsageError
 from deploytool.redact import MASK
 
@@ -602,7 +602,7 @@ def test_the_fuzzing_reaches_valid_configurations() -> None:
 
     def is_right(value: Any) -> bool:
         table = {"app": "a", "services": {"w": {"name": "w", "port": 1, "healthcheck": value}}}
-        return bool(value) and not config_module._problems_of(table, {})
+        return bool(value) and not problems_of(table, {})
 
     assert find(
         near_the_schema(DESCRIBED["$defs"]["HealthCheck"]),

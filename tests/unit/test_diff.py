@@ -18,6 +18,7 @@ from deploytool.backends.swarm.planning.diff import (
 )
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 from deploytool.redact import MASK
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, image, images, maximal_app, service
@@ -27,7 +28,7 @@ from tests.strategies import apps, quick
 ENGINE_WORDS = ("TaskTemplate", "Mode", "UpdateConfig", "RollbackConfig", "EndpointSpec", "Labels")
 
 
-def compiled(one: Service) -> swarm.Json:
+def compiled(one: Service) -> Json:
     return swarm.service_spec(app(one), one, image(), None)
 
 

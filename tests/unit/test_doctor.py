@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm import doctor
-from deploytool.backends.swarm.doctor import Check, State, examine
+from deploytool.backends.swarm.doctor import examine
 from deploytool.config import Config
 from deploytool.errors import EngineError
 from deploytool.spec import ProxySettings, Service

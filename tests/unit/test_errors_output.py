@@ -55,11 +55,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     app = typer.Typer(pretty_exceptions_enable=False)
     said: dict[str, Any] = {}
 
-    @command(app, "fail")
+    @command("fail")
     def fail(session: Session) -> None:
         raise said["error"]
 
-    @command(app, "other")
+    @command("other")
     def other(session: Session) -> None:
         secret = "hunter2"
         session.output.warn("careful")
@@ -68,6 +68,8 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise RuntimeError("it broke")
         session.output.result({"a": len(secret)}, lambda console: console.print("seven"))
 
+    fail.add_to(app)
+    other.add_to(app)
     monkeypatch.setattr(deploytool.cli, "app", app)
     return said
 

@@ -40,7 +40,7 @@ def opened(engine: FakeEngine, rest: Callable[[float], None]) -> FakeEvents:
     return engine.events.get(timeout=LONG)
 
 
-def test_who_never_rests_opens_no_stream(engine: FakeEngine) -> None:
+def test_a_listener_that_never_waits_opens_no_stream(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}):
         time.sleep(SHORT)
     assert engine.events.empty()
@@ -54,13 +54,13 @@ def test_a_change_ends_the_rest(engine: FakeEngine) -> None:
             assert LEAST <= rested(rest, LONG) < LONG
 
 
-def test_what_others_do_does_not(engine: FakeEngine) -> None:
+def test_a_change_of_another_service_does_not_end_the_rest(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
         opened(engine, rest).tell("items_worker")
         assert rested(rest, SHORT) >= SHORT
 
 
-def test_a_change_is_told_once(engine: FakeEngine) -> None:
+def test_a_change_ends_one_wait_only(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
         opened(engine, rest).tell("items_web")
         rest(LONG)
@@ -108,6 +108,6 @@ def test_behind_ssh_no_second_session_is_opened(engine: FakeEngine) -> None:
     assert engine.events.empty()
 
 
-def test_no_rest_at_all(engine: FakeEngine) -> None:
+def test_a_wait_of_no_time_returns_at_once(engine: FakeEngine) -> None:
     with listening(engine, {"items_web"}) as rest:
         assert rested(rest, 0.0) < LONG

@@ -49,7 +49,7 @@ def failed(message: str = "", code: int | None = None, **keys: Any) -> Task:
         (failed("", state="orphaned"), "orphaned"),
     ],
 )
-def test_cause(one: Task, cause: str) -> None:
+def test_cause_of_a_failed_replica(one: Task, cause: str) -> None:
     first = told(one)[0]
     assert first.startswith("web.1 on node-1: ")
     assert cause in first
@@ -85,7 +85,7 @@ def test_last_words_and_the_health_check() -> None:
         ("no answer from proxy_traefik at 10.253.0.5", "let UDP 4789 and TCP and UDP 7946 through"),
     ],
 )
-def test_likely(output: str, hint: str) -> None:
+def test_likely_cause_by_output(output: str, hint: str) -> None:
     last = told(failed("task: non-zero exit (1)", 1), output=(output,))[-1]
     assert last.startswith("likely: ")
     assert hint in last
@@ -107,7 +107,7 @@ def test_how_the_replica_ran_tells_why_a_database_is_refused(
     assert last.startswith(f"likely: {hint}")
 
 
-def test_at_most_one_guess() -> None:
+def test_one_likely_cause_at_most() -> None:
     lines = told(failed("No such image"), output=("Permission denied", "exec format error"))
     assert sum(line.startswith("likely: ") for line in lines) == 1
 

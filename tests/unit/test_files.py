@@ -18,6 +18,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
+from deploytool.config.loading import LARGEST_FILE
 from deploytool.errors import ConfigError, EngineError, PlanError
 from deploytool.spec import AppSpec, Service
 from tests.builders import app, digests, engine, images, maximal_app, release, service, worker
@@ -84,7 +85,7 @@ def test_the_spec_knows_the_content_by_its_hash(tmp_path: Path) -> None:
     [
         (None, "does not exist"),
         (b"", "is empty"),
-        (b"x" * config.LARGEST_FILE, "is too large"),
+        (b"x" * LARGEST_FILE, "is too large"),
     ],
 )
 def test_what_no_cluster_takes_is_told_with_its_path(
@@ -126,7 +127,7 @@ def test_two_things_are_not_mounted_at_one_path() -> None:
 @example("a", ".é $")
 def test_names_are_what_the_engine_takes(name: str, file: str) -> None:
     spec = app(service(files={"/a": f"config/{file}"}), name=name)
-    found = swarm.config_name(spec, f"config/{file}")
+    found = swarm.file_name(spec, f"config/{file}")
     assert len(found) <= 64
     assert re.fullmatch(r"[a-zA-Z0-9]+([a-zA-Z0-9_.-]*[a-zA-Z0-9])?", found)
     assert found.startswith(f"{name}_")

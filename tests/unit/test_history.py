@@ -87,7 +87,7 @@ def test_other_failures_are_not_taken_for_a_taken_number() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.STARTED, Outcome.INTERRUPTED])
-def test_an_unfinished_release_is_taken_up_again(outcome: Outcome) -> None:
+def test_an_unfinished_release_is_resumed(outcome: Outcome) -> None:
     engine = FakeEngine()
     begun = history.begin(SwarmStore(engine), release(app(), 0))
     history.finish(SwarmStore(engine), begun, outcome, 1.0)
@@ -96,7 +96,7 @@ def test_an_unfinished_release_is_taken_up_again(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.FAILED, Outcome.TIMED_OUT])
-def test_a_finished_one_is_not(outcome: Outcome) -> None:
+def test_a_finished_release_is_not_resumed(outcome: Outcome) -> None:
     engine = FakeEngine()
     history.finish(
         SwarmStore(engine), history.begin(SwarmStore(engine), release(app(), 0)), outcome, 1.0

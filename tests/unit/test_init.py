@@ -10,7 +10,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploytool.cli.init import register
+from deploytool.cli.init import init
 from deploytool.config import load
 from deploytool.errors import UsageError
 from deploytool.init import (
@@ -347,7 +347,7 @@ def test_this_repository_has_what_init_writes(path: str) -> None:
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     app = typer.Typer()
     app.callback()(lambda: None)
-    register(app)
+    init.add_to(app)
 
     def call(*arguments: str) -> tuple[str, str]:
         typer.main.get_command(app).main(
@@ -365,7 +365,7 @@ def test_the_command_says_what_it_found_and_why(
     project = make(tmp_path, {"main.py": APP, "requirements.txt": "fastapi"})
     out, err = call(str(project), "--app", "shop")
     for text in (
-        "App main:app: app is made in main.py, where FastAPI's own command looks too",
+        "App main:app: app is made in main.py, where FastAPI's own command finds it too",
         "Packaging requirements: requirements.txt is there",
         "Python 3.13: nothing says which: the default, as --offline was given",
         "Health check /health: GET /health in main.py",

@@ -10,7 +10,7 @@ from deploytool.backends.model import Job, Plan, ServiceProgress, Verdict
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.doctor import _init
 from deploytool.backends.swarm.operations.jobs import job_spec
-from deploytool.backends.swarm.rollout import recover, watch
+from deploytool.backends.swarm.rollout import watch
 from deploytool.backends.swarm.rollout.session import SwarmRollout
 from deploytool.backends.swarm.specification import labels
 from deploytool.spec import AppSpec
@@ -56,7 +56,7 @@ def test_there_is_one_by_default() -> None:
     assert planned(made, app(service(), worker(init=False))).is_empty
 
 
-def test_the_proxy_goes_on_without() -> None:
+def test_the_proxy_has_no_init() -> None:
     made = engine()
     deploy(made, proxy())
     assert not has_init(made, "proxy_traefik")
@@ -103,7 +103,7 @@ def test_a_node_that_gets_docker_init_gives_them_one() -> None:
     assert change.replaces
 
 
-def test_doctor_says_so() -> None:
+def test_doctor_reports_a_missing_init() -> None:
     assert _init({"InitCommit": {"ID": ""}}) is None
     assert _init({}) is None
     found = _init(NONE_HERE)
@@ -147,7 +147,7 @@ def seen(rollout: SwarmRollout, name: str = "web") -> ServiceProgress:
 
 
 @pytest.mark.parametrize("update", [False, True])
-def test_a_rollout_goes_on_without(update: bool) -> None:
+def test_a_rollout_continues_without_an_init(update: bool) -> None:
     made, rollout = begun(app(service(replicas=1)), update=update)
     lacking = fails(made)
     if update:
@@ -155,7 +155,7 @@ def test_a_rollout_goes_on_without(update: bool) -> None:
     progress = seen(rollout)
     assert progress.verdict is Verdict.MOVING
     assert progress.reason == (
-        f"goes on without an init, as {lacking.removeprefix('id-of-')} has no docker-init"
+        f"continues without an init, as {lacking.removeprefix('id-of-')} has no docker-init"
     )
     assert not has_init(made)
     assert remembered(made) == lacking
@@ -177,17 +177,17 @@ def test_it_is_asked_once_for_all_that_failed() -> None:
     assert made.changes == ["update_service items_web"]
 
 
-def test_a_replica_too_many_is_removed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_surplus_replica_is_removed_after_the_init() -> None:
     """Who restarts replicas and who updates them may each have put one in the place of the one
     that did not start."""
-    monkeypatch.setattr(recover, "PATIENCE", -1.0)
     made, rollout = begun(app(service(replicas=1)), update=False)
+    rollout.targets[0].settling = -1.0
     fails(made)
     seen(rollout)
     made.set_task(newest(made)["ID"], "running")
     made.add_task("items_web", 1, "running")
     made.set_update("items_web", "completed")
-    assert seen(rollout).reason == "removes what is too many: 1"
+    assert seen(rollout).reason == "removes surplus replicas: 1"
 
 
 def test_who_insists_on_one_is_told_why_it_fails() -> None:
@@ -239,7 +239,7 @@ def test_a_node_is_believed_to_have_it_where_a_container_with_one_runs() -> None
     assert planned(made, app(service(replicas=3))).is_empty
 
 
-def test_scaling_goes_on_without_too() -> None:
+def test_scaling_continues_without_an_init() -> None:
     made = engine()
     deploy(made, app(service(replicas=1)))
     made.settle = False

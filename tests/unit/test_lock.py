@@ -13,7 +13,6 @@ from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError, Locked
 from deploytool.records import audit, lease
-from deploytool.records import lock as lock_module
 from deploytool.records.lock import locked
 from tests.fake_engine import NOW, FakeEngine
 
@@ -52,7 +51,7 @@ def test_an_expired_lease_is_anybodys(engine: FakeEngine) -> None:
     assert lease.holder(SwarmStore(engine), "items") == second
 
 
-def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
+def test_a_renewed_lease_does_not_expire(engine: FakeEngine) -> None:
     mine = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     engine.engine_info["SystemTime"] = LATER
     lease.renew(SwarmStore(engine), mine)
@@ -60,7 +59,7 @@ def test_a_renewed_lease_is_not(engine: FakeEngine) -> None:
         lease.lock(SwarmStore(engine), "items", "bob@box", "deploy")
 
 
-def test_holder(engine: FakeEngine) -> None:
+def test_holder_of_a_lock(engine: FakeEngine) -> None:
     assert lease.holder(SwarmStore(engine), "items") is None
     lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     found = lease.holder(SwarmStore(engine), "items")
@@ -80,7 +79,7 @@ def test_what_the_engine_refuses_is_no_lock(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("failure", [None, KeyboardInterrupt(), ValueError()])
-def test_it_is_given_back_on_every_way_out(
+def test_a_lock_is_released_after_success_error_and_interrupt(
     engine: FakeEngine, failure: BaseException | None
 ) -> None:
     def work() -> None:
@@ -100,38 +99,49 @@ def test_it_is_given_back_on_every_way_out(
     assert names(engine) == []
 
 
-def test_waiting_is_told_once_and_ends(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "POLL", 0.01)
+def test_waiting_for_a_lock_notifies_once_and_times_out(engine: FakeEngine) -> None:
     lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
     told: list[Lease] = []
     with (
         pytest.raises(Locked),
         locked(
-            SwarmStore(engine), "items", by="bob", purpose="deploy", timeout=50, waiting=told.append
+            SwarmStore(engine),
+            "items",
+            by="bob",
+            purpose="deploy",
+            timeout=50,
+            waiting=told.append,
+            poll=0.01,
         ),
     ):
         pass
     assert [found.by for found in told] == ["ann@box"]
 
 
-def test_somebody_who_waits_gets_it(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "POLL", 0.01)
+def test_a_released_lock_goes_to_whoever_waits(engine: FakeEngine) -> None:
     first = lease.lock(SwarmStore(engine), "items", "ann@box", "deploy")
 
     def leave(_: Lease) -> None:
         lease.unlock(SwarmStore(engine), first)
 
     with locked(
-        SwarmStore(engine), "items", by="bob", purpose="deploy", timeout=5000, waiting=leave
+        SwarmStore(engine),
+        "items",
+        by="bob",
+        purpose="deploy",
+        timeout=5000,
+        waiting=leave,
+        poll=0.01,
     ):
         found = lease.holder(SwarmStore(engine), "items")
         assert found is not None
         assert found.by == "bob"
 
 
-def test_a_lost_lock_stops_the_work(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "RENEW_EVERY", 0.01)
-    with locked(SwarmStore(engine), "items", by="ann", purpose="deploy", timeout=0) as guard:
+def test_a_lost_lock_stops_the_work(engine: FakeEngine) -> None:
+    with locked(
+        SwarmStore(engine), "items", by="ann", purpose="deploy", timeout=0, renew_every=0.01
+    ) as guard:
         guard()
         found = lease.holder(SwarmStore(engine), "items")
         assert found is not None
@@ -147,11 +157,10 @@ def entry(action: str) -> AuditEntry:
     return AuditEntry(at=NOW, by="ann@box", action=action)
 
 
-def test_the_audit_log_is_bounded(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "KEPT", 3)
+def test_the_audit_log_is_bounded(engine: FakeEngine) -> None:
     assert audit.entries(SwarmStore(engine), "items") == []
     for number in range(5):
-        audit.note(SwarmStore(engine), "items", entry(f"scale web={number}"))
+        audit.note(SwarmStore(engine), "items", entry(f"scale web={number}"), keep=3)
     assert audit.entries(SwarmStore(engine), "items") == [
         entry(f"scale web={n}") for n in (2, 3, 4)
     ]
@@ -232,11 +241,13 @@ def test_a_lock_that_cannot_be_read_is_a_lock_all_the_same(engine: FakeEngine, d
     assert lease.lock(SwarmStore(engine), "items", "bob@box", "deploy").by == "bob@box"
 
 
-def test_what_is_known_of_a_lock_is_told_and_it_can_be_taken_away(engine: FakeEngine) -> None:
+def test_a_lock_of_unknown_purpose_has_a_holder_and_can_be_released(
+    engine: FakeEngine,
+) -> None:
     locked_by(engine, b'{"by": "ann@box", "host": 1}', **OURS)
     found = lease.holder(SwarmStore(engine), "items")
     assert found is not None
-    assert (found.by, found.purpose) == ("ann@box", "what for cannot be read")
+    assert (found.by, found.purpose) == ("ann@box", "purpose unreadable")
     lease.unlock(SwarmStore(engine), found)
     assert names(engine) == []
 

@@ -87,7 +87,7 @@ def test_what_is_missing_is_warned_of() -> None:
     warnings: list[str] = []
     assert len(read(made, warn=warnings.append)) == 6
     (name,) = {n["Description"]["Hostname"] for n in made.nodes() if n["ID"] == node}
-    said = f"what worker.1 printed on {name} is missing: node {name} is not available"
+    said = f"output of worker.1 on {name} is missing: node {name} is not available"
     assert warnings == [said]
 
 
@@ -118,7 +118,7 @@ def test_a_replica_that_never_ran_is_not_asked() -> None:
     assert warnings == []
 
 
-def test_as_many_as_asked_for() -> None:
+def test_tail_limits_the_lines() -> None:
     assert len(read(talking(), tail=1)) == 3
 
 

@@ -361,7 +361,7 @@ def test_a_service_that_somebody_changes_meanwhile() -> None:
     assert caught.value.code == "changed_meanwhile"
 
 
-def test_undo_brings_back_what_was() -> None:
+def test_reversal_restores_the_services() -> None:
     made = engine()
     deploy(made, app(service(env={"A": "1"})))
     before = made.service("items_web")["Spec"]

@@ -85,7 +85,9 @@ def check(server: Proxy, *routes: Route) -> Any:
         ((503, b"starting", {}), None),
     ],
 )
-def test_who_answers(listening: Proxy, answer: Answer, code: int | None) -> None:
+def test_answers_of_the_proxy_are_refused(
+    listening: Proxy, answer: Answer, code: int | None
+) -> None:
     listening.answers["a.example.com"] = answer
     found = check(listening, Route("web", "a.example.com", "/health", is_tls=False))
     assert [refused.status for refused in found.refused] == ([code] if code else [])
@@ -151,7 +153,7 @@ def test_each_url_with_a_path_that_the_app_knows() -> None:
     ]
 
 
-def test_what_is_not_asked() -> None:
+def test_routes_that_one_request_cannot_check_are_left_out() -> None:
     """Routers with conditions that one request cannot meet, and services without replicas."""
     rule = "traefik.http.routers.more.rule"
     one = {rule: "Host(`c.example.com`)"}

@@ -17,21 +17,19 @@ from deploytool.backends.swarm.proxy import (
     DYNAMIC_TARGET,
     ENGINE_SOCKET,
     app_spec,
-    check_certificate,
     files,
-    join,
-    pull_job,
-    restarts_with,
 )
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError, UsageError
+from deploytool.json_types import Json
 from deploytool.spec import ProxySettings
 from deploytool.traefik import routing
+from deploytool.traefik.proxy import check_certificate, join, pull_job, restarts_with
 from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 
-def compiled(settings: ProxySettings | None = None) -> swarm.Json:
+def compiled(settings: ProxySettings | None = None) -> Json:
     spec = app_spec(settings or ProxySettings())
     return swarm.service_spec(spec, spec.services[0], image("traefik:v3.7"), None)
 
@@ -153,11 +151,11 @@ def test_certificates_of_ones_own() -> None:
     assert 443 in {port.port for port in traefik.publish}
     assert not traefik.volumes[1:], "nothing is asked of an authority"
     another = app_spec(ProxySettings(certificates=("other",)))
-    assert swarm.config_name(spec, DYNAMIC) != swarm.config_name(another, DYNAMIC)
+    assert swarm.file_name(spec, DYNAMIC) != swarm.file_name(another, DYNAMIC)
 
 
-def dynamic(settings: ProxySettings) -> swarm.Json:
-    loaded: swarm.Json = yaml.safe_load(files(settings)[DYNAMIC])
+def dynamic(settings: ProxySettings) -> Json:
+    loaded: Json = yaml.safe_load(files(settings)[DYNAMIC])
     return loaded
 
 

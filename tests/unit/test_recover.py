@@ -1,4 +1,4 @@
-"""An update that the cluster itself is in the way of is begun again, and only that one."""
+"""Recovery of updates that stall or fail through the cluster, and of no other ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.fake_engine import FakeEngine
 
 Updating = tuple[FakeEngine, SwarmRollout]
 UPDATING = {"ID": "s1", "UpdateStatus": {"State": "updating"}}
-LATER = recover.PATIENCE + 0.1
+SETTLING = 4.0
+LATER = SETTLING + 0.1
 
 
 def lost(**keys: Any) -> Task:
@@ -32,7 +33,9 @@ def held_up_by(found: Task, service: dict[str, Any] = UPDATING, after: float = L
     return recover.held_up_by(target, service, [found], after)
 
 
-@pytest.mark.parametrize("state", recover.BEFORE_RUNNING)
+@pytest.mark.parametrize(
+    "state", ["new", "pending", "assigned", "accepted", "preparing", "ready", "starting"]
+)
 def test_a_replica_that_nobody_wants_and_nobody_stops(state: str) -> None:
     assert held_up_by(lost(state=state)) == [lost(state=state)]
 
@@ -47,21 +50,21 @@ def test_a_replica_that_nobody_wants_and_nobody_stops(state: str) -> None:
         lost(state="failed"),
     ],
 )
-def test_what_holds_nothing_up(found: Task) -> None:
+def test_a_replica_that_ended_or_is_wanted_holds_no_update_up(found: Task) -> None:
     assert held_up_by(found) == []
 
 
 def test_a_node_gets_a_moment_to_stop_it() -> None:
-    assert held_up_by(lost(), after=recover.PATIENCE) == []
+    assert held_up_by(lost(), after=SETTLING) == []
 
 
 @pytest.mark.parametrize("state", ["completed", "rollback_started", "paused", ""])
-def test_only_an_update_under_way_is_started_anew(state: str) -> None:
+def test_only_an_update_under_way_is_started_again(state: str) -> None:
     assert held_up_by(lost(), {"ID": "s1", "UpdateStatus": {"State": state}}) == []
 
 
-def begun(*, settle: bool = False) -> Updating:
-    """An update that the engine was told of; with `settle` it is done."""
+def begun(*, settle: bool = False, settling: float = SETTLING) -> Updating:
+    """An update that was applied; with `settle` it is done."""
     made = engine()
     deploy(made, app(service(replicas=2)))
     made.settle = settle
@@ -69,13 +72,18 @@ def begun(*, settle: bool = False) -> Updating:
     spec = app(service(replicas=2))
     plan = backend.plan(spec, images(spec, digest=OTHER_DIGEST))
     rollout = backend.rollout(plan)
+    set_settling(rollout, settling)
     rollout.start(release(spec, 2))
     return made, rollout
 
 
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Updating:
-    monkeypatch.setattr(recover, "PATIENCE", -1.0)
-    made, rollout = begun()
+def set_settling(rollout: SwarmRollout, seconds: float) -> None:
+    for target in rollout.targets:
+        target.settling = seconds
+
+
+def stuck() -> Updating:
+    made, rollout = begun(settling=-1.0)
     made.add_task("items_web", 1, "assigned", wanted="shutdown")
     made.changes.clear()
     return made, rollout
@@ -94,19 +102,19 @@ def die(made: FakeEngine) -> None:
         found["Status"]["State"] = "down"
 
 
-def test_what_a_living_node_stops_gets_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rollout = stuck(monkeypatch)
+def test_what_a_living_node_stops_gets_its_grace() -> None:
+    made, rollout = stuck()
     step(rollout)
     assert made.changes == []
-    monkeypatch.setattr(recover, "PATIENCE", -31.0)
+    set_settling(rollout, -31.0)
     step(rollout)
     assert made.changes == ["update_service items_web"] * 2
 
 
-def test_polling_alone_writes_nothing(monkeypatch: pytest.MonkeyPatch, crowded: Updating) -> None:
+def test_polling_alone_writes_nothing(crowded: Updating) -> None:
     taken_back = begun()
     take_back(taken_back[0], "shutdown")
-    held_up = stuck(monkeypatch)
+    held_up = stuck()
     die(held_up[0])
     for made, rollout in (held_up, crowded, taken_back):
         for _ in range(2):
@@ -125,12 +133,12 @@ def test_reversal_never_begins_the_update_again(updating: Updating) -> None:
     assert (progress.verdict, progress.stalled, made.changes) == (Verdict.MOVING, False, [])
 
 
-def test_reversal_that_is_held_up_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rollout = stuck(monkeypatch)
+def test_reversal_that_is_held_up_is_recovered() -> None:
+    made, rollout = stuck()
     die(made)
     reversal = rollout.reverse()
     (progress,) = reversal.observe()
-    assert progress.reason.startswith("goes on without node-")
+    assert progress.reason.startswith("continues without node-")
     reversal.recover()
     assert made.changes == ["update_service items_web"] * 2
 
@@ -143,29 +151,29 @@ def test_recovery_is_done_once(crowded: Updating) -> None:
     assert made.changes == ["update_service items_web"]
 
 
-def test_it_ends_as_it_was_and_goes_back_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rollout = stuck(monkeypatch)
+def test_an_update_that_was_started_again_keeps_its_specifications() -> None:
+    made, rollout = stuck()
     die(made)
     before = made.service("items_web")
     for _ in range(3):
         progress = step(rollout)
         assert progress.verdict is Verdict.MOVING
-        assert progress.reason.startswith("goes on without node-")
+        assert progress.reason.startswith("continues without node-")
     assert made.changes == ["update_service items_web"] * 2
     after = made.service("items_web")
     assert after["Spec"] == before["Spec"]
     assert after["PreviousSpec"] == before["PreviousSpec"]
 
 
-def test_somebody_elses_change_is_left_to_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rollout = stuck(monkeypatch)
+def test_somebody_elses_change_is_left_to_the_next_poll() -> None:
+    made, rollout = stuck()
     die(made)
     made.refuses["update_service"] = PlanError("it changed", code="changed_meanwhile")
     progress = step(rollout)
     assert progress.verdict is Verdict.MOVING
 
 
-def test_what_the_engine_notes_of_an_update_is_nobodys_change() -> None:
+def test_the_engines_own_update_status_counts_as_no_change() -> None:
     made = engine()
     deploy(made, app(service(replicas=2)))
     seen = made.service("items_web")
@@ -174,7 +182,7 @@ def test_what_the_engine_notes_of_an_update_is_nobodys_change() -> None:
     assert made.service("items_web")["Spec"]["Labels"] == {"by": "us"}
 
 
-def test_what_somebody_else_changed_is_not_overwritten() -> None:
+def test_somebody_elses_change_is_not_overwritten() -> None:
     made = engine()
     deploy(made, app(service(replicas=2)))
     seen = made.service("items_web")
@@ -185,26 +193,25 @@ def test_what_somebody_else_changed_is_not_overwritten() -> None:
 
 
 @pytest.fixture
-def crowded(monkeypatch: pytest.MonkeyPatch) -> Updating:
+def crowded() -> Updating:
     """An update that is completed, with two new replicas in the place of one."""
-    monkeypatch.setattr(recover, "PATIENCE", -1.0)
-    made, rollout = begun(settle=True)
+    made, rollout = begun(settle=True, settling=-1.0)
     made.add_task("items_web", 1, "running")
     made.changes.clear()
     return made, rollout
 
 
-def test_the_engine_is_made_to_look_at_a_slot_with_two_replicas(crowded: Updating) -> None:
+def test_a_slot_with_two_replicas_is_corrected_by_an_update(crowded: Updating) -> None:
     made, rollout = crowded
     before = made.service("items_web")["Spec"]
     progress = step(rollout)
     assert (progress.verdict, progress.ready) == (Verdict.MOVING, 2)
-    assert progress.reason == "removes what is too many: 1"
+    assert progress.reason == "removes surplus replicas: 1"
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == before
 
 
-@pytest.mark.parametrize("state", recover.UNDER_WAY)
+@pytest.mark.parametrize("state", ["updating", "paused", "rollback_started", "rollback_paused"])
 def test_an_update_under_way_may_have_two_in_a_slot(crowded: Updating, state: str) -> None:
     made, rollout = crowded
     made.set_update("items_web", state)
@@ -212,11 +219,9 @@ def test_an_update_under_way_may_have_two_in_a_slot(crowded: Updating, state: st
     assert made.changes == []
 
 
-def test_the_cluster_gets_a_moment_to_remove_the_second(
-    crowded: Updating, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cluster_gets_a_moment_to_remove_the_second(crowded: Updating) -> None:
     made, rollout = crowded
-    monkeypatch.setattr(recover, "PATIENCE", 60.0)
+    set_settling(rollout, 60.0)
     progress = step(rollout)
     assert (progress.verdict, made.changes) == (Verdict.MOVING, [])
 
@@ -256,7 +261,7 @@ def updating() -> Updating:
         ("rejected", None, "cannot create a swarm scoped network when swarm is not active"),
     ],
 )
-def test_what_the_cluster_ended_is_begun_again(
+def test_an_update_is_started_again_if_the_cluster_ended_its_replica(
     updating: Updating, state: str, code: int | None, message: str
 ) -> None:
     made, rollout = updating
@@ -264,7 +269,7 @@ def test_what_the_cluster_ended_is_begun_again(
     take_back(made, state, code, message)
     progress = step(rollout)
     assert progress.verdict is Verdict.MOVING
-    assert progress.reason.startswith("begun again, as node-")
+    assert progress.reason.startswith("update started again, as node-")
     assert made.changes == ["update_service items_web"]
     assert made.service("items_web")["Spec"] == wanted
     assert rollout.failures() == []
@@ -282,7 +287,7 @@ def test_what_the_cluster_ended_is_begun_again(
         ("running", None, ""),
     ],
 )
-def test_what_ended_by_itself_is_not(
+def test_an_update_is_not_started_again_if_its_replica_ended_by_itself(
     updating: Updating, state: str, code: int | None, message: str
 ) -> None:
     made, rollout = updating
@@ -292,11 +297,13 @@ def test_what_ended_by_itself_is_not(
     assert made.changes == []
 
 
-def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None:
+def test_an_update_is_started_again_if_its_replica_was_cut_off(
+    updating: Updating,
+) -> None:
     made, rollout = updating
     take_back(made, "failed", 143, UNHEALTHY, ("started", CUT_OFF, CUT_OFF, "Shutting down"))
     progress = step(rollout)
-    assert progress.reason.startswith("begun again, as node-")
+    assert progress.reason.startswith("update started again, as node-")
     assert made.changes == ["update_service items_web"]
     assert rollout.failures() == []
 
@@ -308,7 +315,7 @@ def test_what_the_proxy_did_not_reach_is_begun_again(updating: Updating) -> None
         (UNHEALTHY, ("GET /health HTTP/1.1 503",)),
     ],
 )
-def test_what_fails_for_another_reason_is_not(
+def test_an_update_is_not_started_again_if_its_replica_failed_otherwise(
     updating: Updating, message: str, output: tuple[str, ...]
 ) -> None:
     made, rollout = updating
@@ -326,9 +333,9 @@ def test_a_log_that_cannot_be_read_excuses_nothing(updating: Updating) -> None:
     assert made.changes == []
 
 
-def test_it_is_begun_again_a_few_times(updating: Updating) -> None:
+def test_an_update_is_started_again_three_times_at_most(updating: Updating) -> None:
     made, rollout = updating
-    for _ in range(recover.ATTEMPTS):
+    for _ in range(3):
         take_back(made, "shutdown")
         step(rollout)
         assert made.changes == ["update_service items_web"]
@@ -337,7 +344,7 @@ def test_it_is_begun_again_a_few_times(updating: Updating) -> None:
     assert made.changes == []
 
 
-def test_what_somebody_takes_back_by_hand_stays_so(updating: Updating) -> None:
+def test_a_rollback_by_hand_is_left_alone(updating: Updating) -> None:
     made, rollout = updating
     take_back(made, "shutdown")
     made.set_update("items_web", "rollback_started", "manually requested rollback")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deploytool.backends.swarm.api import client as swarm_client
 from deploytool.backends.swarm.api.client import Client, open_client
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import DeploytoolError, RegistryError
@@ -105,11 +104,12 @@ def test_the_fix_names_the_registry(ask: Ask) -> None:
     assert caught.value.hint.startswith("docker login docker.io;")
 
 
-def test_a_registry_that_hangs(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_hangs_is_unreachable(ask: Ask) -> None:
     """It is not the engine that does not answer."""
-    monkeypatch.setattr(swarm_client, "REGISTRY_TIMEOUT", 0.3)
+    client = ask(200, FOUND, hangs=True)
+    client.registry_timeout = 0.3
     with pytest.raises(RegistryError) as caught:
-        ask(200, FOUND, hangs=True).resolve("r:5001/app:1")
+        client.resolve("r:5001/app:1")
     assert caught.value.code == "registry_unreachable"
 
 

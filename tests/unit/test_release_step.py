@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deploytool import job as job_module
 from deploytool.backends.model import Action, AuditEntry, Job, Outcome, Record, Task
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.errors import (
@@ -19,6 +18,7 @@ from deploytool.errors import (
     UsageError,
 )
 from deploytool.records import audit
+from deploytool.rollout.limits import Limits
 from deploytool.rollout.one_off import one_off
 from deploytool.rollout.release_step import Step
 from deploytool.spec import AppSpec, ReleaseStep
@@ -40,11 +40,6 @@ SPEC = app(service(), release=ReleaseStep(command=("alembic", "upgrade", "head")
 RUNS = task("t1", 1, "running", service="release-v7")
 ENDED = task("t1", 1, "complete", service="release-v7", exit_code=0)
 BROKEN = task("t1", 1, "failed", service="release-v7", exit_code=3, message="non-zero exit (3)")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "POLL", 0.0)
 
 
 class Told:
@@ -82,13 +77,13 @@ def test_it_runs_before_any_replica_changes(told: Told) -> None:
     )
 
 
-def test_without_one_nothing_runs(told: Told) -> None:
+def test_release_without_a_step_runs_none(told: Told) -> None:
     backend = Scripted(DONE)
     run(backend, step=told.step())
     assert backend.started == []
 
 
-def test_going_back_runs_none() -> None:
+def test_rollback_runs_no_step() -> None:
     backend = Scripted(DONE)
     run(backend, spec=SPEC, step=None)
     assert backend.started == []
@@ -115,7 +110,7 @@ def test_its_exit_code_decides(told: Told) -> None:
     assert backend.finished == [Outcome.FAILED]
 
 
-def test_too_long(told: Told) -> None:
+def test_step_past_its_timeout_fails(told: Told) -> None:
     spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
     backend = Scripted(DONE, job=[RUNS])
     backend.printed = ["sleeping"]
@@ -127,7 +122,7 @@ def test_too_long(told: Told) -> None:
     assert backend.finished == [Outcome.TIMED_OUT]
 
 
-def test_too_long_before_it_ran(told: Told) -> None:
+def test_step_past_its_timeout_before_it_ran_says_so(told: Told) -> None:
     spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
     gets_its_image = task("t1", 1, "preparing", service="release-v7")
     error = ends(Scripted(DONE, job=[gets_its_image]), JobTimedOut, spec=spec, step=told.step())
@@ -157,28 +152,29 @@ def test_what_the_cluster_may_do_to_it(told: Told, seen: Task, code: str) -> Non
     assert "start" not in backend.calls
 
 
-def test_no_room_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "PLACING", 0.0)
+def test_a_step_without_room_fails(told: Told) -> None:
+    limits = Limits(poll=0.0, placing=0.0)
     waits = task("t1", 1, "pending", service="release-v7", message="insufficient resources")
-    error = ends(Scripted(DONE, job=[waits]), JobFailed, spec=SPEC, step=told.step())
+    backend = Scripted(DONE, job=[waits])
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step(), limits=limits)
     assert error.code == "job_not_placed"
     assert "insufficient resources" in error.message
 
 
-def test_what_has_run_is_not_run_again(told: Told) -> None:
+def test_step_that_has_run_is_not_run_again(told: Told) -> None:
     backend = Scripted(DONE, history=[stepped()])
     run(backend, spec=SPEC, step=told.step())
     assert backend.started == []
     assert "has run for this release already" in told.lines[0]
 
 
-def test_unless_asked(told: Told) -> None:
+def test_step_runs_again_if_asked(told: Told) -> None:
     backend = Scripted(DONE, history=[stepped()], job=[ENDED])
     run(backend, spec=SPEC, step=told.step(rerun=True))
     assert len(backend.started) == 1
 
 
-def test_asked_with_nothing_else_to_change(told: Told) -> None:
+def test_step_runs_again_if_asked_with_nothing_else_to_change(told: Told) -> None:
     backend = Scripted(DONE, history=[stepped(outcome=Outcome.DONE)], job=[ENDED])
     result = run(backend, a_plan(Action.KEEP), spec=SPEC, step=told.step(rerun=True))
     assert len(backend.started) == 1
@@ -201,7 +197,7 @@ def test_another_release_runs_its_own(told: Told) -> None:
     assert len(backend.started) == 1
 
 
-def test_one_that_an_earlier_deploy_left_ends_first(told: Told) -> None:
+def test_step_waits_for_one_that_an_earlier_deploy_left(told: Told) -> None:
     backend = Scripted(DONE, left_jobs=["release-v6", "run-1"], job=[RUNS, ENDED, ENDED])
     run(backend, spec=SPEC, step=told.step())
     assert "remove_job release-v6" in backend.calls
@@ -222,7 +218,7 @@ def test_a_manager_that_restarts_meanwhile(told: Told, monkeypatch: pytest.Monke
     assert "start" in backend.calls
 
 
-def test_a_resumed_release_that_fails_goes_back_to_the_one_before() -> None:
+def test_a_resumed_release_that_fails_is_rolled_back_to_the_one_before() -> None:
     before = record(Outcome.DONE, 3, spec=app(service(replicas=9)))
     backend = Scripted(FAILED, history=[before, record(Outcome.INTERRUPTED, 7)])
     backend.looks = [FAILED, MOVING, DONE]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from deploytool import job as job_module
 from deploytool import unread
 from deploytool.__main__ import run
 from deploytool.backends.swarm.backend import Swarm
@@ -82,7 +81,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """A cluster on which the project of the current folder runs."""
     (tmp_path / "deploytool.toml").write_text(CONFIGURATION)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job_module, "POLL", 0.0)
     found = engine()
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(found))
     from deploytool.backends.model import Outcome

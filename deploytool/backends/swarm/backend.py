@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
 
 from deploytool import capacity
 from deploytool.backends.model import (
@@ -49,13 +48,13 @@ from deploytool.backends.swarm.specification.routing import ports
 from deploytool.backends.swarm.storage.secrets import SwarmVault
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.records.store import Store
 from deploytool.secrets import versions
 from deploytool.spec import AppSpec, Image, Service, release_number
 from deploytool.traefik import routing
 
-Json = dict[str, Any]
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED)
 
 
@@ -64,8 +63,9 @@ class Swarm:
 
     name = "swarm"
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, sampling: float = measure.SECONDS) -> None:
         self.client = client
+        self.sampling = sampling
         self.store: Store = SwarmStore(client)
         self.vault = SwarmVault(client)
 
@@ -145,7 +145,7 @@ class Swarm:
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         with ThreadPoolExecutor(max_workers=5) as pool:
-            measuring = pool.submit(measure.measure, self.client)
+            measuring = pool.submit(measure.measure, self.client, self.sampling)
             asked = pool.submit(self.client.nodes)
             tasks = self.client.tasks(**{"desired-state": ["running", "ready"]})
             live = self._services(app)

@@ -9,16 +9,17 @@ import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploytool.backends.kind import LocalCluster, State
 from deploytool.errors import EngineError, ImageError, RegistryError, UsageError
 from deploytool.http import open_url
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
 
-Json = dict[str, Any]
 REGISTRY_NAME = "deploytool-registry"
 """The container and the volume of the registry at the usual port; of one at another port, the port
 follows."""
@@ -38,6 +39,20 @@ class ClusterStatus:
     """"running", "stopped", "not ours", "absent", or "silent" where something should answer at the
     address and does not."""
     address: str
+
+    @property
+    def described(self) -> LocalCluster:
+        nodes = f", {self.nodes} node{'s' if self.nodes != 1 else ''}" if self.nodes else ""
+        words = {"not ours": "not run by deploytool", "silent": "does not answer"}
+        registry = f"registry {self.address}: {words.get(self.registry, self.registry)}"
+        has_registry = self.registry in ("running", "not ours")
+        return LocalCluster(
+            asdict(self),
+            (
+                (State.GOOD if self.manager else State.WARNING, f"Swarm mode {self.swarm}{nodes}"),
+                (State.GOOD if has_registry else State.WARNING, registry),
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -6,43 +6,26 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm.api.tasks import read_time
 from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, split_registry
 from deploytool.backends.swarm.specification import init_process, labels, offers
 from deploytool.backends.swarm.specification.routing import ports
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
     from deploytool.config import Config
 
-Json = dict[str, Any]
 OLDEST_ENGINE = (20, 10)
 CLOCK_SECONDS = 30.0
 LOW_DISK = 2 * 2**30
 OLDEST_TRAEFIK = (3, 6, 1)
-
-
-class State(StrEnum):
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    message: str
-    hint: str = ""
 
 
 def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:

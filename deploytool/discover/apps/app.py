@@ -69,7 +69,7 @@ class OtherApp:
     entrypoint: str
     file: str
     take: str
-    """What to type for it."""
+    """The option or entrypoint for it."""
     named_in: str | None = None
     """The file that starts it, for example README.md."""
 
@@ -103,9 +103,9 @@ class FoundApp:
     templates: tuple[str, ...] = ()
     """Folders of templates that were passed over."""
     guard_note: str | None = None
-    """What to do where its health check may want a login."""
+    """The next step where its health check may want a login."""
     hosts_note: str | None = None
-    """What to do where it answers for some names only."""
+    """The next step where it answers for some names only."""
 
     @property
     def factory(self) -> bool:
@@ -119,7 +119,7 @@ class FoundApp:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know about the choice, one line each."""
+        """Notes about the choice, one line each."""
         passed = [f"{folder} is a template, and was passed over" for folder in self.templates]
         if self.others:
             passed.append(f"other apps: {_first(list(map(str, self.others)), '; ')}")
@@ -145,7 +145,7 @@ def find_app(
 ) -> FoundApp:
     """The app that `entrypoint`, pyproject.toml or else the source says.
 
-    Without `others` it does not look for more apps than it needs to. Raises UsageError:
+    Without `others` it does not search for more apps than it needs to. Raises UsageError:
     `entrypoint_invalid`, `no_app` or `several_apps`.
     """
     return Finder(Project.at(project), others=others).find(entrypoint)
@@ -242,7 +242,7 @@ class Finder:
         self, stem: PurePosixPath, entrypoint: str
     ) -> list[tuple[PurePosixPath, PurePosixPath]]:
         """The files that a module may be, and the folders to import them from then; only those
-        with the object where that tells them apart."""
+        with the object where that distinguishes them."""
         found = []
         for file in self.project.python_files:
             module = file.parent if file.name == "__init__.py" else file.with_suffix("")
@@ -275,7 +275,7 @@ class Finder:
         )
 
     def _found(self, chosen: Candidate, root: PurePosixPath, why: str, source: Source) -> FoundApp:
-        health, health_why = None, "the app's routes cannot be told from the source"
+        health, health_why = None, "the app's routes cannot be read from the source"
         routes = routes_of(self.names, chosen.app) if chosen.app else []
         if chosen.app:
             health, health_why = health_path(self.names, chosen.app, routes)
@@ -374,9 +374,9 @@ class Finder:
         if len(candidates) < 2:
             yield from map(_because, candidates)
             return
-        told = [*self.hints.deployed(near=False), self.hints.in_source(), *self.hints.described()]
+        named = [*self.hints.deployed(near=False), self.hints.in_source(), *self.hints.described()]
         same = {(candidate.file, candidate.name) for candidate in candidates}
-        for chosen, why in self._started(told):
+        for chosen, why in self._started(named):
             if (chosen.file, chosen.name) in same:
                 yield chosen, why
         raise self._several(candidates)
@@ -428,8 +428,8 @@ class Finder:
 
     def _only_hinted(self) -> FoundApp:
         """The source shows no app; a file that starts one may still name where it is."""
-        told = [*self.hints.deployed(near=True), *self.hints.deployed(near=False)]
-        for hint in (hint for kind in [*told, self.hints.in_source()] for hint in kind):
+        kinds = [*self.hints.deployed(near=True), *self.hints.deployed(near=False)]
+        for hint in (hint for kind in [*kinds, self.hints.in_source()] for hint in kind):
             files = self._files_meant(hint) if hint.name and not hint.runs else []
             scope = self.project.scope(files[0]) if len(files) == 1 else None
             if scope and hint.name in scope.names:
@@ -442,8 +442,8 @@ class Finder:
     def _others(self, chosen: Candidate) -> tuple[OtherApp, ...]:
         own = [file for file in self.project.python_files if ASIDE.isdisjoint(file.parts)]
         parts = self.project.reachable(chosen.file)
-        told = self.hints.described()
-        named = {(c.file, c.name): h for hints in told for h in hints if (c := self._meant(h))}
+        described = self.hints.described()
+        named = {(c.file, c.name): h for hints in described for h in hints if (c := self._meant(h))}
         return tuple(
             self._other(candidate, named.get((candidate.file, candidate.name)))
             for candidate in self._apps(own)
@@ -457,7 +457,7 @@ class Finder:
         return OtherApp(entrypoint, str(candidate.file), take, str(hint.file) if hint else None)
 
     def _take(self, candidate: Candidate, entrypoint: str) -> str:
-        """What to type for an app: the entrypoint where that can mean no other one."""
+        """The entrypoint or option for an app: the entrypoint where that can mean no other one."""
         module = entrypoint.partition(":")[0]
         try:
             if self._module_file(module, entrypoint)[0] == candidate.file:
@@ -467,7 +467,7 @@ class Finder:
         return f"deploytool init {_folder_to_run_in(self.layout.root(candidate.file))}"
 
     def _mentions_fastapi(self, file: PurePosixPath) -> bool:
-        """A cheap look before parsing; an app that is only imported counts in the usual files."""
+        """A cheap check before parsing; an app that is only imported counts in the usual files."""
         if file.stem in FILE_NAMES:
             return True
         text = self.project.text(file)
@@ -611,7 +611,7 @@ def _because(chosen: Candidate) -> tuple[Candidate, str]:
     if chosen.factory:
         why = f"{chosen.object} in {chosen.file} makes the app"
     if str(chosen.file) in PRIORITY:
-        why += ", where FastAPI's own command looks too"
+        why += ", where FastAPI's own command finds it too"
     return chosen, why
 
 

@@ -1,4 +1,4 @@
-"""What a project's files say about which app is started: Dockerfile, Procfile, compose, README."""
+"""Hints of a project's files at the app that is started: Dockerfile, Procfile, compose, README."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DESCRIBED = (
     re.compile(r"^(Makefile|justfile|pyproject\.toml|package\.json|.+\.sh)$", re.IGNORECASE),
     re.compile(r"^README(\.(md|rst|txt))?$", re.IGNORECASE),
 )
-"""Files that start it somewhere else, or tell how."""
+"""Files that start it somewhere else, or say how."""
 BESIDE = frozenset({"docker", "deploy", "deployment", "compose", "infra", "ops", "scripts", "bin"})
 OBJECT = re.compile(r"([^\W\d][\w.]*:[^\W\d]\w*)(\(\))?")
 SERVER = re.compile(r"(?<![\w./-])(uvicorn|gunicorn|hypercorn|granian)(?![\w-])(?P<rest>.*)")
@@ -45,13 +45,13 @@ class Hint:
     name: str | None = None
     factory: bool = False
     folder: PurePosixPath = HERE
-    """Where it is started, as far as the file tells."""
+    """Where it is started, as far as the file shows."""
     runs: bool = False
     """The module or file is run, and need not have the app."""
 
 
 class Hints:
-    """Reads the files that start an app or tell how; kinds as the constants above list them."""
+    """Reads the files that start an app or say how; kinds as the constants above list them."""
 
     def __init__(self, project: Project, names: Names) -> None:
         self.project = project

@@ -14,7 +14,7 @@ ANY = frozenset({"*", "localhost", "*.localhost"})
 
 
 def hosts_note(names: Names, app: Instance) -> str | None:
-    """What to do where the middleware would refuse the health check, which asks for the first of
+    """The next step where the middleware would refuse the health check, which asks for the first of
     the app's domains, and without any for a name below localhost."""
     for call, scope in _calls(app):
         if not _adds(call, scope, names):
@@ -54,7 +54,7 @@ def _adds(call: ast.Call, scope: Scope, names: Names) -> bool:
 
 
 def _texts(node: ast.expr | None, scope: Scope, names: Names) -> list[str] | None:
-    """The texts of a list; None where one cannot be told."""
+    """The texts of a list; None where one is unknown."""
     if node is None:
         return []
     if not isinstance(node, ast.List | ast.Tuple | ast.Set):

@@ -74,7 +74,7 @@ class Layout:
         return HERE
 
     def _imports(self, file: PurePosixPath) -> Iterator[tuple[PurePosixPath, Imported]]:
-        """What a file and those that it reaches import of the project, with who imports it."""
+        """The project's modules that a file and those it reaches import, with who imports them."""
         for reached in self.project.reachable(file):
             scope = self.project.scope(reached)
             for imported in dict.fromkeys(scope.imported if scope else ()):

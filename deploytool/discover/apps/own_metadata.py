@@ -63,7 +63,7 @@ class OwnMetadata:
         return top.removesuffix(".py")
 
     def _group(self, given: list[ast.expr], scope: Scope) -> set[str]:
-        """The group that is asked for; all of the project's where it cannot be told."""
+        """The group that is asked for; all of the project's where it is unknown."""
         text = self.names.text(given[0], scope) if given else None
         return self._groups() if text is None else {text}
 
@@ -83,7 +83,7 @@ def _imports_metadata(scope: Scope) -> bool:
 
 
 def _caught(scope: Scope) -> Iterator[int]:
-    """What is inside a `try` that goes on without the package."""
+    """The content of a `try` that continues without the package."""
     for node in scope.nodes:
         if isinstance(node, ast.Try) and any(map(_catches, node.handlers)):
             for statement in node.body:

@@ -1,4 +1,4 @@
-"""The GET routes of an app that its source tells, and which of them suits a health check."""
+"""The GET routes of an app that its source shows, and which of them suits a health check."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def health_path(names: Names, app: Instance, routes: Sequence[Route]) -> tuple[s
 
 
 def guard_note(routes: Sequence[Route], path: str | None) -> str | None:
-    """What to do where the only route for a health check has dependencies."""
+    """The next step where the only route for a health check has dependencies."""
     chosen = [route for route in routes if route.path == path]
     if not chosen or not all(route.is_guarded for route in chosen):
         return None

@@ -200,7 +200,7 @@ LONGEST = {"azure": 3, "google": 3, "opentelemetry": 5, "llama_index": 4}
 """Top-level module -> how many parts of a module's name its distribution's name has at most."""
 
 TELEMETRY = ("opentelemetry-sdk", "opentelemetry-distro")
-"""What brings opentelemetry-api."""
+"""The distributions that bring opentelemetry-api."""
 
 PLAIN = _names("""
 aioboto3 aiobotocore aiofiles aiogram aiohttp aiokafka aiomysql aiopg aioodbc aiosmtplib
@@ -491,7 +491,7 @@ pandas pillow protobuf psutil pydantic pymongo python-dateutil pytz pyyaml regex
 scipy setuptools six sniffio starlette tenacity toml tqdm typing-extensions
 typing-inspection tzlocal urllib3 werkzeug yarl pyjwt redis torch transformers
 """)
-"""What many distributions bring: unless all of them are known, one of them may."""
+"""Modules that many distributions bring: unless all of them are known, one of them may."""
 
 PKG_RESOURCES = {
     "aiosql": "8.0",

@@ -45,7 +45,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the index has for some requirements on one Python."""
+    """The answer of the index for some requirements on one Python."""
 
     versions: Mapping[str, str] = field(default_factory=dict)
     source_only: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class Index:
         return parse(finished.stdout) if finished.ok else parse_failure(finished.stderr)
 
     def _finish(self, command: list[str], env: Mapping[str, str]) -> process.Finished | str:
-        """What uv said, or why it did not."""
+        """The output of uv, or why there is none."""
         timeout = min(CALL_LIMIT, self._end - self.clock())
         if timeout <= 0:
             return f"it took longer than {self.limit:g} s"
@@ -264,7 +264,7 @@ _OTHER_PYTHON = re.compile(
 _REASONS = (
     (r"401 Unauthorized|valid authentication credentials", "the index wants a name and password"),
     (r"403 Forbidden", "the index refuses access (403)"),
-    (r"network (?:was|is) disabled|--offline", "uv is told to be offline"),
+    (r"network (?:was|is) disabled|--offline", "uv is set to be offline"),
     (r"dns error|resolve host|Name or service not known", "the index's host is not known here"),
     (r"certificate|UnknownIssuer", "the index's certificate is not trusted"),
     (r"timed out|operation timeout", "the index does not answer"),
@@ -285,7 +285,7 @@ def parse_wheels(stdout: str) -> Answer:
 
 
 def parse_failure(stderr: str) -> Answer:
-    """What stood in the way, from uv's explanation."""
+    """The problem, from uv's explanation."""
     text = " ".join(_CREDENTIALS.sub("", stderr).split())
     if reason := next((why for pattern, why in _REASONS if re.search(pattern, text)), None):
         return Answer(unreachable=reason)

@@ -1,4 +1,4 @@
-"""What lock files say gets installed: uv.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock.
+"""The installed packages by lock files: uv.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock.
 
 A lock is read, never checked: what cannot be read is as if it were not there.
 """
@@ -48,7 +48,7 @@ class Locked:
     name: str
     version: str
     files: tuple[str, ...] | None = None
-    """The names of its files; None when the lock does not tell."""
+    """The names of its files; None when the lock does not list them."""
     needs: tuple[Needed, ...] = ()
     marker: str = ""
     requires_python: str = ""
@@ -68,7 +68,7 @@ class Lock:
     roots: tuple[Needed, ...]
 
     def installed(self, python: str) -> tuple[Locked, ...]:
-        """What gets installed for a Python, also indirectly."""
+        """The packages for a Python, also indirect ones."""
         found: dict[tuple[str, str], Locked] = {}
         seen: set[Needed] = set()
         waiting = [need for need in self.roots if applies(need.marker, python)]
@@ -412,7 +412,7 @@ def _content_hash(content: Document) -> str:
 
 
 def _relevant(pyproject: Document) -> Iterator[Document]:
-    """What releases of Poetry hash.
+    """The content that releases of Poetry hash.
 
     Before 1.2 there were no groups; 2.0 added `[project]`, and a later one `[dependency-groups]`.
     """
@@ -454,7 +454,7 @@ _PLACES = {"git", "url", "path", "editable", "directory", "virtual", "workspace"
 
 
 def _key(need: Needed, elsewhere: Iterable[str]) -> tuple[str, frozenset[str], frozenset[str]]:
-    """What two ways to write a requirement have in common; from elsewhere, the name alone."""
+    """The common form of two ways to write a requirement; from elsewhere, the name alone."""
     if need.name in elsewhere:
         return need.name, frozenset(), frozenset()
     clauses = SpecifierSet(need.specifier) if need.specifier else ()

@@ -1,4 +1,4 @@
-"""What the code needs and nothing lists: imports, and what a name, a call or a URL takes.
+"""Needs of the code that nothing lists: imports, and those of a name, a call or a URL.
 
 read_uses (each file) ──▶ Need… without those that are installed ──▶ one a distribution
 """
@@ -42,13 +42,13 @@ from deploytool.discover.dependencies.wheels import applies
 from deploytool.discover.source import HERE, MAX_FILES, SKIPPED_FOLDERS, Project, is_standard
 
 SERVER = "uvicorn"
-"""What serves the app is looked for elsewhere, also where the code does not import it."""
+"""The server of the app is found elsewhere, also where the code does not import it."""
 OWN_WEB_SOCKETS = frozenset({"granian", "daphne", "hypercorn"})
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What gets installed, as far as it is known."""
+    """The installed distributions, as far as they are known."""
 
     names: frozenset[str]
     """Normalized names of distributions."""
@@ -59,11 +59,11 @@ class Listed:
     where: str
     """The file that lists them, for messages; empty when there is none."""
     optional: Mapping[str, str] = field(default_factory=dict)
-    """What is not installed, and who would bring it: "itsdangerous" -> "extra cpu"."""
+    """Distributions that are missing, and who would bring them: "itsdangerous" -> "extra cpu"."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions that are known, by name."""
     command: str = ""
-    """What adds a dependency, where a lock has to follow: "uv add"."""
+    """The command that adds a dependency, where a lock has to follow: "uv add"."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Need:
 
     distribution: str
     why: str
-    """What needs it: "app/main.py uses Form"."""
+    """The code that needs it: "app/main.py uses Form"."""
     where: str
     """The file that needs it; empty when it is another distribution."""
     extra: str | None
     """The project's own extra or group that would bring it."""
     message: str
-    """What stands in the way, and what to do."""
+    """The problem, and how to fix it."""
     lazy: bool = False
     """Whether the app starts without it."""
 
@@ -91,7 +91,7 @@ def find_needs(
     *,
     python: str | None = None,
 ) -> tuple[Need, ...]:
-    """What the files of an app need and is not installed, what stops its start first.
+    """The missing needs of an app's files, those that stop its start first.
 
     `entry` is the app's own file, whose folder is on the path; `python` is the image's version.
     """
@@ -116,7 +116,7 @@ def pkg_resources_needs(listed: Listed) -> tuple[Need, ...]:
 
 
 def server_needs(server: str | None, listed: Listed) -> Iterator[str]:
-    """What to say where the server that a command starts is not among the dependencies."""
+    """The warning where the server that a command starts is not among the dependencies."""
     wanted = {"fastapi": "fastapi-cli"}.get(server or "", server)
     known = installed(listed) | listed.optional.keys()
     if wanted and listed.where and "fastapi" in known and wanted not in known:
@@ -235,7 +235,7 @@ class Finder:
         return any(self._is_at(root, top, file) for root in dict.fromkeys(roots))
 
     def _may_be_own(self, top: str) -> bool:
-        """Whether it is worth a look: some files are not among those that are searched."""
+        """Whether it is worth reading: some files are not among those that are searched."""
         is_passed_over = top in SKIPPED_FOLDERS or top.startswith("test_")
         return top in self.own_names or is_passed_over or len(self.own_names) > MAX_FILES
 
@@ -292,7 +292,7 @@ class Finder:
     def _wanted_drivers(
         self, url: DatabaseUrl, engines: set[str], tops: set[str]
     ) -> tuple[str, ...]:
-        """The distributions of which a URL needs one; none where that cannot be told."""
+        """The distributions of which a URL needs one; none where that is unknown."""
         if url.driver:
             known = tops & {"sqlalchemy", "sqlmodel", "databases", "alembic", "ormar"}
             return DRIVERS.get(url.driver, ()) if known else ()
@@ -303,7 +303,7 @@ class Finder:
         return ()
 
     def _default_drivers(self, database: str) -> tuple[str, ...]:
-        """What SQLAlchemy takes: for PostgreSQL psycopg from 2.1 on, and psycopg2 before."""
+        """The driver of SQLAlchemy: for PostgreSQL psycopg from 2.1 on, and psycopg2 before."""
         wanted = DEFAULT_DRIVERS.get(database, ())
         if not database.startswith("postgres"):
             return wanted
@@ -348,7 +348,7 @@ class Finder:
         return Need(name, why, str(file), self.listed.optional.get(name), text, lazy)
 
     def _advice(self, requirement: str, distribution: str) -> str:
-        """What to do where a message has named what is to be added."""
+        """The next step where a message has named the distribution to add."""
         if distribution in self.listed.optional:
             return "add it to the dependencies, or install that in the Dockerfile too"
         if self.listed.command or not self.listed.where:
@@ -357,7 +357,7 @@ class Finder:
 
 
 def add_to_list(listed: Listed, requirement: str) -> str:
-    """What adds a requirement to what is listed."""
+    """The command that adds a requirement to the listed ones."""
     quoted = f'"{requirement}"' if re.search(r"[^\w.-]", requirement) else requirement
     if listed.command:
         return f"run `{listed.command} {quoted}`"
@@ -367,7 +367,7 @@ def add_to_list(listed: Listed, requirement: str) -> str:
 
 
 def listed_in(lines: Iterable[str], where: str, *, python: str = "3.13") -> Listed:
-    """What the lines of a requirements file list for Linux, and the versions that they pin."""
+    """The requirements of a requirements file for Linux, and the versions that they pin."""
     found = [requirement for line in lines if (requirement := _requirement(line))]
     applying = [r for r in found if applies(str(r.marker or ""), python)]
     extras: dict[str, frozenset[str]] = {}

@@ -33,7 +33,7 @@ DOCKER_FOLDERS = ("", "docker", ".docker", "deploy", "deployment", "build", "com
 
 @dataclass(frozen=True)
 class Named:
-    """What one place says. No version: it names something else than a Python known here."""
+    """The Python that one place names. No version: that is not one known here."""
 
     version: str | None
     source: str

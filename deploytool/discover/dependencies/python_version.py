@@ -55,7 +55,7 @@ def latest_patch(version: str) -> str:
 
 
 def warning(version: str) -> str | None:
-    """What speaks against a Python that works."""
+    """Reasons against a Python that works."""
     if series(version) not in UNMAINTAINED:
         return None
     return (

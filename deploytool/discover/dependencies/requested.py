@@ -1,4 +1,4 @@
-"""What a project asks for, as lines of a requirements file that need nothing but an index.
+"""The requirements of a project, as lines of a requirements file that need nothing but an index.
 
 Poetry's and Pipenv's tables are converted; what comes from Git, a URL or a folder is set aside.
 """
@@ -45,7 +45,7 @@ class Requested:
     archives: tuple[str, ...] = ()
     """Names of what comes as source from a URL."""
     local: tuple[str, ...] = ()
-    """What comes from a folder, or as a wheel from a URL."""
+    """A requirement from a folder, or as a wheel from a URL."""
 
     def __add__(self, other: Requested) -> Requested:
         return Requested(
@@ -152,7 +152,7 @@ def _of_option(project: Project, file: PurePosixPath, line: str) -> Requested:
 
 
 def _located(text: str) -> Requested | None:
-    """What a requirement is that names its place; None when it comes from an index."""
+    """A requirement that names its place; None when it comes from an index."""
     named = _NAMED_URL.match(text)
     place = named[2] if named else text
     if not named and _LOCAL.match(text):

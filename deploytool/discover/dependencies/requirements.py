@@ -85,7 +85,7 @@ def refuse_local(found: Iterable[str], name: str) -> None:
 
 
 def _instead(line: str, name: str) -> str:
-    """What to write for a requirement of this machine."""
+    """The line to write for a requirement of this machine."""
     if "@" in line and (bare := name_of(line)):
         return f"name a released version in {name}: {bare}==VERSION in place of {line!r}"
     if re.search(r"(^|\s)\.(\[|$)", line):

@@ -55,7 +55,7 @@ class Resolution:
     unreachable: str | None = None
     """Why the index could not be asked."""
     notes: tuple[str, ...] = ()
-    """What stands in the way, one line each."""
+    """Problems, one line each."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Outcome:
 
     @cached_property
     def too_old(self) -> tuple[tuple[str, str], ...]:
-        """What installs and does not run on this Python, and what does."""
+        """The requirements that install and do not run on this Python, and those that do."""
         return tuple(too_old_for(self.python, self.versions))
 
     @property
@@ -108,7 +108,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What a project depends on: a lock, or requirements to ask the index about."""
+    """The dependencies of a project: a lock, or requirements to ask the index about."""
 
     lock: Lock | None = None
     requested: Requested = field(default_factory=Requested)
@@ -268,7 +268,7 @@ class Chooser:
                 yield f"{name}=={version}"
 
     def _start(self, python: str) -> tuple[Outcome, Requested]:
-        """What is known for a Python without a question for it, and what to ask."""
+        """The known answers for a Python, and the questions that are left."""
         lock, requested = self.dependencies.lock, self.dependencies.requested
         if lock is None:
             start = Outcome(python, complete=requested.is_complete, source_only=requested.archives)
@@ -362,7 +362,7 @@ def _is_whole(outcome: Outcome, *, alone: bool) -> bool:
 
 
 def _of_lock(python: str, installed: Iterable[Locked]) -> Outcome:
-    """What the files in a lock tell."""
+    """The answers of the files in a lock."""
     source_only: list[str] = []
     unfit: list[str] = []
     versions: dict[str, str] = {}
@@ -378,7 +378,7 @@ def _of_lock(python: str, installed: Iterable[Locked]) -> Outcome:
 
 
 def _direct(requested: Requested, python: str) -> dict[str, str]:
-    """What is asked for by name, with the version where it is pinned."""
+    """The requirements by name, with the version where it is pinned."""
     found: dict[str, str] = {}
     for line in requested.lines:
         requirement = parsed(line)
@@ -424,7 +424,7 @@ def _minor(outcome: Outcome) -> int:
 
 
 def _obstacle(outcome: Outcome) -> str:
-    """What one Python lacks, by its first example."""
+    """The lack of one Python, by its first example."""
     pins = (*outcome.unfit, *outcome.source_only)
     if not pins and outcome.too_old:
         return f"{outcome.too_old[0][0]} does not run on {outcome.python}"

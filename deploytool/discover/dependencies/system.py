@@ -1,4 +1,4 @@
-"""What must be installed with apt: compilers to build distributions, libraries to run them.
+"""Packages to install with apt: compilers to build distributions, libraries to run them.
 
 Names are those of Debian 13; where they differ between releases, a package that pulls in the
 right one is named instead (ldap-utils for libldap). tests/unit/test_system.py lists them.
@@ -29,7 +29,7 @@ class SystemPackages:
 
 @dataclass(frozen=True)
 class Known:
-    """What a distribution needs that its wheel does not bring."""
+    """The needs of a distribution that its wheel does not meet."""
 
     build: tuple[str, ...] = ()
     """Where it is built, beside a compiler."""
@@ -41,7 +41,7 @@ class Known:
     """Distributions that bring the same."""
     note: str = ""
     built_note: str = ""
-    """What to know where it is built here."""
+    """A note for a distribution that is built here."""
     pure: bool = False
     """It has no wheel, and needs no compiler either."""
 
@@ -286,4 +286,4 @@ OLDER: Mapping[str, tuple[int, Known]] = {
     ),
     "bcrypt": (4, Known(build=("libffi-dev",))),
 }
-"""What releases before a major version needed instead."""
+"""The needs of releases before a major version."""

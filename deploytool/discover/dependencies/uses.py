@@ -1,4 +1,4 @@
-"""What the code of one file uses of other distributions, read from its syntax tree."""
+"""The uses of other distributions in the code of one file, read from its syntax tree."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Use:
     """Something that a file does, and the distributions of which one must be there for it."""
 
     text: str
-    """What the file does: "uses Form"."""
+    """The use: "uses Form"."""
     providers: tuple[str, ...]
     lazy: bool
     """Whether it runs only once a function is called."""
@@ -331,7 +331,7 @@ def _asks_surroundings(test: ast.expr) -> bool:
 
 
 def _does_without(node: ast.Try | ast.TryStar, lazy: bool) -> bool:
-    """Whether the program goes on without what is in a `try`.
+    """Whether the program continues without the content of a `try`.
 
     A function that catches all that fails in it still fails, unless it is an import.
     """

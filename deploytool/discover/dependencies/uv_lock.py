@@ -1,4 +1,4 @@
-"""What a uv.lock says about the packages that are folders of the project."""
+"""The entries of a uv.lock for the packages that are folders of the project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deploytool.discover.source import table_at, texts_in
 
 
 class Lock:
-    """What a uv.lock says about packages that are folders of the project."""
+    """The entries of a uv.lock for packages that are folders of the project."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         listed = [p for p in document.get("package", []) if isinstance(p, dict) and "name" in p]

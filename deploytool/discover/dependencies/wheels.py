@@ -1,4 +1,4 @@
-"""Which distributions have a wheel for a Python on Linux, told by their file names."""
+"""Which distributions have a wheel for a Python on Linux, by their file names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def has_source(files: Iterable[str]) -> bool:
 
 
 def tags_of(file: str) -> frozenset[Tag]:
-    """What a wheel is for; nothing when a file is no wheel."""
+    """The targets of a wheel; none when a file is no wheel."""
     try:
         return parse_wheel_filename(file_name(file))[3]
     except InvalidWheelFilename:

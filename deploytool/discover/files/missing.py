@@ -89,7 +89,7 @@ def _calls(value: ast.expr) -> Iterator[ast.Call]:
 
 
 def _read_path(call: ast.Call) -> ast.expr | None:
-    """What a call reads, where it is one of those that read a file and fail without it."""
+    """The file that a call reads, where it is one of those that read a file and fail without it."""
     match call.func:
         case ast.Attribute(value=owner, attr="read_text" | "read_bytes"):
             return owner

@@ -1,4 +1,4 @@
-"""The files and folders that source code names, as far as its text tells.
+"""The files and folders that source code names, as far as its text shows.
 
 A path that begins at `__file__` belongs to the folder of that file, wherever the process runs; a
 plain relative one belongs to the process's working folder.
@@ -63,7 +63,7 @@ class NamedPaths:
                 yield part, found
 
     def _value(self, node: ast.expr, scope: Scope) -> NamedPath | None:
-        """The path that an expression is; where only its beginning can be told, that folder."""
+        """The path that an expression is; where only its beginning is known, that folder."""
         path, _ = path_of(self._paths.text(node, scope) or "")
         if path and path.is_relative_to(CODE):
             return NamedPath(path.relative_to(CODE), anchored=True)

@@ -1,4 +1,4 @@
-"""What of a project the image needs: the code that the app imports, and the files it names."""
+"""The files that the image needs: the code that the app imports, and the files it names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LISTING_CALLS = frozenset({"iter_modules", "walk_packages"})
 def find_sources(
     project: Path | Project, app: FoundApp, modules: Iterable[str] = (), files: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """What the app needs to run, relative to the project and sorted; a folder ends with "/".
+    """The paths that the app needs, relative to the project and sorted; a folder ends with "/".
 
     Followed are imports from the entrypoint's module, modules that the configured commands run,
     and texts in the source that name files of the project; and `modules` and `files`, which other

@@ -25,7 +25,7 @@ LOST = frozenset({"log", "cache", "tmp", "temp", "temporary"})
 MAX_SHIPPED = 20_000
 _BESIDE_DATA = re.compile(r"^\.|^README|\.(db|sqlite3?|log)(-\w+)?$", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w./+@-]+")
-"""What a shell takes as one word."""
+"""The characters of one word of a shell."""
 SYSTEM_FOLDERS = frozenset(
     {"/", "/etc", "/usr", "/bin", "/lib", "/sbin", "/var", "/opt", "/home", "/root"}
 )
@@ -33,7 +33,7 @@ SYSTEM_FOLDERS = frozenset(
 
 @dataclass(frozen=True)
 class Storage:
-    """What the configuration and the image need so that the app can write what it writes."""
+    """The settings of configuration and image with which the app can write its files."""
 
     read_only: bool = True
     replicas: int | None = None

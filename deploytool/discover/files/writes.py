@@ -1,4 +1,4 @@
-"""Finds what an app writes below its own folder, and elsewhere, as far as its source tells."""
+"""Finds what an app writes below its own folder, and elsewhere, as far as its source shows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Write:
     variable: str | None = None
     """The environment variable that says otherwise."""
     value: str = "{path}"
-    """What that variable holds, for example "sqlite:///{path}"."""
+    """The value of that variable, for example "sqlite:///{path}"."""
     is_shipped: bool = False
     """A database that is in the project, and whose tables nothing in the source makes."""
 
@@ -72,7 +72,7 @@ class _Target:
 def find_writes(
     project: Project, files: Iterable[PurePosixPath], workdir: PurePosixPath
 ) -> tuple[Write, ...]:
-    """What the app writes, one entry for each file or folder, sorted.
+    """The paths that the app writes, one entry for each file or folder, sorted.
 
     `files` are the modules that the app reaches, `workdir` is the process's folder, relative to
     the project.
@@ -179,7 +179,7 @@ _ENGINES = frozenset(
 _CALLED = frozenset(name.rpartition(".")[2] for name in _CALLS)
 _WORDS = "|".join(sorted(_CALLED | _METHODS.keys() | _EXPORTS | _ENGINES))
 _MENTIONS = re.compile(rf"sqlite|\b(?:{_WORDS}|filename|file_path)\b")
-"""What a module has somewhere if there is anything to find in it."""
+"""Words that a module has if there is anything to find in it."""
 
 
 class _Search:
@@ -230,7 +230,7 @@ class _Search:
                     yield Given(node, place)
 
     def _in_module(self, scope: Scope) -> list[tuple[ast.AST, Scope]]:
-        """What `_nodes` finds, looked for once."""
+        """The result of `_nodes`, computed once."""
         if scope.file not in self.nodes:
             try:
                 self.nodes[scope.file] = list(self._nodes(scope.body, scope))

@@ -35,7 +35,7 @@ FOR_DEVELOPMENT = ("dev", "develop", "development", "local", "debug", "test", "t
 
 @dataclass(frozen=True)
 class Kept:
-    """What a Dockerfile says about the image and the process in it."""
+    """The settings of a Dockerfile for the image and the process in it."""
 
     port: int | None
     """The port that it listens on; None where the image has no command of its own."""
@@ -45,14 +45,14 @@ class Kept:
     processes: int
     """How many the command starts that serve, for example Uvicorn's workers."""
     takes_command: bool
-    """Whether a container can be told to run something else: no ENTRYPOINT is in the way."""
+    """Whether a container can be given another command: no ENTRYPOINT is in the way."""
     user: str | None
     workdir: str
     healthcheck: bool
     migrations: tuple[str, ...] | None
     """The command that migrates the database at every start."""
     copied: tuple[str, ...]
-    """What it takes from the build context, as it is written there."""
+    """The paths that it takes from the build context, as it is written there."""
     no_longer_builds: str | None
     server: str | None = None
     """The program that serves, where only lists of dependencies can bring it."""
@@ -70,7 +70,7 @@ def read_kept(
     context: str = ".",
     target: str | None = None,
 ) -> Kept | None:
-    """What a Dockerfile says that was there; None without one or where `init` wrote it."""
+    """The settings of an existing Dockerfile; None without one or where `init` wrote it."""
     project = Project.at(project)
     text = _read(project.path / dockerfile)
     parsed = parse(text) if text is not None else None
@@ -138,7 +138,7 @@ class Reader:
 
     @cached_property
     def _runs(self) -> str:
-        """What all stages run while the image is built."""
+        """The commands of all stages while the image is built."""
         items = (item for stage in self.dockerfile.stages for item in stage.instructions)
         return " ".join(item.text for item in items if item.keyword == "RUN")
 
@@ -315,7 +315,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def dockerfile_elsewhere(project: Project | Path) -> str | None:
-    """What to say of the one Dockerfile where there is none at the root; None with several."""
+    """The warning about the one Dockerfile where there is none at the root; None with several."""
     project = Project.at(project)
     if project.is_file(PurePosixPath("Dockerfile")):
         return None

@@ -1,4 +1,4 @@
-"""Where the process of an image listens: told by its command, its settings or its source."""
+"""Where the process of an image listens: by its command, its settings or its source."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Listens:
         return self._of_image(base_port)
 
     def _of_image(self, base_port: int | None) -> Listening:
-        """Nothing says what is started: what the image tells of itself."""
+        """Nothing says what is started: then by the image's own settings."""
         if (port := _port(self.stage.env.get("PORT"))) is not None:
             return Listening(port, f"ENV PORT={port}")
         if base_port:
@@ -175,7 +175,7 @@ class Listens:
             return Listening(port, f"{file} starts uvicorn with it", is_local)
         if (port := _port(line.env.get("PORT")) or self._exposed()) is not None:
             return Listening(port, f"{file} starts uvicorn, and the Dockerfile names it", is_local)
-        doubt = f"the port that {file} starts uvicorn with cannot be told: {DEFAULT} is a guess"
+        doubt = f"the port that {file} starts uvicorn with is not known: {DEFAULT} is a guess"
         return Listening(DEFAULT, f"{file} starts uvicorn", is_local, doubt=doubt)
 
 
@@ -208,7 +208,7 @@ def _port(text: str | None) -> int | None:
 
 
 class _Values:
-    """What simple expressions of a module come to, under an environment."""
+    """The values of simple expressions of a module, under an environment."""
 
     def __init__(self, project: Project, scope: Scope, env: Mapping[str, str]) -> None:
         self.project = project
@@ -272,7 +272,7 @@ class _Values:
 
 
 def _fields(scope: Scope, name: str) -> Iterator[ast.expr]:
-    """What is assigned to a name in the classes of a module, and in the module itself."""
+    """The values assigned to a name in the classes of a module, and in the module itself."""
     classes = [node.body for node in scope.body if isinstance(node, ast.ClassDef)]
     for body in (*classes, scope.body):
         for node in body:

@@ -1,4 +1,4 @@
-"""What Dockerfiles of earlier years do that fails on today's tools."""
+"""Lines in Dockerfiles of earlier years that fail with today's tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BEFORE_POETRY_2 = re.compile(
 def no_longer_builds(
     dockerfile: Dockerfile, *, has_export_plugin: bool = False, target: str | None = None
 ) -> str | None:
-    """What in a Dockerfile surely fails today, in one line; None where nothing does."""
+    """The line of a Dockerfile that surely fails today, with its reason; None without one."""
     stage = dockerfile.stage(target)
     for one in dockerfile.built_for(stage) if stage else ():
         script = "\n".join(_scripts(one))

@@ -1,4 +1,4 @@
-"""What a container of a Dockerfile's image runs: its command, and the scripts that this runs.
+"""The processes of a Dockerfile's image: its command, and the scripts that this runs.
 
 CMD, ENTRYPOINT ──▶ command lines ──a script of the project──▶ its lines …
 """
@@ -200,7 +200,7 @@ class Started:
 
     @property
     def takes_command(self) -> bool:
-        """Whether a container can be told to run something else: no ENTRYPOINT is in the way."""
+        """Whether a container can be given another command: no ENTRYPOINT is in the way."""
         entrypoint = self.stage.last("ENTRYPOINT")
         if entrypoint is None or not entrypoint.text or entrypoint.text == "[]":
             return True
@@ -248,7 +248,7 @@ class Started:
             script = ([], inner, line.where)
         arguments, text, where = script
         if "--" in arguments and "$@" not in text:
-            # What waits for a database runs the command behind "--" when it is there.
+            # A script that waits for a database runs the command behind "--" when it is there.
             rest = tuple(arguments[arguments.index("--") + 1 :])
             yield from self._unfolded(replace(line, words=rest), depth + 1)
         for found in simple_commands(text, where, line.env, line.folder):

@@ -42,12 +42,12 @@ _PYTHON = re.compile(r"^python[\d.]*$")
 
 @dataclass(frozen=True)
 class Line:
-    """What a command line runs, without what only a developer's machine has around it."""
+    """The program of a command line, without the wrappers of a developer's machine."""
 
     words: tuple[str, ...] = ()
     """The program and its arguments; empty where it is a script."""
     variables: tuple[str, ...] = ()
-    """What was set for it alone: NAME=value."""
+    """The variables that were set for it alone: NAME=value."""
     script: str | None = None
     """The whole line, where only a shell can run it."""
     shell: str = "sh"
@@ -87,12 +87,12 @@ class Line:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What follows the program."""
+        """The arguments after the program."""
         return self.words[self.words.index("-m") + 2 :] if self.module_run else self.words[1:]
 
     @property
     def role(self) -> str:
-        """What it is for: "celery worker", "celery beat", "arq", "python app.worker"."""
+        """Its purpose: "celery worker", "celery beat", "arq", "python app.worker"."""
         for word in ("worker", "beat", "scheduler", "flower"):
             if self.program in ("celery", "taskiq") and word in self.arguments:
                 return f"{self.program} {word}"

@@ -37,7 +37,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?-([^}]*)|[^}]*)\}|\$(\w+)")
 class ComposeService:
     name: str
     line: Line | None
-    """What it runs; None where the image says it, or it cannot be told."""
+    """Its command; None where that is the image's, or unknown."""
     folder: PurePosixPath | None
     """The folder that its image is made from; None for a ready image."""
     image: str

@@ -1,4 +1,4 @@
-"""What made an object, where that is a class or a function of another distribution."""
+"""The maker of an object, where that is a class or a function of another distribution."""
 
 from __future__ import annotations
 

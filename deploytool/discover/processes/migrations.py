@@ -18,7 +18,7 @@ ELSEWHERE = ("alembic", "migrations", "db", "database", "app/db", "src/db")
 
 @dataclass(frozen=True)
 class Settings:
-    """What an alembic.ini, or [tool.alembic] in pyproject.toml, says."""
+    """The settings of an alembic.ini, or of [tool.alembic] in pyproject.toml."""
 
     file: PurePosixPath
     location: str
@@ -41,7 +41,7 @@ class Migrations:
 
     @property
     def option(self) -> tuple[str, ...]:
-        """How Alembic is told of its settings."""
+        """The options that name Alembic's settings."""
         if self.settings.file.parent == self.folder:
             return ()
         return "-c", os.path.relpath(self.settings.file, self.folder)

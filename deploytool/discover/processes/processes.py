@@ -1,4 +1,4 @@
-"""What an app runs beside its server: the step of a release, and its workers.
+"""The processes beside an app's server: the step of a release, and its workers.
 
     Procfile ──▶ migrations ──▶ compose file ──▶ source ──▶ scripts
     (best first: what a later one says of the same kind of process is passed over)
@@ -95,7 +95,7 @@ class Finder:
         self.release: FoundProcess | None = None
         self.workers: list[FoundProcess] = []
         self.roles: dict[str, str] = {}
-        """What a process is known for, and who says it."""
+        """The purpose of a process, and its source."""
         self.proposals: dict[str, None] = {}
 
     def find(self) -> FoundProcesses:
@@ -371,7 +371,7 @@ class Finder:
         self._propose(f"{file} {more}: {self._table(step)}")
 
     def _table(self, process: FoundProcess) -> str:
-        """What to write into the configuration."""
+        """The table for the configuration."""
         name = "release" if process.name == "release" else f"services.{process.name}"
         return f"[tool.deploytool.{name}] {toml_command(process.command)}"
 

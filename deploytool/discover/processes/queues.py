@@ -1,4 +1,4 @@
-"""Workers that the source itself tells of: Celery, arq, taskiq, RQ, Dramatiq and Huey."""
+"""Workers that are found in the source itself: Celery, arq, taskiq, RQ, Dramatiq and Huey."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class Environment:
                 yield from self._enter(started, here) if isinstance(started, LocalFunction) else ()
 
     def _credentials(self, call: ast.Call, here: Here) -> Iterator[tuple[str, str]]:
-        """What a client of somebody's service is made with; few take None for it."""
+        """The arguments of a client of somebody's service; few take None for it."""
         for value in call.args:
             yield from (found for found in self._used(value, here) if is_secret_name(found[0]))
 
@@ -253,7 +253,7 @@ class Environment:
         return None
 
     def _made(self, name: ast.Name, scope: Scope) -> Iterator[str]:
-        """What made an object of this module, or one that it imports."""
+        """The maker of an object of this module, or one that it imports."""
         where = self.names.holder(name.id, scope)
         if where is None:
             return
@@ -365,7 +365,7 @@ def _is_exit(statement: ast.stmt) -> bool:
 
 
 def _denied(test: ast.expr) -> ast.expr | None:
-    """What a condition wants to be missing: `not X`, `X is None`, and either of several."""
+    """The variables that a condition wants unset: `not X`, `X is None`, and either of several."""
     match test:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return operand

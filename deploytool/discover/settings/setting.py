@@ -23,7 +23,7 @@ class Reads(StrEnum):
     """How an app reads a setting."""
 
     SECRETS_FOLDER = "secrets folder"
-    """pydantic settings that look in /run/secrets too."""
+    """pydantic settings that read /run/secrets too."""
     SETTINGS = "settings"
     """pydantic settings that read the environment."""
     ENVIRONMENT = "environment"

@@ -22,7 +22,7 @@ WEB = ("web",)
 
 
 def find_settings(project: Project, files: Iterable[PurePosixPath]) -> tuple[Setting, ...]:
-    """What the app wants from its environment and has no default for, sorted by name."""
+    """The variables that the app needs and has no default for, sorted by name."""
     names = Names(project)
     scopes = [scope for file in sorted(files) if (scope := project.scope(file))]
     found: dict[str, Setting] = {}
@@ -47,7 +47,7 @@ def settings_note(
 def _kind(
     setting: Setting, services: Mapping[str, tuple[str, ...]]
 ) -> tuple[bool, Reads, tuple[str, ...]]:
-    """What decides where a setting goes. How it is read matters for secrets, which are files."""
+    """The place of a setting depends on it. How it is read matters for secrets, which are files."""
     reads = setting.reads if setting.secret else Reads.ENVIRONMENT
     return not setting.secret, reads, services.get(setting.name, WEB)
 

@@ -35,7 +35,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Class:
-    """What a settings class and those that it is derived from say together."""
+    """The settings of a class together with its base classes."""
 
     version: Literal[1, 2]
     fields: dict[str, Field] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Fields:
             return []
 
     def read(self, local: LocalClass) -> Class | None:
-        """What a class says; None where it is no class of settings."""
+        """The settings of a class; None where it is no class of settings."""
         version = self.version(local)
         return self._read(local, version) if version else None
 
@@ -215,7 +215,7 @@ def _classes(scope: Scope) -> Iterator[LocalClass]:
 
 
 def _merged(first: Class, then: Class) -> Class:
-    """What two base classes say together; the second one is named first."""
+    """The settings of two base classes together; the second one is named first."""
     return Class(
         first.version,
         first.fields | then.fields,
@@ -252,7 +252,7 @@ def _is_ellipsis(value: ast.expr) -> bool:
 
 
 def _takes_none(annotation: ast.expr) -> bool:
-    """Whether a field of the type may be None, as far as it can be told."""
+    """Whether a field of the type may be None, as far as it is known."""
     text = ast.unparse(annotation)
     return any(word in text for word in ("None", "Optional", "Any"))
 

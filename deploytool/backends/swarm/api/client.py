@@ -6,7 +6,6 @@ lack fields. Specifications are sent as the plain JSON that they are.
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 import sys
@@ -28,6 +27,7 @@ from deploytool.errors import (
     RegistryError,
 )
 from deploytool.image.reference import Reference
+from deploytool.json_types import Json
 from deploytool.redact import hide_passwords, looks_secret
 from deploytool.spec import Image, repository_of, tagged
 
@@ -35,20 +35,19 @@ if TYPE_CHECKING:
     from docker import APIClient
     from docker.errors import APIError
 
-Json = dict[str, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 START_INTERVAL_API = (1, 44)
 TIMEOUT = 60
 """seconds that one request to the engine may take"""
-REGISTRY_TIMEOUT = 20
+REGISTRY_TIMEOUT = 20.0
 """seconds that the engine may take to ask a registry"""
 ENGINE = 3
-"""The source of what the engine itself has to say in a stream of output: what is missing in it."""
+"""The source of the engine's own messages in a stream of output: they say what is missing in it."""
 EXPANDING = re.compile(
     r"expanding (env|mounts) failed: expanding [a-z ]+\"([^=\"]*)(.*)", re.DOTALL
 )
-"""How the engine refuses a template; it goes on to quote it, and says what is wrong in it."""
+"""The engine's refusal of a template; its quotation and the reason follow."""
 ATTEMPTS = 5
 """How often a service is read again that the engine itself changed at the same moment."""
 
@@ -61,7 +60,7 @@ class LogEntry(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a replica printed, and why the rest of it cannot be had, if so."""
+    """The output of a replica, and why the rest of it is missing, if so."""
 
     entries: list[LogEntry]
     missing: str
@@ -72,7 +71,7 @@ class Output(NamedTuple):
 
 
 def open_client(*, host: str | None = None, context: str | None = None) -> Client:
-    """The engine at a host, of a context, or where the docker command line would look.
+    """The engine at a host, of a context, or where the docker command line would find it.
 
     Raises EngineError where it does not answer, UsageError where it must not be asked.
     """
@@ -93,7 +92,7 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
 
 
 def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
-    """What makes the docker command line talk to the same engine."""
+    """Options with which the docker command line uses the same engine."""
     if host:
         from deploytool.backends.swarm.api.connection import is_unverified_tls
 
@@ -175,7 +174,7 @@ def translated(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def translate(error: APIError) -> DeploytoolError:
-    """What the engine answered, and what to do about it."""
+    """An answer of the engine as an error, with the next step."""
     text = str(error.explanation or error).strip()
     if "not a swarm manager" in text:
         return EngineError(
@@ -188,7 +187,7 @@ def translate(error: APIError) -> DeploytoolError:
         return PlanError(
             "Somebody else changed the service at the same moment",
             code="changed_meanwhile",
-            hint="run the command again: it plans anew",
+            hint="run the command again, which makes a new plan",
         )
     if "not have a leader" in text or "has no leader" in text or "lost quorum" in text.lower():
         return EngineError(
@@ -218,7 +217,7 @@ def _without_values(error: DeploytoolError, spec: Json) -> DeploytoolError:
 
 
 def _what_is_expanded(found: re.Match[str], env: Iterable[str]) -> str:
-    """A variable by its name; of one whose value is hidden no more, as the reason tells parts of
+    """A variable by its name; of one whose value is hidden no more, as the reason repeats parts of
     it."""
     kind, name, reason = found.groups()
     if kind != "env":
@@ -241,12 +240,13 @@ class Client:
     """The part of the API that deploytool uses, as plain JSON."""
 
     cli_options: tuple[str, ...] = ()
-    """What the docker command line needs to be told to reach the same engine."""
+    """Options with which the docker command line reaches the same engine."""
 
     def __init__(self, api: APIClient, address: str, cli_options: tuple[str, ...] = ()) -> None:
         self.api: Any = api
         self.address = address
         self.cli_options = cli_options
+        self.registry_timeout = REGISTRY_TIMEOUT
 
     @cached_property
     def api_version(self) -> tuple[int, ...]:
@@ -270,7 +270,7 @@ class Client:
 
     @translated
     def service_events(self) -> Any:
-        """What happens to the cluster's services, as it comes; from another thread, `close` ends
+        """Events of the cluster's services, as they come; from another thread, `close` ends
         it."""
         return self.api.events(filters={"type": "service"}, decode=True)
 
@@ -394,7 +394,7 @@ class Client:
         except APIError as error:
             raise _no_image(tag, str(error.explanation or error)) from error
         except ReadTimeout as error:
-            raise _no_image(tag, f"nothing came within {REGISTRY_TIMEOUT} s") from error
+            raise _no_image(tag, f"nothing came within {self.registry_timeout:g} s") from error
         except RequestException as error:
             raise unreachable(error, self.address) from error
         digest = found["Descriptor"]["digest"]
@@ -413,7 +413,7 @@ class Client:
         url = (
             f"{self.api.base_url}/v{self.api.api_version}/distribution/{quote(tag, safe='/:')}/json"
         )
-        response = self.api.get(url, headers=self._auth(tag), timeout=REGISTRY_TIMEOUT)
+        response = self.api.get(url, headers=self._auth(tag), timeout=self.registry_timeout)
         _raise_for_status(response)
         return dict(response.json())
 
@@ -486,7 +486,7 @@ class Client:
 
     @translated
     def stats(self, container_id: str) -> Json:
-        """What a container of this engine used until now; empty where it is gone."""
+        """The use of a container of this engine until now; empty where it is gone."""
         from docker.errors import NotFound
 
         try:
@@ -551,15 +551,6 @@ class Client:
         _raise_for_status(response)
         return response
 
-    def for_engine(self, spec: Json) -> Json:
-        """Without what this engine does not know, so that it gives back what it was given."""
-        check = spec["TaskTemplate"]["ContainerSpec"].get("Healthcheck")
-        if check is None or self.has_start_interval:
-            return spec
-        trimmed: Json = json.loads(json.dumps(spec))
-        trimmed["TaskTemplate"]["ContainerSpec"]["Healthcheck"].pop("StartInterval", None)
-        return trimmed
-
     def _auth(self, reference: str) -> dict[str, str]:
         """The header by which a registry lets the engine in, and the nodes later."""
         from docker import auth
@@ -620,7 +611,7 @@ DENIED = (
     *("unauthorized", "denied", "authentication required", "no basic auth credentials"),
     *("insufficient_scope", "incorrect username or password"),
 )
-"""What registries, and the engine about them, say where a login is missing or wrong."""
+"""Messages of registries, and of the engine about them, for a login that is missing or wrong."""
 
 
 def _frames(raw: Any) -> Iterator[tuple[int, str]]:

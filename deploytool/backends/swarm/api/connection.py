@@ -54,7 +54,7 @@ def settings(host: str | None, context: str | None) -> dict[str, Any]:
 
 
 def is_unverified_tls() -> bool:
-    """Whether TLS is asked for in a way that the docker command has to be told of."""
+    """Whether the docker command needs an option for TLS."""
     asked = os.environ.get(CERTIFICATES) or os.environ.get(UNVERIFIED)
     return bool(asked) and not os.environ.get(VERIFY)
 
@@ -66,8 +66,8 @@ def _connection(address: str | None, tls: Callable[[], TLSConfig | None]) -> dic
     url = urlsplit(parse_host(address, tls=bool(chosen)))
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         raise UsageError(
-            f"The engine at {address} would be talked to without encryption: everybody on the way "
-            "could read secrets, and whoever reaches the port is root there",
+            f"The engine at {address} would be reached without encryption: anybody on the network "
+            "could read secrets, and anybody who reaches the port is root there",
             code="engine_insecure",
             hint=f'use "ssh://USER@{url.hostname}", or TLS: {VERIFY}=1 and {CERTIFICATES}',
         )

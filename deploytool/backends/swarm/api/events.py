@@ -1,4 +1,4 @@
-"""Hears from the engine that a service changed, sooner than the next poll would."""
+"""Events of the engine that a service changed, sooner than the next poll would show it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from deploytool.backends.swarm.api.client import Client
 
 LEAST = 0.05
-"""Seconds between two looks, however much happens."""
+"""Seconds between two polls, however many events there are."""
 
 
 class Listener:
     """Waits for changes of some services.
 
-    What it does not hear, as the manager restarts or as an engine behind SSH would need another
-    session for it, the next poll shows.
+    The next poll shows events that are missed, as the manager restarts, or as an engine behind SSH
+    would need another session for them.
     """
 
     def __init__(self, client: Client, names: Collection[str]) -> None:
@@ -26,7 +26,7 @@ class Listener:
         self.names = frozenset(names)
         self.changed = threading.Event()
         self.stream: Any = None
-        self.turn = threading.Lock()
+        self.mutex = threading.Lock()
         self.ended = False
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
@@ -35,7 +35,7 @@ class Listener:
         if self.client.address.startswith("ssh://"):
             time.sleep(seconds)
             return
-        if self.thread.ident is None:  # What is done at the first look opens no stream.
+        if self.thread.ident is None:  # A rollout that is done at the first poll opens no stream.
             self.thread.start()
         least = min(LEAST, seconds)
         time.sleep(least)
@@ -46,7 +46,7 @@ class Listener:
         # A stream that is closed while it is read ends with one exception or another.
         with suppress(Exception):
             stream = self.client.service_events()
-            with self.turn:
+            with self.mutex:
                 self.stream = stream
             if self.ended:
                 self.close()
@@ -56,6 +56,6 @@ class Listener:
 
     def close(self) -> None:
         self.ended = True
-        with self.turn, suppress(Exception):
+        with self.mutex, suppress(Exception):
             if self.stream is not None:
                 self.stream.close()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.templates import hide_variables
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 COMPARED = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate")
 
 
@@ -37,7 +36,7 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
 
 
 def _reason(status: Json, spec: Json) -> str:
-    """What the engine says of a task, which may quote what the task was given."""
+    """The engine's message for a task, which may quote the task's own values."""
     text = str(status.get("Err", ""))
     return hide_variables(text, spec.get("ContainerSpec", {}).get("Env") or ()) if text else ""
 

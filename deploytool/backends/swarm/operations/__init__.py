@@ -1,1 +1,1 @@
-"""What else is done to an app that runs."""
+"""Operations on an app that runs."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from deploytool.backends.model import Executed
 from deploytool.backends.swarm.api.client import Client
 from deploytool.errors import EngineError, UsageError
-
-Json = dict[str, Any]
+from deploytool.json_types import Json
 
 
 def execute(client: Client, service: Json, short: str, command: Sequence[str]) -> Executed:
@@ -46,7 +44,7 @@ def find_replica(client: Client, service: Json, short: str) -> Json:
         raise UsageError(
             f"No replica of {short} runs",
             code="no_replica",
-            hint="`deploytool status --all` shows what became of them",
+            hint="`deploytool status --all` shows how they ended",
         )
     here = (client.info().get("Swarm") or {}).get("NodeID")
     found = [task for task in running if task["NodeID"] == here]

@@ -1,10 +1,9 @@
-"""What nothing needs any more: old versions of secrets, and of configuration files."""
+"""Garbage collection of old versions of secrets and of configuration files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.specification import compile as swarm
@@ -12,16 +11,15 @@ from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage import secrets as versioned
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.secrets.versions import numbered
 from deploytool.spec import Release
 
-Json = dict[str, Any]
-
 
 def collect(client: Client, app: str) -> None:
-    """Remove the versions of secrets and files that no release which can be gone back to, no
-    service and no next deploy needs. What cannot be removed now is left for the next time."""
+    """Remove the versions of secrets and files that no release to roll back to, no service
+    and no next deploy needs. A removal that fails is left for the next time."""
     own = f"{labels.APP}={app}"
     secrets = client.secrets(label=[own, labels.SECRET])
     configs = client.configs(label=[own, labels.FILE])
@@ -47,11 +45,11 @@ def collect(client: Client, app: str) -> None:
 def _needed(release: Release) -> Iterator[str]:
     yield from release.secrets.values()
     for path in release.spec.files:
-        yield swarm.config_name(release.spec, path)
+        yield swarm.file_name(release.spec, path)
 
 
 def _used(service: Json) -> Iterator[str]:
-    """What a service reads, and what it would read if the engine took its update back."""
+    """The secrets and configs of a service, now and if the engine reversed its update."""
     for spec in (service["Spec"], service.get("PreviousSpec")):
         container = spec["TaskTemplate"]["ContainerSpec"] if spec else {}
         for secret in container.get("Secrets") or ():

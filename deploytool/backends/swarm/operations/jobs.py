@@ -9,7 +9,6 @@ either.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from deploytool.backends.model import Job, Task
 from deploytool.backends.swarm.api.client import Client, is_gone, is_taken
@@ -18,11 +17,11 @@ from deploytool.backends.swarm.planning import logins
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import init_process, labels
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 NOT_STARTED = "starting container failed"
-"""What the engine says of a container whose command never ran: it calls that failed, with an exit
-code that nothing ended with."""
+"""The engine's message for a container whose command never ran: it calls that failed, with an exit
+code of no process."""
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
@@ -68,7 +67,7 @@ def start(client: Client, spec: Json) -> None:
 
 
 def look(client: Client, job: Job) -> Task | None:
-    """The job's task, and where its node is gone that it is "orphaned"."""
+    """The job's task; its state is "orphaned" if its node is down."""
     service = find(client, job)
     if service is None:
         return None

@@ -1,20 +1,19 @@
-"""What the replicas of services print, as the engine tells it."""
+"""The output of the replicas of services."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import LogLine
 from deploytool.backends.swarm.api.client import Client, LogEntry, Output
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 from deploytool.logs import by_time, following, merged
 
-Json = dict[str, Any]
 AT_ONCE = 8
-"""Replicas whose output is read side by side."""
+"""Replicas whose output is read at the same time."""
 
 
 class _Names:
@@ -52,7 +51,7 @@ def read_logs(
     warn: Callable[[str], None],
 ) -> Iterator[LogLine]:
     """Lines of the services (id → name). Those of the past are sorted by time; followed ones
-    come as they come, after them. What is missing is warned of."""
+    come as they come, after them. A warning names any output that is missing."""
     names = _Names(client)
 
     def followed(service_id: str) -> Iterator[LogLine]:
@@ -98,7 +97,7 @@ def _past(
         if output.missing:
             name = names.nodes.get(node, node)
             reason = output.missing.rpartition("reasons: ")[2].replace(node, name)
-            warn(f"what {service}.{names.slots[task['ID']]} printed on {name} is missing: {reason}")
+            warn(f"output of {service}.{names.slots[task['ID']]} on {name} is missing: {reason}")
     return by_time(lines)
 
 

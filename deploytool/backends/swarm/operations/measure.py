@@ -1,30 +1,29 @@
-"""What the containers of one engine use: a manager measures its own and no other node's."""
+"""The use of memory and cores by the containers of one engine: a manager measures only its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import Amount
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import read_time
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 SECONDS = 1.0
-"""Time between two looks: what a container uses of the cores is the difference."""
+"""Seconds between two samples: the use of cores is the difference."""
 AT_ONCE = 8
 SERVICE = "com.docker.swarm.service.name"
 
 
-def measure(client: Client) -> list[tuple[str, Amount]]:
+def measure(client: Client, seconds: float = SECONDS) -> list[tuple[str, Amount]]:
     """Every running container of the engine: the full name of its service, if it is of any, and
-    what it uses. One that ends meanwhile is left out."""
+    what it uses during these seconds. One that ends meanwhile is left out."""
     containers = client.running_containers()
-    first = _look(client, containers)
-    time.sleep(SECONDS)
-    second = _look(client, containers)
+    first = _sample(client, containers)
+    time.sleep(seconds)
+    second = _sample(client, containers)
     return [
         ((container.get("Labels") or {}).get(SERVICE, ""), used(before, after))
         for container, before, after in zip(containers, first, second, strict=True)
@@ -32,13 +31,13 @@ def measure(client: Client) -> list[tuple[str, Amount]]:
     ]
 
 
-def _look(client: Client, containers: Iterable[Json]) -> list[Json]:
+def _sample(client: Client, containers: Iterable[Json]) -> list[Json]:
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(lambda container: client.stats(container["Id"]), containers))
 
 
 def used(before: Json, after: Json) -> Amount:
-    """Memory without what the kernel can take back, and the cores used between two looks."""
+    """Memory without what the kernel can reclaim, and the cores used between two samples."""
     return Amount(memory=_memory(after), cpu=round(max(0.0, _cores(before, after)), 3))
 
 
@@ -63,7 +62,7 @@ def _worked(stats: Json) -> int:
 
 
 def by_service(uses: Sequence[tuple[str, Amount]], app: str) -> dict[str, list[Amount]]:
-    """What each measured replica of an app uses, by service."""
+    """The use of each measured replica of an app, by service."""
     found: dict[str, list[Amount]] = {}
     for name, use in uses:
         if name.startswith(f"{app}_"):

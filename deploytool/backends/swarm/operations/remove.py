@@ -1,4 +1,5 @@
-"""Removing an app: services first, then what they held, patiently, as the engine lets go late."""
+"""Removing an app: services first, then what they used, which the engine frees some
+seconds later."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from deploytool.backends.model import Belonging
 from deploytool.backends.swarm.api.client import Client, is_gone
@@ -15,17 +15,17 @@ from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import DeploytoolError, EngineError
+from deploytool.json_types import Json
 from deploytool.records import history
 
-Json = dict[str, Any]
 AT_ONCE = 8
 PATIENCE = 60.0
-"""Seconds that the engine gets to stop the replicas and to let go of networks."""
+"""Seconds that the engine gets to stop the replicas and to free networks."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """What carries an app's labels, as the engine tells of it."""
+    """Everything that carries an app's labels."""
 
     label: str
     services: Sequence[Json]
@@ -38,8 +38,8 @@ class Own:
 
 
 def find(client: Client, app: str) -> Own:
-    """What an app has, running or not. Networks and volumes carry the label of the stack alone:
-    where somebody else's services do too, they are not the app's."""
+    """Everything that an app has, running or not. Networks and volumes carry the label of the
+    stack alone: where somebody else's services do too, they are not the app's."""
     stack = client.services(label=f"{labels.STACK}={app}")
     ours = all((s["Spec"].get("Labels") or {}).get(labels.APP) == app for s in stack)
     label = f"{labels.STACK if ours else labels.APP}={app}"
@@ -100,7 +100,7 @@ def _remembered(client: Client, app: str) -> Iterator[str]:
 def destroy(client: Client, app: str, *, volumes: bool, secrets: bool) -> list[str]:
     """Remove everything that carries the app's labels, volumes and secrets where that is asked for;
     the names of what was removed. The lock comes last, as it is one of the configs, and is
-    not named: whoever removes an app has taken it for that."""
+    not named: whoever removes an app holds it."""
     own = find(client, app)
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         list(pool.map(lambda s: _remove(partial(client.remove_service, s["ID"])), own.services))
@@ -123,7 +123,7 @@ def destroy(client: Client, app: str, *, volumes: bool, secrets: bool) -> list[s
 
 
 def _remove(remove: Callable[[], None]) -> None:
-    """What somebody else has removed meanwhile is gone too."""
+    """Something that somebody else has removed meanwhile is no failure."""
     try:
         remove()
     except DeploytoolError as error:

@@ -1,1 +1,1 @@
-"""What a deploy would change."""
+"""Plans: the changes that a deploy would make."""

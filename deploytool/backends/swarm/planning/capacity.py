@@ -1,15 +1,14 @@
-"""What the engine says of nodes and tasks → nodes with what is left on them. Pure."""
+"""The engine's nodes and tasks → nodes with their free memory and cores. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import ARCHITECTURES, Node
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 LIVE_STATES = (
     *("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"),
 )
@@ -21,7 +20,7 @@ UNMEASURED = "only a node's own engine measures its containers"
 
 
 def reserved(template: Json) -> Amount:
-    """What each replica of a TaskTemplate reserves."""
+    """The reservation of each replica of a TaskTemplate."""
     found = (template.get("Resources") or {}).get("Reservations") or {}
     return Amount(memory=found.get("MemoryBytes", 0), cpu=found.get("NanoCPUs", 0) / 10**9)
 

@@ -1,4 +1,4 @@
-"""What differs between two ServiceSpecs. Pure.
+"""The differences between two ServiceSpecs. Pure.
 
 The engine fills in and leaves out: empty values are dropped as its own JSON does, network ids
 become names, and what belongs to a release rather than to the service is not compared.
@@ -14,8 +14,8 @@ from deploytool import diff
 from deploytool.backends.model import FieldChange
 from deploytool.backends.swarm.planning import scripts
 from deploytool.backends.swarm.specification import labels, templates
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
 FREE_TEXT = ("Env", "Labels", "Options", "Secrets", "Configs")
 """Tables of the user's own: an empty value in them is a value, and not left out."""
@@ -190,7 +190,7 @@ _SECRETS = "TaskTemplate.ContainerSpec.Secrets."
 
 
 def _version(secret: str, name: str) -> str:
-    """The version that a secret's name on the cluster tells; the name itself where it was made
+    """The version in a secret's name on the cluster; the name itself where it was made
     without deploytool."""
     found = re.search(rf"_{re.escape(secret)}\.(\d+)$", name)
     return f"version {found[1]}" if found else name

@@ -7,14 +7,12 @@ change of the services that use it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from deploytool.backends.swarm.api.client import Client, is_taken
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.errors import EngineError, PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
-
-Json = dict[str, Any]
 
 
 def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -> list[Json]:
@@ -22,7 +20,7 @@ def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -
     content is not known here: it belongs to a release that is gone."""
     known = {config["Spec"]["Name"] for config in configs}
     used = {path for service in app.services for path in service.files.values()}
-    wanted = {swarm.config_name(app, path): path for path in sorted(used)}
+    wanted = {swarm.file_name(app, path): path for path in sorted(used)}
     lost = [p for name, p in wanted.items() if name not in known and p not in files]
     if lost:
         raise PlanError(
@@ -31,7 +29,7 @@ def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -
             hint="deploy that commit again instead: deploytool deploy",
         )
     found = [
-        {"name": name, "data": files[path], "labels": swarm.config_labels(app, path)}
+        {"name": name, "data": files[path], "labels": swarm.file_labels(app, path)}
         for name, path in wanted.items()
         if name not in known
     ]
@@ -44,8 +42,8 @@ def missing(app: AppSpec, files: Mapping[str, bytes], configs: Iterable[Json]) -
 
 
 def create(client: Client, configs: Sequence[Json], specs: Iterable[Json]) -> None:
-    """Create the configs, unless somebody else has meanwhile, and tell the specs of those services
-    that use them how the engine calls them."""
+    """Create the configs, unless somebody else has meanwhile, and set their ids in the
+    specifications that use them."""
     ids = {config["name"]: _create(client, config) for config in configs}
     for spec in specs:
         for reference in spec["TaskTemplate"]["ContainerSpec"].get("Configs") or ():

@@ -10,21 +10,21 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploytool.backends.model import LOGIN, Action, Change, FieldChange, Plan, Task
 from deploytool.backends.swarm.api.client import Client, image_of
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import RegistryError
 from deploytool.image.reference import Reference
+from deploytool.json_types import Json
 from deploytool.secrets.versions import SALT, hash_of, is_value
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.planning.plan import SwarmPlan, Target
 
-Json = dict[str, Any]
 NO_IMAGE = "No such image"
-"""What the engine says of a replica whose image its node could not pull, whatever the reason."""
+"""The engine's message for a replica whose image its node could not pull, whatever the reason."""
 NOT_LET_IN = "does not let its node in"
 
 
@@ -67,7 +67,7 @@ def _renewed(change: Change) -> Change:
 
 
 def only_renewed(live: Json, spec: Json) -> Json:
-    """What runs, with the label of the login that it is given now."""
+    """The live specification, with the label of the login that it is given now."""
     return _remembering(live["Spec"], _given(spec))
 
 
@@ -81,7 +81,7 @@ def _remembering(spec: Json, label: str) -> Json:
 
 
 def credential(client: Client, image: str) -> bytes:
-    """This machine's login; none where docker's own helper does not tell it."""
+    """This machine's login; empty where docker's own helper fails."""
     try:
         return client.credential(image)
     except RegistryError:

@@ -1,11 +1,10 @@
-"""What the apps of a cluster would do to one another: names at the proxy that two of them have,
+"""Conflicts between the apps of a cluster: names at the proxy that two of them have,
 domains that two of them serve, short names that lead from one into the other. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.backends.swarm.planning import references
@@ -14,11 +13,10 @@ from deploytool.backends.swarm.specification import labels, offers
 from deploytool.backends.swarm.specification.offers import described
 from deploytool.backends.swarm.specification.routing import PROVIDER, is_proxy, labels_of, ports
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import routing
 from deploytool.traefik.rules import Claim
-
-Json = dict[str, Any]
 
 
 class Neighbours:
@@ -110,7 +108,7 @@ class Neighbours:
                 )
 
     def _moved_ports(self) -> Iterator[str]:
-        """What callers of other apps meet where the app is the proxy and changes its ports."""
+        """The effect on callers of other apps where the app is the proxy and changes its ports."""
         if not any(routing.is_routed(labels_of(service)) for service in self.others):
             return
         for live in filter(is_proxy, self.own):
@@ -139,8 +137,8 @@ class Neighbours:
                 raise PlanError(
                     f"{min(claims)} is served by {described(service)} already",
                     code="domain_taken",
-                    hint="take it out of the domains there, or here; --take-over takes it away "
-                    "from there once the release runs",
+                    hint="take it out of the domains there, or here; --take-over moves it here "
+                    "once the release runs",
                     details=[
                         f"{claim}: {name}"
                         for name, found in sorted(self.taken.items())
@@ -149,7 +147,7 @@ class Neighbours:
                 )
 
     def take_overs(self) -> Iterator[Change]:
-        """What taking over changes."""
+        """The changes of a take-over."""
         holders = {
             claim: spec["Name"] for spec in self.specs for claim in routing.claims(spec["Labels"])
         }

@@ -1,4 +1,4 @@
-"""What a deploy would change on a Swarm. Reads the cluster, changes nothing."""
+"""The plan of a deploy on a Swarm. Reads the cluster, changes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from deploytool import capacity
 from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, Need, Plan
@@ -36,12 +35,11 @@ from deploytool.backends.swarm.specification.routing import (
 from deploytool.backends.swarm.storage import secrets as versioned
 from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Image, Service
 from deploytool.traefik.probe import Route
 from deploytool.traefik.routing import Ports, is_wildcard, renamed
 from deploytool.traefik.rules import Claim
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Snapshot:
     past: Sequence[Json] = ()
     """All tasks of the app, those that ended too."""
     info: Json = field(default_factory=dict)
-    """What the engine that was asked says of itself."""
+    """The engine's data about itself."""
 
     def of_app(self, app: str) -> dict[str, Json]:
         """The app's services by their full name."""
@@ -89,7 +87,7 @@ class Target:
 
 @dataclass(frozen=True)
 class SwarmPlan:
-    """What a rollout of the plan needs to know. It is not changed by one."""
+    """The data that a rollout of the plan needs. A rollout does not change it."""
 
     app: str
     targets: tuple[Target, ...]
@@ -100,7 +98,7 @@ class SwarmPlan:
     taken: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
     """Services of other apps by full name, and the domains that are taken over from them."""
     routes: tuple[Route, ...] = ()
-    """What is asked for through the proxy once it is done."""
+    """The routes to check through the proxy once it is done."""
     proxy: Json | None = None
     """The proxy of the app's network."""
 
@@ -118,7 +116,7 @@ def replicas(spec: Json) -> int:
 def take_snapshot(
     client: Client, app: str, *, with_secrets: bool = False, with_files: bool = False
 ) -> Snapshot:
-    """Everything that planning needs to know, in questions that run side by side."""
+    """Everything that planning needs to know, in concurrent requests."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         info = pool.submit(client.info)
         services = pool.submit(client.services)
@@ -519,7 +517,7 @@ def _need(
 
 
 def _size(live: Json | None) -> Amount:
-    """What each replica of a live service reserves."""
+    """The reservation of each replica of a live service."""
     return reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
 
 
@@ -565,7 +563,7 @@ def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
 
 
 def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
-    """What it costs everybody to replace the proxy."""
+    """The cost for all callers of replacing the proxy."""
     for target in targets:
         if target.live is not None and target.spec and target.replaces and is_proxy(target.live):
             yield (

@@ -1,19 +1,18 @@
-"""What routing labels refer to, and whether it exists: Traefik drops a router that refers to
-something it does not know, and callers get 404. Pure."""
+"""References of routing labels, and whether their targets exist: Traefik drops a router that
+refers to something it does not know, and callers get 404. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from deploytool.backends.swarm.specification.offers import arguments
 from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.json_types import Json
 from deploytool.traefik import routing
 from deploytool.traefik.routing import is_routed
 
-Json = dict[str, Any]
 SWARM, INTERNAL = "swarm", "internal"
 _REFERS = re.compile(
     r"traefik\.(?P<protocol>http|tcp|udp)\.(?:"
@@ -53,7 +52,7 @@ class Reference:
 def missing(
     own: Iterable[Mapping[str, str]], others: Iterable[Json], proxy: Json | None
 ) -> list[Reference]:
-    """What the labels of an app refer to and nobody defines. Other sources than labels are known
+    """References in the labels of an app that nobody defines. Other sources than labels are known
     where the proxy is deploytool's own; else they are believed."""
     own = list(own)
     known: set[tuple[str, str, str]] = set()

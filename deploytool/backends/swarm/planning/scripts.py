@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from deploytool.backends.swarm.specification.scripts import (
     BY_TARGET,
@@ -17,8 +16,8 @@ from deploytool.backends.swarm.specification.scripts import (
     HEALTHCHECK,
     version_of,
 )
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 TITLES = {DRAIN.target: "drain script", HEALTHCHECK.target: "health check script"}
 INLINE = "inline"
 """The version of a script that stood in the service itself, as releases before had it."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.planning.logins import NO_IMAGE, NOT_LET_IN
 from deploytool.backends.swarm.specification.health import CUT_OFF
 from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 UNHEALTHY = "unhealthy"
-"""What the engine says of a replica whose health check failed."""
+"""The engine's message for a replica whose health check failed."""
 HINTS = (
     (
         'exec: "docker-init"',
@@ -31,7 +29,7 @@ HINTS = (
     ),
     (
         NO_IMAGE,
-        "the node cannot pull the image: does it reach the registry, and is it logged in?",
+        "the node cannot pull the image: check that it reaches the registry and has a login",
     ),
 )
 
@@ -68,7 +66,7 @@ def _health(container: Json) -> list[str]:
 
 
 def last_words(client: Client, task: Task, lines: int) -> list[str]:
-    """What a replica printed last. One that never started printed nothing."""
+    """The last lines of a replica's output. One that never started has none."""
     if not task.container:
         return []
     try:

@@ -1,17 +1,16 @@
-"""Where the proxy is asked for an app's URLs, and for which."""
+"""The addresses at which the proxy is requested, and the URLs of an app."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import probe
 from deploytool.traefik.probe import Route
 
-Json = dict[str, Any]
 SETTLED = 2.5
-"""Seconds after which the proxy goes by new labels: it looks every second."""
+"""Seconds after which the proxy has read new labels: it polls every second."""
 
 
 def addresses(

@@ -1,15 +1,15 @@
-"""Recovery of an update that the cluster itself stands in the way of. A new one takes what there
-is, and goes on from there. Finding out what helps only reads; `recover` writes.
+"""Recovery of an update that stalls or fails through the cluster itself. A new update continues
+with the replicas that are there. `find` only reads; `recover` writes.
 
 The engine's updater waits for each replica that it starts to run, and has no time limit for that
 (`updateTask` in swarmkit's manager/orchestrator/update/updater.go). One that was sent to a node
 which then dies never will: the cluster starts another in its place, but the updater still waits
 for the first.
 
-It also takes an update back when a new replica ends within `monitor`, whatever the reason: that its
+It also reverses an update when a new replica ends within `monitor`, whatever the reason: that its
 node is drained or its engine restarts too. And where a node is drained just as an update begins,
 both the updater and whoever restarts replicas put one in the place of the same old one. Nobody
-removes the second; but to the next update a slot that has two is one to put right (`isSlotDirty`).
+removes the second; but the next update corrects a slot that has two (`isSlotDirty`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.api.client import Client
@@ -31,28 +30,27 @@ from deploytool.backends.swarm.specification import init_process
 from deploytool.backends.swarm.specification.health import CUT_OFF
 from deploytool.backends.swarm.specification.scripts import STOPPED
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 BEFORE_RUNNING = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting")
-TAKEN_BACK = re.compile(r"due to failure or early termination of task (\S+)")
-"""How the engine says which replica made it take an update back (`failureTriggersAction`)."""
+REVERSED_FOR = re.compile(r"due to failure or early termination of task (\S+)")
+"""The engine's message names the replica for which it reverses an update
+(`failureTriggersAction`)."""
 NOT_THE_RELEASE = ("Address already in use", "No such container", "swarm is not active")
-"""What an engine says that gave a replica an address that it had given already, which comes after a
-change of the leading manager (moby/moby#33402), that lost a container as it restarted, or whose
-network is not up again yet (`NewNetwork` in moby's libnetwork/controller.go). A port that is taken
-is written with a small letter."""
+"""Messages of an engine that gave a replica an address in use, as happens after a change of the
+leading manager (moby/moby#33402), that lost a container as it restarted, or whose network is not up
+again yet (`NewNetwork` in moby's libnetwork/controller.go). The message of a port in use begins
+with a small letter."""
 ATTEMPTS = 3
-"""How often an update is begun again, at most."""
+"""How often an update is started again, at most."""
 LAST_WORDS = 20
 """Lines of its log in which a replica says why it was not healthy, before those of its end."""
-PATIENCE = 4.0
-"""Seconds in which the cluster settles."""
 UNDER_WAY = ("updating", "paused", "rollback_started", "rollback_paused")
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What gets a stalled service going again. Nothing of it is done yet."""
+    """How to recover a stalled service. Nothing of it is done yet."""
 
     service: Json
     """The service as it was when it was found to be stalled."""
@@ -62,7 +60,7 @@ class Recovery:
     surplus: tuple[str, ...] = ()
     """Replicas beyond the first of their slots."""
     innocent: Task | None = None
-    """The replica for which the engine takes the update back, through no fault of the release."""
+    """The replica for which the engine reverses the update, through no fault of the release."""
     without_init: Mapping[str, str] = field(default_factory=dict)
     """Replicas that did not start, as their nodes have no docker-init, with those nodes."""
 
@@ -70,12 +68,12 @@ class Recovery:
 def find(
     client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
 ) -> Recovery | None:
-    """What helps a service that moves; None where it goes on by itself."""
+    """How to recover a service that moves; None where it continues by itself."""
     if held_up := find_held_up(client, target, service, tasks, now):
         return held_up
     task = innocent(client, target, service, tasks)
     if task and target.spec and target.applied and len(target.forgiven) < ATTEMPTS:
-        reason = _begun_again(target.forgiven | {task.id: task.node})
+        reason = _started_again(target.forgiven | {task.id: task.node})
         return Recovery(service, reason, innocent=task)
     return None
 
@@ -83,13 +81,13 @@ def find(
 def find_held_up(
     client: Client, target: Tracked, service: Json, tasks: Sequence[Task], now: float
 ) -> Recovery | None:
-    """What helps an update that the cluster holds up, wherever it leads."""
+    """How to recover an update that the cluster holds up, forward or back."""
     if lost := _out_of_reach(client, target, held_up_by(target, service, tasks, now), now):
         nodes = {task.id: task.node for task in lost}
-        return Recovery(service, goes_on(target.given_up | nodes), lost=nodes)
+        return Recovery(service, continues_without(target.given_up | nodes), lost=nodes)
     if found := surplus(target, service, tasks, now):
         ids = tuple(task.id for task in found)
-        return Recovery(service, f"removes what is too many: {len(found)}", surplus=ids)
+        return Recovery(service, f"removes surplus replicas: {len(found)}", surplus=ids)
     return None
 
 
@@ -114,17 +112,17 @@ def find_without_init(target: Tracked, service: Json, tasks: Sequence[Task]) -> 
 
 
 def done(target: Tracked) -> str:
-    """What was done so far to get a service going, in words."""
+    """The recoveries of a service so far, in words."""
     return (
-        goes_on(target.given_up)
-        or _begun_again(target.forgiven)
+        continues_without(target.given_up)
+        or _started_again(target.forgiven)
         or _without_init(target.without_init)
     )
 
 
 def recover(client: Client, tracking: Tracking) -> None:
-    """Do what helps the services of a plan that were found to be stalled. One that somebody else
-    has changed meanwhile is left alone: the next poll says what is left to do."""
+    """Recover the services of a plan that were found to be stalled. One that somebody else has
+    changed meanwhile is left to the next poll."""
     for target in tracking.targets:
         recovery, target.recovery = target.recovery, None
         if recovery is not None:
@@ -138,7 +136,7 @@ def _recover(client: Client, tracking: Tracking, target: Tracked, recovery: Reco
         _go_without_init(client, tracking, target, recovery)
     elif recovery.lost:
         target.given_up |= recovery.lost
-        _begin_anew(client, service)
+        _start_again(client, service)
     elif recovery.surplus:
         now = time.monotonic()
         target.unwanted_since |= dict.fromkeys(recovery.surplus, now)
@@ -169,23 +167,23 @@ def _go_without_init(
     target.without_init |= recovery.without_init
 
 
-def goes_on(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "goes on without {}, which did not answer")
+def continues_without(nodes: Mapping[str, str]) -> str:
+    return _list(nodes, "continues without {}, which did not answer")
 
 
-def _begun_again(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "begun again, as {} did not keep a new replica")
+def _started_again(nodes: Mapping[str, str]) -> str:
+    return _list(nodes, "update started again, as {} did not keep a new replica")
 
 
 def _without_init(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "goes on without an init, as {} has no docker-init")
+    return _list(nodes, "continues without an init, as {} has no docker-init")
 
 
 def innocent(client: Client, target: Tracked, service: Json, tasks: Sequence[Task]) -> Task | None:
-    """The replica for which the engine is taking an update back, where that is the cluster's doing
+    """The replica for which the engine is reversing an update, where that is the cluster's doing
     or its network's."""
     state, message = update_state(service)
-    blamed = TAKEN_BACK.search(message)
+    blamed = REVERSED_FOR.search(message)
     if state != "rollback_started" or not blamed:
         return None
     found = next((task for task in tasks if task.id == blamed[1]), None)
@@ -195,14 +193,14 @@ def innocent(client: Client, target: Tracked, service: Json, tasks: Sequence[Tas
 
 
 def _ended_by_the_cluster(task: Task) -> bool:
-    """It had to leave its node, or its engine stopped or failed it. What ends by itself or is not
-    healthy is told apart by its state and its message."""
+    """It had to leave its node, or its engine stopped or failed it. A replica that ends by
+    itself or is not healthy has another state or message."""
     stopped = task.exit_code == STOPPED and UNHEALTHY not in task.message
     return task.state == "shutdown" or stopped or failed_by_its_engine(task)
 
 
 def _was_cut_off(client: Client, target: Tracked, task: Task) -> bool:
-    """It was not healthy, and said that it and the proxy did not reach each other."""
+    """It was not healthy, and its log says that it could not reach the proxy."""
     if UNHEALTHY not in task.message:
         return False
     if task.id not in target.last_words:
@@ -242,7 +240,7 @@ def _out_of_reach(
         return ()
     nodes = client.nodes()
     down = {n["Description"]["Hostname"] for n in nodes if n["Status"]["State"] == "down"}
-    longest = PATIENCE + stop_grace(target.spec)
+    longest = target.settling + stop_grace(target.spec)
     return [t for t in tasks if t.node in down or now - target.unwanted_since[t.id] > longest]
 
 
@@ -260,12 +258,12 @@ def surplus(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -
 def _for_a_while(target: Tracked, tasks: Sequence[Task], now: float) -> list[Task]:
     """Those that are not wanted for longer than the cluster needs to settle."""
     since = target.unwanted_since
-    return [task for task in tasks if now - since.setdefault(task.id, now) > PATIENCE]
+    return [task for task in tasks if now - since.setdefault(task.id, now) > target.settling]
 
 
-def _begin_anew(client: Client, service: Json) -> None:
+def _start_again(client: Client, service: Json) -> None:
     """By way of the specification before, as the engine starts no update towards the one that it
-    works on, and has to know what to go back to."""
+    works on, and has to know what to roll back to."""
     wanted, before = service["Spec"], service.get("PreviousSpec")
     if before:
         client.update_service(service, before)

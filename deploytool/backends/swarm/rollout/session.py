@@ -21,19 +21,19 @@ from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import labels_of, ports
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 from deploytool.spec import Release
 from deploytool.traefik import routing
 from deploytool.traefik.probe import ask
 from deploytool.traefik.rules import Claim
 
-Json = dict[str, Any]
 AT_ONCE = 8
-"""Services that are created or updated side by side."""
+"""Services that are created or updated at the same time."""
 
 
 class SwarmRollout:
-    """Implements `deploytool.backends.protocol.Rollout`. What it knows is its own: the plan is
-    left as it is."""
+    """Implements `deploytool.backends.protocol.Rollout`. It owns its state and never
+    changes the plan."""
 
     def __init__(self, client: Client, plan: Plan, *, tracking: Tracking | None = None) -> None:
         self.client = client
@@ -93,7 +93,7 @@ class SwarmRollout:
             if target.action in (Action.CREATE, Action.UPDATE)
             and (services is None or target.service in services)
         ]
-        _side_by_side(lambda target: self._start(target, release), changing)
+        _in_parallel(lambda target: self._start(target, release), changing)
 
     def _start(self, target: Tracked, release: Release | None) -> None:
         spec = target.spec
@@ -108,9 +108,9 @@ class SwarmRollout:
             self._update(target, target.live, spec)
 
     def _update(self, target: Tracked, live: Json, spec: Json) -> None:
-        """What fails of the replicas that are there by now says nothing of what they change to: it
-        has been long since the plan, and they may have been given a login that is no longer right.
-        Those that the update replaces are known by their release."""
+        """Failures of replicas that exist by now do not count against the update: the plan may be
+        old, and their login may be wrong by now. Replicas that the update replaces are known by
+        their release."""
         if not target.replaces:
             there = self.client.tasks(service=live["ID"])
             target.known_tasks |= {task["ID"] for task in there}
@@ -118,7 +118,7 @@ class SwarmRollout:
 
     def renew_logins(self) -> None:
         changing = [target for target in self.targets if target.action is Action.UPDATE]
-        _side_by_side(self._renew_login, changing)
+        _in_parallel(self._renew_login, changing)
 
     def _renew_login(self, target: Tracked) -> None:
         assert target.live is not None
@@ -134,10 +134,10 @@ class SwarmRollout:
 
     def finish(self) -> None:
         gone = [target.live for target in self.targets if target.action is Action.REMOVE]
-        _side_by_side(lambda live: self.client.remove_service(live["ID"]), list(filter(None, gone)))
+        _in_parallel(lambda live: self.client.remove_service(live["ID"]), list(filter(None, gone)))
         taken = self.swarm.taken
         others = self.client.services() if taken else []
-        _side_by_side(
+        _in_parallel(
             lambda live: self._withdraw(live, taken[live["Spec"]["Name"]]),
             [live for live in others if live["Spec"]["Name"] in taken],
         )
@@ -147,7 +147,7 @@ class SwarmRollout:
         kept = routing.withdrawn(labels_of(live), taken)
         self.client.update_service(live, live["Spec"] | {"Labels": kept})
 
-    # --- what has become of it ------------------------------------------------------------------
+    # --- progress -------------------------------------------------------------------------------
 
     def observe(self) -> list[ServiceProgress]:
         return watch.observe(self.client, self.tracking)
@@ -190,7 +190,7 @@ class SwarmReversal(SwarmRollout):
     ) -> None:
         own = self.client.services(label=f"{labels.APP}={self.tracking.app}")
         live = {service["Spec"]["Name"]: service for service in own}
-        _side_by_side(lambda target: self._revert(target, live.get(target.name)), self.targets)
+        _in_parallel(lambda target: self._revert(target, live.get(target.name)), self.targets)
 
     def _revert(self, target: Tracked, live: Json | None) -> None:
         if live is None or not watch.is_ours(target, live):
@@ -242,7 +242,7 @@ def _host_of(address: str) -> str | None:
     return urlsplit(f"//{rest}").hostname
 
 
-def _side_by_side(function: Callable[[Any], None], items: Sequence[Any]) -> None:
+def _in_parallel(function: Callable[[Any], None], items: Sequence[Any]) -> None:
     """Do it for all, then fail if any failed: what can go ahead is not held up."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         futures = [pool.submit(function, item) for item in items]

@@ -1,32 +1,33 @@
-"""What a rollout knows of its services while it is under way."""
+"""The state of a rollout under way."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploytool.backends.model import Action, Task
 from deploytool.backends.swarm.planning.plan import SwarmPlan, Target, replicas
+from deploytool.json_types import Json
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.rollout.recover import Recovery
 
-Json = dict[str, Any]
-
 
 @dataclass
 class Tracked:
-    """A service of a plan on its way, and what was seen of it."""
+    """A service of a plan during its rollout, and what was seen of it."""
 
     target: Target
     """As it was planned."""
     spec: Json | None
-    """What it shall be, by what is known by now."""
+    """The specification to apply, by what is known by now."""
     known_tasks: frozenset[str]
     """Tasks that do not count as failures of this rollout: they were there before, or somebody
     else ended them."""
+    settling: float = 4.0
+    """Seconds in which the cluster settles: before, nothing is stalled."""
     failures: dict[str, Task] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
     unwanted_since: dict[str, float] = field(default_factory=dict)
@@ -35,19 +36,19 @@ class Tracked:
     without_init: dict[str, str] = field(default_factory=dict)
     """Tasks that did not start as their nodes have no docker-init, with those nodes."""
     forgiven: dict[str, str] = field(default_factory=dict)
-    """Tasks that the cluster itself ended, for which the update was begun again, with their
-    nodes."""
+    """Tasks that the cluster itself ended, for which the update was started again, with
+    their nodes."""
     last_words: dict[str, list[str]] = field(default_factory=dict)
-    """What tasks printed last for which the engine takes the update back."""
+    """The last lines of tasks for which the engine reverses the update."""
     steady: tuple[float, frozenset[str]] | None = None
     is_let_in: bool = False
     """Whether a registry that a node could not pull from was asked, and takes the login."""
     recovery: Recovery | None = None
-    """What the last poll found that helps where it is stalled."""
+    """How to recover it, if the last poll found it stalled."""
     applied: bool = False
-    """Whether the engine was told: it may know even where its answer was lost."""
+    """Whether it was sent to the engine, which may have it even if the answer was lost."""
     applied_at: float = 0.0
-    """When that was, on a clock that is never set."""
+    """When it was sent, by the monotonic clock."""
 
     @classmethod
     def of(cls, target: Target) -> Tracked:

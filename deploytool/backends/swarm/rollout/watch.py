@@ -1,4 +1,4 @@
-"""How far a rollout is: one question for all services, one for all tasks, and what they mean.
+"""The progress of a rollout: one request for all services, one for all tasks, and their meaning.
 
 The engine's UpdateStatus is reset by every update and stays empty when no replica is replaced, so
 an empty one says nothing by itself; the tasks do.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from deploytool.backends.model import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm.api.client import Client
@@ -20,8 +19,8 @@ from deploytool.backends.swarm.planning.plan import replicas, stop_grace
 from deploytool.backends.swarm.rollout import recover
 from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 ATTEMPTS = 3
 """Failed tasks in one slot after which a service that the engine does not watch has failed."""
 PENDING_SECONDS = 10.0
@@ -45,11 +44,11 @@ ENDED_BADLY = {
     "rollback_paused": Verdict.FAILED,
     "rollback_completed": Verdict.ROLLED_BACK,
 }
-"""What the update states mean to a service that was told to change. An unchanged one may still
-carry the state of an earlier rollout."""
+"""The meaning of update states for a service that changes. An unchanged one may still carry the
+state of an earlier rollout."""
 CALLED_OFF = ("context canceled", "assigned node no longer meets constraints")
-"""What the engine says of a replica that is no longer wanted, or not on that node: a service that
-goes back may have other constraints."""
+"""Messages for a replica that is no longer wanted, or not on that node: a service that is rolled
+back may have other constraints."""
 FAILED_STATES = ("failed", "rejected", "orphaned", "complete")
 
 
@@ -64,7 +63,7 @@ def observe(client: Client, tracking: Tracking) -> list[ServiceProgress]:
 
 
 def observe_reversal(client: Client, tracking: Tracking) -> list[ServiceProgress]:
-    """The progress of every service that a rollback makes what it was."""
+    """The progress of every service that a reversal restores."""
     live, tasks = _ask(client, tracking)
     return [
         _undo_progress(client, target, live.get(target.name), tasks, tracking)
@@ -112,7 +111,7 @@ def _tasks(
 
 
 def _say(target: Tracked, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
-    """`reason`, unless the service is stalled: then it is what helps."""
+    """`reason`, unless the service is stalled: then how it is recovered."""
     if target.recovery:
         reason = target.recovery.reason
     return ServiceProgress(
@@ -134,7 +133,7 @@ def _remember_failures(
     A replica that the cluster stopped is "shutdown"; one that is "complete" ended by itself, or
     was stopped for being unhealthy and exited as it should. One that was not let finish its start,
     as it was no longer wanted, is called failed too, and explains nothing. A service that is kept
-    is only waited for, unless its image cannot be pulled for want of a login.
+    is only waited for, unless its image cannot be pulled for lack of a login.
     """
     release = _release(target)
     for task in tasks:
@@ -145,18 +144,18 @@ def _remember_failures(
             continue
         if any(text in task.message for text in CALLED_OFF):
             continue
-        told = _with_reason(client, target, service, task)
-        if target.action is not Action.KEEP or logins.NOT_LET_IN in told.message:
-            target.failures[task.id] = told
+        failure = _with_reason(client, target, service, task)
+        if target.action is not Action.KEEP or logins.NOT_LET_IN in failure.message:
+            target.failures[task.id] = failure
 
 
 def _with_reason(client: Client, target: Tracked, service: Json, task: Task) -> Task:
     """Registries are asked once, and not for every replica."""
     if target.is_let_in:
         return task
-    told = logins.explained(client, task, service["Spec"])
-    target.is_let_in = logins.NO_IMAGE in task.message and told is task
-    return told
+    explained = logins.explained(client, task, service["Spec"])
+    target.is_let_in = logins.NO_IMAGE in task.message and explained is task
+    return explained
 
 
 def _release(target: Tracked) -> str:
@@ -168,7 +167,7 @@ def _release(target: Tracked) -> str:
 
 
 def judge(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> tuple[Verdict, str]:
-    """What has become of a service, from what the engine says about it at one moment."""
+    """The verdict on a service, from the engine's data about it at one moment."""
     state, message = update_state(service)
     if target.action is not Action.KEEP:
         if state in ENDED_BADLY:
@@ -208,7 +207,7 @@ def _given_up(target: Tracked) -> str:
 
 
 def _stuck(target: Tracked, tasks: Sequence[Task], now: float) -> str:
-    """Whether a replica finds no place to run."""
+    """Why a replica finds no node; empty where none waits for too long."""
     for task in tasks:
         waits = task.state == "pending" and task.wanted and task.message
         if waits and now - target.first_seen.setdefault(task.id, now) > _patience(target):
@@ -267,4 +266,6 @@ def _undo_progress(
     if back and enough and state not in ("updating", "rollback_started"):
         return _say(target, found, Verdict.DONE, "")
     target.recovery = recover.find_held_up(client, target, service, found, time.monotonic())
-    return _say(target, found, Verdict.MOVING, recover.goes_on(target.given_up) or message)
+    return _say(
+        target, found, Verdict.MOVING, recover.continues_without(target.given_up) or message
+    )

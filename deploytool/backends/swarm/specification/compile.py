@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from deploytool.backends.swarm.specification import health, labels, templates
 from deploytool.backends.swarm.specification.routing import routing_labels
 from deploytool.backends.swarm.specification.scripts import DRAIN, HEALTHCHECK, Script
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Image, Release, Service
 from deploytool.traefik.routing import renamed
 
-Json = dict[str, Any]
 CHAINED = ".middlewares"
 """A routing label that lists several: a user's own come after those that are made here."""
 NANOSECONDS = 1_000_000
@@ -90,7 +89,7 @@ def version_name(app: str, secret: str, version: int) -> str:
     return f"{secret_name(app, secret)}.{version}"
 
 
-def config_name(app: AppSpec, path: str) -> str:
+def file_name(app: AppSpec, path: str) -> str:
     """The Swarm config that holds a file of the project: another content has another name.
 
     64 characters is what the engine takes.
@@ -100,7 +99,7 @@ def config_name(app: AppSpec, path: str) -> str:
     return f"{app.name}_{file[: 64 - len(app.name) - len(digest) - 2]}-{digest}"
 
 
-def config_labels(app: AppSpec, path: str) -> dict[str, str]:
+def file_labels(app: AppSpec, path: str) -> dict[str, str]:
     """The labels of the config that holds a file of the project."""
     return {labels.STACK: app.name, labels.APP: app.name, labels.FILE: path}
 
@@ -237,7 +236,7 @@ def _container(
 
 def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
     """The configs of a service and where each is in the container."""
-    own = [(config_name(app, path), target) for target, path in service.files.items()]
+    own = [(file_name(app, path), target) for target, path in service.files.items()]
     run = [(script.config_name(app.name), script.target) for script in scripts(app, service)]
     return sorted([*own, *run])
 

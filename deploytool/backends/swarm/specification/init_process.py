@@ -13,11 +13,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 MISSING = re.compile(r'exec: "?docker-init"?: executable file not found')
 """How an engine says that it has none (`exec.LookPath` in moby's daemon/oci_linux.go)."""
 UNKNOWN = "N/A"

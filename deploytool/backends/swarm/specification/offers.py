@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import labels_of
+from deploytool.json_types import Json
 from deploytool.traefik.routing import Named, is_routed
 
-Json = dict[str, Any]
 ENTRY_POINT, RESOLVER, NETWORK = "entry point", "certificate resolver", "network"
 """Kinds of what only the proxy's own settings can give."""
 _HAS = {

@@ -3,14 +3,12 @@ listens. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from deploytool.backends.swarm.specification import labels
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Service
 from deploytool.traefik import routing
 from deploytool.traefik.routing import HTTP, HTTPS, PORT, Ports
 
-Json = dict[str, Any]
 PROVIDER = "swarm"
 """Traefik's word for this cluster."""
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import health, labels, templates
 from deploytool.backends.swarm.specification.scripts import Script
+from deploytool.json_types import Json
 from deploytool.render import RENDERED
+from deploytool.render.files import RenderedFile
 from deploytool.render.text import to_yaml
 from deploytool.spec import AppSpec, Service
 from deploytool.units import format_duration
 
-Json = dict[str, Any]
 HEADER = """\
 # {app}: {rendered}{env}; change that instead.
 # `docker stack deploy --compose-file {path} {app}` deploys it; $IMAGE names another image.
@@ -87,8 +89,8 @@ def _secret(app: AppSpec, name: str) -> Json:
 
 
 def _config(app: AppSpec, path: str) -> tuple[str, Json]:
-    name = swarm.config_name(app, path)
-    own_labels = swarm.config_labels(app, path)
+    name = swarm.file_name(app, path)
+    own_labels = swarm.file_labels(app, path)
     del own_labels[labels.STACK]
     # The file's path is relative to the stack file, which is one folder below the project.
     file = posixpath.normpath(f"../{path}")
@@ -106,9 +108,13 @@ def _script(app: AppSpec) -> Callable[[Script], tuple[str, Json]]:
     return entry
 
 
-def script_files(app: AppSpec) -> list[tuple[str, str]]:
-    """Path, relative to the project, and text of the scripts that the stack file refers to."""
-    return [(f"stacks/{s.path}", s.content.decode()) for s in swarm.all_scripts(app)]
+def files(app: AppSpec) -> list[RenderedFile]:
+    """The stack file, and the scripts that it refers to."""
+    scripts = (
+        RenderedFile(Path(f"stacks/{script.path}"), script.content.decode(), is_beside=True)
+        for script in swarm.all_scripts(app)
+    )
+    return [RenderedFile(Path(path(app)), render(app)), *scripts]
 
 
 def _environment(app: AppSpec, service: Service) -> Json:

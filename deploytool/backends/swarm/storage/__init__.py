@@ -1,1 +1,1 @@
-"""What the Swarm keeps for deploytool: records and secrets."""
+"""Records and secrets on a Swarm."""

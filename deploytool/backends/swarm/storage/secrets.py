@@ -4,19 +4,18 @@ say of what and with which hash. One that was made by hand is APP_NAME."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from deploytool.backends.swarm.api.client import Client, is_taken
 from deploytool.backends.swarm.api.tasks import read_time
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 from deploytool.records.store import Taken
 from deploytool.secrets import versions
 from deploytool.secrets.versions import Version
 from deploytool.spec import AppSpec
 
-Json = dict[str, Any]
 LARGEST = 500 * 1024
 """bytes; what every Swarm takes is smaller"""
 LONGEST_NAME = 64
@@ -74,7 +73,7 @@ class SwarmVault:
 
 
 def read(app: str, secrets: Iterable[Json]) -> list[Version]:
-    """What the engine says of secrets → those of an app."""
+    """The engine's secrets → those of an app."""
     found = (_version(app, secret) for secret in secrets)
     return [version for version in found if version is not None]
 

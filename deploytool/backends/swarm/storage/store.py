@@ -10,16 +10,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from deploytool.backends.swarm.api.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.api.tasks import read_time
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import EngineError, PlanError
+from deploytool.json_types import Json
 from deploytool.records.store import Changed, Entry, Kind, Taken
 from deploytool.spec import release_number
 
-Json = dict[str, Any]
 PREFIX = "deploytool."
 """Before the name of a note in the label that holds it."""
 
@@ -34,7 +33,7 @@ class SwarmStore:
         own = {labels.STACK: app, labels.APP: app} | _mark(kind, name)
         own |= {f"{PREFIX}{key}": value for key, value in notes.items()}
         try:
-            return self.client.create_config(config_name(app, kind, name), data, own)
+            return self.client.create_config(record_name(app, kind, name), data, own)
         except EngineError as error:
             if is_taken(error):
                 raise Taken from None
@@ -42,7 +41,7 @@ class SwarmStore:
 
     def entries(self, app: str, kind: Kind) -> list[Entry]:
         if kind is Kind.LOCK:
-            wanted = config_name(app, kind)
+            wanted = record_name(app, kind)
             found = self.client.configs(name=wanted)
             return [_entry(app, c) for c in found if c["Spec"]["Name"] == wanted]
         mark = labels.RELEASE if kind is Kind.RELEASE else labels.AUDIT
@@ -76,7 +75,7 @@ class SwarmStore:
         return read_time(self.client.info().get("SystemTime", ""))
 
 
-def config_name(app: str, kind: Kind, name: str = "") -> str:
+def record_name(app: str, kind: Kind, name: str = "") -> str:
     return f"{app}.{kind}.{name}" if name else f"{app}.{kind}"
 
 
@@ -94,7 +93,7 @@ def _mark(kind: Kind, name: str) -> dict[str, str]:
 def _entry(app: str, config: Json) -> Entry:
     found = _labels(config)
     number = release_number(found.get(labels.RELEASE, ""))
-    is_lock = config["Spec"]["Name"] == config_name(app, Kind.LOCK)
+    is_lock = config["Spec"]["Name"] == record_name(app, Kind.LOCK)
     kind = Kind.LOCK if is_lock else Kind.RELEASE if labels.RELEASE in found else Kind.AUDIT
     return Entry(
         app=app,

@@ -1,0 +1,126 @@
+"""What a configuration may say: [tool.deploytool] and its tables."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from deploytool.spec import (
+    RESERVED,
+    Backend,
+    Line,
+    Model,
+    Name,
+    ProxySettings,
+    ReleaseStep,
+    Service,
+)
+
+FREE_KEYS = ("env", "args", "labels")
+"""Tables whose keys are the user's own: their case is kept and they are never unknown."""
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED:
+        raise ValueError(f"{value!r} is the name of deploytool's own app: choose another name")
+    return value
+
+
+def _registry(value: str) -> str:
+    bare = value.removesuffix("/")
+    if "://" in bare or not bare or any(c.isspace() for c in bare) or bare != bare.lower():
+        raise ValueError(
+            f"{value!r} is not a registry: write host[:port]/path in lower case, without https://"
+        )
+    return bare
+
+
+OWN_LABELS = ("deploytool.", "com.docker.stack.")
+"""What labels begin with that say which app a service is of, and what it is there for."""
+
+
+def _no_own_labels(services: dict[str, Service]) -> dict[str, Service]:
+    for name, service in services.items():
+        if own := [key for key in service.labels if key.lower().startswith(OWN_LABELS)]:
+            raise ValueError(f"{name}.labels sets {own[0]}, which is deploytool's to set")
+    return services
+
+
+class BuildSettings(Model):
+    """How the image is built."""
+
+    dockerfile: Line = "Dockerfile"
+    """The Dockerfile, relative to the project."""
+    context: Line = "."
+    """The folder that is sent to the builder, relative to the project."""
+    platforms: tuple[Line, ...] = ()
+    """Platforms to build for, for example "linux/amd64"; by default the builder's own."""
+    args: dict[Line, str] = Field(default_factory=dict)
+    """Build arguments. Never secrets: they stay in the image's history."""
+    target: Line | None = None
+    """Stage of the Dockerfile; by default the last."""
+
+
+class SwarmSettings(Model):
+    """Where the Swarm is; by default where the docker command line would look."""
+
+    host: Line | None = None
+    """A manager's engine, for example "ssh://deploy@manager.example.com". "tcp://" needs TLS, by
+    DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as for the docker command line."""
+    context: Line | None = None
+    """A context of the docker command line."""
+
+
+class NomadSettings(Model):
+    """Where Nomad is; by default what the NOMAD_* variables say."""
+
+    address: Line | None = None
+    """A server's HTTP address, for example "https://nomad.example.com:4646"."""
+    region: Line | None = None
+    """The region that the job belongs to."""
+    namespace: Line | None = None
+    """The namespace that the job belongs to."""
+    datacenters: tuple[Line, ...] = ("*",)
+    """Data centres in which it may run; "*" is all."""
+    node_pool: Line = "default"
+    """The node pool in which it runs."""
+
+
+_ENTRYPOINT = r"^[^\s:](?:[^:\x00-\x1f]*[^\s:])?:[A-Za-z_][\w.]*(\(\))?$"
+"""Python imports modules whose names cannot be written in its own code too, such as "my-api"."""
+
+
+class Config(Model):
+    """Everything that can be written under [tool.deploytool]."""
+
+    app: Annotated[Name, AfterValidator(_not_reserved)]
+    """Names the stack or job. "proxy" is deploytool's own."""
+    backend: Backend = Backend.SWARM
+    """The cluster: "swarm" or "nomad"."""
+    registry: Annotated[Line, AfterValidator(_registry)] = "localhost:5000"
+    """Where images are pushed; the app's name is appended."""
+    entrypoint: Annotated[str, Field(pattern=_ENTRYPOINT)] | None = None
+    """module:object of the FastAPI app, or module:function() where a function makes it; default:
+    [tool.fastapi] entrypoint, else the source."""
+    build: BuildSettings = BuildSettings()
+    release: ReleaseStep | None = None
+    services: Annotated[dict[str, Service], Field(min_length=1), AfterValidator(_no_own_labels)]
+    """The app's processes, by name."""
+    swarm: SwarmSettings = SwarmSettings()
+    nomad: NomadSettings = NomadSettings()
+    proxy: ProxySettings = ProxySettings()
+    environments: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """What is different in an environment: any of the keys above, chosen with --env."""
+
+
+def with_names(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with the name of each service in it. A name that a user wrote stays an error."""
+    services = table.get("services")
+    if not isinstance(services, dict):
+        return table
+    named = {
+        name: service | {"name": name} if isinstance(service, dict) else service
+        for name, service in services.items()
+    }
+    return table | {"services": named}

@@ -1,0 +1,305 @@
+"""Nomad's HTTP API through python-nomad, with its failures made ours.
+
+Calls go through the session that python-nomad set up and not through its methods: those send no
+namespace to variables and evaluations, verify no certificates by default, give no headers, and know
+no blocking queries. Nothing else in deploytool knows that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deploytool.backends.nomad.api.connection import Connection
+from deploytool.errors import EngineError
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+TIMEOUT = 60.0
+"""Seconds that a request may take."""
+CONNECT = 10.0
+"""Seconds to wait for a server to accept a connection."""
+LONGEST_WAIT = 300.0
+"""Seconds after which servers end every blocking query (command/agent/http.go)."""
+JITTER = 1 / 16
+"""What servers add to it at most, as a share."""
+PATIENCE = 20.0
+"""Seconds for which what may be repeated is."""
+PAUSES = (0.2, 0.4, 0.8, 1.6, 2.0)
+"""Seconds between attempts; the last goes on."""
+MOST_CONNECTIONS = 16
+"""A server answers 429 from the 101st connection of one address on, and then not at all."""
+NO_LEADER = "No cluster leader"
+CAPABILITIES = (
+    ("/plan", "submit-job"),
+    ("/v1/jobs", "submit-job"),
+    ("/v1/deployment/", "submit-job"),
+    ("/v1/client/fs/", "read-logs"),
+    ("/exec", "alloc-exec"),
+    ("/v1/client/allocation/", "alloc-lifecycle"),
+    ("/v1/allocation", "read-job"),
+    ("/v1/job", "read-job"),
+    ("/v1/var", "variables: read, write, list and destroy"),
+    ("/v1/node", "node:read"),
+    ("/v1/agent", "agent:read"),
+    ("/v1/operator", "operator:read"),
+)
+"""Part of a path → the right that its call needs, as Nomad's API documentation says."""
+
+
+class NotFound(EngineError):
+    """There is no such thing."""
+
+
+class Conflict(EngineError):
+    """A variable is not as it was read; `body` is what the server answered."""
+
+    body: Any = None
+
+
+class Outdated(EngineError):
+    """A job is not as it was read."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a blocking query answered, and the index to wait from."""
+
+    value: Any
+    index: int
+
+
+class Client:
+    """A server of a cluster. Safe to use from several threads."""
+
+    def __init__(self, connection: Connection, *, patience: float = PATIENCE) -> None:
+        import nomad
+        import requests
+
+        self.connection = connection
+        self.namespace = connection.namespace
+        self.patience = patience
+        self._has_answered = False
+        session = requests.Session()
+        adapter = _adapter(connection)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        self.api = nomad.Nomad(
+            address=connection.address,
+            namespace=connection.namespace,
+            token=connection.token or None,
+            region=connection.region or None,
+            verify=connection.verify,
+            cert=connection.certificate or (),
+            session=session,
+        )
+        self.session: requests.Session = self.api.session
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def get(self, path: str, **params: str) -> Any:
+        """What there is at a path. Raises NotFound."""
+        return self._patiently(lambda: _value(self._send("GET", path, params=params)))
+
+    def post(self, path: str, body: Any, *, again: bool = False, **params: str) -> Any:
+        """Write, and return the answer. `again`: it may be sent twice."""
+        return self._write("POST", path, body, params, again=again)
+
+    def put(self, path: str, body: Any, *, again: bool = False, **params: str) -> Any:
+        return self._write("PUT", path, body, params, again=again)
+
+    def delete(self, path: str, *, again: bool = True, **params: str) -> Any:
+        return self._write("DELETE", path, None, params, again=again)
+
+    def poll(self, path: str, index: int, seconds: float, **params: str) -> Answer:
+        """What there is at a path once it differs from what it was at an index, or after some
+        seconds; at once for index 0."""
+        wait = min(max(seconds, 0.0), LONGEST_WAIT)
+        query = dict(params)
+        if index > 0:
+            query |= {"index": str(index), "wait": f"{max(1, round(wait * 1000))}ms"}
+        timeout = wait * (1 + JITTER) + TIMEOUT
+        response = self._patiently(lambda: self._send("GET", path, params=query, timeout=timeout))
+        found = int(response.headers.get("X-Nomad-Index") or 0)
+        return Answer(_value(response), max(found, 1) if found >= index else 0)
+
+    def stream(self, path: str, *, quiet: float = TIMEOUT, **params: str) -> Iterator[bytes]:
+        """What comes from a path, as it comes; no longer than `quiet` seconds without anything."""
+        response = self._send("GET", path, params=params, timeout=quiet, stream=True)
+        with response:
+            yield from response.iter_content(chunk_size=None)
+
+    @cached_property
+    def version(self) -> str:
+        """The version of the server that is asked, for example "1.10.2"."""
+        agent = self.get("/v1/agent/self")
+        return str(((agent.get("config") or {}).get("Version") or {}).get("Version") or "")
+
+    # --- one request ------------------------------------------------------------------------------
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """The answer, asked for again while nobody answers or no server leads; not before there
+        was any, as the address may be wrong."""
+        give_up = time.monotonic() + self.patience
+        attempt = 0
+        while True:
+            try:
+                found = ask()
+            except EngineError as error:
+                is_passing = error.code in ("engine_unreachable", "no_quorum")
+                if not (is_passing and self._has_answered) or time.monotonic() > give_up:
+                    raise
+            else:
+                self._has_answered = True
+                return found
+            time.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+
+    def _write(
+        self, method: str, path: str, body: Any, params: dict[str, str], *, again: bool
+    ) -> Any:
+        def once() -> Any:
+            return _value(self._send(method, path, body=body, params=params))
+
+        return self._patiently(once) if again else once()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        timeout: float = TIMEOUT,
+        stream: bool = False,
+    ) -> requests.Response:
+        import requests
+
+        query = {"namespace": self.namespace, **(params or {})}
+        if self.connection.region:
+            query.setdefault("region", self.connection.region)
+        headers = {"X-Nomad-Token": self.connection.token} if self.connection.token else {}
+        try:
+            response = self.session.request(
+                method,
+                f"{self.connection.address}{path}",
+                params=query,
+                json=body,
+                headers=headers,
+                timeout=(CONNECT, timeout),
+                verify=self.connection.verify,
+                cert=self.connection.certificate,
+                stream=stream,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if response.status_code >= 400:
+            raise self._refused(method, path, response)
+        return response
+
+    def _unreachable(self, error: Exception) -> EngineError:
+        import requests
+
+        address = self.connection.address
+        if isinstance(error, requests.exceptions.SSLError):
+            return EngineError(
+                f"The certificate of {address} is not trusted",
+                code="nomad_tls",
+                hint="name the authority with ca_cert or NOMAD_CACERT, and with tls_server_name "
+                "or NOMAD_TLS_SERVER_NAME the name that is in the certificate",
+                details=[str(error)[:300]],
+            )
+        if isinstance(error, requests.exceptions.Timeout):
+            why = "it does not answer in time"
+        else:
+            why = "nothing listens there, or the connection broke"
+        return EngineError(
+            f"Nomad at {address} cannot be reached: {why}",
+            code="engine_unreachable",
+            hint="set address in [tool.deploytool.nomad], or NOMAD_ADDR",
+        )
+
+    def _refused(self, method: str, path: str, response: requests.Response) -> EngineError:
+        text = response.text.strip()
+        what = f"{method} {path}"
+        match response.status_code:
+            case 403:
+                return self._forbidden(what, path)
+            case 404:
+                return NotFound(f"Nomad has no {path}: {text}", code="nomad_not_found")
+            case 409:
+                conflict = Conflict(f"{path} was changed by somebody else", code="nomad_conflict")
+                conflict.body = _json_or_text(response)
+                return conflict
+            case 429:
+                return EngineError(
+                    "Nomad takes no more connections from here for now",
+                    code="engine_unreachable",
+                    hint="end what else connects to it from this machine",
+                )
+            case 500 if NO_LEADER in text:
+                return EngineError(
+                    "The Nomad cluster has no leader",
+                    code="no_quorum",
+                    hint="bring back a majority of its servers: nomad server members",
+                )
+            case 500 if "Enforcing job modify index" in text:
+                return Outdated(
+                    "The job was changed by somebody else meanwhile",
+                    code="changed_meanwhile",
+                    hint="see what it is now, and deploy again: deploytool status",
+                )
+            case 500 if "nonexistent namespace" in text:
+                return EngineError(
+                    f"Nomad has no namespace {self.namespace}",
+                    code="nomad_namespace",
+                    hint=f"create it: nomad namespace apply {self.namespace}; or set namespace in "
+                    "[tool.deploytool.nomad]",
+                )
+        return EngineError(
+            f"Nomad refuses {what}: {text[:300] or response.reason}",
+            code="nomad_refused",
+            hint="see the servers' log: nomad monitor",
+        )
+
+    def _forbidden(self, what: str, path: str) -> EngineError:
+        right = next((right for part, right in CAPABILITIES if part in path), "")
+        owner = f"the token may not {what}" if self.connection.token else "there is no token"
+        return EngineError(
+            f"Nomad refuses {what}: permission denied, {owner}",
+            code="nomad_forbidden",
+            hint=f"set NOMAD_TOKEN to one with {right or 'the right for it'} in the namespace "
+            f"{self.namespace}",
+        )
+
+
+def _value(response: requests.Response) -> Any:
+    return response.json() if response.content else None
+
+
+def _json_or_text(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text
+
+
+def _adapter(connection: Connection) -> Any:
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        """Checks a server's certificate for another name than the address's."""
+
+        def init_poolmanager(self, *args: Any, **settings: Any) -> None:
+            if connection.server_name:
+                settings["server_hostname"] = connection.server_name
+                settings["assert_hostname"] = connection.server_name
+            super().init_poolmanager(*args, **settings)
+
+    return Adapter(pool_connections=2, pool_maxsize=MOST_CONNECTIONS, pool_block=True)

@@ -21,8 +21,9 @@ from typing import Annotated, Any, NamedTuple
 import tomli
 from pydantic import AfterValidator, Field, ValidationError
 
-from deploytool import spec
+from deploytool import nomad_settings, spec
 from deploytool.errors import ConfigError, Problem, UsageError
+from deploytool.nomad_settings import NomadSettings
 from deploytool.redact import hide_passwords, hide_passwords_in, looks_secret, mask
 from deploytool.spec import (
     RESERVED,
@@ -100,21 +101,6 @@ class SwarmSettings(Model):
     DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as for the docker command line."""
     context: Line | None = None
     """A context of the docker command line."""
-
-
-class NomadSettings(Model):
-    """Where Nomad is; by default what the NOMAD_* variables say."""
-
-    address: Line | None = None
-    """A server's HTTP address, for example "https://nomad.example.com:4646"."""
-    region: Line | None = None
-    """The region that the job belongs to."""
-    namespace: Line | None = None
-    """The namespace that the job belongs to."""
-    datacenters: tuple[Line, ...] = ("*",)
-    """Data centres in which it may run; "*" is all."""
-    node_pool: Line = "default"
-    """The node pool in which it runs."""
 
 
 _ENTRYPOINT = r"^[^\s:](?:[^:\x00-\x1f]*[^\s:])?:[A-Za-z_][\w.]*(\(\))?$"
@@ -310,7 +296,7 @@ def _write_meanings(described: dict[str, Any]) -> None:
     """Each key's docstring becomes its description. They are read here, from the source, because
     having pydantic do it costs every command a fifth of a second."""
     tables = described["$defs"] | {"Config": described}
-    for module in (spec, sys.modules[__name__]):
+    for module in (spec, nomad_settings, sys.modules[__name__]):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef) and node.name in tables:
                 for name, meaning in _documented(node):
@@ -663,6 +649,9 @@ _PATTERNS = {
     "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
     "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
     "templates": 'write "env.NAME", with the name of a variable, or "volumes"',
+    "address": 'write it with http:// or https://, for example "https://nomad.example.com:4646"',
+    "namespace": "use up to 128 letters, digits and hyphens",
+    "node_pool": "use up to 128 letters, digits, hyphens and underscores",
     "capabilities": 'write the capability in capitals, for example "NET_BIND_SERVICE"',
 }
 

@@ -27,7 +27,7 @@ from deploytool.backends.nomad.specification.version import (
     ServerVersion,
 )
 from deploytool.nomad_settings import NomadSettings
-from deploytool.spec import Release, Service
+from deploytool.spec import HealthCheck, Release, Service
 from deploytool.units import format_duration
 
 Json = dict[str, Any]
@@ -199,7 +199,9 @@ def _without_effect(service: Service) -> Iterator[tuple[str, str]]:
         yield "restart.condition", "a replica that ends without an error is started again too"
     check = service.healthcheck
     if check is not None and min(check.interval, check.timeout) < policies.SECOND:
-        yield "healthcheck.interval", "Nomad's checks have a second at least, and as long to answer"
+        yield "healthcheck.interval", "Nomad's checks have a second at least"
+    if check is not None and check.start_interval != HealthCheck(path="/").start_interval:
+        yield "healthcheck.start_interval", "a replica that starts is checked as any other"
     if task.kill_timeout(service) > MAX_KILL_TIMEOUT:
         yield (
             "stop_grace",

@@ -1,4 +1,4 @@
-"""The container of a replica: what Nomad's Docker driver is given, files, secrets, resources. Pure."""
+"""The container of a replica: the Docker driver's settings, files, secrets, resources. Pure."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ class Answered(NamedTuple):
     problems: tuple[str, ...]
     job: Json
     """As Nomad's client library sends it, every default filled in."""
+    settings: Json
+    """GROUP/TASK → what its driver is given."""
 
 
 def go() -> str:
@@ -68,4 +70,7 @@ def check(cases: Sequence[Asked]) -> Mapping[str, Answered]:
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    return {one["name"]: Answered(tuple(one["problems"]), one["job"]) for one in answers}
+    return {
+        one["name"]: Answered(tuple(one["problems"]), one["job"], one["settings"])
+        for one in answers
+    }

@@ -1,7 +1,8 @@
 // Reads jobs as Nomad's own types do, from JSON and from HCL, and says where the two differ.
 //
 // Standard input is a JSON list of {"name", "json", "hcl"}; standard output a list of {"name",
-// "problems", "job"} in the same order, where "job" is the canonical job that the JSON came to.
+// "problems", "job", "settings"} in the same order, where "job" is the canonical job that the JSON
+// came to, and "settings" what the drivers are given.
 package main
 
 import (
@@ -24,6 +25,8 @@ type answered struct {
 	Name     string          `json:"name"`
 	Problems []string        `json:"problems"`
 	Job      json.RawMessage `json:"job"`
+	// What the driver of each task is given, once the client has filled in what it would.
+	Settings map[string]any `json:"settings"`
 }
 
 func main() {
@@ -54,6 +57,9 @@ func check(one asked) answered {
 	}
 	fromJSON.Canonicalize()
 	found.Job, _ = json.Marshal(fromJSON)
+	if found.Settings, err = settingsOf(fromJSON); err != nil {
+		say("driver: %v", err)
+	}
 	if one.HCL == "" {
 		return found
 	}

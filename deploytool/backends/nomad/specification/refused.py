@@ -43,7 +43,7 @@ def _of(service: Service) -> Iterator[Problem]:
         yield Problem(
             "restart.condition",
             "Nomad starts what a service runs again whenever it ends",
-            "`deploytool run` runs a command once",
+            "`deploytool run -- COMMAND` runs a command once",
         )
     yield from _ports(service)
     yield from _placement(service)

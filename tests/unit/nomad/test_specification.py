@@ -195,6 +195,17 @@ def test_only_groups_that_change_are_stamped_with_a_release() -> None:
     assert "v7" not in json.dumps(compile_release(release(spec, 7), NomadSettings(), files={}).job)
 
 
+def test_a_release_step_reads_secrets_at_its_own_path() -> None:
+    spec = app(service(secrets=["A", "B"]), backend="nomad")
+    source = Source(spec, secrets={"A": "nomad/jobs/items/web:A__2"})
+    job = compile_one_off(source, spec.services[0], "items-run", ["x"], "v1")
+    texts = [t["EmbeddedTmpl"] for t in job["TaskGroups"][0]["Tasks"][0]["Templates"]]
+    assert texts == [
+        '{{ with nomadVar "nomad/jobs/items-run" }}{{ .A__2.Value }}{{ end }}',
+        '{{ with nomadVar "nomad/jobs/items-run" }}{{ .B.Value }}{{ end }}',
+    ]
+
+
 # --- secrets and files ----------------------------------------------------------------------------
 
 

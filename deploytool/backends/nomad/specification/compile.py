@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploytool.backends.nomad.specification import (
@@ -16,6 +16,7 @@ from deploytool.backends.nomad.specification import (
     placement,
     policies,
     refused,
+    secrets,
     services,
     task,
 )
@@ -139,7 +140,7 @@ def compile_one_off(
     Nomad starts it once and never again: no restarts, no other node, no replacement when its node
     is lost. Its secrets are those at its own path, as its identity may not read the app's.
     """
-    found = task.task(source, service)
+    found = task.task(replace(source, secrets=_at_own_path(source, service, name)), service)
     borrowed = {key: value for key, value in found.items() if key != "Services"}
     config = {k: v for k, v in found["Config"].items() if k not in ("args", "ports")}
     escaped = literal.for_driver(list(command))
@@ -178,6 +179,13 @@ def compile_one_off(
         del group["Constraints"]
     meta = {APP: source.app.name, RELEASE: release}
     return _job(source, name, "batch") | {"Meta": meta, "TaskGroups": [group]}
+
+
+def _at_own_path(source: Source, service: Service, name: str) -> dict[str, str]:
+    """The versions of a service's secrets, as items of the job's own variable."""
+    found = {secret: task.secret_version(source, secret) for secret in service.secrets}
+    own = secrets.paths(name, service.name)[0]
+    return {secret: str(version._replace(path=own)) for secret, version in found.items()}
 
 
 def notes(source: Source) -> Iterator[str]:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from deploytool.units import format_duration
@@ -283,10 +284,13 @@ def _scalar(value: Any) -> str:
 TEMPLATES = re.compile(r"([$%]+)\{")
 
 
+@lru_cache(maxsize=10_000)
 def _quoted(text: str) -> str:
     """A text in quotes that HCL reads as it is."""
-    opened = TEMPLATES.sub(_escaped, json.dumps(text, ensure_ascii=False))
-    return "".join(map(_printable, opened))
+    quoted = json.dumps(text, ensure_ascii=False)
+    if "{" in text:
+        quoted = TEMPLATES.sub(_escaped, quoted)
+    return quoted if quoted.isprintable() else "".join(map(_printable, quoted))
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -37,7 +37,8 @@ def is_tag(label: str) -> bool:
 
 
 def tags(app: AppSpec, service: Service) -> list[str]:
-    own = {key: value for key, value in routing.renamed(app, service.labels).items() if is_tag(key)}
+    own = {key: value for key, value in service.labels.items() if is_tag(key)}
+    own = routing.renamed(app, own) if own else {}
     routed = _routing(app, service)
     chained = {
         key: f"{routed[key]},{value}" if key in routed and key.endswith(CHAINED) else value
@@ -76,7 +77,7 @@ def services(app: AppSpec, service: Service) -> list[Json]:
             "Name": service_name(app.name, service.name),
             "Provider": "nomad",
             "PortLabel": PORT_LABEL,
-            "AddressMode": "auto",
+            "AddressMode": "host",
             "OnUpdate": "require_healthy",
             **({"Tags": own_tags} if own_tags else {}),
             "CanaryTags": CANARY,

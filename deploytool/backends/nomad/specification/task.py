@@ -208,17 +208,18 @@ def templates(source: Source, service: Service) -> list[Json]:
         for target, path in sorted(service.files.items())
     ]
     for name in sorted(service.secrets):
-        given = source.secrets.get(name)
-        version = (
-            secrets.SecretVersion.parse(given)
-            if given
-            else secrets.without_version(source.app.name, name)
-        )
-        text = secrets.template(version)
+        text = secrets.template(secret_version(source, name))
         found.append(_template(source, f"{SECRETS}/{name}", text, ("{{", "}}")))
     if filled_in := _filled_in(service):
         found.append(_environment_template(filled_in))
     return found
+
+
+def secret_version(source: Source, secret: str) -> secrets.SecretVersion:
+    """The version of a secret that replicas read."""
+    if given := source.secrets.get(secret):
+        return secrets.SecretVersion.parse(given)
+    return secrets.without_version(source.app.name, secret)
 
 
 def _content(content: bytes) -> tuple[str, tuple[str, str]]:

@@ -125,7 +125,7 @@ job "items-release-v7" {
 
       template {
         destination          = "secrets/deploytool/API-KEY"
-        data                 = "{{ with nomadVar \"nomad/jobs/items\" }}{{ (index . \"API-KEY\").Value }}{{ end }}"
+        data                 = "{{ with nomadVar \"nomad/jobs/items-release-v7\" }}{{ (index . \"API-KEY\").Value }}{{ end }}"
         left_delimiter       = "{{"
         right_delimiter      = "}}"
         change_mode          = "noop"
@@ -138,7 +138,7 @@ job "items-release-v7" {
 
       template {
         destination          = "secrets/deploytool/DATABASE_URL"
-        data                 = "{{ with nomadVar \"nomad/jobs/items\" }}{{ .DATABASE_URL.Value }}{{ end }}"
+        data                 = "{{ with nomadVar \"nomad/jobs/items-release-v7\" }}{{ .DATABASE_URL.Value }}{{ end }}"
         left_delimiter       = "{{"
         right_delimiter      = "}}"
         change_mode          = "noop"

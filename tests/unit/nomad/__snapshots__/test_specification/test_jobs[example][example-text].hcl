@@ -129,7 +129,7 @@ job "items" {
         name         = "items-web"
         provider     = "nomad"
         port         = "http"
-        address_mode = "auto"
+        address_mode = "host"
         on_update    = "require_healthy"
         canary_tags  = ["traefik.enable=false"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from deploytool.backends.nomad.specification import hcl
@@ -27,10 +27,11 @@ from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, ServerVersion
 from deploytool.config import load, schema
 from deploytool.nomad_settings import NomadSettings
-from deploytool.spec import Service
+from deploytool.spec import AppSpec, Service
 from docs._generate import TABLES
 from tests.builders import DIGEST, app, contents, images, service, worker
 from tests.contract.nomad_job import Answered, Asked, check
+from tests.strategies import nomad_apps
 
 pytestmark = pytest.mark.contract
 PROJECT = Path(__file__).parents[2]
@@ -492,6 +493,33 @@ def test_unknown_fields_are_found() -> None:
     assert "unknown field" in answer.problems[0]
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nomad_apps())
+def test_any_app_is_the_same_job_as_json_and_as_hcl(spec: AppSpec) -> None:
+    job = compile_app(Source(spec, images=images(spec), files=contents(*spec.services))).job
+    (answer,) = check([asked("x", job)]).values()
+    assert answer.problems == ()
+
+
+NASTY = (
+    *("${HOME", "$${", "$$${x}", "%{if a}", "%%{", "$%{", "%${", "$", "{", "{{ x }}", "\\${"),
+    *("a\n$${x}\n\n", "a\n%{b}\n${1}\n", "<<EOF\nEOF\n\n", " EOF\n\n", "a\tb\n\nc\n", "\r\n\r\n"),
+    *(
+        '"',
+        "\\",
+        "\\n",
+        "#",
+        "//",
+        "\u2028",
+        "\ufeff",
+        "\u00ad",
+        "\U0001f600",
+        "\x7f",
+        "\x01",
+        "\x08\x0c",
+        "\x85",
+    ),
+)
 ODD = st.text(
     st.sampled_from("$%{}\"\\`'~ \n\t\r=#EOF<-aé\u0301\u2028\u00ad\U0001f600\x7f\x01"), max_size=12
 )
@@ -499,6 +527,7 @@ ODD = st.text(
 
 @settings(max_examples=3, deadline=None)
 @given(st.lists(ODD, min_size=60, max_size=120))
+@example(list(NASTY))
 def test_any_text_is_read_as_it_is_written(texts: list[str]) -> None:
     """Wherever somebody's own text stands. Text that cannot be kept is refused."""
     spec = app(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
@@ -36,7 +36,7 @@ from deploytool.errors import ConfigError
 from deploytool.nomad_settings import NomadSettings
 from deploytool.spec import AppSpec, Service
 from tests.builders import DIGEST, app, contents, images, release, service, worker
-from tests.strategies import apps, quick
+from tests.strategies import nomad_apps, quick
 
 PROJECT = Path(__file__).parents[3]
 Json = dict[str, Any]
@@ -127,26 +127,8 @@ def test_a_release_step(snapshot: SnapshotAssertion) -> None:
     assert hcl.render(job) == snapshot(extension_class=Hcl)
 
 
-def on_nomad(spec: AppSpec) -> AppSpec:
-    """What is left of an app that Nomad can do all of."""
-    kept = tuple(
-        one.model_copy(
-            update={
-                "networks": (),
-                "publish": (),
-                "env": {k: v for k, v in one.env.items() if not literal.is_filled_in(v)},
-                "healthcheck": one.healthcheck if one.port else None,
-            }
-        )
-        for one in spec.services
-    )
-    found = spec.model_copy(update={"services": kept, "backend": "nomad"})
-    assume(not list(refused.problems(found)))
-    return found
-
-
 @quick
-@given(apps().map(on_nomad))
+@given(nomad_apps())
 def test_the_same_app_is_the_same_bytes(spec: AppSpec) -> None:
     files = contents(*spec.services)
     first = compile_app(Source(spec, files=files))
@@ -156,7 +138,7 @@ def test_the_same_app_is_the_same_bytes(spec: AppSpec) -> None:
 
 
 @quick
-@given(apps().map(on_nomad))
+@given(nomad_apps())
 def test_no_policy_is_one_that_a_server_refuses(spec: AppSpec) -> None:
     """`Validate` of UpdateStrategy, RestartPolicy and ReschedulePolicy in Nomad's structs.go."""
     for one in compile_app(Source(spec, files=contents(*spec.services))).job["TaskGroups"]:

@@ -6,7 +6,6 @@ stands apart, as the formatter aligns what does not (`hclwrite.Format` in hashic
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -281,16 +280,17 @@ def _scalar(value: Any) -> str:
     return str(value) if isinstance(value, int) else _quoted(value)
 
 
+NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 TEMPLATES = re.compile(r"([$%]+)\{")
 
 
 @lru_cache(maxsize=10_000)
 def _quoted(text: str) -> str:
     """A text in quotes that HCL reads as it is."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    if "{" in text:
-        quoted = TEMPLATES.sub(_escaped, quoted)
-    return quoted if quoted.isprintable() else "".join(map(_printable, quoted))
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    if "{" in inner:
+        inner = TEMPLATES.sub(_escaped, inner)
+    return f'"{inner if inner.isprintable() else "".join(map(_printable, inner))}"'
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -303,10 +303,11 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _printable(character: str) -> str:
-    number = ord(character)
     if character.isprintable():
         return character
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    number = ord(character)
+    numbered = f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return NAMED.get(character, numbered)
 
 
 def is_heredoc(text: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 FILLED_IN = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_.-]*\}")
 """What a client may know: node attributes, NOMAD_* and the task's own variables. A name that begins
 with a digit, such as Traefik's `${1}`, is none of these and stays."""
+BYTE_ORDER_MARK = "\ufeff"
 OPENS = re.compile(r"([$%]+)\{")
 
 
@@ -29,8 +30,9 @@ def for_driver(value: Any) -> Any:
 
 def _escaped(text: str) -> str:
     """Of `$${`, HCL would read the escape itself: a sign before the last is one that a template
-    comes to."""
-    return OPENS.sub(_opened, text)
+    comes to. A byte order mark at the beginning, which HCL leaves out, stands behind one."""
+    before = '${""}' if text.startswith(BYTE_ORDER_MARK) else ""
+    return before + OPENS.sub(_opened, text)
 
 
 def _opened(found: re.Match[str]) -> str:

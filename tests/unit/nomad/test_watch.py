@@ -14,7 +14,7 @@ Json = dict[str, Any]
 ROLLING_BACK = "Failed due to unhealthy allocations - rolling back to job version 3"
 
 
-def deployment(status: str, version: int = 4, text: str = "", **groups: Json) -> Json:
+def deployment(status: str, version: int = 4, text: str = "", groups: Json | None = None) -> Json:
     return {
         "ID": f"d{version}",
         "JobVersion": version,
@@ -86,7 +86,9 @@ def test_services_that_were_fine_are_not_the_reason() -> None:
         "db": {"DesiredTotal": 1, "HealthyAllocs": 1, "UnhealthyAllocs": 0},
         "web": {"DesiredTotal": 2, "HealthyAllocs": 0, "UnhealthyAllocs": 1},
     }
-    seen = Seen(4, {"db": 1, "web": 2}, [deployment("failed", text="Failed due to x", **groups)])
+    seen = Seen(
+        4, {"db": 1, "web": 2}, [deployment("failed", text="Failed due to x", groups=groups)]
+    )
     assert [(p.service, p.reason) for p in progress(seen)] == [
         ("db", ""),
         ("web", "Failed due to x"),
@@ -115,7 +117,7 @@ def test_placement_that_waits_says_why() -> None:
     ],
 )
 def test_lack_of_placement(status: str, state: Json, lacks: bool) -> None:
-    assert lacks_placement(deployment(status, web=state)) is lacks
+    assert lacks_placement(deployment(status, groups={"web": state})) is lacks
 
 
 def test_failures_are_those_of_this_version() -> None:

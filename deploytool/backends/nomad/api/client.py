@@ -78,7 +78,8 @@ class Client:
     """A server of a cluster. Safe to use from several threads."""
 
     def __init__(self, connection: Connection, *, patience: float = PATIENCE) -> None:
-        import nomad
+        from importlib import import_module
+
         import requests
 
         self.connection = connection
@@ -89,7 +90,7 @@ class Client:
         adapter = _adapter(connection)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        self.api = nomad.Nomad(
+        self.api = import_module("nomad").Nomad(
             address=connection.address,
             namespace=connection.namespace,
             token=connection.token or None,

@@ -21,7 +21,7 @@ from deploytool.backends.nomad.planning.job import (
 from deploytool.backends.nomad.planning.placement import why_unplaced
 from deploytool.capacity import Node
 from deploytool.errors import PlanError
-from deploytool.spec import AppSpec, Service
+from deploytool.spec import AppSpec
 
 Json = dict[str, Any]
 APP = "deploytool.app"
@@ -77,7 +77,8 @@ def check_ownership(app: str, live: Json | None) -> None:
         raise PlanError(
             f"The cluster has a job {app} that deploytool did not make",
             code="not_ours",
-            hint=f"choose another name for the app, or remove it first: nomad job stop -purge {app}",
+            hint="choose another name for the app, or remove it first: "
+            f"nomad job stop -purge {app}",
         )
 
 
@@ -87,7 +88,6 @@ def plan_job(
     snapshot: Snapshot,
     *,
     mhz_per_core: int,
-    services: Iterable[Service] = (),
     warnings: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
 ) -> Plan:

@@ -17,7 +17,8 @@ from deploytool.backends.nomad.planning.job import (
     stamped,
 )
 from deploytool.backends.nomad.planning.plan import NomadPlan
-from deploytool.backends.nomad.rollout import routes, watch
+from deploytool.backends.nomad.rollout import watch
+from deploytool.backends.nomad.rollout.routes import check
 from deploytool.backends.nomad.rollout.watch import Seen
 from deploytool.errors import EngineError
 from deploytool.spec import Release
@@ -214,7 +215,7 @@ class NomadRollout:
         return list(watch.failures(self.seen)) if self.seen else []
 
     def check_routes(self) -> RouteCheck:
-        return routes.check(self.client, self.nomad)
+        return check(self.client, self.nomad)
 
 
 class NomadReversal(NomadRollout):

@@ -135,6 +135,11 @@ class Client:
         with response:
             yield from response.iter_content(chunk_size=None)
 
+    def date(self) -> str:
+        """The time on the server's clock, as HTTP writes it."""
+        response = self._patiently(lambda: self._send("GET", "/v1/status/leader"))
+        return str(response.headers.get("Date") or "")
+
     @cached_property
     def version(self) -> str:
         """The version of the server that is asked, for example "1.10.2"."""

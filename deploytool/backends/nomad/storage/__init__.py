@@ -1,0 +1,1 @@
+"""What deploytool keeps on a Nomad cluster: in variables."""

@@ -1,0 +1,125 @@
+"""The double's HTTP server."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from tests.nomad_double import variables
+from tests.nomad_double.state import LONGEST_WAIT, Json, State
+from tests.nomad_double.variables import Refusal
+
+VERSION = "2.0.6"
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def make_app(state: State) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+
+    @app.exception_handler(Refusal)
+    def refuse(_: Request, refusal: Refusal) -> Response:
+        """Errors are plain text, but for a variable's conflict, which is the variable."""
+        if isinstance(refusal.body, str):
+            return Response(refusal.body, refusal.status, media_type="text/plain; charset=utf-8")
+        return answer(refusal.body, refusal.status)
+
+    @app.get("/v1/status/leader")
+    def leader() -> Response:
+        return answer("127.0.0.1:4647")
+
+    @app.get("/v1/agent/self")
+    def agent() -> Response:
+        return answer({"config": {"Version": {"Version": VERSION}}})
+
+    @app.get("/v1/vars")
+    def list_variables(request: Request) -> Response:
+        query = request.query_params
+        namespace, prefix = namespace_of(request), query.get("prefix", "")
+        return blocking(
+            state,
+            request,
+            lambda: (
+                variables.listed(state, namespace, prefix),
+                state.table_index.get("variables", 1),
+            ),
+        )
+
+    @app.get("/v1/var/{path:path}")
+    def read_variable(path: str, request: Request) -> Response:
+        def read() -> tuple[Json, int]:
+            found = variables.get(state, namespace_of(request), path)
+            return found, found["ModifyIndex"]
+
+        return blocking(state, request, read)
+
+    @app.put("/v1/var/{path:path}")
+    async def write_variable(path: str, request: Request) -> Response:
+        body = await request.json()
+        return answer(variables.put(state, namespace_of(request), path, body, cas_of(request)))
+
+    @app.delete("/v1/var/{path:path}")
+    def delete_variable(path: str, request: Request) -> Response:
+        variables.delete(state, namespace_of(request), path, cas_of(request))
+        return Response(status_code=204)
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
+    def unknown(path: str) -> Response:
+        return Response(f"the double does not know /{path}", 501, media_type="text/plain")
+
+    return app
+
+
+def answer(value: Any, status: int = 200, index: int = 0) -> Response:
+    """Keys are sorted, as Nomad's encoder does."""
+    headers = {"X-Nomad-Index": str(index), "X-Nomad-KnownLeader": "true"} if index else {}
+    text = json.dumps(value, sort_keys=True)
+    return Response(text, status, headers=headers, media_type="application/json")
+
+
+def blocking(state: State, request: Request, read: Callable[[], tuple[Any, int]]) -> Response:
+    query = request.query_params
+    seconds = duration(query.get("wait", "")) or LONGEST_WAIT
+    value, index = state.wait(read, int(query.get("index") or 0), seconds)
+    return answer(value, index=index)
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as Go writes it: "1m30s"."""
+    return sum(float(number) * SECONDS[unit] for number, unit in DURATION.findall(text))
+
+
+def namespace_of(request: Request) -> str:
+    return request.query_params.get("namespace") or "default"
+
+
+def cas_of(request: Request) -> int | None:
+    given = request.query_params.get("cas")
+    return int(given) if given is not None else None
+
+
+@contextmanager
+def running(state: State) -> Iterator[str]:
+    """The address of a server on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        settings = uvicorn.Config(make_app(state), log_level="warning", lifespan="off")
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()

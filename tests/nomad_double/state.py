@@ -1,0 +1,57 @@
+"""The state of the double: tables, one index for all writes, and who waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+Json = dict[str, Any]
+T = TypeVar("T")
+LONGEST_WAIT = 300.0
+"""Seconds; the code caps `wait` there, also where the documentation says ten minutes
+(command/agent/http.go, parseWait)."""
+
+
+@dataclass
+class State:
+    """Every write raises the one index, as each is an entry of the servers' log."""
+
+    clock: Callable[[], float] = time.time
+    index: int = 10
+    variables: dict[tuple[str, str], Json] = field(default_factory=dict)
+    """(namespace, path) → the variable."""
+    table_index: dict[str, int] = field(default_factory=dict)
+    """Table → the index of its last write."""
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition(threading.RLock())
+
+    @contextmanager
+    def writing(self, *tables: str) -> Iterator[int]:
+        """One write, with its index; whoever waits is woken when it is done."""
+        with self.changed:
+            self.index += 1
+            yield self.index
+            for table in tables:
+                self.table_index[table] = self.index
+            self.changed.notify_all()
+
+    def now(self) -> int:
+        """Nanoseconds, as Go's UnixNano."""
+        return int(self.clock() * 10**9)
+
+    def wait(self, read: Callable[[], tuple[T, int]], index: int, seconds: float) -> tuple[T, int]:
+        """What is there once its index is above another, or after a time: a blocking query answers
+        at once for index 0 (nomad/rpc.go, blockingRPC)."""
+        end = time.monotonic() + min(seconds, LONGEST_WAIT)
+        with self.changed:
+            while True:
+                found, own = read()
+                left = end - time.monotonic()
+                if index <= 0 or own > index or left <= 0:
+                    return found, own
+                self.changed.wait(left)

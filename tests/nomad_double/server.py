@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.nomad_double import variables
+from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
 
@@ -23,8 +24,9 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def make_app(state: State) -> FastAPI:
+def make_app(cluster: Cluster) -> FastAPI:
     app = FastAPI(openapi_url=None)
+    state = cluster.state
 
     @app.exception_handler(Refusal)
     def refuse(_: Request, refusal: Refusal) -> Response:
@@ -72,11 +74,85 @@ def make_app(state: State) -> FastAPI:
         variables.delete(state, namespace_of(request), path, cas_of(request))
         return Response(status_code=204)
 
+    _add_jobs(app, cluster)
+
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     def unknown(path: str) -> Response:
         return Response(f"the double does not know /{path}", 501, media_type="text/plain")
 
     return app
+
+
+def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
+    state = cluster.state
+
+    def table(request: Request, name: str, read: Callable[[], Any]) -> Response:
+        return blocking(state, request, lambda: (read(), state.table_index.get(name, 1)))
+
+    @app.post("/v1/jobs")
+    @app.put("/v1/jobs")
+    async def register(request: Request) -> Response:
+        return answer(cluster.register(namespace_of(request), await request.json()))
+
+    @app.post("/v1/job/{name}/plan")
+    @app.put("/v1/job/{name}/plan")
+    async def plan(name: str, request: Request) -> Response:
+        body = await request.json()
+        if body["Job"]["ID"] != name:
+            raise Refusal(400, "Job ID does not match")
+        return answer(cluster.plan(namespace_of(request), body))
+
+    @app.get("/v1/job/{name}")
+    def job(name: str, request: Request) -> Response:
+        def read() -> tuple[Json, int]:
+            found = cluster.job(namespace_of(request), name)
+            return found, found["ModifyIndex"]
+
+        return blocking(state, request, read)
+
+    @app.delete("/v1/job/{name}")
+    def deregister(name: str, request: Request) -> Response:
+        purge = request.query_params.get("purge") == "true"
+        return answer(cluster.deregister(namespace_of(request), name, purge=purge))
+
+    def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
+        """Lists of a job that there is not are empty."""
+        space = namespace_of(request)
+        return [t for t in things.values() if (t["Namespace"], t["JobID"]) == (space, name)]
+
+    @app.get("/v1/job/{name}/deployments")
+    def deployments(name: str, request: Request) -> Response:
+        return table(request, "deployment", lambda: of_job(request, name, cluster.deployments))
+
+    @app.get("/v1/job/{name}/allocations")
+    def allocations(name: str, request: Request) -> Response:
+        return table(request, "allocs", lambda: of_job(request, name, cluster.allocations))
+
+    @app.get("/v1/job/{name}/evaluations")
+    def evaluations(name: str, request: Request) -> Response:
+        return table(request, "evals", lambda: of_job(request, name, cluster.evaluations))
+
+    @app.get("/v1/deployment/{name}")
+    def deployment(name: str, request: Request) -> Response:
+        def read() -> tuple[Json, int]:
+            found = cluster.deployments.get(name)
+            if found is None:
+                raise Refusal(404, "deployment not found")
+            return found, found["ModifyIndex"]
+
+        return blocking(state, request, read)
+
+    @app.post("/v1/deployment/fail/{name}")
+    def fail(name: str) -> Response:
+        return answer(cluster.fail(name))
+
+    @app.get("/v1/allocations")
+    def all_allocations(request: Request) -> Response:
+        return table(request, "allocs", lambda: list(cluster.allocations.values()))
+
+    @app.get("/v1/nodes")
+    def nodes(request: Request) -> Response:
+        return table(request, "nodes", lambda: [cluster.node])
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:
@@ -108,11 +184,11 @@ def cas_of(request: Request) -> int | None:
 
 
 @contextmanager
-def running(state: State) -> Iterator[str]:
-    """The address of a server on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def running(cluster: Cluster, *, speed: float = 0.0) -> Iterator[str]:
+    """The address of a server on loopback. With `speed` its clock runs, so many times as fast."""
+    with _ticking(cluster, speed), socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        settings = uvicorn.Config(make_app(state), log_level="warning", lifespan="off")
+        settings = uvicorn.Config(make_app(cluster), log_level="warning", lifespan="off")
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -122,4 +198,26 @@ def running(state: State) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _ticking(cluster: Cluster, speed: float) -> Iterator[None]:
+    done = threading.Event()
+
+    def tick() -> None:
+        before = time.monotonic()
+        while not done.wait(0.005):
+            now = time.monotonic()
+            cluster.advance((now - before) * speed)
+            before = now
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if speed:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if speed:
             thread.join()

@@ -12,14 +12,14 @@ from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.storage.store import NomadStore
 from deploytool.errors import EngineError
 from deploytool.records.store import Kind
+from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
-from tests.nomad_double.state import State
 from tests.stores import StoreContract
 
 
 @pytest.fixture
 def store() -> Iterator[NomadStore]:
-    with running(State()) as address:
+    with running(Cluster()) as address:
         yield NomadStore(Client(Connection(address, namespace="shop")))
 
 

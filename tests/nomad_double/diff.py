@@ -1,0 +1,138 @@
+"""What differs between two jobs, in the form of a dry run's answer (nomad/structs/diff.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def job_diff(before: Json | None, after: Json) -> Json:
+    old = {g["Name"]: g for g in (before or {}).get("TaskGroups") or ()}
+    new = {g["Name"]: g for g in after.get("TaskGroups") or ()}
+    groups = [
+        _group(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())
+    ]
+    changed = any(group["Type"] != "None" for group in groups)
+    kind = "Added" if before is None else "Edited" if changed else "None"
+    return {"Type": kind, "ID": after["ID"], "Fields": None, "Objects": None, "TaskGroups": groups}
+
+
+def _group(name: str, old: Json | None, new: Json | None) -> Json:
+    tasks = _tasks(old, new)
+    made = _node(name, _without(old, "Tasks"), _without(new, "Tasks"))
+    if any(task["Type"] != "None" for task in tasks) and made["Type"] == "None":
+        made["Type"] = "Edited"
+    return made | {"Tasks": tasks, "Updates": None}
+
+
+def _tasks(old: Json | None, new: Json | None) -> list[Json]:
+    before = {t["Name"]: t for t in (old or {}).get("Tasks") or ()}
+    after = {t["Name"]: t for t in (new or {}).get("Tasks") or ()}
+    return [
+        _node(name, before.get(name), after.get(name)) | {"Annotations": None}
+        for name in sorted(before.keys() | after.keys())
+    ]
+
+
+def _without(value: Json | None, *names: str) -> Json | None:
+    return None if value is None else {k: v for k, v in value.items() if k not in names}
+
+
+def _node(name: str, old: Any, new: Any) -> Json:
+    """Fields are primitives and maps of them, written NAME[KEY]; the rest are objects."""
+    fields, objects = [], []
+    keys = sorted((old or {}).keys() | (new or {}).keys())
+    for key in keys:
+        if key == "Name" and old and new:
+            continue
+        one, other = (old or {}).get(key), (new or {}).get(key)
+        if _is_flat(one) and _is_flat(other):
+            fields += list(_fields(key, one, other))
+        else:
+            objects += _objects(key, one, other)
+    kind = "Added" if old is None else "Deleted" if new is None else "None"
+    if kind == "None" and any(part["Type"] != "None" for part in (*fields, *objects)):
+        kind = "Edited"
+    return {"Type": kind, "Name": name, "Fields": fields or None, "Objects": objects or None}
+
+
+def _is_flat(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(not isinstance(item, dict | list) for item in value.values())
+    return not isinstance(value, list)
+
+
+def _fields(name: str, old: Any, new: Any) -> Iterator[Json]:
+    if isinstance(old, dict) or isinstance(new, dict):
+        for key in sorted((old or {}).keys() | (new or {}).keys()):
+            yield _field(f"{name}[{key}]", (old or {}).get(key), (new or {}).get(key))
+    else:
+        yield _field(name, old, new)
+
+
+def _field(name: str, old: Any, new: Any) -> Json:
+    before, after = _text(old), _text(new)
+    kind = "None" if before == after else "Added" if not before else "Deleted"
+    if before and after and before != after:
+        kind = "Edited"
+    return {"Type": kind, "Name": name, "Old": before, "New": after, "Annotations": None}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _objects(name: str, old: Any, new: Any) -> list[Json]:
+    singular = name.removesuffix("s") if isinstance(old or new, list) else name
+    if isinstance(old, list) or isinstance(new, list):
+        if all(not isinstance(item, dict) for item in [*(old or ()), *(new or ())]):
+            return [_indexed(name, old or [], new or [])]
+        pairs = _paired(old or [], new or [])
+        return [_node(singular, one, other) for one, other in pairs]
+    return [_config(name, old, new)]
+
+
+def _paired(old: list[Json], new: list[Json]) -> list[tuple[Json | None, Json | None]]:
+    """Lists are sets: what is in both is unchanged."""
+    same = [(item, item) for item in old if item in new]
+    gone = [(item, None) for item in old if item not in new]
+    come = [(None, item) for item in new if item not in old]
+    return [*same, *gone, *come]
+
+
+def _indexed(name: str, old: list[Any], new: list[Any]) -> Json:
+    size = max(len(old), len(new))
+    fields = [
+        _field(
+            f"{name}[{i}]",
+            old[i] if i < len(old) else None,
+            new[i] if i < len(new) else None,
+        )
+        for i in range(size)
+    ]
+    kind = "Edited" if any(field["Type"] != "None" for field in fields) else "None"
+    return {"Type": kind, "Name": name, "Fields": fields or None, "Objects": None}
+
+
+def _config(name: str, old: Any, new: Any) -> Json:
+    """A driver's configuration is flattened: args[0], logging[0].config[0].max-size
+    (helper/flatmap)."""
+    before, after = dict(_flat(old or {})), dict(_flat(new or {}))
+    fields = [_field(key, before.get(key), after.get(key)) for key in sorted(before | after)]
+    kind = "Edited" if any(field["Type"] != "None" for field in fields) else "None"
+    return {"Type": kind, "Name": name, "Fields": fields or None, "Objects": None}
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{path}[{index}]")
+    else:
+        yield path, value

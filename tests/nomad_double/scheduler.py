@@ -1,0 +1,187 @@
+"""What a scheduler makes of a service job: which allocations are placed, stopped and updated. Pure.
+
+Follows `scheduler/reconciler/reconcile_cluster.go` as far as service jobs of deploytool go: updates
+in place or destructive ones, canaries, `max_parallel`, stops, replacements of what failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+TERMINAL = frozenset({"complete", "failed", "lost"})
+IN_PLACE = frozenset({"KillTimeout", "Services", "RestartPolicy", "ShutdownDelay", "KillSignal"})
+"""Fields of a task whose change replaces no allocation (scheduler/util.go, tasksUpdated)."""
+GROUP_FIELDS = ("Networks", "Volumes", "EphemeralDisk")
+
+
+@dataclass
+class GroupPlan:
+    """What becomes of a group."""
+
+    place: list[Placement] = field(default_factory=list)
+    stop: list[tuple[Json, str]] = field(default_factory=list)
+    """An allocation, and why."""
+    in_place: list[Json] = field(default_factory=list)
+    ignore: int = 0
+    canaries: int = 0
+    destructive: int = 0
+
+    def desired(self) -> Json:
+        """As `Annotations.DesiredTGUpdates` says it."""
+        placed = [p for p in self.place if not p.is_canary and p.replaces is None]
+        return {
+            "Canary": self.canaries,
+            "DestructiveUpdate": self.destructive,
+            "Ignore": self.ignore,
+            "InPlaceUpdate": len(self.in_place),
+            "Migrate": 0,
+            "Place": len(placed),
+            "Preemptions": 0,
+            "Stop": len(self.stop) - self.destructive,
+        }
+
+
+@dataclass(frozen=True)
+class Placement:
+    name: str
+    is_canary: bool = False
+    replaces: str | None = None
+    """The allocation that is stopped for it."""
+
+
+def is_live(allocation: Json) -> bool:
+    return allocation["DesiredStatus"] == "run" and allocation["ClientStatus"] not in TERMINAL
+
+
+def is_destructive(before: Json, after: Json, meta: tuple[Json, Json]) -> bool:
+    """Whether going from one group to another replaces its allocations. Metadata of the job and the
+    group are every task's (scheduler/util.go, tasksUpdated)."""
+    if _combined(meta[0], before) != _combined(meta[1], after):
+        return True
+    if any(before.get(name) != after.get(name) for name in GROUP_FIELDS):
+        return True
+    old = {task["Name"]: task for task in before.get("Tasks") or ()}
+    new = {task["Name"]: task for task in after.get("Tasks") or ()}
+    if old.keys() != new.keys():
+        return True
+    return any(_compared(old[name]) != _compared(new[name]) for name in new)
+
+
+def _compared(task: Json) -> Json:
+    return {key: value for key, value in task.items() if key not in IN_PLACE}
+
+
+def _combined(job_meta: Json, group: Json) -> Json:
+    return {**(job_meta or {}), **(group.get("Meta") or {})}
+
+
+def reconcile(
+    job: Json,
+    group: Json,
+    allocations: Iterable[Json],
+    jobs_by_version: Mapping[int, Json],
+    state: Json | None,
+    *,
+    halted: bool = False,
+) -> GroupPlan:
+    """One group of a job. `state` is its part of the deployment of this version, if there is one;
+    `halted`: that failed or is paused, so that nothing more is replaced."""
+    plan = GroupPlan()
+    version, count = job["Version"], int(group.get("Count", 1))
+    live = [a for a in allocations if a["TaskGroup"] == group["Name"] and is_live(a)]
+    current = [a for a in live if a["JobVersion"] == version]
+    old, moved = [], []
+    for allocation in live:
+        if allocation["JobVersion"] == version:
+            continue
+        before = jobs_by_version.get(allocation["JobVersion"])
+        known = next(
+            (g for g in (before or {}).get("TaskGroups", ()) if g["Name"] == group["Name"]), None
+        )
+        meta = ((before or {}).get("Meta") or {}, job.get("Meta") or {})
+        if before is None or known is None or is_destructive(known, group, meta):
+            old.append(allocation)
+        else:
+            moved.append(allocation)
+    plan.in_place = moved
+    kept = current + moved
+    canaries = [a for a in kept if (a.get("DeploymentStatus") or {}).get("Canary")]
+    promoted = bool(state and state.get("Promoted"))
+    update = group.get("Update") or {}
+    wants_canaries = bool(old) and int(update.get("Canary") or 0) > 0
+    if wants_canaries and not promoted:
+        missing = min(int(update["Canary"]), count) - len(canaries)
+        if not halted and missing > 0:
+            plan.place += [
+                Placement(name, is_canary=True) for name in _free(job, group, canaries, missing)
+            ]
+            plan.canaries = missing
+        surplus = max(0, len(old) - count)
+        plan.stop += [(a, "alloc not needed due to job update") for a in _last(old, surplus)]
+        plan.ignore = len(old) - surplus + len(kept) - len(moved)
+        return plan
+    _settle(plan, job, group, kept, old, count, update, halted=halted, first=state is None)
+    return plan
+
+
+def _settle(
+    plan: GroupPlan,
+    job: Json,
+    group: Json,
+    kept: list[Json],
+    old: list[Json],
+    count: int,
+    update: Json,
+    *,
+    halted: bool,
+    first: bool,
+) -> None:
+    """Without canaries, or after their promotion: each replacement stops an old allocation as it is
+    placed, `max_parallel` at a time."""
+    surplus = len(kept) + len(old) - count
+    gone = _last(old, max(0, min(surplus, len(old))))
+    plan.stop += [(a, "alloc not needed due to job update") for a in gone]
+    rest = [a for a in old if a not in gone]
+    surplus -= len(gone)
+    if surplus > 0:
+        plan.stop += [(a, "alloc not needed due to job update") for a in _last(kept, surplus)]
+        kept = [a for a in kept if a not in _last(kept, surplus)]
+    waiting = [a for a in kept if not _is_healthy(a)]
+    limit = 0 if halted else max(0, int(update.get("MaxParallel") or len(rest)) - len(waiting))
+    if any((a.get("DeploymentStatus") or {}).get("Healthy") is False for a in kept):
+        limit = 0
+    for allocation in rest[:limit]:
+        plan.place.append(Placement(allocation["Name"], replaces=allocation["ID"]))
+        plan.stop.append((allocation, "alloc is being updated due to job update"))
+        plan.destructive += 1
+    missing = count - len(kept) - len(rest)
+    if missing > 0 and not halted:
+        free = _free(job, group, [*kept, *rest], missing)
+        plan.place += [Placement(name) for name in free]
+    plan.ignore = len(kept) - len(plan.in_place) + max(0, len(rest) - plan.destructive)
+
+
+def _is_healthy(allocation: Json) -> bool:
+    return (allocation.get("DeploymentStatus") or {}).get("Healthy") is True
+
+
+def _free(job: Json, group: Json, taken: Iterable[Json], count: int) -> list[str]:
+    """Names that no allocation has: the lowest numbers."""
+    used = {a["Name"] for a in taken}
+    names = (f"{job['ID']}.{group['Name']}[{number}]" for number in range(10**6))
+    found = []
+    for name in names:
+        if len(found) == count:
+            break
+        if name not in used:
+            found.append(name)
+    return found
+
+
+def _last(allocations: list[Json], count: int) -> list[Json]:
+    """Those with the highest numbers are stopped first."""
+    ordered = sorted(allocations, key=lambda a: int(a["Name"].rpartition("[")[2][:-1]))
+    return ordered[len(ordered) - count :] if count > 0 else []

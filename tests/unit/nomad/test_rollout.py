@@ -1,0 +1,241 @@
+"""Deploys on Nomad: planned, carried out, watched and reversed, on the double."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from deploytool.backends.model import Action, Plan, Verdict
+from deploytool.backends.nomad.api.client import Client
+from deploytool.backends.nomad.api.connection import Connection
+from deploytool.backends.nomad.planning.plan import plan_job, take_snapshot
+from deploytool.backends.nomad.rollout.session import NomadRollout
+from deploytool.backends.nomad.specification.compile import compile_app
+from deploytool.backends.nomad.specification.task import Source
+from deploytool.errors import EngineError, PlanError
+from deploytool.rollout.guarded import GuardedRollout
+from deploytool.rollout.limits import Deadline, Limits
+from deploytool.rollout.order import DependencyOrder
+from deploytool.rollout.watch import Unsuccessful, watch
+from deploytool.spec import AppSpec
+from tests.builders import app, images, release, service, worker
+from tests.nomad_double.cluster import Cluster, Script
+from tests.nomad_double.server import running
+
+
+@dataclass
+class Nomad:
+    cluster: Cluster
+    client: Client
+
+    def plan(self, spec: AppSpec) -> Plan:
+        compiled = compile_app(Source(app=spec, images=images(spec)))
+        snapshot = take_snapshot(self.client, spec.name)
+        return plan_job(self.client, compiled.job, snapshot, mhz_per_core=2000)
+
+    def deploy(self, spec: AppSpec, number: int = 1, seconds: float = 20) -> NomadRollout:
+        plan = self.plan(spec)
+        rollout = NomadRollout(self.client, plan)
+        wanted = release(spec, number)
+        order = DependencyOrder(rollout, plan, wanted)
+        order.begin()
+        deadline = Deadline.after(seconds)
+        watch(GuardedRollout(rollout), deadline, lambda _: None, order, limits=Limits(poll=1.0))
+        rollout.finish()
+        return rollout
+
+    def live(self) -> dict[str, int]:
+        """Group → allocations that run."""
+        found: dict[str, int] = {}
+        for allocation in self.cluster.allocations.values():
+            if (allocation["DesiredStatus"], allocation["ClientStatus"]) == ("run", "running"):
+                found[allocation["TaskGroup"]] = found.get(allocation["TaskGroup"], 0) + 1
+        return found
+
+    def fails(self, spec: AppSpec, script: Script) -> None:
+        """Let the image of a spec's services end so."""
+        for image in images(spec).values():
+            self.cluster.scripts[image.reference] = script
+
+
+@pytest.fixture
+def nomad() -> Iterator[Nomad]:
+    cluster = Cluster()
+    with running(cluster, speed=20) as address:
+        yield Nomad(cluster, Client(Connection(address)))
+
+
+def test_first_deploy_places_every_service(nomad: Nomad) -> None:
+    spec = app(service(replicas=2), worker())
+    plan = nomad.plan(spec)
+    assert {(c.name, c.action) for c in plan.changes} == {
+        ("web", Action.CREATE),
+        ("worker", Action.CREATE),
+    }
+    nomad.deploy(spec)
+    assert nomad.live() == {"web": 2, "worker": 1}
+    assert nomad.cluster.job("default", "items")["Stable"]
+
+
+def test_same_again_changes_nothing(nomad: Nomad) -> None:
+    spec = app(service(replicas=2))
+    nomad.deploy(spec)
+    assert nomad.plan(spec).is_empty
+
+
+def test_change_of_one_service_replaces_no_other(nomad: Nomad) -> None:
+    nomad.deploy(app(service(replicas=2), worker()))
+    before = {a["ID"] for a in nomad.cluster.allocations.values() if a["TaskGroup"] == "worker"}
+    changed = app(service(replicas=2, env={"A": "b"}), worker())
+    plan = nomad.plan(changed)
+    replaced = {c.name: c.replaces for c in plan.changes}
+    assert replaced == {"web": True, "worker": False}
+    (web,) = (c for c in plan.changes if c.name == "web")
+    assert [(f.path, f.after) for f in web.fields] == [("env.A", "b")]
+    nomad.deploy(changed, 2)
+    after = {a["ID"] for a in nomad.cluster.allocations.values() if a["TaskGroup"] == "worker"}
+    assert before == after
+    metas = {
+        group["Name"]: group["Meta"].get("deploytool.release")
+        for group in nomad.cluster.job("default", "items")["TaskGroups"]
+    }
+    assert metas == {"web": "v2", "worker": "v1"}
+
+
+def test_number_of_replicas_replaces_none(nomad: Nomad) -> None:
+    nomad.deploy(app(service(replicas=2)))
+    more = app(service(replicas=4))
+    (change,) = nomad.plan(more).changes
+    assert not change.replaces
+    assert [(f.path, f.before, f.after) for f in change.fields] == [("replicas", 2, 4)]
+    nomad.deploy(more, 2)
+    assert nomad.live() == {"web": 4}
+
+
+def test_removed_service_goes_last(nomad: Nomad) -> None:
+    nomad.deploy(app(service(), worker()))
+    fewer = app(service())
+    assert ("worker", Action.REMOVE) in {(c.name, c.action) for c in nomad.plan(fewer).changes}
+    nomad.deploy(fewer, 2)
+    assert nomad.live() == {"web": 1}
+
+
+def test_services_start_in_dependency_order(nomad: Nomad) -> None:
+    spec = app(service(depends_on=["worker"]), worker())
+    nomad.deploy(spec)
+    versions = nomad.cluster.versions["default", "items"]
+    assert [[g["Name"] for g in v["TaskGroups"]] for v in versions.values()] == [
+        ["worker"],
+        ["web", "worker"],
+    ]
+    assert all(version["Stable"] for version in versions.values())
+
+
+def test_failed_release_is_taken_back_by_the_servers(nomad: Nomad) -> None:
+    good = app(service(replicas=2))
+    nomad.deploy(good)
+    bad = app(service(replicas=2, env={"BAD": "1"}))
+    plan = nomad.plan(bad)
+    rollout = NomadRollout(nomad.client, plan)
+    nomad.fails(bad, Script(exits_after=0.3, exit_code=3))
+    rollout.start(release(bad, 2))
+    with pytest.raises(Unsuccessful) as caught:
+        watch(GuardedRollout(rollout), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    (progress,) = caught.value.seen
+    assert progress.verdict is Verdict.ROLLED_BACK
+    assert [task.exit_code for task in rollout.failures()] == [3]
+    assert nomad.live() == {"web": 2}
+    with rollout.reverse() as reversal:
+        reversal.start()
+        watch(GuardedRollout(reversal), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    assert nomad.plan(good).is_empty
+
+
+def test_first_deploy_that_fails_is_removed(nomad: Nomad) -> None:
+    spec = app(service())
+    nomad.fails(spec, Script(exits_after=0.2))
+    rollout = NomadRollout(nomad.client, nomad.plan(spec))
+    rollout.start(release(spec))
+    with pytest.raises(Unsuccessful):
+        watch(GuardedRollout(rollout), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    with rollout.reverse() as reversal:
+        reversal.start()
+        assert {p.verdict for p in reversal.observe()} == {Verdict.DONE}
+    assert nomad.cluster.jobs == {}
+    assert nomad.live() == {}
+
+
+def test_second_step_that_fails_goes_back_to_before_the_first(nomad: Nomad) -> None:
+    good = app(service(depends_on=["worker"]), worker())
+    nomad.deploy(good)
+    bad = app(
+        service(depends_on=["worker"], env={"BAD": "1"}),
+        worker().model_copy(update={"env": {"B": "1"}}),
+    )
+    plan = nomad.plan(bad)
+    rollout = NomadRollout(nomad.client, plan)
+    order = DependencyOrder(rollout, plan, release(bad, 2))
+    order.begin()
+    guarded = GuardedRollout(rollout)
+    image = images(bad)["web"].reference
+
+    def report(seen: Any) -> None:
+        if nomad.cluster.job("default", "items")["Version"] > 2:
+            nomad.cluster.scripts[image] = Script(exits_after=0.2)
+
+    nomad.cluster.scripts[image] = Script()
+    with pytest.raises(Unsuccessful):
+        watch(guarded, Deadline.after(20), report, order, limits=Limits(poll=0.2))
+    nomad.cluster.scripts[image] = Script()
+    with rollout.reverse() as reversal:
+        reversal.start()
+        watch(GuardedRollout(reversal), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    assert nomad.plan(good).is_empty
+
+
+def test_deadline_leaves_no_canary(nomad: Nomad) -> None:
+    good = app(service(replicas=2))
+    nomad.deploy(good)
+    slow = app(service(replicas=2, env={"SLOW": "1"}))
+    rollout = NomadRollout(nomad.client, nomad.plan(slow))
+    nomad.fails(slow, Script(healthy_after=None))
+    rollout.start(release(slow, 2))
+    with pytest.raises(Unsuccessful) as caught:
+        watch(GuardedRollout(rollout), Deadline.after(0.5), lambda _: None, limits=Limits(poll=0.2))
+    assert caught.value.timed_out
+    nomad.fails(slow, Script())
+    with rollout.reverse() as reversal:
+        reversal.start()
+        watch(GuardedRollout(reversal), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    assert nomad.live() == {"web": 2}
+    assert nomad.plan(good).is_empty
+
+
+def test_job_of_somebody_else_is_left_alone(nomad: Nomad) -> None:
+    spec = app(service())
+    nomad.client.post("/v1/jobs", {"Job": {"ID": "items", "TaskGroups": []}})
+    with pytest.raises(PlanError) as caught:
+        nomad.plan(spec)
+    assert caught.value.code == "not_ours"
+
+
+def test_change_in_between_is_noticed(nomad: Nomad) -> None:
+    spec = app(service())
+    plan = nomad.plan(spec)
+    nomad.deploy(spec)
+    with pytest.raises(EngineError) as caught:
+        NomadRollout(nomad.client, plan).start(release(spec, 2))
+    assert caught.value.code == "changed_meanwhile"
+
+
+def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> None:
+    nomad.cluster.capacity = 100
+    spec = app(service(memory="1GiB"))
+    with pytest.raises(PlanError) as caught:
+        nomad.plan(spec)
+    assert caught.value.code == "does_not_fit"
+    assert "does not have memory left" in caught.value.details[0]
+    assert nomad.cluster.jobs == {}

@@ -165,13 +165,17 @@ class Restart(Model):
     """Time over which `max_attempts` counts; 0 is for ever."""
 
 
+Order = Literal["start-first", "stop-first", "blue-green"]
+
+
 class Update(Model):
     """How the replicas of a running service are replaced by those of the next release."""
 
     parallelism: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     """Replicas replaced at the same time."""
-    order: Literal["start-first", "stop-first"] = "start-first"
-    """Whether the new replica runs before the old one is stopped."""
+    order: Order = "start-first"
+    """Whether new replicas run before old ones are stopped: "start-first" of as many as
+    `parallelism` says, "blue-green" of all, on Nomad only."""
     delay: Duration = 0
     """Time between two batches."""
     monitor: Duration = 5_000
@@ -364,7 +368,7 @@ class Service(Model):
         if taken := sorted(self.files.keys() & set(targets)):
             raise ValueError(f"a file and a volume are mounted at the same path, {taken[0]}")
         holds_port = any(publish.mode == "host" for publish in self.publish)
-        if holds_port and self.update.order == "start-first":
+        if holds_port and self.update.order != "stop-first":
             if "order" in self.update.model_fields_set:
                 raise ValueError(
                     'a port published in mode "host" can be held by one replica at a time: '
@@ -379,7 +383,7 @@ class Service(Model):
         return self.domains or ()
 
     @property
-    def update_order(self) -> Literal["start-first", "stop-first"]:
+    def update_order(self) -> Order:
         """`update.order`; stop-first by default where the old replica holds a port of its node,
         and written so, as a release that is read back has to be the one that was stored."""
         return self.update.order
@@ -389,6 +393,8 @@ class Service(Model):
         """Replicas that run on top of `replicas` during an update."""
         if self.update_order == "stop-first":
             return 0
+        if self.update_order == "blue-green":
+            return self.replicas
         return min(self.update.parallelism, self.replicas)
 
 
@@ -518,6 +524,11 @@ class AppSpec(Model):
             raise ValueError(f"port {twice[0]} is published twice")
         self._check_order()
         for service in self.services:
+            if service.update.order == "blue-green" and self.backend is Backend.SWARM:
+                raise ValueError(
+                    f'services.{service.name}.update.order: "blue-green" is for Nomad; on a Swarm, '
+                    '"start-first" with parallelism = replicas does the same'
+                )
             if needs_entrypoint(service) and self.entrypoint is None:
                 raise ValueError(
                     f"services.{service.name} has neither a command nor a FastAPI app to run: "

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
-from deploytool.spec import AppSpec, Service
+from deploytool.backends.nomad.specification.refused import problems
+from deploytool.spec import AppSpec, Backend, Service
 from deploytool.units import format_duration, format_memory
 from tests.builders import REGISTRY, contents, digests
 
@@ -166,3 +167,24 @@ def apps(draw: st.DrawFn) -> AppSpec:
         files=digests(contents(*made)),
         environment=draw(st.none() | names),
     )
+
+
+def nomad_apps() -> st.SearchStrategy[AppSpec]:
+    """Any app, without what Nomad cannot do."""
+    return apps().map(_on_nomad)
+
+
+def _on_nomad(spec: AppSpec) -> AppSpec:
+    kept = tuple(
+        one.model_copy(
+            update={
+                "networks": (),
+                "publish": (),
+                "healthcheck": one.healthcheck if one.port else None,
+            }
+        )
+        for one in spec.services
+    )
+    found = spec.model_copy(update={"services": kept, "backend": Backend.NOMAD})
+    assume(not list(problems(found)))
+    return found

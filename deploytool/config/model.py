@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from deploytool.config.nomad import NomadSettings
 from deploytool.spec import (
     RESERVED,
     Backend,
@@ -70,21 +71,6 @@ class SwarmSettings(Model):
     DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as for the docker command line."""
     context: Line | None = None
     """A context of the docker command line."""
-
-
-class NomadSettings(Model):
-    """Where Nomad is; by default what the NOMAD_* variables say."""
-
-    address: Line | None = None
-    """A server's HTTP address, for example "https://nomad.example.com:4646"."""
-    region: Line | None = None
-    """The region that the job belongs to."""
-    namespace: Line | None = None
-    """The namespace that the job belongs to."""
-    datacenters: tuple[Line, ...] = ("*",)
-    """Data centres in which it may run; "*" is all."""
-    node_pool: Line = "default"
-    """The node pool in which it runs."""
 
 
 _ENTRYPOINT = r"^[^\s:](?:[^:\x00-\x1f]*[^\s:])?:[A-Za-z_][\w.]*(\(\))?$"

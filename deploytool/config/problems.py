@@ -96,6 +96,9 @@ _PATTERNS = {
     "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
     "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
     "templates": 'write "env.NAME", with the name of a variable, or "volumes"',
+    "address": 'write it with http:// or https://, for example "https://nomad.example.com:4646"',
+    "namespace": "use up to 128 letters, digits and hyphens",
+    "node_pool": "use up to 128 letters, digits, hyphens and underscores",
     "capabilities": 'write the capability in capitals, for example "NET_BIND_SERVICE"',
 }
 

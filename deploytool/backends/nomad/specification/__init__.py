@@ -1,0 +1,1 @@
+"""AppSpec and Release → a job, as JSON and as HCL. Pure."""

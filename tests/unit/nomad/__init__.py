@@ -1,0 +1,1 @@
+"""The Nomad backend without a cluster."""

@@ -18,7 +18,7 @@ END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
 NOT_YET = {
-    "nomad": "accepted, but no command works with Nomad yet.",
+    "nomad": "only `deploytool render` works with Nomad yet.",
 }
 """Keys that are accepted and have not the effect that they will have."""
 

@@ -13,18 +13,14 @@ if TYPE_CHECKING:
 
 
 def kind_of(name: Name) -> Kind:
-    """A kind of cluster. Raises UsageError for one that is not there yet."""
+    """A kind of cluster."""
     if name is Name.SWARM:
         from deploytool.backends.swarm.kind import SwarmKind
 
         return SwarmKind()
-    from deploytool.errors import UsageError
+    from deploytool.backends.nomad.kind import NomadKind
 
-    raise UsageError(
-        f"Deploying to {name.value.capitalize()} is not there yet",
-        code="backend_unavailable",
-        hint='set backend = "swarm"',
-    )
+    return NomadKind()
 
 
 def open_backend(config: Config) -> Backend:

@@ -3,7 +3,7 @@ for trying things."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,8 +49,12 @@ class Kind(Protocol):
     def connect(self, config: Config) -> Backend:
         """The cluster that a configuration names. Raises EngineError."""
 
-    def render(self, app: AppSpec) -> list[RenderedFile]:
-        """The files that describe the app to the cluster's own tools."""
+    def render(
+        self, app: AppSpec, config: Config, contents: Mapping[str, bytes], *, as_json: bool
+    ) -> list[RenderedFile]:
+        """The files that describe the app to the cluster's own tools; `as_json` what the cluster
+        is given. `contents` are the app's configuration files: path in the project → content.
+        Raises ConfigError for what the cluster cannot do, UsageError where it is given no JSON."""
 
     def render_warnings(self, app: AppSpec) -> list[str]:
         """Where what those tools make of the files is not what a deploy makes."""

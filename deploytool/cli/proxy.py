@@ -88,11 +88,11 @@ def render(session: Session, check: Check = False, stdout: Stdout = False) -> No
 
     config = session.config.config
     kind = kind_of(config.backend)
-    files = kind.proxy_files(config.proxy).items()
-    beside = [RenderedFile(Path(path), text.decode()) for path, text in files]
+    contents = kind.proxy_files(config.proxy)
+    beside = [RenderedFile(Path(path), text.decode()) for path, text in contents.items()]
     spec = kind.proxy_app(config.proxy)
     warn_of_stack(session, spec)
-    put(session, [*render_files(spec), *beside], check=check, stdout=stdout)
+    put(session, [*render_files(spec, config, contents), *beside], check=check, stdout=stdout)
 
 
 @command("status", "deploytool proxy status")

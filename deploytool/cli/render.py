@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deploytool.cli.common import Session, command
-from deploytool.errors import DeploytoolError, ExitCode
+from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def render(
     backend: Annotated[
         Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
     ] = None,
+    written_as: Annotated[
+        Literal["hcl", "json"] | None,
+        typer.Option("--format", help="Of a Nomad job: HCL, or the JSON that is submitted."),
+    ] = None,
     check: Check = False,
     stdout: Stdout = False,
 ) -> None:
@@ -40,7 +44,8 @@ def render(
 
     if backend is not None:
         session.flags["backend"] = ("--backend", backend)
-    files = render_files(session.spec)
+    loaded = session.config
+    files = render_files(session.spec, loaded.config, loaded.files, as_json=written_as == "json")
     warn_of_stack(session, session.spec)
     put(session, files, check=check, stdout=stdout)
 
@@ -55,7 +60,7 @@ def warn_of_stack(session: Session, app: AppSpec) -> None:
 
 def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout: bool) -> None:
     """Write rendered files into the project, or print them, or say which are stale."""
-    from deploytool.render.files import diff, write
+    from deploytool.render.files import diff, is_by_hand, write
 
     project = session.config.project
     if stdout:
@@ -66,6 +71,12 @@ def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout:
     stale = [(file, lines) for file in files if (lines := diff(project, file))]
     if check and stale:
         raise _stale(stale)
+    if by_hand := [str(file.path) for file, _ in stale if is_by_hand(project, file)]:
+        raise UsageError(
+            f"{', '.join(by_hand)} was not rendered by deploytool, and would be lost",
+            code="not_rendered",
+            hint="move it out of the way, or delete it, and render again",
+        )
     for file, _ in stale:
         write(project, file)
     changed = {str(file.path) for file, _ in stale}

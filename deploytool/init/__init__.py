@@ -64,5 +64,6 @@ def plan_rendered(project: Path, *, force: bool = False) -> tuple[FileWrite, ...
     from deploytool.config import load
     from deploytool.render.files import render_files
 
-    files = render_files(load(project).app_spec())
+    loaded = load(project)
+    files = render_files(loaded.app_spec(), loaded.config, loaded.files)
     return tuple(plan_file(project, str(file.path), file.text, force=force) for file in files)

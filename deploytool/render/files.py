@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploytool.backends import kind_of
+from deploytool.render import RENDERED
 from deploytool.spec import AppSpec
+
+if TYPE_CHECKING:
+    from deploytool.config import Config
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,22 @@ class RenderedFile:
     """Whether another one only refers to it."""
 
 
-def render_files(app: AppSpec) -> list[RenderedFile]:
-    """Everything that is rendered for an app on its cluster."""
-    return kind_of(app.backend).render(app)
+def render_files(
+    app: AppSpec, config: Config, contents: Mapping[str, bytes], *, as_json: bool = False
+) -> list[RenderedFile]:
+    """Everything that is rendered for an app on its cluster. `contents` are its configuration
+    files: path in the project → content."""
+    return kind_of(app.backend).render(app, config, contents, as_json=as_json)
+
+
+def is_by_hand(project: Path, file: RenderedFile) -> bool:
+    """Whether the file on disk was not rendered, though the one that it would become says so."""
+    try:
+        before = (project / file.path).read_bytes()
+    except FileNotFoundError:
+        return False
+    is_marked = RENDERED in file.text.partition("\n")[0].encode()
+    return is_marked and bool(before.strip()) and RENDERED not in before.partition(b"\n")[0]
 
 
 def diff(project: Path, file: RenderedFile) -> list[str]:

@@ -262,7 +262,8 @@ def test_problems_of_the_configuration_come_all_together(
         (("logs", "--since", "yesterday"), "usage"),
         (("logs", "--tail", "-1"), "usage"),
         (("render", "--backend", "kubernetes"), "usage"),
-        (("render", "--backend", "nomad"), "backend_unavailable"),
+        (("render", "--format", "json"), "usage"),
+        (("render", "--format", "yaml"), "usage"),
     ],
 )
 def test_wrong_calls(

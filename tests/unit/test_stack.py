@@ -19,7 +19,6 @@ from deploytool.__main__ import run
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import stack
 from deploytool.config import load
-from deploytool.errors import UsageError
 from deploytool.render import files
 from deploytool.spec import AppSpec, Service
 from tests import parity
@@ -128,7 +127,7 @@ def test_header_says_how_it_was_made_and_how_it_is_used() -> None:
 
 
 def test_diff_and_write(tmp_path: Path) -> None:
-    file, *_ = files.render_files(app())
+    file = files.RenderedFile(Path(stack.path(app())), stack.render(app()))
     assert files.diff(tmp_path, file)[0] == "--- stacks/items.yml (on disk)"
     files.write(tmp_path, file)
     assert files.diff(tmp_path, file) == []
@@ -138,15 +137,9 @@ def test_diff_and_write(tmp_path: Path) -> None:
     assert "-      replicas: 2" in files.diff(tmp_path, file)
 
 
-def test_nomad_is_not_there_yet() -> None:
-    with pytest.raises(UsageError) as caught:
-        files.render_files(app(backend="nomad"))
-    assert caught.value.code == "backend_unavailable"
-
-
-@pytest.mark.parametrize("command", ["render", "proxy render"])
-def test_this_repository_has_the_stacks_that_are_rendered(command: str) -> None:
-    """What is committed in stacks/ is what the configuration says."""
+@pytest.mark.parametrize("command", ["render", "proxy render", "render --backend nomad"])
+def test_this_repository_has_the_files_that_are_rendered(command: str) -> None:
+    """What is committed in stacks/ and nomad/ is what the configuration says."""
     root = Path(__file__).parents[2]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DEPLOYTOOL_")}
     arguments = [sys.executable, "-m", "deploytool", *command.split(), "--check"]

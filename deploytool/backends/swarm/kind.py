@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from deploytool.backends.kind import Check, LocalCluster
+from deploytool.errors import UsageError
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
@@ -29,9 +30,22 @@ class SwarmKind:
 
         return connect(host=config.swarm.host, context=config.swarm.context)
 
-    def render(self, app: AppSpec) -> list[RenderedFile]:
+    def render(
+        self,
+        app: AppSpec,
+        config: Config,  # noqa: ARG002
+        contents: Mapping[str, bytes],  # noqa: ARG002
+        *,
+        as_json: bool,
+    ) -> list[RenderedFile]:
         from deploytool.backends.swarm.specification import stack
 
+        if as_json:
+            raise UsageError(
+                "A Swarm is given a stack file, not JSON",
+                code="usage",
+                hint="leave --format out; a job of Nomad can be JSON",
+            )
         return stack.files(app)
 
     def render_warnings(self, app: AppSpec) -> list[str]:

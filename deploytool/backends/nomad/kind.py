@@ -1,0 +1,69 @@
+# ruff: noqa: ARG002 - what is not there yet takes what it will take.
+"""Nomad as a kind of cluster. What a command does not need is not imported for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+from deploytool.backends.kind import Check, LocalCluster
+from deploytool.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploytool.backends.protocol import Backend
+    from deploytool.config import Config
+    from deploytool.render.files import RenderedFile
+    from deploytool.spec import AppSpec, ProxySettings
+
+
+def _unavailable(what: str) -> NoReturn:
+    raise UsageError(
+        f"{what} is not there yet for Nomad: jobs are rendered only",
+        code="backend_unavailable",
+        hint='`deploytool render` writes the job, and backend = "swarm" deploys',
+    )
+
+
+class NomadKind:
+    """Implements `deploytool.backends.kind.Kind`."""
+
+    @property
+    def stop_pause(self) -> int:
+        return 0
+
+    def connect(self, config: Config) -> Backend:
+        _unavailable("Deploying")
+
+    def render(
+        self, app: AppSpec, config: Config, contents: Mapping[str, bytes], *, as_json: bool
+    ) -> list[RenderedFile]:
+        from deploytool.backends.nomad.render import render_files
+
+        return render_files(app, config.nomad, contents, as_json=as_json)
+
+    def render_warnings(self, app: AppSpec) -> list[str]:
+        from deploytool.backends.nomad.render import warnings
+
+        return warnings(app)
+
+    def proxy_app(self, settings: ProxySettings) -> AppSpec:
+        _unavailable("The proxy")
+
+    def proxy_files(self, settings: ProxySettings) -> dict[str, bytes]:
+        _unavailable("The proxy")
+
+    def examine(self, config: Config) -> list[Check]:
+        _unavailable("Checking a cluster")
+
+    def cluster_up(
+        self, config: Config, *, advertise: str, step: Callable[[str], None]
+    ) -> LocalCluster:
+        _unavailable("A cluster on this machine")
+
+    def cluster_status(self, config: Config) -> LocalCluster:
+        _unavailable("A cluster on this machine")
+
+    def cluster_down(
+        self, config: Config, *, volumes: bool, step: Callable[[str], None]
+    ) -> list[str]:
+        _unavailable("A cluster on this machine")

@@ -1,0 +1,77 @@
+"""A Go program that reads jobs as Nomad's own types do. `check` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from deploytool.json_types import Json
+
+HERE = Path(__file__).parent
+USUAL = Path("/usr/local/go/bin/go")
+
+
+class Asked(NamedTuple):
+    """A job as it is submitted, and the same as HCL; empty where there is none."""
+
+    name: str
+    json: str
+    hcl: str = ""
+
+
+class Answered(NamedTuple):
+    problems: tuple[str, ...]
+    job: Json
+    """As Nomad's client library sends it, every default filled in."""
+    settings: Json
+    """GROUP/TASK → what its driver is given."""
+
+
+def go() -> str:
+    """The go command. Not finding it is a failure: what is untested is not promised."""
+    found = shutil.which("go") or (str(USUAL) if USUAL.exists() else None)
+    assert found, "these tests need Go 1.26 or newer (https://go.dev/dl/), as `go` in PATH"
+    return found
+
+
+@cache
+def program() -> str:
+    """The program, built once in a run."""
+    folder = tempfile.mkdtemp(prefix="nomad-job-")
+    target = str(Path(folder) / "nomad-job")
+    built = subprocess.run(
+        [go(), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert built.returncode == 0, f"{HERE} does not build:\n{built.stderr}"
+    return target
+
+
+def check(cases: Sequence[Asked]) -> Mapping[str, Answered]:
+    """What the official types make of jobs, by name."""
+    done = subprocess.run(
+        [program()],
+        input=json.dumps([case._asdict() for case in cases]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    return {
+        one["name"]: Answered(tuple(one["problems"]), one["job"], one["settings"])
+        for one in answers
+    }

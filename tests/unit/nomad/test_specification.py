@@ -276,6 +276,19 @@ def test_the_proxy_is_told_no_port_as_nomad_chooses_it() -> None:
     assert f"{balancer}.healthcheck.path=/health" in found["Tags"]
 
 
+@pytest.mark.parametrize(
+    ("domains", "host"),
+    [
+        (["*.example.com", "a.example"], "a.example"),
+        (["*.example.com"], "health.example.com"),
+        ([], "localhost"),
+    ],
+)
+def test_checks_ask_for_a_name_that_is_served(domains: list[str], host: str) -> None:
+    (found,) = task_of(domains=domains)["Services"]
+    assert found["Checks"][0]["Header"] == {"Host": [host]}
+
+
 def test_a_service_leaves_the_catalogue_before_it_is_asked_to_stop() -> None:
     found = task_of(drain="7s", stop_grace="30s")
     assert (found["ShutdownDelay"], found["KillTimeout"]) == (7 * SECOND, 23 * SECOND)

@@ -60,9 +60,16 @@ def _routing(app: AppSpec, service: Service) -> dict[str, str]:
             f"{balancer}.healthcheck.path": check.path,
             f"{balancer}.healthcheck.interval": format_duration(check.interval or SECOND),
             f"{balancer}.healthcheck.timeout": format_duration(check.timeout or SECOND),
-            f"{balancer}.healthcheck.hostname": app.hosts(service)[0],
+            f"{balancer}.healthcheck.hostname": host(app, service),
         }
     return found
+
+
+def host(app: AppSpec, service: Service) -> str:
+    """A name that a service answers to, for what asks it whether it works."""
+    hosts = app.hosts(service)
+    exact = [name for name in hosts if not routing.is_wildcard(name)]
+    return next(iter((*exact, *(name.replace("*", "health") for name in hosts))), "localhost")
 
 
 def services(app: AppSpec, service: Service) -> list[Json]:
@@ -86,7 +93,6 @@ def services(app: AppSpec, service: Service) -> list[Json]:
 
 
 def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
-    hosts = app.hosts(service)
     return {
         "Name": "health",
         "Type": "http",
@@ -96,7 +102,7 @@ def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
         "Interval": ns(max(check.interval, SECOND)),
         "Timeout": ns(max(check.timeout, SECOND)),
         "OnUpdate": "require_healthy",
-        "Header": {"Host": [hosts[0] if hosts else "localhost"]},
+        "Header": {"Host": [host(app, service)]},
         "CheckRestart": {
             "Limit": check.retries,
             "Grace": ns(check.start_period),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -45,6 +46,7 @@ def go() -> str:
 def program() -> str:
     """The program, built once in a run."""
     folder = tempfile.mkdtemp(prefix="nomad-job-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     target = str(Path(folder) / "nomad-job")
     built = subprocess.run(
         [go(), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],

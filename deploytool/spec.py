@@ -288,8 +288,9 @@ class Service(Model):
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment variables. Never secrets: those are `secrets`."""
     templates: tuple[Template, ...] = ()
-    """What the Swarm fills in for each replica instead of passing it on as it is written, for
-    example {{.Node.Hostname}}: "env.NAME" for a variable, "volumes" for the paths of volumes."""
+    """What the cluster fills in for each replica instead of passing it on as it is written, on a
+    Swarm for example {{.Node.Hostname}}: "env.NAME" for a variable, "volumes" for the paths of
+    volumes."""
     secrets: tuple[SecretName, ...] = ()
     """Secrets of the cluster, each a file /run/secrets/NAME."""
     files: dict[FileTarget, FileSource] = Field(default_factory=dict)

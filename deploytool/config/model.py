@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from deploytool.nomad_settings import NomadSettings
+from deploytool.config.nomad import NomadSettings
 from deploytool.spec import (
     RESERVED,
     Backend,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from deploytool import nomad_settings, spec
-from deploytool.config import model
+from deploytool import spec
+from deploytool.config import model, nomad
 from deploytool.config.model import Config
 from deploytool.spec import ProxySettings, ReleaseStep, Service
 
@@ -31,7 +31,7 @@ def _write_meanings(described: dict[str, Any]) -> None:
     """Each key's docstring becomes its description. They are read here, from the source, because
     having pydantic do it costs every command a fifth of a second."""
     tables = described["$defs"] | {"Config": described}
-    for module in (spec, nomad_settings, model):
+    for module in (spec, model, nomad):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef) and node.name in tables:
                 for name, meaning in _documented(node):

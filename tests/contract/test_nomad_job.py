@@ -26,7 +26,8 @@ from deploytool.backends.nomad.specification.refused import problems
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, ServerVersion
 from deploytool.config import load, schema
-from deploytool.nomad_settings import NomadSettings
+from deploytool.config.nomad import NomadSettings
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Service
 from docs._generate import TABLES
 from tests.builders import DIGEST, app, contents, images, service, worker
@@ -35,7 +36,6 @@ from tests.strategies import nomad_apps
 
 pytestmark = pytest.mark.contract
 PROJECT = Path(__file__).parents[2]
-Json = dict[str, Any]
 SECOND = 10**9
 
 

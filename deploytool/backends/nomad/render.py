@@ -8,7 +8,7 @@ from pathlib import Path
 from deploytool.backends.nomad.specification import hcl
 from deploytool.backends.nomad.specification.compile import compile_app
 from deploytool.backends.nomad.specification.task import Source
-from deploytool.nomad_settings import NomadSettings
+from deploytool.config.nomad import NomadSettings
 from deploytool.render import RENDERED
 from deploytool.render.files import RenderedFile
 from deploytool.spec import AppSpec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -10,11 +11,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from deploytool.json_types import Json
 
 HERE = Path(__file__).parent
 USUAL = Path("/usr/local/go/bin/go")
-Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
@@ -44,6 +46,7 @@ def go() -> str:
 def program() -> str:
     """The program, built once in a run."""
     folder = tempfile.mkdtemp(prefix="nomad-job-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     target = str(Path(folder) / "nomad-job")
     built = subprocess.run(
         [go(), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],

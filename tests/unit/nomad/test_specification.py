@@ -32,14 +32,14 @@ from deploytool.backends.nomad.specification.compile import (
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, ServerVersion
 from deploytool.config import load
+from deploytool.config.nomad import NomadSettings
 from deploytool.errors import ConfigError
-from deploytool.nomad_settings import NomadSettings
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Service
 from tests.builders import DIGEST, app, contents, images, release, service, worker
 from tests.strategies import nomad_apps, quick
 
 PROJECT = Path(__file__).parents[3]
-Json = dict[str, Any]
 SECOND = 10**9
 PLATFORMS = (("amd64", "linux"), ("arm64", "linux"))
 
@@ -274,6 +274,19 @@ def test_the_proxy_is_told_no_port_as_nomad_chooses_it() -> None:
     balancer = "traefik.http.services.items_web.loadbalancer"
     assert f"{balancer}.passhostheader=true" in found["Tags"]
     assert f"{balancer}.healthcheck.path=/health" in found["Tags"]
+
+
+@pytest.mark.parametrize(
+    ("domains", "host"),
+    [
+        (["*.example.com", "a.example"], "a.example"),
+        (["*.example.com"], "health.example.com"),
+        ([], "localhost"),
+    ],
+)
+def test_checks_ask_for_a_name_that_is_served(domains: list[str], host: str) -> None:
+    (found,) = task_of(domains=domains)["Services"]
+    assert found["Checks"][0]["Header"] == {"Host": [host]}
 
 
 def test_a_service_leaves_the_catalogue_before_it_is_asked_to_stop() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from deploytool.backends.nomad.specification import (
     literal,
@@ -27,11 +26,11 @@ from deploytool.backends.nomad.specification.version import (
     TEMPLATE_ONCE,
     ServerVersion,
 )
-from deploytool.nomad_settings import NomadSettings
+from deploytool.config.nomad import NomadSettings
+from deploytool.json_types import Json
 from deploytool.spec import HealthCheck, Release, Service
 from deploytool.units import format_duration
 
-Json = dict[str, Any]
 APP = "deploytool.app"
 """Key of the job's metadata that says whose it is. It never changes: metadata of a job is every
 task's, and replaces them all when it does."""

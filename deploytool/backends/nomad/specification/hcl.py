@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from deploytool.json_types import Json
 from deploytool.units import format_duration
 
-Json = dict[str, Any]
 DURATIONS = frozenset(
     {"Delay", "Grace", "HealthyDeadline", "Interval", "KillTimeout", "LostAfter", "MaxDelay"}
     | {"MinHealthyTime", "ProgressDeadline", "ShutdownDelay", "Splay", "Timeout"}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
+from deploytool.json_types import Json
 from deploytool.spec import Image, Service
 
-Json = dict[str, Any]
 NODE = "${node.unique.id}"
 SWARM_NAMES = {
     "node.id": NODE,

@@ -6,11 +6,9 @@ ReschedulePolicy in nomad/structs/structs.go); what is written here always does.
 
 from __future__ import annotations
 
-from typing import Any
-
+from deploytool.json_types import Json
 from deploytool.spec import Service
 
-Json = dict[str, Any]
 MILLISECOND = 1_000_000
 """nanoseconds"""
 SECOND = 1_000

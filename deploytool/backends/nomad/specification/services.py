@@ -7,14 +7,13 @@ taken out when that ends, so that callers meet fewer replicas that do not listen
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from deploytool.backends.nomad.specification.policies import SECOND, ns
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, HealthCheck, Service
 from deploytool.traefik import routing
 from deploytool.units import format_duration
 
-Json = dict[str, Any]
 PORT_LABEL = "http"
 CHAINED = ".middlewares"
 """A routing tag that lists several: a user's own come after those that are made here."""
@@ -61,9 +60,16 @@ def _routing(app: AppSpec, service: Service) -> dict[str, str]:
             f"{balancer}.healthcheck.path": check.path,
             f"{balancer}.healthcheck.interval": format_duration(check.interval or SECOND),
             f"{balancer}.healthcheck.timeout": format_duration(check.timeout or SECOND),
-            f"{balancer}.healthcheck.hostname": app.hosts(service)[0],
+            f"{balancer}.healthcheck.hostname": host(app, service),
         }
     return found
+
+
+def host(app: AppSpec, service: Service) -> str:
+    """A name that a service answers to, for what asks it whether it works."""
+    hosts = app.hosts(service)
+    exact = [name for name in hosts if not routing.is_wildcard(name)]
+    return next(iter((*exact, *(name.replace("*", "health") for name in hosts))), "localhost")
 
 
 def services(app: AppSpec, service: Service) -> list[Json]:
@@ -87,7 +93,6 @@ def services(app: AppSpec, service: Service) -> list[Json]:
 
 
 def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
-    hosts = app.hosts(service)
     return {
         "Name": "health",
         "Type": "http",
@@ -97,7 +102,7 @@ def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
         "Interval": ns(max(check.interval, SECOND)),
         "Timeout": ns(max(check.timeout, SECOND)),
         "OnUpdate": "require_healthy",
-        "Header": {"Host": [hosts[0] if hosts else "localhost"]},
+        "Header": {"Host": [host(app, service)]},
         "CheckRestart": {
             "Limit": check.retries,
             "Grace": ns(check.start_period),

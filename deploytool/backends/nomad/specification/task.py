@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from deploytool.backends.nomad.specification import literal, secrets, services
 from deploytool.backends.nomad.specification.policies import SECOND, ns
@@ -19,10 +18,10 @@ from deploytool.backends.nomad.specification.version import (
     TEMPLATE_ONCE,
     ServerVersion,
 )
-from deploytool.nomad_settings import NomadSettings
+from deploytool.config.nomad import NomadSettings
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Image, ProxySettings, Service, tagged
 
-Json = dict[str, Any]
 MIB = 2**20
 LEAST_MEMORY = 10
 """MiB that Nomad lets a task have at least."""

@@ -42,7 +42,7 @@ class Script:
 class Cluster:
     state: State = field(default_factory=State)
     scripts: dict[str, Script] = field(default_factory=dict)
-    """Image → what becomes of its tasks."""
+    """Image or group → what becomes of its tasks."""
     capacity: int = 10_000
     """MiB of memory of the one node."""
 
@@ -311,7 +311,7 @@ class Cluster:
             }
             self.deployments[made["ID"]] = made
         del evaluation
-        deadline = max((g["ProgressDeadline"] for g in groups.values()), default=0)
+        deadline = max([int(str(g["ProgressDeadline"])) for g in groups.values()] or [0])
         if deadline:
             self._watch_progress(made, deadline / NS)
         return made
@@ -372,13 +372,10 @@ class Cluster:
         ]
         target = stable[-1] if wants and stable and job is not None else None
         if target is not None and job is not None and _same(job, target):
-            target, why = (
-                None,
-                (
-                    f"{why} - not rolling back to stable job version {target['Version']} as "
-                    "current job has same specification"
-                ),
-            )
+            number = target["Version"]
+            target = None
+            why += f" - not rolling back to stable job version {number} as current job has same "
+            why += "specification"
         elif target is not None:
             why = f"{why} - rolling back to job version {target['Version']}"
         elif wants:
@@ -410,15 +407,10 @@ class Cluster:
         job = self.jobs.get((deployment["Namespace"], deployment["JobID"]))
         if job is None:
             return
-        if with_canaries and len(ready) == len(with_canaries):
-            if all(g["AutoPromote"] for g in with_canaries):
-                for group in with_canaries:
-                    group["Promoted"] = True
-                    for name in group["PlacedCanaries"] or ():
-                        self.allocations[name]["DeploymentStatus"]["Canary"] = False
-                self._touch(deployment)
-                self._evaluate(job)
-            return
+        if with_canaries:
+            if len(ready) < len(with_canaries) or not all(g["AutoPromote"] for g in with_canaries):
+                return
+            self._promote(deployment, with_canaries)
         self._evaluate(job)
         if all(
             g["HealthyAllocs"] >= g["DesiredTotal"] and (g["Promoted"] or not g["DesiredCanaries"])
@@ -432,6 +424,15 @@ class Cluster:
             job["Status"] = "running"
             self.versions[job["Namespace"], job["ID"]][job["Version"]]["Stable"] = True
             self._touch(deployment)
+
+    def _promote(self, deployment: Json, groups: list[Json]) -> None:
+        """Canaries become what the others are (nomad/state/state_store.go,
+        UpdateDeploymentPromotion)."""
+        for group in groups:
+            group["Promoted"] = True
+            for name in group["PlacedCanaries"] or ():
+                self.allocations[name]["DeploymentStatus"]["Canary"] = False
+        self._touch(deployment)
 
     def _healthy_canaries(self, group: Json) -> int:
         found = (self.allocations[name] for name in group["PlacedCanaries"] or ())
@@ -483,7 +484,8 @@ class Cluster:
         self._run(made)
 
     def _run(self, allocation: Json) -> None:
-        script = self.scripts.get(_image(self._group(allocation)), Script())
+        image, group = _image(self._group(allocation)), allocation["TaskGroup"]
+        script = self.scripts.get(image) or self.scripts.get(group) or Script()
         self.later(script.starts_after, lambda: self._started(allocation))
         if script.exits_after is not None:
             self.later(
@@ -639,5 +641,5 @@ def _memory(group: Json) -> int:
 
 
 def _image(group: Json) -> str:
-    tasks = group.get("Tasks") or ({},)
+    tasks: list[Json] = group.get("Tasks") or [{}]
     return str((tasks[0].get("Config") or {}).get("image") or "")

@@ -172,7 +172,7 @@ def _free(job: Json, group: Json, taken: Iterable[Json], count: int) -> list[str
     """Names that no allocation has: the lowest numbers."""
     used = {a["Name"] for a in taken}
     names = (f"{job['ID']}.{group['Name']}[{number}]" for number in range(10**6))
-    found = []
+    found: list[str] = []
     for name in names:
         if len(found) == count:
             break

@@ -16,8 +16,8 @@ import pytest
 
 from deploytool.backends.nomad.api.client import Client, Conflict, NotFound, Outdated
 from deploytool.backends.nomad.api.connection import Connection, connection
+from deploytool.config.nomad import NomadSettings
 from deploytool.errors import EngineError, UsageError
-from deploytool.nomad_settings import NomadSettings
 
 
 @dataclass

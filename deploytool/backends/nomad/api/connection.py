@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploytool.errors import UsageError
 
 if TYPE_CHECKING:
-    from deploytool.nomad_settings import NomadSettings
+    from deploytool.config.nomad import NomadSettings
 
 DEFAULT = "http://127.0.0.1:4646"
 

@@ -180,7 +180,7 @@ def test_second_step_that_fails_goes_back_to_before_the_first(nomad: Nomad) -> N
     order.begin()
     nomad.cluster.scripts["web"] = Script(exits_after=0.2)
     with pytest.raises(Unsuccessful):
-        watch(GuardedRollout(rollout), Deadline.after(20), lambda _: None, order)
+        watch(GuardedRollout(rollout), Deadline.after(20), lambda _: None, order, limits=Limits())
     assert nomad.cluster.job("default", "items")["Version"] == 4
     del nomad.cluster.scripts["web"]
     with rollout.reverse() as reversal:

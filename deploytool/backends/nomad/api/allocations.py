@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from deploytool.backends.model import Task
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
-RELEASE = "deploytool.release"
-"""The key of a group's and an allocation's metadata that has the release."""
 STATES = {"complete": "complete", "failed": "failed", "lost": "orphaned", "unknown": "unknown"}
 
 

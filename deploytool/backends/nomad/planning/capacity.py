@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import Node
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 MIB = 2**20
 LIVE = frozenset({"pending", "running"})
 NO_NODE_HINT = "change its placement, or let a node take it: nomad node status -verbose"

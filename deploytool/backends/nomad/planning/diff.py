@@ -14,9 +14,9 @@ from typing import Any
 
 from deploytool import diff
 from deploytool.backends.model import Action, Change, FieldChange
+from deploytool.json_types import Json
 from deploytool.units import format_duration, format_memory
 
-Json = dict[str, Any]
 ACTIONS = {"Added": Action.CREATE, "Deleted": Action.REMOVE, "Edited": Action.UPDATE}
 IN_A_LIST = re.compile(r"^(?P<name>.+)\[(?P<index>\d+)\]$")
 OF_A_TABLE = re.compile(r"^(?P<name>[^\[]+)\[(?P<key>.+)\]$")
@@ -145,6 +145,11 @@ KEYS = (
     ("Task.LogConfig.", "logging."),
     ("Task.Template", "files"),
     ("Task.KillTimeout", "stop_grace"),
+    ("Task.ShutdownDelay", "drain"),
+    ("Task.Service.Check", "healthcheck"),
+    ("Task.Service.Tags", "routes"),
+    ("Task.Service.CanaryTags", "routes of canaries"),
+    ("Task.Service.", "service."),
     ("Task.KillSignal", "kill signal"),
     ("Task.User", "user"),
     ("Task.Meta.", "labels."),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
-Json = dict[str, Any]
+from deploytool.backends.nomad.specification.compile import RELEASE
+from deploytool.json_types import Json
+
 OF_THE_SERVER = frozenset(
     {"CreateIndex", "JobModifyIndex", "ModifyIndex", "Stable", "Status", "StatusDescription"}
     | {"SubmitTime", "Version", "VersionTag", "NomadTokenID", "ConsulNamespace", "Namespace"}
@@ -14,7 +15,6 @@ OF_THE_SERVER = frozenset(
     | {"ConsulToken", "VaultToken", "VaultNamespace", "Stop"}
 )
 """What a job has that says nothing of what it runs."""
-RELEASE = "deploytool.release"
 
 
 def groups_of(job: Json | None) -> dict[str, Json]:

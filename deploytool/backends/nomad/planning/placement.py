@@ -7,9 +7,9 @@ evaluations have them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from deploytool.json_types import Json
+
 DIMENSIONS = {
     "cpu": "CPU",
     "memory": "memory",

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from deploytool.backends.model import Action, Amount, Change, Need, Plan
 from deploytool.backends.nomad.api.client import Client, NotFound
@@ -19,14 +18,11 @@ from deploytool.backends.nomad.planning.job import (
     with_releases_of,
 )
 from deploytool.backends.nomad.planning.placement import why_unplaced
+from deploytool.backends.nomad.specification.compile import APP
 from deploytool.capacity import Node
 from deploytool.errors import PlanError
+from deploytool.json_types import Json
 from deploytool.spec import AppSpec
-
-Json = dict[str, Any]
-APP = "deploytool.app"
-"""The key of a job's metadata that says whose it is: always the same, so that nothing is replaced
-by it."""
 
 
 @dataclass(frozen=True)

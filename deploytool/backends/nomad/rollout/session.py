@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from types import TracebackType
-from typing import Any
 
 from deploytool.backends.model import Action, Plan, RouteCheck, ServiceProgress, Task, Verdict
 from deploytool.backends.nomad.api.client import Client, NotFound
@@ -21,9 +20,9 @@ from deploytool.backends.nomad.rollout import watch
 from deploytool.backends.nomad.rollout.routes import check
 from deploytool.backends.nomad.rollout.watch import Seen
 from deploytool.errors import EngineError
+from deploytool.json_types import Json
 from deploytool.spec import Release
 
-Json = dict[str, Any]
 ENFORCING = "Enforcing job modify index"
 """How a server begins to say that the job is not as it was (nomad/structs/job.go); HTTP 500."""
 

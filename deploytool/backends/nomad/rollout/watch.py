@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from deploytool.backends.model import ServiceProgress, Task, Verdict
 from deploytool.backends.nomad.api.allocations import is_unhealthy, read_task, runs
 from deploytool.backends.nomad.planning.placement import why_unplaced
+from deploytool.json_types import Json
 
-Json = dict[str, Any]
 REVERTING = " - rolling back to job version "
 """How the description of a failed deployment ends that the servers revert
 (nomad/structs/structs.go, DeploymentStatusDescriptionRollback)."""

@@ -36,6 +36,7 @@ class Script:
     """None: it never is."""
     exits_after: float | None = None
     exit_code: int = 1
+    output: str = ""
 
 
 @dataclass
@@ -176,7 +177,20 @@ class Cluster:
         )
         return max(found, key=lambda d: d["CreateIndex"], default=None)
 
+    def _batch_plans(self, job: Json) -> dict[str, GroupPlan]:
+        """What ran to its end is not run again by later evaluations, and a failed one that may not
+        be rescheduled neither (scheduler/reconciler/filters.go, filterOldTerminalAllocs)."""
+        plans = {}
+        for group in job["TaskGroups"]:
+            there = [a for a in self._of(job) if a["TaskGroup"] == group["Name"]]
+            name = f"{job['ID']}.{group['Name']}[0]"
+            place = [] if there else [scheduler.Placement(name)]
+            plans[group["Name"]] = GroupPlan(place=place, ignore=len(there))
+        return plans
+
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
+        if job["Type"] == "batch":
+            return self._batch_plans(job)
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
@@ -483,9 +497,14 @@ class Cluster:
             self._touch(deployment)
         self._run(made)
 
-    def _run(self, allocation: Json) -> None:
+    def _script(self, allocation: Json) -> Script:
+        if allocation["JobType"] == "batch":
+            return self.scripts.get("batch") or Script(exits_after=0.2, exit_code=0)
         image, group = _image(self._group(allocation)), allocation["TaskGroup"]
-        script = self.scripts.get(image) or self.scripts.get(group) or Script()
+        return self.scripts.get(image) or self.scripts.get(group) or Script()
+
+    def _run(self, allocation: Json) -> None:
+        script = self._script(allocation)
         self.later(script.starts_after, lambda: self._started(allocation))
         if script.exits_after is not None:
             self.later(
@@ -497,6 +516,12 @@ class Cluster:
                 script.starts_after + script.healthy_after, lambda: self._judged(allocation, True)
             )
 
+    def output(self, name: str) -> str:
+        allocation = self.allocations.get(name)
+        if allocation is None:
+            raise Refusal(404, f'Unknown allocation "{name}"')
+        return self._script(allocation).output
+
     def _started(self, allocation: Json) -> None:
         if is_live(allocation):
             self._event(allocation, "running", "Started", "Task started by client")
@@ -505,6 +530,9 @@ class Cluster:
         if not is_live(allocation):
             return
         text = f"Exit Code: {code}"
+        if allocation["JobType"] == "batch" and code == 0:
+            self._event(allocation, "complete", "Terminated", text, ExitCode=0)
+            return
         self._event(allocation, "failed", "Terminated", text, ExitCode=code)
         self._event(
             allocation,

@@ -89,6 +89,43 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def table(request: Request, name: str, read: Callable[[], Any]) -> Response:
         return blocking(state, request, lambda: (read(), state.table_index.get(name, 1)))
 
+    @app.get("/v1/jobs")
+    def jobs(request: Request) -> Response:
+        """Metadata only where it is asked for (command/agent/job_endpoint.go)."""
+        query, space = request.query_params, namespace_of(request)
+        names = ["ID", "Name", "Type", "Status", "Stop", "Namespace", "ModifyIndex"]
+        names += ["Meta"] if query.get("meta") == "true" else []
+        return table(
+            request,
+            "jobs",
+            lambda: [
+                {name: job.get(name) for name in names}
+                for (where, name), job in sorted(cluster.jobs.items())
+                if where == space and name.startswith(query.get("prefix", ""))
+            ],
+        )
+
+    @app.get("/v1/client/fs/logs/{name}")
+    def logs(name: str, request: Request) -> Response:
+        """Without framing, with `plain`; the end of a stream that nobody follows."""
+        query = request.query_params
+        if query.get("plain") != "true":
+            raise Refusal(501, "the double knows plain logs only")
+        text = cluster.output(name) if query.get("type") == "stdout" else ""
+        if query.get("origin") == "end":
+            text = text[max(0, len(text) - int(query.get("offset") or 0)) :]
+        return Response(text, media_type="text/plain")
+
+    @app.get("/v1/allocation/{name}")
+    def allocation(name: str, request: Request) -> Response:
+        def read() -> tuple[Json, int]:
+            found = cluster.allocations.get(name)
+            if found is None:
+                raise Refusal(404, "alloc not found")
+            return found, found["ModifyIndex"]
+
+        return blocking(state, request, read)
+
     @app.post("/v1/jobs")
     @app.put("/v1/jobs")
     async def register(request: Request) -> Response:

@@ -29,7 +29,7 @@ ADDED_BY_THE_SERVER = re.compile(
     r"\$\{attr\.(nomad\.service_discovery|nomad\.version|plugins\.cni\.|consul\.)"
 )
 """Constraints that a server adds to jobs by itself (nomad/job_endpoint_hooks.go)."""
-OF_THE_RELEASE = frozenset({"Meta.deploytool.release"})
+OF_THE_RELEASE = frozenset({"Meta.deploytool.release", "Meta.deploytool.restarted"})
 
 
 def changes(answer: Json) -> tuple[Change, ...]:

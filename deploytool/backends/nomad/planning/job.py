@@ -17,6 +17,12 @@ OF_THE_SERVER = frozenset(
 """What a job has that says nothing of what it runs."""
 
 
+RESTARTED = "deploytool.restarted"
+"""Key of a group's metadata that changes to have its allocations replaced."""
+OF_REPLICAS = (RELEASE, RESTARTED)
+"""Keys of a group's metadata that say something of its replicas, and not of what they shall be."""
+
+
 def groups_of(job: Json | None) -> dict[str, Json]:
     return {group["Name"]: group for group in (job or {}).get("TaskGroups") or ()}
 
@@ -68,7 +74,8 @@ def with_releases_of(job: Json, live: Mapping[str, Json]) -> Json:
     """The job with the releases that its groups are of now, so that a plan of it shows nothing but
     what differs otherwise."""
     for group in job["TaskGroups"]:
-        kept = (live.get(group["Name"], {}).get("Meta") or {}).get(RELEASE)
-        meta = {k: v for k, v in (group.get("Meta") or {}).items() if k != RELEASE}
-        group["Meta"] = {**meta, **({RELEASE: kept} if kept else {})} or None
+        there = live.get(group["Name"], {}).get("Meta") or {}
+        kept = {key: there[key] for key in OF_REPLICAS if key in there}
+        meta = {k: v for k, v in (group.get("Meta") or {}).items() if k not in OF_REPLICAS}
+        group["Meta"] = {**meta, **kept} or None
     return job

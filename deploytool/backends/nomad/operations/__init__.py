@@ -1,0 +1,1 @@
+"""What is done to apps on Nomad, beside rollouts."""

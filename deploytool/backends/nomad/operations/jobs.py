@@ -1,0 +1,88 @@
+"""Commands that run once: batch jobs that are made only if there are none of their names.
+
+A job's status says nothing of success: it is judged by the exit code of its task. Nothing starts it
+again, not even the loss of its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from deploytool.backends.model import Job, Task
+from deploytool.backends.nomad.api.allocations import read_task
+from deploytool.backends.nomad.api.client import Client, NotFound, Outdated
+from deploytool.backends.nomad.specification.compile import APP
+from deploytool.backends.nomad.specification.secrets import paths
+from deploytool.json_types import Json
+
+SEPARATOR = "-"
+
+
+def job_id(job: Job) -> str:
+    return f"{job.release.spec.name}{SEPARATOR}{job.name}"
+
+
+def start(client: Client, job: Job, specification: Json) -> None:
+    """Register it, unless there is one: two registrations at once make one job."""
+    body = {"Job": specification, "EnforceIndex": True, "JobModifyIndex": 0}
+    _copy_secrets(client, job)
+    try:
+        client.post("/v1/jobs", body, again=True)
+    except Outdated:
+        return
+
+
+def _copy_secrets(client: Client, job: Job) -> None:
+    """Its identity may read the variable at its own path alone."""
+    app = job.release.spec
+    service = next(s for s in app.services if s.name == job.service)
+    if not service.secrets:
+        return
+    source = client.get(f"/v1/var/{paths(app.name, '')[0]}")["Items"]
+    names = {job.release.secrets.get(name, name).rpartition(":")[2] for name in service.secrets}
+    items = {key: value for key, value in source.items() if key in names}
+    path = paths(job_id(job), "")[0]
+    client.put(f"/v1/var/{path}", {"Path": path, "Items": items}, again=True)
+
+
+def look(client: Client, job: Job) -> Task | None:
+    """Its one task; None while none was placed."""
+    allocations = _allocations(client, job)
+    if not allocations:
+        return None
+    newest = max(allocations, key=lambda a: a.get("CreateIndex", 0))
+    return read_task(newest).model_copy(update={"service": job.name})
+
+
+def _allocations(client: Client, job: Job) -> list[Json]:
+    try:
+        return list(client.get(f"/v1/job/{job_id(job)}/allocations") or ())
+    except NotFound:
+        return []
+
+
+def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:
+    """Every line that it printed, oldest first."""
+    from deploytool.backends.nomad.operations.logs import lines_of
+
+    for allocation in _allocations(client, job):
+        if allocation.get("TaskStates"):
+            yield from lines_of(client, allocation["ID"], job.service, follow=follow)
+
+
+def remove(client: Client, job: Job) -> None:
+    path = paths(job_id(job), "")[0]
+    with suppress(NotFound):
+        client.delete(f"/v1/job/{job_id(job)}", purge="true")
+    client.delete(f"/v1/var/{path}")
+
+
+def names(client: Client, app: str) -> list[str]:
+    """The jobs of an app that the cluster has, ended ones too."""
+    found = client.get("/v1/jobs", prefix=f"{app}{SEPARATOR}", meta="true") or ()
+    return sorted(
+        stub["ID"].removeprefix(f"{app}{SEPARATOR}")
+        for stub in found
+        if stub.get("Type") == "batch" and (stub.get("Meta") or {}).get(APP) == app
+    )

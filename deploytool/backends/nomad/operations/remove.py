@@ -1,0 +1,73 @@
+"""Removing an app from Nomad, and what nothing needs any more."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from deploytool.backends.model import Belonging
+from deploytool.backends.nomad.api.client import Client, NotFound
+from deploytool.backends.nomad.operations import jobs
+from deploytool.backends.nomad.specification.compile import APP
+from deploytool.backends.nomad.specification.secrets import paths
+from deploytool.backends.nomad.storage.secrets import NomadVault
+from deploytool.backends.nomad.storage.store import ROOT, NomadStore
+from deploytool.errors import DeploytoolError
+from deploytool.json_types import Json
+from deploytool.records import history
+from deploytool.secrets.versions import numbered
+
+
+def own_job(client: Client, app: str) -> Json | None:
+    """The app's job; None where there is none, or it is somebody else's."""
+    try:
+        job: Json = client.get(f"/v1/job/{app}")
+    except NotFound:
+        return None
+    return job if (job.get("Meta") or {}).get(APP) == app else None
+
+
+def belongings(client: Client, app: str) -> list[Belonging]:
+    """Everything that the cluster has of an app. Volumes of nodes are their operators'."""
+    job = own_job(client, app)
+    services = [f"{app}.{group['Name']}" for group in (job or {}).get("TaskGroups") or ()]
+    services += [f"{app}-{name}" for name in jobs.names(client, app)]
+    secrets = [version.name for version in NomadVault(client).versions(app)]
+    listed = client.get("/v1/vars", prefix=f"{ROOT}/{app}/") or ()
+    return [
+        *(Belonging(kind="service", name=name) for name in services),
+        *(Belonging(kind="secret", name=name) for name in secrets),
+        *(Belonging(kind="config", name=variable["Path"]) for variable in listed),
+    ]
+
+
+def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
+    """Remove everything of an app; the names of what was removed. The lock comes last."""
+    removed = [str(b) for b in belongings(client, app) if secrets or b.kind != "secret"]
+    if own_job(client, app) is not None:
+        client.delete(f"/v1/job/{app}", purge="true")
+    for name in jobs.names(client, app):
+        client.delete(f"/v1/job/{app}-{name}", purge="true")
+    paths_of = [v["Path"] for v in client.get("/v1/vars", prefix=f"{ROOT}/{app}/") or ()]
+    paths_of = [p for p in paths_of if secrets or not p.endswith("/secrets")]
+    if secrets:
+        paths_of.append(paths(app, "")[0])
+    for path in sorted(paths_of, key=lambda path: path.endswith("/lock")):
+        client.delete(f"/v1/var/{path}")
+    return removed
+
+
+def collect_garbage(client: Client, app: str) -> None:
+    """Remove the versions of secrets that no release which can be rolled back to, no service and no
+    next deploy needs. What cannot be removed now is left."""
+    vault = NomadVault(client)
+    found = vault.versions(app)
+    past = history.read(NomadStore(client), app)
+    if not found or not past.is_whole:
+        return
+    kept = {versions[-1].name for versions in numbered(found).values()}
+    kept |= {name for record in past.records for name in record.release.secrets.values()}
+    kept |= {name for _, name in vault.readers(app)}
+    for version in found:
+        if version.number and version.name not in kept:
+            with suppress(DeploytoolError):
+                vault.delete(version)

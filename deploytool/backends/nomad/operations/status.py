@@ -1,0 +1,95 @@
+"""What a Nomad cluster has of an app. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from deploytool.backends.model import ServiceStatus, Status, Task
+from deploytool.backends.nomad.api.allocations import read_task, runs, slot_of
+from deploytool.backends.nomad.planning.job import counts, groups_of
+from deploytool.backends.nomad.specification.compile import RELEASE
+from deploytool.json_types import Json
+from deploytool.spec import release_number
+from deploytool.traefik import routing
+
+ACTIVE = frozenset({"running", "pending", "paused", "blocked", "unblocking", "initializing"})
+"""States of a deployment that is not over (nomad/structs/structs.go)."""
+
+
+def describe(
+    job: Json,
+    allocations: Iterable[Json],
+    deployments: Iterable[Json],
+    images: Mapping[str, str],
+    ports: routing.Ports,
+) -> Status:
+    """The app as it is. `images` is the tag by which people know the image of each service."""
+    found = list(allocations)
+    newest = max(deployments, key=lambda d: d.get("CreateIndex", 0), default={})
+    update = str(newest.get("Status") or "") if newest.get("Status") in ACTIVE else ""
+    wanted = counts(job)
+    services = tuple(
+        _service(group, wanted[name], found, job, update, images.get(name, ""), ports)
+        for name, group in sorted(groups_of(job).items())
+    )
+    releases = [service.release for service in services if service.release]
+    return Status(
+        app=job["ID"], release=max(releases, key=release_number, default=""), services=services
+    )
+
+
+def _service(
+    group: Json,
+    replicas: int,
+    allocations: Iterable[Json],
+    job: Json,
+    update: str,
+    image: str,
+    ports: routing.Ports,
+) -> ServiceStatus:
+    own = [a for a in allocations if a["TaskGroup"] == group["Name"]]
+    slots = {slot_of(allocation) for allocation in own if runs(allocation)}
+    tags = dict(_tags(group))
+    return ServiceStatus(
+        name=group["Name"],
+        image=image or image_of(group),
+        release=(group.get("Meta") or {}).get(RELEASE, ""),
+        replicas=replicas,
+        running=sum(map(runs, own)),
+        missing=max(0, replicas - len(slots)),
+        update=update,
+        urls=tuple(routing.urls(tags, ports)),
+        ports=tuple(_ports(group)),
+        tasks=tuple(sorted((_task(a, job) for a in own), key=_order)),
+    )
+
+
+def _task(allocation: Json, job: Json) -> Task:
+    current = allocation.get("JobVersion") == job.get("Version")
+    return read_task(allocation).model_copy(update={"current": current})
+
+
+def _order(task: Task) -> tuple[int, bool, float]:
+    return task.slot, not task.wanted, -task.since.timestamp() if task.since else 0.0
+
+
+def _tags(group: Json) -> Iterator[tuple[str, str]]:
+    """The tags of a group's services and of its tasks', as the labels that Traefik takes them
+    for."""
+    services = [*(group.get("Services") or ())]
+    services += [s for task in group.get("Tasks") or () for s in task.get("Services") or ()]
+    for service in services:
+        for tag in service.get("Tags") or ():
+            key, _, value = str(tag).partition("=")
+            yield key, value
+
+
+def _ports(group: Json) -> Iterator[str]:
+    for network in group.get("Networks") or ():
+        for port in network.get("ReservedPorts") or ():
+            yield f"{port['Value']} to {port.get('To') or port['Value']}/tcp"
+
+
+def image_of(group: Json) -> str:
+    tasks: list[Json] = group.get("Tasks") or [{}]
+    return str((tasks[0].get("Config") or {}).get("image") or "")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploytool.json_types import Json
+from tests.lab.go import go
 
 HERE = Path(__file__).parent
-USUAL = Path("/usr/local/go/bin/go")
 
 
 class Asked(NamedTuple):
@@ -35,13 +35,6 @@ class Answered(NamedTuple):
     """GROUP/TASK → what its driver is given."""
 
 
-def go() -> str:
-    """The go command. Not finding it is a failure: what is untested is not promised."""
-    found = shutil.which("go") or (str(USUAL) if USUAL.exists() else None)
-    assert found, "these tests need Go 1.26 or newer (https://go.dev/dl/), as `go` in PATH"
-    return found
-
-
 @cache
 def program() -> str:
     """The program, built once in a run."""
@@ -49,12 +42,13 @@ def program() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     target = str(Path(folder) / "nomad-job")
     built = subprocess.run(
-        [go(), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],
+        [str(go()), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],
         cwd=HERE,
         capture_output=True,
         text=True,
         check=False,
         timeout=900,
+        env={**os.environ, "GOTOOLCHAIN": "auto"},
     )
     assert built.returncode == 0, f"{HERE} does not build:\n{built.stderr}"
     return target

@@ -47,6 +47,7 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
         client.delete(f"/v1/job/{app}", purge="true")
     for name in jobs.names(client, app):
         client.delete(f"/v1/job/{app}-{name}", purge="true")
+        client.delete(f"/v1/var/{paths(f'{app}-{name}', '')[0]}")
     paths_of = [v["Path"] for v in client.get("/v1/vars", prefix=f"{ROOT}/{app}/") or ()]
     paths_of = [p for p in paths_of if secrets or not p.endswith("/secrets")]
     if secrets:

@@ -55,6 +55,8 @@ class Cluster:
     checks: list[Json] = field(default_factory=list)
     """Results of the checks of every allocation."""
     oversubscription: bool = True
+    denied: str = ""
+    """Calls, as a pattern of "METHOD path", for which the token has no right."""
     namespaces: set[str] = field(default_factory=lambda: {"default", "shop"})
     longest_kill: str = "30s"
     """`max_kill_timeout` of the agent's own client."""

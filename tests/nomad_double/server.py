@@ -36,6 +36,13 @@ def make_app(cluster: Cluster) -> FastAPI:
             return Response(refusal.body, refusal.status, media_type="text/plain; charset=utf-8")
         return answer(refusal.body, refusal.status)
 
+    @app.middleware("http")
+    async def check_right(request: Request, go_on: Any) -> Response:
+        if cluster.denied and re.search(cluster.denied, f"{request.method} {request.url.path}"):
+            return Response("Permission denied", 403, media_type="text/plain")
+        found: Response = await go_on(request)
+        return found
+
     @app.get("/v1/status/leader")
     def leader() -> Response:
         return answer("127.0.0.1:4647")

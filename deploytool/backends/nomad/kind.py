@@ -53,7 +53,11 @@ class NomadKind:
         _unavailable("The proxy")
 
     def examine(self, config: Config) -> list[Check]:
-        _unavailable("Checking a cluster")
+        from deploytool.backends.nomad.api.client import Client
+        from deploytool.backends.nomad.api.connection import connection
+        from deploytool.backends.nomad.doctor import examine
+
+        return examine(config, lambda: Client(connection(config.nomad)))
 
     def cluster_up(
         self, config: Config, *, advertise: str, step: Callable[[str], None]

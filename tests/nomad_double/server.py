@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -235,8 +237,10 @@ def cas_of(request: Request) -> int | None:
 
 
 @contextmanager
-def running(cluster: Cluster, *, speed: float = 0.0) -> Iterator[str]:
-    """The address of a server on loopback. With `speed` its clock runs, so many times as fast."""
+def running(cluster: Cluster, *, speed: float = 0.0, tls: Path | None = None) -> Iterator[str]:
+    """The address of a server on loopback. With `speed` its clock runs, so many times as fast.
+    `tls` is a folder with cert.pem, key.pem and ca.pem, whose certificates clients have to show
+    (tls.verify_https_client)."""
     with _ticking(cluster, speed), socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         settings = uvicorn.Config(
@@ -245,6 +249,7 @@ def running(cluster: Cluster, *, speed: float = 0.0) -> Iterator[str]:
             lifespan="off",
             ws="websockets-sansio",
             timeout_graceful_shutdown=1,
+            **_secured(tls),
         )
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -252,10 +257,21 @@ def running(cluster: Cluster, *, speed: float = 0.0) -> Iterator[str]:
         while not server.started:
             time.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _secured(tls: Path | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl_certfile": str(tls / "cert.pem"),
+        "ssl_keyfile": str(tls / "key.pem"),
+        "ssl_ca_certs": str(tls / "ca.pem"),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }
 
 
 @contextmanager

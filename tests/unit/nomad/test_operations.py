@@ -212,3 +212,43 @@ def test_destroy_removes_the_copies_of_secrets_that_one_off_tasks_had(
     nomad.destroy("items", volumes=False)
     assert cluster.jobs == {}
     assert cluster.state.variables == {}
+
+
+# --- what is there, and why not -------------------------------------------------------------------
+
+
+def test_status_of_5000_replicas_takes_few_requests(nomad: Nomad, cluster: Cluster) -> None:
+    deploy(nomad, app(service(), worker()))
+    (first,) = [a for a in cluster.allocations.values() if a["TaskGroup"] == "web"]
+    for number in range(1, 5000):
+        name = f"{first['ID']}-{number}"
+        cluster.allocations[name] = first | {"ID": name, "Name": f"items.web[{number}]"}
+    cluster.jobs["default", "items"]["TaskGroups"][0]["Count"] = 5000
+    asked: list[str] = []
+    nomad.client.session.hooks["response"].append(lambda answer, **_: asked.append(answer.url))
+    begin = time.monotonic()
+    status = nomad.status("items")
+    assert time.monotonic() - begin < 5
+    assert (status.services[0].running, status.is_complete) == (5000, True)
+    assert len(asked) < 10
+
+
+def test_failing_check_and_lack_of_memory_are_named(nomad: Nomad, cluster: Cluster) -> None:
+    deploy(nomad, app(service()))
+    (allocation,) = cluster.allocations.values()
+    cluster.checks = [
+        {"ID": "a", "Check": "health", "Status": "failure", "Output": "nomad: 503"},
+        {"ID": "b", "Check": "other", "Status": "success", "Output": "nomad: http ok"},
+    ]
+    (task,) = nomad.status("items").services[0].tasks
+    lines = nomad.explain(task)
+    assert "health check: health: nomad: 503" in lines
+    assert not any("other" in line for line in lines)
+    event = {
+        "Type": "Terminated",
+        "ExitCode": 137,
+        "Time": 2**62,
+        "Details": {"oom_killed": "true"},
+    }
+    allocation["TaskStates"]["web"]["Events"].append(event)
+    assert "out of memory" in nomad.explain(task)[0]

@@ -90,6 +90,8 @@ class Client:
         self.namespace = connection.namespace
         self.patience = patience
         self._has_answered = False
+        if connection.verify is False:
+            _be_quiet_about_it()
         session = requests.Session()
         adapter = _adapter(connection)
         session.mount("http://", adapter)
@@ -305,6 +307,14 @@ class Client:
             hint=f"set NOMAD_TOKEN to one with {right or 'the right for it'} in the namespace "
             f"{self.namespace}",
         )
+
+
+def _be_quiet_about_it() -> None:
+    """Whoever sets NOMAD_SKIP_VERIFY need not be told at every request."""
+    import urllib3
+    from urllib3.exceptions import InsecureRequestWarning
+
+    urllib3.disable_warnings(InsecureRequestWarning)
 
 
 def _value(response: requests.Response) -> Any:

@@ -274,14 +274,23 @@ class _Following:
             return name not in self.live
 
         try:
-            texts = (
-                lines_of(self.client, name, task, tail=tail)
-                if ended()
-                else follow_task(self.client, name, task, tail=tail, has_ended=ended)
-            )
-            for text in texts:
-                self.arrived.put(_line(allocation, text))
+            if ended():
+                for text in lines_of(self.client, name, task, tail=tail):
+                    self.arrived.put(_line(allocation, text))
+            while not ended():
+                self._follow(allocation, tail, ended)
+                tail = 0
+                time.sleep(ASKED)
         except DeploytoolError as error:
             self.warn(f"{allocation['Name']}: {error.message}")
         finally:
             self.places.release()
+
+    def _follow(self, allocation: Json, tail: int | None, ended: Callable[[], bool]) -> None:
+        """Until it ends, or its node does not answer."""
+        name, task = allocation["ID"], allocation["TaskGroup"]
+        try:
+            for text in follow_task(self.client, name, task, tail=tail, has_ended=ended):
+                self.arrived.put(_line(allocation, text))
+        except DeploytoolError as error:
+            self.warn(f"{allocation['Name']}: lines may be missing here: {error.message}")

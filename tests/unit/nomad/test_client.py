@@ -261,6 +261,19 @@ def test_file_that_is_missing_is_named(tmp_path: Path) -> None:
         connection(NomadSettings(ca_cert=str(tmp_path / "gone.pem")), {})
 
 
+@pytest.mark.parametrize("text", ["localhost:4646", "unix:///run/nomad.sock"])
+def test_address_that_is_no_url(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        connection(NomadSettings(), {"NOMAD_ADDR": text})
+    assert caught.value.code == "nomad_address"
+
+
+def test_certificate_without_its_key(tmp_path: Path) -> None:
+    (tmp_path / "own.pem").write_text("")
+    with pytest.raises(UsageError, match="go together"):
+        connection(NomadSettings(), {"NOMAD_CLIENT_CERT": str(tmp_path / "own.pem")})
+
+
 @pytest.mark.parametrize(("text", "verify"), [("true", False), ("1", False), ("", True)])
 def test_verification_is_skipped_on_demand_alone(text: str, verify: bool) -> None:
     assert connection(NomadSettings(), {"NOMAD_SKIP_VERIFY": text}).verify is verify

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.requests import HTTPConnection
 
 from tests.nomad_double import variables
 from tests.nomad_double.clients import add_clients
@@ -28,7 +29,12 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def make_app(cluster: Cluster) -> FastAPI:
-    app = FastAPI(openapi_url=None)
+    def check_right(asked: HTTPConnection) -> None:
+        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
+        if cluster.denied and re.search(cluster.denied, what):
+            raise Refusal(403, "Permission denied")
+
+    app = FastAPI(openapi_url=None, dependencies=[Depends(check_right)])
     state = cluster.state
 
     @app.exception_handler(Refusal)
@@ -37,13 +43,6 @@ def make_app(cluster: Cluster) -> FastAPI:
         if isinstance(refusal.body, str):
             return Response(refusal.body, refusal.status, media_type="text/plain; charset=utf-8")
         return answer(refusal.body, refusal.status)
-
-    @app.middleware("http")
-    async def check_right(request: Request, go_on: Any) -> Response:
-        if cluster.denied and re.search(cluster.denied, f"{request.method} {request.url.path}"):
-            return Response("Permission denied", 403, media_type="text/plain")
-        found: Response = await go_on(request)
-        return found
 
     @app.get("/v1/status/leader")
     def leader() -> Response:

@@ -80,8 +80,10 @@ def test_doctor_sees_the_cluster(address: str, capsys: pytest.CaptureFixture[str
 
 
 def test_destroy(deployed: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _ = ran(capsys, "destroy", "--yes")
+    code, found = ran(capsys, "destroy", "--yes")
     assert code == 0
+    assert "service items.web" in found["data"]["removed"]
+    assert "lock" not in json.dumps(found["data"]["removed"])
     assert cluster.jobs == {}
     assert cluster.state.variables == {}
     code, found = ran(capsys, "status")

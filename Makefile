@@ -50,7 +50,7 @@ test: lint test-unit test-live test-oldest ## Lint, types and tests, on real clu
 
 .PHONY: test-all
 test-all: lint test-unit ## The same, and what takes too long for every day: most of an hour
-	@$(call live,live and not faults and not corpus)
+	@$(call live,live and not faults and not corpus and not nomad)
 	@$(MAKE) test-corpus
 	@$(on_oldest); $(call live,live and (core or load) and not faults)
 	@$(MAKE) test-faults
@@ -61,7 +61,11 @@ test-unit: setup ## The tests that need no engine
 
 .PHONY: test-live
 test-live: setup ## The tests on real clusters, LIVE_WORKERS=4 side by side (needs root)
-	@$(call live,live and not thorough)
+	@$(call live,live and not thorough and not nomad)
+
+.PHONY: test-nomad
+test-nomad: setup ## The tests on the real Nomad cluster of NOMAD_ADDR, in NOMAD_NAMESPACE
+	$(PYTHON) -m pytest -m nomad --durations=10 $(ARGS)
 
 .PHONY: test-corpus
 test-corpus: setup ## Every project of tests/corpus from init to an answer (needs root)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -60,8 +61,13 @@ class Run:
             self.ended = True
         with suppress(DeploytoolError):
             whole = list(self.backend.job_output(self.job, follow=False))
-            for line in whole[len(self.lines) :]:
-                self._say(line)
+            # Not by their number: a cluster may keep two streams apart that came mixed.
+            said = Counter(self.lines)
+            for line in whole:
+                if said[line]:
+                    said[line] -= 1
+                else:
+                    self._say(line)
         return self.lines[-KEPT:]
 
     def _say(self, line: str) -> None:

@@ -37,6 +37,8 @@ class Script:
     exits_after: float | None = None
     exit_code: int = 1
     output: str = ""
+    complaints: str = ""
+    """What it writes to stderr."""
 
 
 @dataclass
@@ -46,6 +48,18 @@ class Cluster:
     """Image or group → what becomes of its tasks."""
     capacity: int = 10_000
     """MiB of memory of the one node."""
+    attributes: dict[str, str] = field(
+        default_factory=lambda: {"driver.docker": "1", "driver.docker.volumes.enabled": "true"}
+    )
+    """Of the node; `volumes.enabled` is there only if it is so (drivers/docker/fingerprint.go)."""
+    checks: list[Json] = field(default_factory=list)
+    """Results of the checks of every allocation."""
+    oversubscription: bool = True
+    denied: str = ""
+    """Calls, as a pattern of "METHOD path", for which the token has no right."""
+    namespaces: set[str] = field(default_factory=lambda: {"default", "shop"})
+    longest_kill: str = "30s"
+    """`max_kill_timeout` of the agent's own client."""
 
     def __post_init__(self) -> None:
         self.time = 0.0
@@ -68,6 +82,14 @@ class Cluster:
             "SchedulingEligibility": "eligible",
             "Drain": False,
             "Version": "2.0.6",
+            "Attributes": self.attributes,
+            "Drivers": {
+                "docker": {
+                    "Detected": "driver.docker" in self.attributes,
+                    "Healthy": "driver.docker" in self.attributes,
+                    "HealthDescription": "Healthy",
+                }
+            },
             "NodeResources": {"Cpu": {"CpuShares": 8000}, "Memory": {"MemoryMB": self.capacity}},
             "ReservedResources": {"Cpu": {"CpuShares": 0}, "Memory": {"MemoryMB": 0}},
         }
@@ -521,6 +543,9 @@ class Cluster:
         if allocation is None:
             raise Refusal(404, f'Unknown allocation "{name}"')
         return self._script(allocation).output
+
+    def complaints(self, name: str) -> str:
+        return self._script(self.allocations[name]).complaints
 
     def _started(self, allocation: Json) -> None:
         if is_live(allocation):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.requests import HTTPConnection
 
 from tests.nomad_double import variables
+from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
@@ -25,7 +29,12 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def make_app(cluster: Cluster) -> FastAPI:
-    app = FastAPI(openapi_url=None)
+    def check_right(asked: HTTPConnection) -> None:
+        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
+        if cluster.denied and re.search(cluster.denied, what):
+            raise Refusal(403, "Permission denied")
+
+    app = FastAPI(openapi_url=None, dependencies=[Depends(check_right)])
     state = cluster.state
 
     @app.exception_handler(Refusal)
@@ -41,7 +50,8 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     @app.get("/v1/agent/self")
     def agent() -> Response:
-        return answer({"config": {"Version": {"Version": VERSION}}})
+        client = {"Enabled": True, "MaxKillTimeout": cluster.longest_kill}
+        return answer({"config": {"Version": {"Version": VERSION}, "Client": client}})
 
     @app.get("/v1/vars")
     def list_variables(request: Request) -> Response:
@@ -75,6 +85,8 @@ def make_app(cluster: Cluster) -> FastAPI:
         return Response(status_code=204)
 
     _add_jobs(app, cluster)
+    add_clients(app, cluster)
+    _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     def unknown(path: str) -> Response:
@@ -104,17 +116,6 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
                 if where == space and name.startswith(query.get("prefix", ""))
             ],
         )
-
-    @app.get("/v1/client/fs/logs/{name}")
-    def logs(name: str, request: Request) -> Response:
-        """Without framing, with `plain`; the end of a stream that nobody follows."""
-        query = request.query_params
-        if query.get("plain") != "true":
-            raise Refusal(501, "the double knows plain logs only")
-        text = cluster.output(name) if query.get("type") == "stdout" else ""
-        if query.get("origin") == "end":
-            text = text[max(0, len(text) - int(query.get("offset") or 0)) :]
-        return Response(text, media_type="text/plain")
 
     @app.get("/v1/allocation/{name}")
     def allocation(name: str, request: Request) -> Response:
@@ -192,6 +193,20 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return table(request, "nodes", lambda: [cluster.node])
 
 
+def _add_operator(app: FastAPI, cluster: Cluster) -> None:
+    @app.get("/v1/operator/scheduler/configuration")
+    def scheduler() -> Response:
+        settings = {"MemoryOversubscriptionEnabled": cluster.oversubscription}
+        return answer({"SchedulerConfig": settings, "Index": 5, "KnownLeader": True})
+
+    @app.get("/v1/namespace/{name}")
+    def namespace(name: str) -> Response:
+        """Text of the 404: command/agent/namespace_endpoint.go."""
+        if name not in cluster.namespaces:
+            raise Refusal(404, "Namespace not found")
+        return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
+
+
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:
     """Keys are sorted, as Nomad's encoder does."""
     headers = {"X-Nomad-Index": str(index), "X-Nomad-KnownLeader": "true"} if index else {}
@@ -221,21 +236,41 @@ def cas_of(request: Request) -> int | None:
 
 
 @contextmanager
-def running(cluster: Cluster, *, speed: float = 0.0) -> Iterator[str]:
-    """The address of a server on loopback. With `speed` its clock runs, so many times as fast."""
+def running(cluster: Cluster, *, speed: float = 0.0, tls: Path | None = None) -> Iterator[str]:
+    """The address of a server on loopback. With `speed` its clock runs, so many times as fast.
+    `tls` is a folder with cert.pem, key.pem and ca.pem, whose certificates clients have to show
+    (tls.verify_https_client)."""
     with _ticking(cluster, speed), socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        settings = uvicorn.Config(make_app(cluster), log_level="warning", lifespan="off")
+        settings = uvicorn.Config(
+            make_app(cluster),
+            log_level="warning",
+            lifespan="off",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=1,
+            **_secured(tls),
+        )
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _secured(tls: Path | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl_certfile": str(tls / "cert.pem"),
+        "ssl_keyfile": str(tls / "key.pem"),
+        "ssl_ca_certs": str(tls / "ca.pem"),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }
 
 
 @contextmanager

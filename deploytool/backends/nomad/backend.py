@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 
 from deploytool import capacity
 from deploytool.backends.model import (
     Action,
-    Amount,
     Belonging,
     Capacity,
     Change,
@@ -25,10 +23,11 @@ from deploytool.backends.model import (
     Task,
     not_deployed,
 )
+from deploytool.backends.nomad.api.allocations import runs
 from deploytool.backends.nomad.api.client import Client
-from deploytool.backends.nomad.operations import jobs, remove
+from deploytool.backends.nomad.operations import execute, jobs, measure, remove
 from deploytool.backends.nomad.operations.explain import explain
-from deploytool.backends.nomad.operations.logs import read_logs
+from deploytool.backends.nomad.operations.logs import follow_app, read_logs
 from deploytool.backends.nomad.operations.status import describe, image_of
 from deploytool.backends.nomad.planning.capacity import holds_resources, read_nodes
 from deploytool.backends.nomad.planning.job import RESTARTED, groups_of, is_running
@@ -243,9 +242,11 @@ class Nomad:
         chosen = self._choose(app, self._job(app), services)
         if since is not None:
             warn("Nomad keeps no times of lines: --since is passed over")
+        if follow:
+            return follow_app(self.client, app, chosen, tail=tail, warn=warn)
         found = self.client.get(f"/v1/job/{app}/allocations") or ()
         own = [a for a in found if a["TaskGroup"] in chosen]
-        return read_logs(self.client, own, follow=follow, tail=tail, warn=warn)
+        return read_logs(self.client, own, tail=tail, warn=warn)
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         snapshot = take_snapshot(self.client, app)
@@ -255,9 +256,15 @@ class Nomad:
             if allocation["JobID"] == app:
                 own = placed.setdefault(allocation["TaskGroup"], {})
                 own[allocation["NodeID"]] = own.get(allocation["NodeID"], 0) + 1
-        none: Mapping[str, Sequence[Amount]] = MappingProxyType({})
+        mine = [a for a in snapshot.allocations if a["JobID"] == app and runs(a)]
+        mhz = self.settings.mhz_per_core
         return capacity.describe(
-            nodes, services, placed, none, {}, unmeasured="use is not measured on Nomad yet"
+            nodes,
+            services,
+            placed,
+            measure.by_service(self.client, mine, mhz),
+            measure.by_node(self.client, [node.id for node in nodes if node.usable], mhz),
+            unmeasured=measure.UNMEASURED,
         )
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
@@ -309,15 +316,15 @@ class Nomad:
 
     def execute(self, app: str, service: str, command: Sequence[str]) -> Executed:
         self._choose(app, self._job(app), [service])
-        del command
-        raise _no_commands(app, service)
+        return execute.execute(self.client, app, service, command)
 
     def attach_command(
         self, app: str, service: str, command: Sequence[str], *, terminal: bool
     ) -> list[str]:
         self._choose(app, self._job(app), [service])
-        del command, terminal
-        raise _no_commands(app, service)
+        return execute.attach_command(
+            self.client, self.settings, app, service, command, terminal=terminal
+        )
 
     def destroy(self, app: str, *, volumes: bool, secrets: bool = True) -> list[str]:
         del volumes  # They are the nodes'.
@@ -326,11 +333,3 @@ class Nomad:
     def collect_garbage(self, app: str) -> None:
         with suppress(DeploytoolError):
             remove.collect_garbage(self.client, app)
-
-
-def _no_commands(app: str, service: str) -> UsageError:
-    return UsageError(
-        "Commands in replicas are not there yet for Nomad",
-        code="backend_unavailable",
-        hint=f"nomad alloc exec -job -task {service} {app} COMMAND",
-    )

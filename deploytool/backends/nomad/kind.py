@@ -10,6 +10,7 @@ from deploytool.backends.kind import Check, LocalCluster
 from deploytool.errors import UsageError
 
 if TYPE_CHECKING:
+    from deploytool.backends.nomad.api.client import Client
     from deploytool.backends.protocol import Backend
     from deploytool.config import Config
     from deploytool.render.files import RenderedFile
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def _unavailable(what: str) -> NoReturn:
     raise UsageError(
-        f"{what} is not there yet for Nomad: jobs are rendered only",
+        f"{what} is not there yet for Nomad",
         code="backend_unavailable",
-        hint='`deploytool render` writes the job, and backend = "swarm" deploys',
+        hint="docs/nomad.md says what is",
     )
 
 
@@ -32,7 +33,11 @@ class NomadKind:
         return 0
 
     def connect(self, config: Config) -> Backend:
-        _unavailable("Deploying")
+        from deploytool.backends.nomad.backend import Nomad
+
+        client = _client(config)
+        client.get("/v1/status/leader")
+        return Nomad(client, config.nomad)
 
     def render(
         self, app: AppSpec, config: Config, contents: Mapping[str, bytes], *, as_json: bool
@@ -53,7 +58,9 @@ class NomadKind:
         _unavailable("The proxy")
 
     def examine(self, config: Config) -> list[Check]:
-        _unavailable("Checking a cluster")
+        from deploytool.backends.nomad.doctor import examine
+
+        return examine(config, lambda: _client(config))
 
     def cluster_up(
         self, config: Config, *, advertise: str, step: Callable[[str], None]
@@ -67,3 +74,10 @@ class NomadKind:
         self, config: Config, *, volumes: bool, step: Callable[[str], None]
     ) -> list[str]:
         _unavailable("A cluster on this machine")
+
+
+def _client(config: Config) -> Client:
+    from deploytool.backends.nomad.api.client import Client
+    from deploytool.backends.nomad.api.connection import connection
+
+    return Client(connection(config.nomad))

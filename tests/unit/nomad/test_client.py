@@ -52,6 +52,9 @@ def server() -> Iterator[Server]:
             status, answer, headers = (
                 made.answers.pop(0) if len(made.answers) > 1 else made.answers[0]
             )
+            if not status:
+                self.close_connection = True
+                return
             is_text = isinstance(answer, str)
             data = (
                 answer.encode()
@@ -109,6 +112,7 @@ def test_namespace_of_a_call_wins(server: Server) -> None:
         (500, 'job "web" is in nonexistent namespace "x"', "nomad_namespace", "namespace"),
         (500, "Enforcing job modify index 1: job exists", "changed_meanwhile", "somebody else"),
         (429, "", "engine_unreachable", "no more connections"),
+        (501, "", "nomad_refused", "HTTP status 501"),
     ],
 )
 def test_refusals(server: Server, status: int, text: str, code: str, words: str) -> None:
@@ -149,6 +153,32 @@ def test_reads_go_on_after_a_change_of_leaders(server: Server) -> None:
     client.get("/v1/nodes")
     assert client.get("/v1/nodes") == ["there"]
     assert len(server.asked) == 4
+
+
+def test_reads_go_on_where_a_server_is_full_or_closes_without_a_word(server: Server) -> None:
+    """As it does from the 101st connection of one address on."""
+    server.says(200, []).says(429, "").says(0).says(0).says(200, ["there"])
+    client = server.client()
+    client.get("/v1/nodes")
+    assert client.get("/v1/nodes") == ["there"]
+
+
+def test_writes_are_not_repeated_where_the_answer_is_lost(server: Server) -> None:
+    client = server.says(200, []).client()
+    client.get("/v1/nodes")
+    server.answers = [(0, None, {}), (200, {}, {})]
+    with pytest.raises(EngineError):
+        client.post("/v1/jobs", {"Job": {}})
+    assert [method for method, *_ in server.asked].count("POST") == 1
+
+
+def test_what_is_not_nomad_is_said(server: Server) -> None:
+    server.says(200, "<html>")
+    with pytest.raises(EngineError, match="is not Nomad"):
+        server.client().get("/v1/nodes")
+    server.answers = [(302, "", {"Location": "/login"})]
+    with pytest.raises(EngineError, match="HTTP status 302"):
+        server.client().get("/v1/nodes")
 
 
 def test_nothing_is_asked_again_before_there_was_an_answer() -> None:
@@ -229,6 +259,19 @@ def test_token_and_certificates_come_from_files(tmp_path: Path) -> None:
 def test_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.pem cannot be read"):
         connection(NomadSettings(ca_cert=str(tmp_path / "gone.pem")), {})
+
+
+@pytest.mark.parametrize("text", ["localhost:4646", "unix:///run/nomad.sock"])
+def test_address_that_is_no_url(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        connection(NomadSettings(), {"NOMAD_ADDR": text})
+    assert caught.value.code == "nomad_address"
+
+
+def test_certificate_without_its_key(tmp_path: Path) -> None:
+    (tmp_path / "own.pem").write_text("")
+    with pytest.raises(UsageError, match="go together"):
+        connection(NomadSettings(), {"NOMAD_CLIENT_CERT": str(tmp_path / "own.pem")})
 
 
 @pytest.mark.parametrize(("text", "verify"), [("true", False), ("1", False), ("", True)])

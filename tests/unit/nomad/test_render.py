@@ -95,6 +95,6 @@ def test_what_nomad_cannot_do_is_refused(project: Path, capsys: pytest.CaptureFi
     assert not Path("nomad").exists()
 
 
-def test_nothing_else_works_with_nomad_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "--json"]) == 2
+def test_proxy_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["proxy", "render", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "backend_unavailable"

@@ -7,6 +7,8 @@ no blocking queries. Nothing else in deploytool knows that.
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,20 +38,22 @@ MOST_CONNECTIONS = 16
 """A server answers 429 from the 101st connection of one address on, and then not at all."""
 NO_LEADER = "No cluster leader"
 CAPABILITIES = (
-    ("/plan", "submit-job"),
-    ("/v1/jobs", "submit-job"),
-    ("/v1/deployment/", "submit-job"),
-    ("/v1/client/fs/", "read-logs"),
-    ("/exec", "alloc-exec"),
-    ("/v1/client/allocation/", "alloc-lifecycle"),
-    ("/v1/allocation", "read-job"),
-    ("/v1/job", "read-job"),
-    ("/v1/var", "variables: read, write, list and destroy"),
-    ("/v1/node", "node:read"),
-    ("/v1/agent", "agent:read"),
-    ("/v1/operator", "operator:read"),
+    (r"GET /v1/jobs$", "list-jobs"),
+    (r"GET /v1/(job|deployment|allocation|evaluation)", "read-job"),
+    (r"GET /v1/client/allocation/[^/]+/exec", "alloc-exec"),
+    (r"GET /v1/client/allocation/", "read-job"),
+    (r"/v1/client/fs/", "read-logs"),
+    (r"/v1/client/stats", "node:read"),
+    (r"/v1/(jobs|job|deployment)\b", "submit-job"),
+    (r"GET /v1/vars", "variables: list"),
+    (r"GET /v1/var/", "variables: read"),
+    (r"PUT /v1/var/", "variables: write"),
+    (r"DELETE /v1/var/", "variables: destroy"),
+    (r"/v1/node", "node:read"),
+    (r"/v1/agent", "agent:read"),
+    (r"/v1/operator", "operator:read"),
 )
-"""Part of a path → the right that its call needs, as Nomad's API documentation says."""
+"""Method and path → the right that its call needs, as Nomad's API documentation says."""
 
 
 class NotFound(EngineError):
@@ -86,6 +90,8 @@ class Client:
         self.namespace = connection.namespace
         self.patience = patience
         self._has_answered = False
+        if connection.verify is False:
+            _be_quiet_about_it()
         session = requests.Session()
         adapter = _adapter(connection)
         session.mount("http://", adapter)
@@ -100,6 +106,12 @@ class Client:
             session=session,
         )
         self.session: requests.Session = self.api.session
+        self.streaming = requests.Session()
+        """Streams keep their connections for as long as they last: they would use up those of the
+        other."""
+        unlimited = _adapter(connection, block=False)
+        self.streaming.mount("http://", unlimited)
+        self.streaming.mount("https://", unlimited)
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -131,9 +143,14 @@ class Client:
 
     def stream(self, path: str, *, quiet: float = TIMEOUT, **params: str) -> Iterator[bytes]:
         """What comes from a path, as it comes; no longer than `quiet` seconds without anything."""
+        import requests
+
         response = self._send("GET", path, params=params, timeout=quiet, stream=True)
         with response:
-            yield from response.iter_content(chunk_size=None)
+            try:
+                yield from response.iter_content(chunk_size=None)
+            except requests.RequestException as error:
+                raise self.unreachable(error) from None
 
     def date(self) -> str:
         """The time on the server's clock, as HTTP writes it."""
@@ -190,8 +207,9 @@ class Client:
         if self.connection.region:
             query.setdefault("region", self.connection.region)
         headers = {"X-Nomad-Token": self.connection.token} if self.connection.token else {}
+        session = self.streaming if stream else self.session
         try:
-            response = self.session.request(
+            response = session.request(
                 method,
                 f"{self.connection.address}{path}",
                 params=query,
@@ -204,16 +222,20 @@ class Client:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise self._unreachable(error) from None
-        if response.status_code >= 400:
-            raise self._refused(method, path, response)
+            raise self.unreachable(error) from None
+        if response.status_code >= 300:
+            with response:
+                raise self.refused(method, path, response.status_code, response.text)
         return response
 
-    def _unreachable(self, error: Exception) -> EngineError:
+    def unreachable(self, error: Exception) -> EngineError:
+        """What it means that there is no answer."""
+        import ssl
+
         import requests
 
         address = self.connection.address
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, (requests.exceptions.SSLError, ssl.SSLError)):
             return EngineError(
                 f"The certificate of {address} is not trusted",
                 code="nomad_tls",
@@ -221,7 +243,7 @@ class Client:
                 "or NOMAD_TLS_SERVER_NAME the name that is in the certificate",
                 details=[str(error)[:300]],
             )
-        if isinstance(error, requests.exceptions.Timeout):
+        if isinstance(error, (requests.exceptions.Timeout, TimeoutError)):
             why = "it does not answer in time"
         else:
             why = "nothing listens there, or the connection broke"
@@ -231,17 +253,18 @@ class Client:
             hint="set address in [tool.deploytool.nomad], or NOMAD_ADDR",
         )
 
-    def _refused(self, method: str, path: str, response: requests.Response) -> EngineError:
-        text = response.text.strip()
+    def refused(self, method: str, path: str, status: int, text: str) -> EngineError:
+        """What an answer means that is no success."""
+        text = text.strip()
         what = f"{method} {path}"
-        match response.status_code:
+        match status:
             case 403:
-                return self._forbidden(what, path)
+                return self._forbidden(method, path)
             case 404:
                 return NotFound(f"Nomad has no {path}: {text}", code="nomad_not_found")
             case 409:
                 conflict = Conflict(f"{path} was changed by somebody else", code="nomad_conflict")
-                conflict.body = _json_or_text(response)
+                conflict.body = _json_or_text(text)
                 return conflict
             case 429:
                 return EngineError(
@@ -269,13 +292,14 @@ class Client:
                     "[tool.deploytool.nomad]",
                 )
         return EngineError(
-            f"Nomad refuses {what}: {text[:300] or response.reason}",
+            f"Nomad refuses {what}: {text[:300] or f'HTTP status {status}'}",
             code="nomad_refused",
             hint="see the servers' log: nomad monitor",
         )
 
-    def _forbidden(self, what: str, path: str) -> EngineError:
-        right = next((right for part, right in CAPABILITIES if part in path), "")
+    def _forbidden(self, method: str, path: str) -> EngineError:
+        what = f"{method} {path}"
+        right = next((right for part, right in CAPABILITIES if re.search(part, what)), "")
         owner = f"the token may not {what}" if self.connection.token else "there is no token"
         return EngineError(
             f"Nomad refuses {what}: permission denied, {owner}",
@@ -285,18 +309,33 @@ class Client:
         )
 
 
+def _be_quiet_about_it() -> None:
+    """Whoever sets NOMAD_SKIP_VERIFY need not be told at every request."""
+    import urllib3
+    from urllib3.exceptions import InsecureRequestWarning
+
+    urllib3.disable_warnings(InsecureRequestWarning)
+
+
 def _value(response: requests.Response) -> Any:
-    return response.json() if response.content else None
-
-
-def _json_or_text(response: requests.Response) -> Any:
     try:
-        return response.json()
+        return response.json() if response.content else None
     except ValueError:
-        return response.text
+        raise EngineError(
+            f"What answers at {response.url.partition('?')[0]} is not Nomad",
+            code="nomad_refused",
+            hint="set address in [tool.deploytool.nomad], or NOMAD_ADDR, to that of its HTTP API",
+        ) from None
 
 
-def _adapter(connection: Connection) -> Any:
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _adapter(connection: Connection, *, block: bool = True) -> Any:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
@@ -308,4 +347,4 @@ def _adapter(connection: Connection) -> Any:
                 settings["assert_hostname"] = connection.server_name
             super().init_poolmanager(*args, **settings)
 
-    return Adapter(pool_connections=2, pool_maxsize=MOST_CONNECTIONS, pool_block=True)
+    return Adapter(pool_connections=2, pool_maxsize=MOST_CONNECTIONS, pool_block=block)

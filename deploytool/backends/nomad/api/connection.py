@@ -34,8 +34,8 @@ class Connection:
 
 
 def connection(settings: NomadSettings, environ: Mapping[str, str] | None = None) -> Connection:
-    """How the cluster of a configuration is reached. Raises UsageError for a file that cannot be
-    read."""
+    """How the cluster of a configuration is reached. Raises UsageError for an address that is no
+    URL, and for a file that is missing."""
     env = os.environ if environ is None else environ
 
     def chosen(own: str | None, variable: str) -> str:
@@ -47,8 +47,14 @@ def connection(settings: NomadSettings, environ: Mapping[str, str] | None = None
     skips = env.get("NOMAD_SKIP_VERIFY", "").lower() in ("1", "true", "t")
     for file in filter(None, (certificate, key, authority)):
         _check_file(file)
+    if bool(certificate) != bool(key):
+        raise UsageError(
+            "A client's certificate and its key go together, and one of them is missing",
+            code="nomad_file",
+            hint="set both NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY, or neither",
+        )
     return Connection(
-        address=(chosen(settings.address, "NOMAD_ADDR") or DEFAULT).rstrip("/"),
+        address=_address(chosen(settings.address, "NOMAD_ADDR") or DEFAULT),
         token=_token(settings, env),
         namespace=chosen(settings.namespace, "NOMAD_NAMESPACE") or "default",
         region=chosen(settings.region, "NOMAD_REGION"),
@@ -58,9 +64,19 @@ def connection(settings: NomadSettings, environ: Mapping[str, str] | None = None
     )
 
 
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{text!r} is no address of Nomad that deploytool can use",
+            code="nomad_address",
+            hint='set NOMAD_ADDR to a URL of its HTTP API, such as "http://127.0.0.1:4646"',
+        )
+    return text.rstrip("/")
+
+
 def _token(settings: NomadSettings, env: Mapping[str, str]) -> str:
     if settings.token_file is None:
-        return env.get("NOMAD_TOKEN", "")
+        return env.get("NOMAD_TOKEN", "").strip()
     try:
         return Path(settings.token_file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

@@ -63,12 +63,17 @@ def _allocations(client: Client, job: Job) -> list[Json]:
 
 
 def output(client: Client, job: Job, *, follow: bool) -> Iterator[str]:
-    """Every line that it printed, oldest first."""
-    from deploytool.backends.nomad.operations.logs import lines_of
+    """Every line that it printed; those of one stream in their order."""
+    from deploytool.backends.nomad.operations.logs import follow_task, lines_of
 
     for allocation in _allocations(client, job):
-        if allocation.get("TaskStates"):
-            yield from lines_of(client, allocation["ID"], job.service, follow=follow)
+        name = allocation["ID"]
+        if not allocation.get("TaskStates"):
+            continue
+        if follow:
+            yield from follow_task(client, name, job.service, tail=None)
+        else:
+            yield from lines_of(client, name, job.service)
 
 
 def remove(client: Client, job: Job) -> None:

@@ -1,45 +1,56 @@
 """The output of replicas, as the clients of their nodes keep it.
 
 Nomad keeps no times of lines: those of several replicas come replica by replica, and followed ones
-as they arrive.
+as they arrive. A stream that is followed has no end of its own, even when its task has ended: who
+follows says when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import base64
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from deploytool.backends.model import LogLine
-from deploytool.backends.nomad.api.allocations import read_task
-from deploytool.backends.nomad.api.client import Client, NotFound
+from deploytool.backends.nomad.api.allocations import read_task, runs
+from deploytool.backends.nomad.api.client import LONGEST_WAIT, Client, NotFound
 from deploytool.errors import DeploytoolError
 from deploytool.json_types import Json
-from deploytool.logs import merged
 
 AT_ONCE = 8
 BYTES_PER_LINE = 400
 """How far before the end reading begins, for each line that is asked for."""
 STREAMS = ("stdout", "stderr")
-QUIET = 24 * 3600.0
-"""Seconds for which a replica that is followed may print nothing."""
+QUIET = 30.0
+"""Seconds after which a followed stream is taken for broken: its node says something each second
+(client/lib/streamframer)."""
+ASKED = 2.0
+"""Seconds between two looks at whether a task has ended."""
+MOST_FOLLOWED = 40
+"""Replicas that are followed at once. Each takes two connections, and servers take a hundred of one
+address (limits.http_max_conns_per_client)."""
+AHEAD = 10_000
+"""Lines that are read before somebody takes them."""
+_decoder = json.JSONDecoder()
 
 
 def read_logs(
     client: Client,
     allocations: list[Json],
     *,
-    follow: bool,
     tail: int,
     warn: Callable[[str], None],
 ) -> Iterator[LogLine]:
-    """The last lines of each replica, and what follows as it comes. What cannot be had is warned
-    of."""
+    """The last lines of each replica. What cannot be had is warned of."""
     started = [a for a in allocations if a.get("TaskStates")]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        past = list(pool.map(lambda a: _past(client, a, tail, warn), started))
-    yield from (line for lines in past for line in lines)
-    if follow:
-        yield from merged([_followed(client, allocation) for allocation in started])
+        for lines in pool.map(lambda a: _past(client, a, tail, warn), started):
+            yield from lines
 
 
 def _past(
@@ -53,63 +64,233 @@ def _past(
     return [_line(allocation, text) for text in texts]
 
 
-def _followed(client: Client, allocation: Json) -> Iterator[LogLine]:
-    for text in lines_of(client, allocation["ID"], allocation["TaskGroup"], tail=0, follow=True):
-        yield _line(allocation, text)
-
-
 def _line(allocation: Json, text: str) -> LogLine:
     task = read_task(allocation)
     return LogLine(at="", service=task.service, slot=task.slot, node=task.node, text=text)
 
 
-def lines_of(
-    client: Client, allocation: str, task: str, *, tail: int | None = None, follow: bool = False
-) -> Iterator[str]:
-    """Lines of both streams of a task: the last ones, all for None; and what follows. Raises
-    EngineError where its node does not answer."""
-    if not follow:
-        for stream in STREAMS:
-            text = b"".join(_chunks(client, allocation, task, stream, tail, follow=False))
-            lines = text.decode("utf-8", "replace").splitlines()
-            yield from lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+def lines_of(client: Client, allocation: str, task: str, *, tail: int | None = None) -> list[str]:
+    """Lines of both streams of a task: the last ones of each, all for None. Raises EngineError
+    where its node does not answer."""
+    found: list[str] = []
+    for stream in STREAMS:
+        query = {"plain": "true", "follow": "false", **_from(tail)}
+        text = b"".join(_asked(client, allocation, task, stream, query, quiet=60.0))
+        lines = _split(text)
+        found += lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+    return found
+
+
+def _split(text: bytes) -> list[str]:
+    """As processes end lines: a carriage return or a form feed is text."""
+    parts = text.decode("utf-8", "replace").split("\n")
+    return parts if parts[-1] else parts[:-1]
+
+
+def _from(tail: int | None) -> dict[str, str]:
+    if tail is None:
+        return {"origin": "start", "offset": "0"}
+    return {"origin": "end", "offset": str(tail * BYTES_PER_LINE)}
+
+
+def _asked(
+    client: Client, allocation: str, task: str, stream: str, query: dict[str, str], *, quiet: float
+) -> Iterator[bytes]:
+    path = f"/v1/client/fs/logs/{allocation}"
+    try:
+        yield from client.stream(path, quiet=quiet, task=task, type=stream, **query)
+    except NotFound:
         return
-    yield from merged_lines(
-        [_chunks(client, allocation, task, stream, tail, follow=True) for stream in STREAMS]
-    )
 
 
-def merged_lines(streams: list[Iterator[bytes]]) -> Iterator[str]:
-    """The lines of streams of bytes, each as it is whole."""
-    found = merged([_as_lines(stream) for stream in streams])
-    yield from (line.text for line in found)
+# --- following ------------------------------------------------------------------------------------
 
 
-def _as_lines(chunks: Iterator[bytes]) -> Iterator[LogLine]:
+def follow_task(
+    client: Client,
+    allocation: str,
+    task: str,
+    *,
+    tail: int | None,
+    has_ended: Callable[[], bool] | None = None,
+) -> Iterator[str]:
+    """Lines of both streams of a task as they come, until it has ended. Raises EngineError."""
+    ended = has_ended or Ended(client, allocation)
+    arrived: queue.Queue[str | DeploytoolError | None] = queue.Queue(maxsize=AHEAD)
+
+    def read(stream: str) -> None:
+        try:
+            for line in _lines(_followed(client, allocation, task, stream, tail, ended)):
+                arrived.put(line)
+            arrived.put(None)
+        except DeploytoolError as error:
+            arrived.put(error)
+
+    for stream in STREAMS:
+        threading.Thread(target=read, args=(stream,), daemon=True).start()
+    left = len(STREAMS)
+    while left:
+        item = arrived.get()
+        if isinstance(item, DeploytoolError):
+            raise item
+        if item is None:
+            left -= 1
+        else:
+            yield item
+
+
+def _followed(
+    client: Client,
+    allocation: str,
+    task: str,
+    stream: str,
+    tail: int | None,
+    has_ended: Callable[[], bool],
+) -> Iterator[bytes]:
+    """What a stream brings, until its task has ended and it brings nothing any more."""
+    query = {"follow": "true", **_from(tail)}
+    last = False
+    for frame in frames(_asked(client, allocation, task, stream, query, quiet=QUIET)):
+        if data := frame.get("Data"):
+            yield base64.b64decode(data)
+            last = False
+        elif last:
+            return
+        elif not frame:
+            last = has_ended()
+
+
+def frames(chunks: Iterable[bytes]) -> Iterator[Json]:
+    """JSON objects back to back, as logs are framed; an empty one says that the node is there."""
+    rest = ""
+    for chunk in chunks:
+        # Data is base64, and names of files are what Nomad makes them: all of it is ASCII.
+        rest = (rest + chunk.decode("utf-8", "replace")).lstrip()
+        while rest:
+            try:
+                frame, end = _decoder.raw_decode(rest)
+            except ValueError:
+                break
+            rest = rest[end:].lstrip()
+            yield frame
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            text = line.decode("utf-8", "replace")
-            yield LogLine(at="", service="", slot=0, node="", text=text)
+        yield from (line.decode("utf-8", "replace") for line in whole)
     if rest:
-        yield LogLine(at="", service="", slot=0, node="", text=rest.decode("utf-8", "replace"))
+        yield rest.decode("utf-8", "replace")
 
 
-def _chunks(
-    client: Client, allocation: str, task: str, stream: str, tail: int | None, *, follow: bool
-) -> Iterator[bytes]:
-    query: Mapping[str, str] = {
-        "task": task,
-        "type": stream,
-        "plain": "true",
-        "follow": "true" if follow else "false",
-        "origin": "start" if tail is None else "end",
-        "offset": "0" if tail is None else str(tail * BYTES_PER_LINE),
-    }
-    try:
-        yield from client.stream(
-            f"/v1/client/fs/logs/{allocation}", quiet=QUIET if follow else 60.0, **query
-        )
-    except NotFound:
-        return
+@dataclass
+class Ended:
+    """Whether an allocation has ended, asked for seldom however often one wants to know."""
+
+    client: Client
+    allocation: str
+    at: float = 0.0
+    ended: bool = False
+
+    def __call__(self) -> bool:
+        if not self.ended and time.monotonic() - self.at > ASKED:
+            self.at = time.monotonic()
+            try:
+                self.ended = not runs(self.client.get(f"/v1/allocation/{self.allocation}"))
+            except NotFound:
+                self.ended = True
+        return self.ended
+
+
+def follow_app(
+    client: Client,
+    app: str,
+    services: Iterable[str],
+    *,
+    tail: int,
+    warn: Callable[[str], None],
+) -> Iterator[LogLine]:
+    """The last lines of every replica of these services, and what follows as it comes, of replicas
+    that come meanwhile too."""
+    return _Following(client, app, frozenset(services), tail, warn).lines()
+
+
+@dataclass
+class _Following:
+    client: Client
+    app: str
+    services: frozenset[str]
+    tail: int
+    warn: Callable[[str], None]
+    known: set[str] = field(default_factory=set)
+    """Allocations that were met."""
+    live: frozenset[str] = frozenset()
+    """Those that run."""
+
+    def __post_init__(self) -> None:
+        self.arrived: queue.Queue[LogLine | DeploytoolError] = queue.Queue(maxsize=AHEAD)
+        self.places = threading.Semaphore(MOST_FOLLOWED)
+
+    def lines(self) -> Iterator[LogLine]:
+        threading.Thread(target=self._watch, daemon=True).start()
+        while True:
+            item = self.arrived.get()
+            if isinstance(item, DeploytoolError):
+                raise item
+            yield item
+
+    def _watch(self) -> None:
+        index = 0
+        tail: int | None = self.tail
+        try:
+            while True:
+                path = f"/v1/job/{self.app}/allocations"
+                answer = self.client.poll(path, index, LONGEST_WAIT)
+                own = [a for a in answer.value or () if a["TaskGroup"] in self.services]
+                self.live = frozenset(a["ID"] for a in own if runs(a))
+                for allocation in own:
+                    self._meet(allocation, tail)
+                # Of replicas that come later, everything is new.
+                index, tail = answer.index, None
+        except DeploytoolError as error:
+            self.arrived.put(error)
+
+    def _meet(self, allocation: Json, tail: int | None) -> None:
+        name = allocation["ID"]
+        if name in self.known or allocation["ClientStatus"] == "pending":
+            return
+        self.known.add(name)
+        if not self.places.acquire(blocking=False):
+            self.warn(f"{allocation['Name']} is not followed: {MOST_FOLLOWED} replicas are already")
+            return
+        threading.Thread(target=self._read, args=(allocation, tail), daemon=True).start()
+
+    def _read(self, allocation: Json, tail: int | None) -> None:
+        name = allocation["ID"]
+        task: str = allocation["TaskGroup"]
+
+        def ended() -> bool:
+            return name not in self.live
+
+        try:
+            if ended():
+                for text in lines_of(self.client, name, task, tail=tail):
+                    self.arrived.put(_line(allocation, text))
+            while not ended():
+                self._follow(allocation, tail, ended)
+                tail = 0
+                time.sleep(ASKED)
+        except DeploytoolError as error:
+            self.warn(f"{allocation['Name']}: {error.message}")
+        finally:
+            self.places.release()
+
+    def _follow(self, allocation: Json, tail: int | None, ended: Callable[[], bool]) -> None:
+        """Until it ends, or its node does not answer."""
+        name, task = allocation["ID"], allocation["TaskGroup"]
+        try:
+            for text in follow_task(self.client, name, task, tail=tail, has_ended=ended):
+                self.arrived.put(_line(allocation, text))
+        except DeploytoolError as error:
+            self.warn(f"{allocation['Name']}: lines may be missing here: {error.message}")

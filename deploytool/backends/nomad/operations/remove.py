@@ -41,12 +41,15 @@ def belongings(client: Client, app: str) -> list[Belonging]:
 
 
 def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
-    """Remove everything of an app; the names of what was removed. The lock comes last."""
-    removed = [str(b) for b in belongings(client, app) if secrets or b.kind != "secret"]
+    """Remove everything of an app; the names of what was removed. The lock comes last, and is not
+    named: whoever removes an app holds it."""
+    gone = [b for b in belongings(client, app) if secrets or b.kind != "secret"]
+    removed = [str(b) for b in gone if not b.name.endswith("/lock")]
     if own_job(client, app) is not None:
         client.delete(f"/v1/job/{app}", purge="true")
     for name in jobs.names(client, app):
         client.delete(f"/v1/job/{app}-{name}", purge="true")
+        client.delete(f"/v1/var/{paths(f'{app}-{name}', '')[0]}")
     paths_of = [v["Path"] for v in client.get("/v1/vars", prefix=f"{ROOT}/{app}/") or ()]
     paths_of = [p for p in paths_of if secrets or not p.endswith("/secrets")]
     if secrets:

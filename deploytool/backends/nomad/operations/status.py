@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deploytool.backends.model import ServiceStatus, Status, Task
 from deploytool.backends.nomad.api.allocations import read_task, runs, slot_of
@@ -24,12 +24,14 @@ def describe(
     ports: routing.Ports,
 ) -> Status:
     """The app as it is. `images` is the tag by which people know the image of each service."""
-    found = list(allocations)
+    found: dict[str, list[Json]] = {}
+    for allocation in allocations:
+        found.setdefault(allocation["TaskGroup"], []).append(allocation)
     newest = max(deployments, key=lambda d: d.get("CreateIndex", 0), default={})
     update = str(newest.get("Status") or "") if newest.get("Status") in ACTIVE else ""
     wanted = counts(job)
     services = tuple(
-        _service(group, wanted[name], found, job, update, images.get(name, ""), ports)
+        _service(group, wanted[name], found.get(name, ()), job, update, images.get(name, ""), ports)
         for name, group in sorted(groups_of(job).items())
     )
     releases = [service.release for service in services if service.release]
@@ -41,13 +43,12 @@ def describe(
 def _service(
     group: Json,
     replicas: int,
-    allocations: Iterable[Json],
+    own: Sequence[Json],
     job: Json,
     update: str,
     image: str,
     ports: routing.Ports,
 ) -> ServiceStatus:
-    own = [a for a in allocations if a["TaskGroup"] == group["Name"]]
     slots = {slot_of(allocation) for allocation in own if runs(allocation)}
     tags = dict(_tags(group))
     return ServiceStatus(

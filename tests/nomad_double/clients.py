@@ -1,0 +1,180 @@
+"""What the clients of nodes answer: logs, statistics, checks and commands in tasks.
+
+Commands are run on this machine, as no task is a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import termios
+import time
+from collections.abc import Iterator
+
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+
+from tests.nomad_double.cluster import Cluster
+from tests.nomad_double.state import Json
+from tests.nomad_double.variables import Refusal
+
+HEARTBEAT = 0.05
+"""Seconds; Nomad says {} each second (client/lib/streamframer)."""
+LARGEST_FRAME = 64 * 1024
+
+
+def add_clients(app: FastAPI, cluster: Cluster) -> None:
+    @app.get("/v1/client/fs/logs/{name}")
+    def logs(name: str, request: Request) -> Response:
+        """What was printed, framed or plain. A stream that is followed has no end, not even that of
+        its task (hashicorp/nomad#4663)."""
+        query = request.query_params
+        text = _output(cluster, name, query.get("type", ""))
+        offset = int(query.get("offset") or 0)
+        begin = max(0, len(text) - offset) if query.get("origin") == "end" else offset
+        if query.get("plain") == "true":
+            if query.get("follow") == "true":
+                raise Refusal(501, "the double follows framed logs only")
+            return Response(text[begin:], media_type="text/plain")
+        follow = query.get("follow") == "true"
+        kind = query.get("type", "")
+        return StreamingResponse(_frames(cluster, name, kind, begin, follow=follow))
+
+    @app.get("/v1/client/allocation/{name}/stats")
+    def stats(name: str) -> Json:
+        """As the Docker driver measures under cgroup v2 (drivers/docker/util/stats_posix.go)."""
+        _allocation(cluster, name)
+        memory = {"Measured": ["Cache", "Swap", "Usage"], "Usage": 96 * 2**20, "Cache": 32 * 2**20}
+        cpu = {"Measured": ["Percent"], "Percent": 25.0, "TotalTicks": 500.0}
+        return {"ResourceUsage": {"MemoryStats": memory, "CpuStats": cpu}, "Tasks": {}}
+
+    @app.get("/v1/client/allocation/{name}/checks")
+    def checks(name: str) -> Json:
+        _allocation(cluster, name)
+        return {check["ID"]: check for check in cluster.checks}
+
+    @app.get("/v1/client/stats")
+    def host(request: Request) -> Json:
+        if request.query_params.get("node_id") != cluster.node["ID"]:
+            raise Refusal(404, "Unknown node")
+        return {"Memory": {"Total": 2**34, "Used": 2**31}, "CPUTicksConsumed": 1000.0}
+
+    @app.websocket("/v1/client/allocation/{name}/exec")
+    async def execute(socket: WebSocket, name: str) -> None:
+        await socket.accept()
+        query = socket.query_params
+        try:
+            allocation = _allocation(cluster, name)
+            states = allocation["TaskStates"] or {}
+            if query["task"] not in states:
+                raise Refusal(400, f'Unknown task name "{query["task"]}"')
+        except Refusal as refusal:
+            await socket.close(1011, str(refusal.body))
+            return
+        command = json.loads(query["command"])
+        if query.get("tty") == "true":
+            await _in_terminal(socket, command)
+        else:
+            await _in_pipes(socket, command)
+
+
+def _allocation(cluster: Cluster, name: str) -> Json:
+    if name not in cluster.allocations:
+        raise Refusal(404, f'Unknown allocation "{name}"')
+    return cluster.allocations[name]
+
+
+def _output(cluster: Cluster, name: str, kind: str) -> bytes:
+    _allocation(cluster, name)
+    text = cluster.output(name) if kind == "stdout" else cluster.complaints(name)
+    return text.encode()
+
+
+def _frames(cluster: Cluster, name: str, kind: str, begin: int, *, follow: bool) -> Iterator[bytes]:
+    """Objects back to back, with nothing between (client/lib/streamframer)."""
+    file = f"alloc/logs/task.{kind}.0"
+    while True:
+        text = _output(cluster, name, kind)
+        while begin < len(text):
+            data = text[begin : begin + LARGEST_FRAME]
+            begin += len(data)
+            frame = {"Data": base64.b64encode(data).decode(), "File": file, "Offset": begin}
+            yield json.dumps(frame).encode()
+        if not follow:
+            return
+        yield b"{}"
+        time.sleep(HEARTBEAT)
+
+
+async def _in_pipes(socket: WebSocket, command: list[str]) -> None:
+    pipe = asyncio.subprocess.PIPE
+    running = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert running.stdin is not None
+    assert running.stdout is not None
+    assert running.stderr is not None
+    stdin = running.stdin
+
+    async def forward(stream: asyncio.StreamReader, name: str) -> None:
+        while data := await stream.read(4096):
+            await _say(socket, name, data)
+        await socket.send_json({name: {"close": True}})
+
+    async def take() -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                given = (await socket.receive_json()).get("stdin") or {}
+                stdin.write(base64.b64decode(given.get("data") or ""))
+                if given.get("close"):
+                    stdin.close()
+        with contextlib.suppress(ProcessLookupError):
+            running.kill()
+
+    taking = asyncio.create_task(take())
+    with contextlib.suppress(WebSocketDisconnect):
+        await asyncio.gather(forward(running.stdout, "stdout"), forward(running.stderr, "stderr"))
+    await _end(socket, await running.wait())
+    taking.cancel()
+
+
+async def _in_terminal(socket: WebSocket, command: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    running = await asyncio.create_subprocess_exec(
+        *command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+
+    async def take() -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                given = await socket.receive_json()
+                if data := (given.get("stdin") or {}).get("data"):
+                    os.write(ours, base64.b64decode(data))
+                if size := given.get("tty_size"):
+                    packed = struct.pack("HHHH", size["height"], size["width"], 0, 0)
+                    fcntl.ioctl(ours, termios.TIOCSWINSZ, packed)
+        with contextlib.suppress(ProcessLookupError):
+            running.kill()
+
+    taking = asyncio.create_task(take())
+    with contextlib.suppress(OSError, WebSocketDisconnect):
+        while data := await asyncio.to_thread(os.read, ours, 4096):
+            await _say(socket, "stdout", data)
+    await _end(socket, await running.wait())
+    taking.cancel()
+    os.close(ours)
+
+
+async def _say(socket: WebSocket, stream: str, data: bytes) -> None:
+    await socket.send_json({stream: {"data": base64.b64encode(data).decode()}})
+
+
+async def _end(socket: WebSocket, code: int) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_json({"exited": True, "result": {"exit_code": code}})
+        await socket.close(1000)

@@ -17,11 +17,6 @@ BEGIN = "<!-- generated: begin (written by `UPDATE_DOCS=1 pytest tests/unit/test
 END = "<!-- generated: end -->"
 Json = dict[str, Any]
 
-NOT_YET = {
-    "nomad": "only `deploytool render` works with Nomad yet.",
-}
-"""Keys that are accepted and have not the effect that they will have."""
-
 TABLES = (
     ("", "", "Config"),
     ("build", "build", "BuildSettings"),
@@ -68,9 +63,6 @@ def _table(path: str, heading: str, model: str, models: Json) -> Iterator[str]:
     yield f"### `[tool.deploytool{'.' if heading else ''}{heading}]`"
     yield ""
     yield _plain(models[model]["description"])
-    if path in NOT_YET:
-        yield ""
-        yield f"**Not yet:** {NOT_YET[path]}"
     yield ""
     yield "| key | type | default | meaning |"
     yield "| --- | --- | --- | --- |"
@@ -85,8 +77,6 @@ def _table(path: str, heading: str, model: str, models: Json) -> Iterator[str]:
             link = f"[`{tables[full]}`](#{_anchor(tables[full])})"
             kind, default = "list of tables" if kind.startswith("list") else "table", ""
             meaning = f"{meaning} See {link}.".strip()
-        if full in NOT_YET and full not in tables:
-            meaning += f" **Not yet:** {NOT_YET[full]}"
         yield f"| `{key}` | {kind} | {default} | {meaning} |"
     yield ""
 

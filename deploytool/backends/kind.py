@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from deploytool.backends.protocol import Backend
     from deploytool.config import Config
+    from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
     from deploytool.spec import AppSpec, ProxySettings
 
@@ -58,6 +59,12 @@ class Kind(Protocol):
 
     def render_warnings(self, app: AppSpec) -> list[str]:
         """Where what those tools make of the files is not what a deploy makes."""
+
+    def refused(self, app: AppSpec) -> list[Problem]:
+        """What such a cluster cannot do of an app, as far as is known without one."""
+
+    def without_effect(self, app: AppSpec) -> list[Problem]:
+        """What of an app has no effect there, and why."""
 
     def proxy_app(self, settings: ProxySettings) -> AppSpec:
         """The load balancer of all apps, as an app."""

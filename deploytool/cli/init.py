@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from deploytool.discover.kept.kept import Kept
     from deploytool.init import FileWrite, Findings
     from deploytool.init.configuration import Settings
+    from deploytool.spec import Backend
+
+
+NEXT = {
+    "swarm": "`deploytool cluster up`",
+    "nomad": "`deploytool doctor`, which asks the cluster of NOMAD_ADDR,",
+}
+"""What comes between the files and a deploy."""
 
 
 @command(
     "init",
     "deploytool init",
     "deploytool init --registry registry.example.com/team --yes",
+    "deploytool init --backend nomad",
     "deploytool init --entrypoint app.main:app --force",
 )
 def init(
@@ -37,6 +46,10 @@ def init(
     registry: Annotated[
         str | None, typer.Option(help="Where images are pushed, as host[:port]/path.")
     ] = None,
+    backend: Annotated[
+        Literal["swarm", "nomad"] | None,
+        typer.Option(help="The cluster that the app is deployed to; a Swarm if nothing says."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--app", help="The app's name on the cluster.")
     ] = None,
@@ -47,14 +60,16 @@ def init(
         ),
     ] = False,
 ) -> None:
-    """Find the app, and write its configuration, Dockerfile and stack."""
+    """Find the app, and write its configuration, Dockerfile and stack or job."""
     from deploytool.init import inspect_project, plan_files, plan_rendered, write
+    from deploytool.spec import Backend
 
     findings = inspect_project(
         path,
         entrypoint=entrypoint,
         registry=registry,
         name=name,
+        backend=Backend(backend) if backend else None,
         force=force,
         offline=offline,
     )
@@ -108,6 +123,7 @@ def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) ->
     app, packaging, settings = findings.app, findings.packaging, findings.settings
     data = {
         "app": findings.name,
+        "backend": settings.backend.value,
         "entrypoint": app.entrypoint,
         "entrypoint_why": app.why,
         "packaging": packaging.kind.value,
@@ -119,10 +135,10 @@ def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) ->
         "workers": {worker.name: list(worker.command) for worker in settings.workers},
         "files": [{"path": file.path, "result": file.fate.value} for file in files],
     }
-    session.output.result(data, lambda console: _print(console, files))
+    session.output.result(data, lambda console: _print(console, files, settings.backend))
 
 
-def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
+def _print(console: Console, files: tuple[FileWrite, ...], backend: Backend) -> None:
     from deploytool.init import CONFIGURATION, Fate
 
     for file in files:
@@ -130,4 +146,4 @@ def _print(console: Console, files: tuple[FileWrite, ...]) -> None:
         console.print(signed(*mark, f"{file.path}: {file.fate.value}"))
     if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
-    console.print("Next: review them, then `deploytool cluster up` and `deploytool deploy`.")
+    console.print(f"Next: review them, then {NEXT[backend]} and `deploytool deploy`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deploytool.discover.processes.processes import FoundProcess
 from deploytool.errors import UsageError
 from deploytool.init.files import Fate, FileWrite, plan_file, read
 from deploytool.init.memory import USUAL, in_units
+from deploytool.spec import Backend
 
 PORT = 8000
 REPLICAS = 2
@@ -49,6 +51,7 @@ class Settings:
     registry: str
     entrypoint: str | None
     """None where [tool.fastapi] says it."""
+    backend: Backend = Backend.SWARM
     web: WebService = WebService()
     release: FoundProcess | None = None
     workers: tuple[FoundProcess, ...] = ()
@@ -83,6 +86,14 @@ def configured(project: Path) -> dict[str, Any]:
     own = read(project / "deploytool.toml")
     table = _toml(own) if own else _tool(read(project / "pyproject.toml") or "").get("deploytool")
     return table if isinstance(table, dict) else {}
+
+
+def configured_backend(project: Path) -> Backend | None:
+    """The cluster that an existing configuration names; None without one."""
+    ours = configured(project)
+    with suppress(ValueError):
+        return Backend(ours.get("backend", Backend.SWARM)) if ours else None
+    return None
 
 
 def configured_services(project: Path) -> list[dict[str, Any]]:
@@ -153,7 +164,7 @@ def _inserted(current: str, ours: Any) -> str:
 def _into_document(table: Any, settings: Settings) -> Any:
     """Defaults are not repeated."""
     table["app"] = settings.name
-    table["backend"] = "swarm"
+    table["backend"] = settings.backend.value
     table["registry"] = settings.registry
     if settings.entrypoint:
         table["entrypoint"] = settings.entrypoint
@@ -161,18 +172,19 @@ def _into_document(table: Any, settings: Settings) -> Any:
         table["release"] = tomlkit.table()
         table["release"]["command"] = list(settings.release.command)
     services = tomlkit.table(is_super_table=True)
-    services["web"] = _web(settings.web)
+    services["web"] = _web(settings)
     for worker in settings.workers:
         first = [("command", list(worker.command))]
-        services[worker.name] = _sized(first, settings.web.memory)
+        services[worker.name] = _sized(first, settings.web.memory, settings.backend)
         _add_storage(services[worker.name], settings.web)
     table["services"] = services
     return table
 
 
-def _web(web: WebService) -> Any:
+def _web(settings: Settings) -> Any:
+    web = settings.web
     first = [("replicas", web.replicas), ("port", web.port)]
-    table = _sized(first, web.memory * web.processes)
+    table = _sized(first, web.memory * web.processes, settings.backend)
     if web.command is not None:
         table["command"] = list(web.command)
     if web.capabilities is not None:
@@ -195,13 +207,15 @@ def _add_storage(table: Any, web: WebService) -> None:
         table["env"].update(web.env)
 
 
-def _sized(first: Iterable[tuple[str, Any]], memory: int) -> Any:
-    """A service with so many MiB of memory, and a part of a core."""
+def _sized(first: Iterable[tuple[str, Any]], memory: int, backend: Backend) -> Any:
+    """A service with so many MiB of memory, and a part of a core. On Nomad a limit of cores has no
+    effect, so that none is written."""
     table = tomlkit.table()
     for key, value in first:
         table[key] = value
     table["memory"] = in_units(memory)
     table["memory_limit"] = in_units(2 * memory)
     table["cpu"] = 0.1
-    table["cpu_limit"] = 1.0
+    if backend is Backend.SWARM:
+        table["cpu_limit"] = 1.0
     return table

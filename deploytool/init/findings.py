@@ -63,6 +63,7 @@ from deploytool.init.configuration import (
     Settings,
     WebService,
     configured,
+    configured_backend,
     configured_names,
     configured_port,
     configured_services,
@@ -72,7 +73,7 @@ from deploytool.init.configuration import (
 from deploytool.init.files import read
 from deploytool.init.memory import estimate, in_units
 from deploytool.lint import dockerignore
-from deploytool.spec import RESERVED
+from deploytool.spec import RESERVED, Backend
 
 DEFAULT_REGISTRY = "localhost:5000"
 LONGEST_NAME = 40
@@ -111,13 +112,15 @@ def inspect_project(
     entrypoint: str | None = None,
     registry: str | None = None,
     name: str | None = None,
+    backend: Backend | None = None,
     force: bool = False,
     offline: bool = False,
 ) -> Findings:
     """Read a project. Raises UsageError when it is none, or has no app or several.
 
     With `force` a Dockerfile that is there counts for nothing, as it is replaced. With `offline`
-    the package index is not asked.
+    the package index is not asked. Without a `backend`, it is what the project's configuration
+    names, else a Swarm.
     """
     if not project.is_dir():
         raise UsageError(
@@ -125,7 +128,8 @@ def inspect_project(
             code="no_project",
             hint="name the folder that has the project's pyproject.toml or main.py",
         )
-    return Inspection(project, entrypoint, force=force, offline=offline).findings(registry, name)
+    inspection = Inspection(project, entrypoint, backend, force=force, offline=offline)
+    return inspection.findings(registry, name)
 
 
 def valid_name(text: str) -> str:
@@ -144,7 +148,15 @@ def _plain_name(text: str) -> str:
 class Inspection:
     """Reads a project once: each question is asked once."""
 
-    def __init__(self, folder: Path, entrypoint: str | None, *, force: bool, offline: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        entrypoint: str | None,
+        backend: Backend | None,
+        *,
+        force: bool,
+        offline: bool,
+    ) -> None:
         self.folder = folder
         self.force = force
         self.offline = offline
@@ -160,6 +172,7 @@ class Inspection:
         self.files = self._reached(run)
         self.notes: list[str] = []
         self.name_notes: list[str] = []
+        self.backend = self._backend(backend)
         self.resolution = Resolution("", "")
         self.packaging = self._packaging()
         self.writes = find_writes(self.project, self.files, self.workdir)
@@ -187,6 +200,7 @@ class Inspection:
             name=called,
             registry=registry or DEFAULT_REGISTRY,
             entrypoint=None if self.app.source is Source.FASTAPI else self.app.entrypoint,
+            backend=self.backend,
             web=self._web(),
             release=self._release(),
             workers=tuple(self._workers()),
@@ -222,6 +236,16 @@ class Inspection:
                 "the cluster: set `app` if you want another name"
             )
         return called
+
+    def _backend(self, asked: Backend | None) -> Backend:
+        """The cluster that is written for: a configuration that is there is never changed."""
+        there = configured_backend(self.folder)
+        if asked and there and asked is not there:
+            self.name_notes.append(
+                f'the configuration that is there says backend = "{there}", and is kept: write '
+                f'backend = "{asked}" there, and run this again'
+            )
+        return there or asked or Backend.SWARM
 
     # --- dependencies ---------------------------------------------------------------------------
 
@@ -343,6 +367,7 @@ class Inspection:
         else:
             yield from self._about_dependencies()
             yield from self.storage.notes
+            yield from self._about_volumes()
         yield from self._about_source()
         yield from self._about_memory()
         yield from self._about_settings()
@@ -356,6 +381,15 @@ class Inspection:
             yield (
                 "the configuration was written for the Dockerfile that is replaced: remove command "
                 "= [], read_only and capabilities from services.web to get deploytool's defaults"
+            )
+
+    def _about_volumes(self) -> Iterator[str]:
+        """Clients of Nomad mount none before they are told to."""
+        if self.backend is Backend.NOMAD and self.storage.volumes:
+            names = in_words(sorted(name for name, _ in self.storage.volumes))
+            yield (
+                f"the volume {names} needs Nomad clients whose Docker plugin has volumes.enabled: "
+                "`deploytool doctor` says which have not"
             )
 
     def _about_memory(self) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from deploytool.backends import kind_of
+from deploytool.errors import UsageError
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
 from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
@@ -15,6 +16,7 @@ from deploytool.spec import Backend, needs_entrypoint
 from deploytool.units import format_duration
 
 if TYPE_CHECKING:
+    from deploytool.errors import Problem
     from deploytool.lint.dockerfile import Stage
     from deploytool.spec import Service
 
@@ -27,6 +29,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     """What the configuration does against the rules."""
     yield from _build_arguments(subject)
     yield from _proxy(subject)
+    yield from _cluster(subject)
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
@@ -54,6 +57,28 @@ def _proxy(subject: Subject) -> Iterator[Finding]:
             ("proxy", "trusted_proxies"),
             f"proxy.trusted_proxies has {everybody[0]}, which is everybody",
         )
+
+
+def _cluster(subject: Subject) -> Iterator[Finding]:
+    """What the cluster that the configuration names cannot do, and what it passes over."""
+    if subject.loaded is None:
+        return
+    try:
+        app = subject.loaded.app_spec()
+    except UsageError:
+        return
+    kind, name = kind_of(app.backend), app.backend.title()
+    for problem in kind.refused(app):
+        message = f"{problem.path} is refused for {name}: {problem.message}"
+        yield subject.in_config("refused-by-cluster", _path(problem), message, problem.hint)
+    for problem in kind.without_effect(app):
+        message = f"{problem.path} has no effect on {name}: {problem.message}"
+        yield subject.in_config("without-effect", _path(problem), message, problem.hint)
+
+
+def _path(problem: Problem) -> list[str]:
+    """The key that a problem of a service is about: names of labels and variables have dots."""
+    return problem.path.split(".", 3)
 
 
 def _memory(subject: Subject, service: Service) -> Iterator[Finding]:

@@ -309,6 +309,22 @@ RULES: tuple[Rule, ...] = (
         'update.order = "start-first"',
     ),
     Rule(
+        "refused-by-cluster",
+        _ERROR,
+        "The cluster that `backend` names has nothing that does it: plan, render and deploy refuse "
+        "it too.",
+        "https://developer.hashicorp.com/nomad/docs/job-specification",
+        "leave it out, or write it as docs/nomad.md says",
+    ),
+    Rule(
+        "without-effect",
+        _INFO,
+        "The cluster that `backend` names passes it over, and a reader of the configuration takes "
+        "it for something that holds.",
+        "https://developer.hashicorp.com/nomad/docs/job-specification",
+        "leave it out, or keep it for environments on the other cluster",
+    ),
+    Rule(
         "untagged-image",
         _WARNING,
         "An image without a version is a different one tomorrow.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,10 +81,12 @@ class Subject:
         """A finding at a line of the Dockerfile."""
         return _finding(self.shown, rule, line, message)
 
-    def in_config(self, rule: str, path: Sequence[str], message: str) -> Finding:
-        """A finding at a key of the configuration, or at the table where the key is missing."""
+    def in_config(self, rule: str, path: Sequence[str], message: str, fix: str = "") -> Finding:
+        """A finding at a key of the configuration, or at the table where the key is missing. What
+        is to be done is the rule's, unless it differs from place to place."""
         assert self.loaded
-        return _finding(self.loaded.file.name, rule, self._config_line(path), message)
+        found = _finding(self.loaded.file.name, rule, self._config_line(path), message)
+        return replace(found, fix=fix) if fix else found
 
     def _config_line(self, path: Sequence[str]) -> int:
         assert self.loaded

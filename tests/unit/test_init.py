@@ -3,6 +3,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomlkit
@@ -46,7 +47,7 @@ def make(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def run(project: Path, *, force: bool = False, **options: str) -> dict[str, Fate]:
+def run(project: Path, *, force: bool = False, **options: Any) -> dict[str, Fate]:
     findings = inspect_project(project, force=force, offline=True, **options)
     files = plan_files(findings, force=force)
     write(project, files)

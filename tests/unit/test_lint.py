@@ -264,6 +264,7 @@ def service(**changes: str) -> str:
 
 
 UVICORN = '"uvicorn", "app:app", "--host", "0.0.0.0"'
+NOMAD = 'backend = "nomad"\n'
 CONFIGS = [
     # rule, line, configuration; everything else in it is right
     ("no-memory-reservation", 3, service(memory="")),
@@ -306,6 +307,10 @@ CONFIGS = [
     ("drain-without-effect", 10, service(command="[]", drain='"4s"')),
     ("update-interrupts", 9, service(update='{ order = "stop-first", parallelism = 2 }')),
     ("update-interrupts", 4, service(replicas="1", publish='{ port = 80, mode = "host" }')),
+    ("refused-by-cluster", 10, NOMAD + service(networks='["shared"]')),
+    ("refused-by-cluster", 10, NOMAD + service(env='{ AB = "${C}" }')),
+    ("without-effect", 10, NOMAD + service(cpu_limit="2.0")),
+    ("without-effect", 10, NOMAD + service(update='{ delay = "5s" }')),
     ("untagged-image", 9, service(image='"redis"')),
     ("untagged-image", 9, service(image='"registry:5000/redis:latest"')),
     ("deprecated-base-image", 9, service(image='"tiangolo/uvicorn-gunicorn-fastapi:1"')),
@@ -333,6 +338,8 @@ def test_a_configuration_against_a_rule(tmp_path: Path, rule: str, line: int, te
         service(command=f"[{UVICORN}]"),
         service(update='{ order = "stop-first" }'),
         service(stop_grace='"15s"'),
+        service(networks='["shared"]', cpu_limit="2.0"),
+        NOMAD + service(volumes='["/srv:/srv"]', cpu="1.0", cpu_limit="1.0"),
         service(command="[]", drain='"2s"'),
         service(env='{ LOG_LEVEL = "info", ACCESS_TOKEN_EXPIRE_MINUTES = 30 }'),
         service(capabilities='["CHOWN"]', read_only="true"),

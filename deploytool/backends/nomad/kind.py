@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deploytool.backends.nomad.api.client import Client
     from deploytool.backends.protocol import Backend
     from deploytool.config import Config
+    from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
     from deploytool.spec import AppSpec, ProxySettings
 
@@ -50,6 +51,16 @@ class NomadKind:
         from deploytool.backends.nomad.render import warnings
 
         return warnings(app)
+
+    def refused(self, app: AppSpec) -> list[Problem]:
+        from deploytool.backends.nomad.specification import refused
+
+        return list(refused.problems(app))
+
+    def without_effect(self, app: AppSpec) -> list[Problem]:
+        from deploytool.backends.nomad.specification.compile import without_effect
+
+        return list(without_effect(app))
 
     def proxy_app(self, settings: ProxySettings) -> AppSpec:
         _unavailable("The proxy")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
     from deploytool.backends.swarm.backend import Swarm
     from deploytool.config import Config
+    from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
     from deploytool.spec import AppSpec, ProxySettings
 
@@ -52,6 +53,12 @@ class SwarmKind:
         from deploytool.backends.swarm.specification import stack
 
         return stack.warnings(app)
+
+    def refused(self, app: AppSpec) -> list[Problem]:  # noqa: ARG002
+        return []
+
+    def without_effect(self, app: AppSpec) -> list[Problem]:  # noqa: ARG002
+        return []
 
     def proxy_app(self, settings: ProxySettings) -> AppSpec:
         from deploytool.backends.swarm.proxy import app_spec

@@ -27,8 +27,9 @@ from deploytool.backends.nomad.specification.version import (
     ServerVersion,
 )
 from deploytool.config.nomad import NomadSettings
+from deploytool.errors import Problem
 from deploytool.json_types import Json
-from deploytool.spec import HealthCheck, Release, Service
+from deploytool.spec import AppSpec, HealthCheck, Release, Service
 from deploytool.units import format_duration
 
 APP = "deploytool.app"
@@ -189,10 +190,17 @@ def _at_own_path(source: Source, service: Service, name: str) -> dict[str, str]:
 
 def notes(source: Source) -> Iterator[str]:
     """What of the configuration has no effect, and what the server does not know."""
+    for problem in without_effect(source.app):
+        yield f"{problem.path} has no effect on Nomad: {problem.message}"
     for service in source.app.services:
-        for key, why in _without_effect(service):
-            yield f"services.{service.name}.{key} has no effect on Nomad: {why}"
         yield from _of_the_version(source, service)
+
+
+def without_effect(app: AppSpec) -> Iterator[Problem]:
+    """What of an app Nomad passes over, whatever its version."""
+    for service in app.services:
+        for key, why in _without_effect(service):
+            yield Problem(f"services.{service.name}.{key}", why)
 
 
 def _without_effect(service: Service) -> Iterator[tuple[str, str]]:

@@ -557,7 +557,9 @@ class Cluster:
                 else None,
                 "TaskStates": None,
                 "AllocatedResources": {
-                    "Tasks": {},
+                    "Tasks": {
+                        task["Name"]: _reserved(task) for task in self._tasks_of(job, group)
+                    },
                     "TaskLifecycles": {},
                     "Shared": {"DiskMB": 300, "Networks": None, "Ports": list(spot.ports)},
                 },
@@ -579,6 +581,9 @@ class Cluster:
                 state["PlacedCanaries"] = [*(state["PlacedCanaries"] or ()), made["ID"]]
             self._touch(deployment)
         self._run(made)
+
+    def _tasks_of(self, job: Json, group: str) -> list[Json]:
+        return list(next(g for g in job["TaskGroups"] if g["Name"] == group).get("Tasks") or ())
 
     def _script(self, allocation: Json) -> Script:
         if allocation["JobType"] == "batch":
@@ -861,6 +866,19 @@ def _registered(evaluation: Json, index: int) -> Json:
 
 def _progress(deployment: Json) -> tuple[object, ...]:
     return tuple((g["HealthyAllocs"], g["Promoted"]) for g in deployment["TaskGroups"].values())
+
+
+def _reserved(task: Json) -> Json:
+    resources = task.get("Resources") or {}
+    return {
+        "Cpu": {"CpuShares": int(resources.get("CPU") or 0)},
+        "Memory": {
+            "MemoryMB": int(resources.get("MemoryMB") or 0),
+            "MemoryMaxMB": int(resources.get("MemoryMaxMB") or 0),
+        },
+        "Networks": None,
+        "Devices": None,
+    }
 
 
 def ports_of(allocation: Json) -> list[Json]:

@@ -176,7 +176,7 @@ def _settle(
     """Without canaries, or after their promotion: each replacement stops an old allocation as it is
     placed, `max_parallel` at a time."""
     surplus = len(kept) + len(old) - count
-    gone = _last(old, max(0, min(surplus, len(old))))
+    gone = _superseded(old, kept, max(0, min(surplus, len(old))))
     plan.stop += [(a, "alloc not needed due to job update") for a in gone]
     rest = [a for a in old if a not in gone]
     surplus -= len(gone)
@@ -213,6 +213,14 @@ def _free(job: Json, group: Json, taken: Iterable[Json], count: int) -> list[str
         if name not in used:
             found.append(name)
     return found
+
+
+def _superseded(old: list[Json], kept: list[Json], count: int) -> list[Json]:
+    """Those whose names promoted canaries have are stopped first (computeStop)."""
+    names = {allocation["Name"] for allocation in kept}
+    same = [allocation for allocation in old if allocation["Name"] in names][:count]
+    rest = [allocation for allocation in old if allocation not in same]
+    return same + _last(rest, count - len(same))
 
 
 def _last(allocations: list[Json], count: int) -> list[Json]:

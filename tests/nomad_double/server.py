@@ -189,7 +189,8 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
-        return table(request, "allocs", lambda: list(map(stub, cluster.allocations.values())))
+        wanted = request.query_params.get("resources") == "true"
+        return table(request, "allocs", lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()])
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
@@ -223,10 +224,11 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
         return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
 
 
-def stub(allocation: Json) -> Json:
-    """An allocation in a list is without its job and what it was given
-    (nomad/structs/alloc.go, AllocListStub)."""
-    return {k: v for k, v in allocation.items() if k not in ("Job", "AllocatedResources")}
+def stub(allocation: Json, *, resources: bool = False) -> Json:
+    """An allocation in a list is without its job, and without what it was given unless somebody
+    asks for that (nomad/structs/alloc.go, AllocListStub)."""
+    left_out = ("Job",) if resources else ("Job", "AllocatedResources")
+    return {k: v for k, v in allocation.items() if k not in left_out}
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:

@@ -57,6 +57,7 @@ class Nomad:
     """A Nomad cluster, seen from one of its servers."""
 
     name = "nomad"
+    keeps_scale = True
 
     def __init__(self, client: Client, settings: NomadSettings) -> None:
         self.client = client

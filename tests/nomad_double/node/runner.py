@@ -50,6 +50,7 @@ class Runner:
         }
         self.api = docker.APIClient(base_url=node.engine, timeout=30)
         self.container = ""
+        self.pump = threading.Thread()
         self.probes: list[Probe] = []
         self.restarts: list[float] = []
         self.begun = time.monotonic()
@@ -160,7 +161,8 @@ class Runner:
         except requests.exceptions.RequestException as error:
             self._fail_to_start(f"failed to reach the engine: {error}")
             return True
-        threading.Thread(target=self._pump, args=(self.container,), daemon=True).start()
+        self.pump = threading.Thread(target=self._pump, args=(self.container,), daemon=True)
+        self.pump.start()
         self.started = time.monotonic()
         self.passing_since = None
         ports = {p["Label"]: p for p in self.allocation["AllocatedResources"]["Shared"]["Ports"]}
@@ -273,6 +275,7 @@ class Runner:
                 time.sleep(TICK * 10)
 
     def _has_ended(self, state: Json) -> int:
+        self.pump.join(2)
         code, oom = int(state.get("ExitCode") or 0), bool(state.get("OOMKilled"))
         text = f"Docker container exited with non-zero exit code: {code}"
         message = "OOM Killed" if oom else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deploytool.backends.model import ServiceStatus, Status, Task
-from deploytool.backends.nomad.api.allocations import read_task, runs, slot_of
+from deploytool.backends.nomad.api.allocations import is_canary, read_task, runs
 from deploytool.backends.nomad.planning.job import counts, groups_of
 from deploytool.backends.nomad.specification.compile import RELEASE
 from deploytool.json_types import Json
@@ -49,7 +49,7 @@ def _service(
     image: str,
     ports: routing.Ports,
 ) -> ServiceStatus:
-    slots = {slot_of(allocation) for allocation in own if runs(allocation)}
+    serving = sum(runs(allocation) and not is_canary(allocation) for allocation in own)
     tags = dict(_tags(group))
     return ServiceStatus(
         name=group["Name"],
@@ -57,7 +57,7 @@ def _service(
         release=(group.get("Meta") or {}).get(RELEASE, ""),
         replicas=replicas,
         running=sum(map(runs, own)),
-        missing=max(0, replicas - len(slots)),
+        missing=max(0, replicas - serving),
         update=update,
         urls=tuple(routing.urls(tags, ports)),
         ports=tuple(_ports(group)),

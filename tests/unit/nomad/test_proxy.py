@@ -18,7 +18,7 @@ from deploytool.backends.swarm import proxy as swarm_proxy
 from deploytool.config.nomad import NomadSettings
 from deploytool.errors import ConfigError
 from deploytool.json_types import Json
-from deploytool.spec import ProxySettings
+from deploytool.spec import AppSpec, ProxySettings
 
 WATCH, POLL = "--providers.nomad.watch=true", "--providers.nomad.refreshinterval=1s"
 
@@ -30,6 +30,10 @@ def compiled(
     spec = proxy.app_spec(settings)
     nomad = NomadSettings(namespace=namespace)
     return compile_app(Source(spec, nomad, files=proxy.files(settings), version=version))
+
+
+def proxy_spec(**keys: Any) -> AppSpec:
+    return proxy.app_spec(ProxySettings.model_validate(keys))
 
 
 def task(found: Compiled) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deploytool.backends.model import ServiceStatus, Status, Task
 from deploytool.backends.nomad.api.allocations import read_task, runs, slot_of
-from deploytool.backends.nomad.planning.job import counts, groups_of
+from deploytool.backends.nomad.planning.job import counts, groups_of, is_system
 from deploytool.backends.nomad.specification.compile import RELEASE
 from deploytool.json_types import Json
 from deploytool.spec import release_number
@@ -29,7 +29,7 @@ def describe(
         found.setdefault(allocation["TaskGroup"], []).append(allocation)
     newest = max(deployments, key=lambda d: d.get("CreateIndex", 0), default={})
     update = str(newest.get("Status") or "") if newest.get("Status") in ACTIVE else ""
-    wanted = counts(job)
+    wanted = counts(job) | (_on_nodes(found) if is_system(job) else {})
     services = tuple(
         _service(group, wanted[name], found.get(name, ()), job, update, images.get(name, ""), ports)
         for name, group in sorted(groups_of(job).items())
@@ -38,6 +38,14 @@ def describe(
     return Status(
         app=job["ID"], release=max(releases, key=release_number, default=""), services=services
     )
+
+
+def _on_nodes(allocations: Mapping[str, Sequence[Json]]) -> dict[str, int]:
+    """Of a job with one allocation per node, how many it comes to: those that shall run."""
+    return {
+        name: sum(allocation.get("DesiredStatus") == "run" for allocation in own)
+        for name, own in allocations.items()
+    }
 
 
 def _service(
@@ -49,7 +57,8 @@ def _service(
     image: str,
     ports: routing.Ports,
 ) -> ServiceStatus:
-    slots = {slot_of(allocation) for allocation in own if runs(allocation)}
+    key = _node_of if is_system(job) else slot_of
+    slots = {key(allocation) for allocation in own if runs(allocation)}
     tags = dict(_tags(group))
     return ServiceStatus(
         name=group["Name"],
@@ -63,6 +72,10 @@ def _service(
         ports=tuple(_ports(group)),
         tasks=tuple(sorted((_task(a, job) for a in own), key=_order)),
     )
+
+
+def _node_of(allocation: Json) -> str:
+    return str(allocation.get("NodeID"))
 
 
 def _task(allocation: Json, job: Json) -> Task:

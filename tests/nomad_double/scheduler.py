@@ -50,6 +50,8 @@ class Placement:
     is_canary: bool = False
     replaces: str | None = None
     """The allocation that is stopped for it."""
+    node: str | None = None
+    """Where it has to go, if it matters."""
 
 
 def is_live(allocation: Json) -> bool:
@@ -125,6 +127,38 @@ def reconcile(
         return plan
     _settle(plan, job, group, kept, old, count, update, halted=halted, first=state is None)
     return plan
+
+
+def on_node(
+    plan: GroupPlan,
+    job: Json,
+    group: Json,
+    node: str,
+    own: list[Json],
+    versions: Mapping[int, Json],
+    *,
+    fits: bool,
+) -> None:
+    """What becomes of a system job's allocation on one node."""
+    name = f"{job['ID']}.{group['Name']}[0]"
+    if not fits:
+        plan.stop += [(a, "alloc not needed due to job update") for a in own]
+        return
+    if not own:
+        plan.place.append(Placement(name, node=node, replaces=f"none on {node}"))
+    for allocation in own:
+        if allocation["JobVersion"] == job["Version"]:
+            plan.ignore += 1
+            continue
+        before = versions.get(allocation["JobVersion"]) or {}
+        known = next((g for g in before.get("TaskGroups", ()) if g["Name"] == group["Name"]), None)
+        meta = (before.get("Meta") or {}, job.get("Meta") or {})
+        if known is not None and not is_destructive(known, group, meta):
+            plan.in_place.append(allocation)
+            continue
+        plan.place.append(Placement(name, node=node, replaces=allocation["ID"]))
+        plan.stop.append((allocation, "alloc is being updated due to job update"))
+        plan.destructive += 1
 
 
 def _settle(

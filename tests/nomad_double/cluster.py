@@ -557,9 +557,7 @@ class Cluster:
                 else None,
                 "TaskStates": None,
                 "AllocatedResources": {
-                    "Tasks": {
-                        task["Name"]: _reserved(task) for task in self._tasks_of(job, group)
-                    },
+                    "Tasks": {task["Name"]: _reserved(task) for task in self._tasks_of(job, group)},
                     "TaskLifecycles": {},
                     "Shared": {"DiskMB": 300, "Networks": None, "Ports": list(spot.ports)},
                 },

@@ -190,7 +190,11 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
         wanted = request.query_params.get("resources") == "true"
-        return table(request, "allocs", lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()])
+        return table(
+            request,
+            "allocs",
+            lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()],
+        )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:

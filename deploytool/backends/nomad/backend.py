@@ -138,6 +138,7 @@ class Nomad:
             mhz_per_core=self.settings.mhz_per_core,
             warnings=compiled.notes,
             secrets=found,
+            version=source.version,
         )
 
     def _counts(self, app: str) -> dict[str, int]:

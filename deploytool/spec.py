@@ -112,6 +112,8 @@ Argument = Annotated[str, AfterValidator(_no_nul)]
 Template = Annotated[str, Field(pattern=r"^(volumes|env\.[A-Za-z_][A-Za-z0-9_]*)$")]
 FileTarget = Annotated[Line, AfterValidator(_file_target)]
 FileSource = Annotated[Line, AfterValidator(_file_source)]
+Constraint = Annotated[str, Field(pattern=r"^[^=!]+(==|!=)[^=!]+$")]
+Namespace = Annotated[Line, Field(pattern=r"^[a-zA-Z0-9-]{1,128}$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -189,7 +191,7 @@ class Update(Model):
 class Placement(Model):
     """Where replicas may run."""
 
-    constraints: tuple[Annotated[str, Field(pattern=r"^[^=!]+(==|!=)[^=!]+$")], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     """Expressions a node has to meet, for example "node.labels.disk == ssd"."""
     spread: tuple[Line, ...] = ()
     """Attributes over whose values replicas are spread evenly, for example "node.labels.zone"."""
@@ -462,6 +464,11 @@ class ProxySettings(Model):
     those are `dns_secrets`."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
+    constraints: tuple[Constraint, ...] = ()
+    """Nodes that run the proxy, as in `placement.constraints`. By default a manager of a Swarm,
+    which it is in any case, and every node of Nomad's data centres."""
+    namespaces: tuple[Namespace, ...] = ()
+    """Nomad's namespaces whose apps the proxy serves, beside the one that it is in."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -47,6 +47,11 @@ class Kind(Protocol):
     def stop_pause(self) -> int:
         """Milliseconds for which the cluster itself lets a replica go on that it stops."""
 
+    @property
+    def embeds_files(self) -> bool:
+        """Whether what is rendered has the content of configuration files in it, instead of
+        naming them."""
+
     def connect(self, config: Config) -> Backend:
         """The cluster that a configuration names. Raises EngineError."""
 

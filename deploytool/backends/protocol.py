@@ -216,6 +216,9 @@ class Backend(Images, Planning, Inspection, OneOffTasks, Secrets, Operations, Pr
     """A cluster. Every method may raise DeploytoolError and nothing else."""
 
     name: str
+    keeps_scale: bool
+    """Whether a deploy leaves numbers of replicas that somebody changed on the cluster, until the
+    configuration says another one."""
     store: Store
     """Where it keeps records."""
 

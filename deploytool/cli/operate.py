@@ -31,7 +31,7 @@ def scale(
     timeout: Timeout = "10m",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
 ) -> None:
-    """Change the number of replicas, until the next deploy."""
+    """Change the number of replicas without a new release."""
     from deploytool.backends import open_backend
 
     wanted = _read_replicas(replicas)
@@ -50,7 +50,10 @@ def scale(
     for name, count in wanted.items():
         if name in configured and configured[name] != count:
             session.output.warn(
-                f"the next deploy sets {name} back to {configured[name]}, unless the "
+                f"deploys leave {name} at {count}, until the configuration says another number "
+                f"than {configured[name]}"
+                if backend.keeps_scale
+                else f"the next deploy sets {name} back to {configured[name]}, unless the "
                 f"configuration says replicas = {count}"
             )
     _show(session, {"replicas": wanted, "seconds": seconds}, f"Scaled {told}", seconds)

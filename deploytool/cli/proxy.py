@@ -8,7 +8,7 @@ import typer
 
 from deploytool.cli.cluster import settings
 from deploytool.cli.common import Session, command, command_group, duration
-from deploytool.cli.render import Check, Stdout, put, warn_of_stack
+from deploytool.cli.render import Check, Cluster, Stdout, choose_cluster, put, warn_of_stack
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
 
@@ -71,7 +71,7 @@ def up(
         "image": images["traefik"].reference,
         "http_port": listening.http,
         "https_port": listening.https,
-        "network": wanted.network,
+        "network": next(iter(spec.services[0].networks), None),
         "seconds": round(result.seconds, 1),
     }
     text = f"The proxy runs: {listening}"
@@ -79,17 +79,21 @@ def up(
 
 
 @command("render", "deploytool proxy render --check")
-def render(session: Session, check: Check = False, stdout: Stdout = False) -> None:
-    """Write the stack file of the proxy, for review."""
+def render(
+    session: Session, backend: Cluster = None, check: Check = False, stdout: Stdout = False
+) -> None:
+    """Write the stack or job file of the proxy, for review."""
     from pathlib import Path
 
     from deploytool.backends import kind_of
     from deploytool.render.files import RenderedFile, render_files
 
+    choose_cluster(session, backend)
     config = session.config.config
     kind = kind_of(config.backend)
     contents = kind.proxy_files(config.proxy)
-    beside = [RenderedFile(Path(path), text.decode()) for path, text in contents.items()]
+    apart = {} if kind.embeds_files else contents
+    beside = [RenderedFile(Path(path), text.decode()) for path, text in apart.items()]
     spec = kind.proxy_app(config.proxy)
     warn_of_stack(session, spec)
     put(session, [*render_files(spec, config, contents), *beside], check=check, stdout=stdout)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 
 Check = Annotated[bool, typer.Option("--check", help="Fail, with a diff, when a file is stale.")]
+Cluster = Annotated[
+    Literal["swarm", "nomad"] | None,
+    typer.Option("--backend", help="Render for this cluster instead."),
+]
 Stdout = Annotated[bool, typer.Option("--stdout", help="Print, write no file.")]
 
 
@@ -29,9 +33,7 @@ class StaleFile(DeploytoolError):
 @command("render", "deploytool render", "deploytool render --check", "deploytool render --stdout")
 def render(
     session: Session,
-    backend: Annotated[
-        Literal["swarm", "nomad"] | None, typer.Option(help="Render for this cluster instead.")
-    ] = None,
+    backend: Cluster = None,
     written_as: Annotated[
         Literal["hcl", "json"] | None,
         typer.Option("--format", help="Of a Nomad job: HCL, or the JSON that is submitted."),
@@ -42,12 +44,17 @@ def render(
     """Write the stack or job file of the app, for review."""
     from deploytool.render.files import render_files
 
-    if backend is not None:
-        session.flags["backend"] = ("--backend", backend)
+    choose_cluster(session, backend)
     loaded = session.config
     files = render_files(session.spec, loaded.config, loaded.files, as_json=written_as == "json")
     warn_of_stack(session, session.spec)
     put(session, files, check=check, stdout=stdout)
+
+
+def choose_cluster(session: Session, backend: str | None) -> None:
+    """Render for another cluster than the configuration's."""
+    if backend is not None:
+        session.flags["backend"] = ("--backend", backend)
 
 
 def warn_of_stack(session: Session, app: AppSpec) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from deploytool.spec import Line, Model
+from deploytool.spec import Line, Model, Namespace
 
 MHZ_PER_CORE = 2000
 """What a core is taken for where nobody says what the nodes' processors do."""
@@ -18,7 +18,7 @@ class NomadSettings(Model):
     """A server's HTTP address, for example "https://nomad.example.com:4646"."""
     region: Line | None = None
     """The region that the job belongs to."""
-    namespace: Annotated[Line, Field(pattern=r"^[a-zA-Z0-9-]{1,128}$")] | None = None
+    namespace: Namespace | None = None
     """The namespace that the job belongs to."""
     datacenters: Annotated[tuple[Line, ...], Field(min_length=1)] = ("*",)
     """Data centres in which it may run; "*" is all."""

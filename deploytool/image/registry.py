@@ -6,7 +6,10 @@ https://distribution.github.io/distribution/spec/auth/token.
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +17,7 @@ from deploytool.errors import DeploytoolError, ImageError, RegistryError
 from deploytool.http import is_loopback, proxies_for
 from deploytool.image.reference import HUB, Reference
 from deploytool.json_types import Json
+from deploytool.process import ProgramMissing, TookTooLong, capture
 from deploytool.spec import Image, repository_of, tagged
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class Registry:
 
         self.session = requests.Session()
         self._tokens: dict[str, str] = {}
+        self._plain: set[str] = set()
+        """Registries that are asked without TLS."""
 
     def resolve(self, reference: str) -> Image:
         """The digest and the platforms behind a tag. Raises ImageError, RegistryError."""
@@ -75,13 +81,12 @@ class Registry:
     def _get(self, parsed: Reference, path: str, accept: str) -> requests.Response:
         import requests
 
-        url = f"{_base(parsed)}/v2/{path}"
         try:
-            response = self._send(url, accept, self._tokens.get(parsed.repository, ""))
-            if response.status_code == 401:
-                token = self._authorization(parsed, response.headers.get("WWW-Authenticate", ""))
-                self._tokens[parsed.repository] = token
-                response = self._send(url, accept, token)
+            response = self._authorized(parsed, path, accept)
+        except requests.ConnectionError as error:
+            if not self._may_be_plain(parsed.host):
+                raise _unreachable(parsed, error) from None
+            return self._get(parsed, path, accept)
         except requests.RequestException as error:
             raise _unreachable(parsed, error) from None
         if response.status_code in (401, 403):
@@ -95,6 +100,24 @@ class Registry:
         if response.status_code >= 400:
             raise _refused(parsed, f"{response.status_code} {_reason(response)}")
         return response
+
+    def _authorized(self, parsed: Reference, path: str, accept: str) -> requests.Response:
+        """The answer to whoever is logged in, if the registry wants to know."""
+        scheme = "http" if parsed.host in self._plain else "https"
+        url = f"{scheme}://{_address(parsed.host)}/v2/{path}"
+        response = self._send(url, accept, self._tokens.get(parsed.repository, ""))
+        if response.status_code != 401:
+            return response
+        token = self._authorization(parsed, response.headers.get("WWW-Authenticate", ""))
+        self._tokens[parsed.repository] = token
+        return self._send(url, accept, token)
+
+    def _may_be_plain(self, host: str) -> bool:
+        """Whether to ask a registry that speaks no TLS once more without it."""
+        if host in self._plain or not _is_insecure(host):
+            return False
+        self._plain.add(host)
+        return True
 
     def _send(self, url: str, accept: str, authorization: str) -> requests.Response:
         headers = {"Accept": accept}
@@ -121,12 +144,33 @@ class Registry:
         return f"Bearer {found.get('token') or found.get('access_token') or ''}"
 
 
-def _base(parsed: Reference) -> str:
-    """Registries on this machine speak plain HTTP, as docker takes them to."""
-    if parsed.host == HUB:
-        return "https://registry-1.docker.io"
-    scheme = "http" if is_loopback(urlsplit(f"//{parsed.host}").hostname or "") else "https"
-    return f"{scheme}://{parsed.host}"
+def _address(host: str) -> str:
+    return "registry-1.docker.io" if host == HUB else host
+
+
+def _is_insecure(host: str) -> bool:
+    """Whether docker takes a registry without TLS: on this machine, and where the engine's
+    `insecure-registries` say so."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if is_loopback(name):
+        return True
+    known = _engine_registries()
+    index: Json = (known.get("IndexConfigs") or {}).get(host) or {}
+    if index.get("Secure") is False:
+        return True
+    with suppress(ValueError):
+        address = ipaddress.ip_address(name)
+        networks = known.get("InsecureRegistryCIDRs") or ()
+        return any(address in ipaddress.ip_network(network) for network in networks)
+    return False
+
+
+def _engine_registries() -> Json:
+    """What the engine that builds images knows of registries; nothing where there is none."""
+    with suppress(ProgramMissing, TookTooLong, ValueError):
+        command = ["docker", "info", "--format", "{{json .RegistryConfig}}"]
+        return dict(json.loads(capture(command, timeout=TIMEOUT).stdout) or {})
+    return {}
 
 
 def _name(parsed: Reference) -> str:

@@ -26,7 +26,7 @@ class Joined:
 
 OF_APPS = {"hsts"}
 """Settings that end up in the labels of each app, not in the proxy."""
-ADDED = ("certificates", "trusted_proxies")
+ADDED = ("certificates", "namespaces", "trusted_proxies")
 """Lists to which each project adds its own."""
 
 

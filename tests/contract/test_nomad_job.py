@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploytool.backends.nomad.specification import hcl
+from deploytool.backends.nomad.specification import hcl, proxy
 from deploytool.backends.nomad.specification.compile import (
     Compiled,
     compile_app,
@@ -28,7 +28,7 @@ from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, Serv
 from deploytool.config import load, schema
 from deploytool.config.nomad import NomadSettings
 from deploytool.json_types import Json
-from deploytool.spec import AppSpec, Service
+from deploytool.spec import AppSpec, ProxySettings, Service
 from docs._generate import TABLES
 from tests.builders import DIGEST, app, contents, images, service, worker
 from tests.contract.nomad_job import Answered, Asked, check
@@ -325,7 +325,7 @@ KEYS: dict[str, Key] = {
         for key in (
             *("network", "http_port", "email", "acme_directory", "acme_ca", "acme_profile"),
             *("certificate_lifetime", "dns_provider", "dns_secrets", "dns_resolvers", "dns_check"),
-            *("certificates", "env", "image"),
+            *("certificates", "env", "image", "constraints", "namespaces"),
         )
     },
     "swarm.host": Key(elsewhere="the Swarm"),
@@ -386,11 +386,29 @@ def sources() -> dict[str, Source]:
             {"C": "nomad/jobs/items/web:C__3"},
             contents(*several.services),
         ),
+        "proxy": of_proxy(),
+        "proxy with everything": of_proxy(
+            email="ops@example.com",
+            dns_provider="cloudflare",
+            dns_secrets=["CF_DNS_API_TOKEN"],
+            certificates=["example.com"],
+            acme_ca="COMPANY",
+            trusted_proxies=["192.0.2.0/24"],
+            constraints=["node.labels.edge == true"],
+            namespaces=["shop"],
+            env={"A": "b"},
+        ),
         "oldest": Source(several, files=contents(*several.services), version=OLDEST),
         "binary": Source(
             app(service(files={"/a": "a.bin"}), backend="nomad"), files={"a.bin": b"\xff\x00"}
         ),
     }
+
+
+def of_proxy(**keys: Any) -> Source:
+    chosen = ProxySettings.model_validate(keys)
+    spec = proxy.app_spec(chosen)
+    return Source(spec, images=images(spec), files=proxy.files(chosen))
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +419,8 @@ def answers() -> Mapping[str, Answered]:
     source = sources()["several"]
     web = source.app.services[0]
     step = compile_one_off(source, web, "items-release-v7", ["alembic", "$${x}"], "v7")
-    jobs = table | whole | {"release step": step}
+    pull = compile_one_off(of_proxy(), of_proxy().app.services[0], "proxy-pull", ["version"], "v1")
+    jobs = table | whole | {"release step": step, "pull": pull}
     return check([asked(name, job) for name, job in jobs.items()])
 
 
@@ -458,7 +477,7 @@ def test_what_nomad_cannot_do_is_refused(name: str) -> None:
     assert problem.hint
 
 
-@pytest.mark.parametrize("name", [*sources(), "release step"])
+@pytest.mark.parametrize("name", [*sources(), "release step", "pull"])
 def test_the_official_types_read_whole_apps(name: str, answers: Mapping[str, Answered]) -> None:
     assert answers[name].problems == ()
 
@@ -470,6 +489,21 @@ def test_a_release_step_is_never_started_again(answers: Mapping[str, Answered]) 
     assert at(job, ".ReschedulePolicy.Attempts") == 0
     assert at(job, ".Disconnect.Replace") is False
     assert answers["release step"].settings["web/web"]["args"] == ["alembic", "$${x}"]
+
+
+def test_the_proxy_is_in_the_network_of_its_node(answers: Mapping[str, Answered]) -> None:
+    job, settings = answers["proxy"].job, answers["proxy"].settings["traefik/traefik"]
+    assert job["Type"] == "system"
+    assert at(job, ".Spreads") is at(job, ".ReschedulePolicy") is at(job, ".Migrate") is None
+    assert (settings["network_mode"], settings["cap_add"]) == ("host", ["net_bind_service"])
+    assert settings["args"][-1] == "--entrypoints.ping.address=:23456"
+    assert at(job, f"{TASK}.Identity")["Env"] is True
+
+
+def test_an_image_is_pulled_on_every_node_of_the_proxy(answers: Mapping[str, Answered]) -> None:
+    job = answers["pull"].job
+    assert (job["Type"], at(job, ".ReschedulePolicy")) == ("sysbatch", None)
+    assert answers["pull"].settings["traefik/traefik"]["args"] == ["version"]
 
 
 @pytest.mark.parametrize(

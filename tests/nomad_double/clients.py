@@ -1,6 +1,6 @@
 """What the clients of nodes answer: logs, statistics, checks and commands in tasks.
 
-Commands are run on this machine, as no task is a container.
+Where tasks are scripted, commands are run on this machine.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 
 from tests.nomad_double.cluster import Cluster
+from tests.nomad_double.node.log_files import LogFiles
+from tests.nomad_double.node.runner import Runner
 from tests.nomad_double.state import Json
 from tests.nomad_double.variables import Refusal
 
 HEARTBEAT = 0.05
 """Seconds; Nomad says {} each second (client/lib/streamframer)."""
 LARGEST_FRAME = 64 * 1024
+MHZ_OF_A_CORE = 2_000
 
 
 def add_clients(app: FastAPI, cluster: Cluster) -> None:
@@ -35,21 +38,24 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
         """What was printed, framed or plain. A stream that is followed has no end, not even that of
         its task (hashicorp/nomad#4663)."""
         query = request.query_params
-        text = _output(cluster, name, query.get("type", ""))
-        offset = int(query.get("offset") or 0)
-        begin = max(0, len(text) - offset) if query.get("origin") == "end" else offset
+        kind, offset = query.get("type", ""), int(query.get("offset") or 0)
+        log = _log(cluster, name, kind)
         if query.get("plain") == "true":
             if query.get("follow") == "true":
                 raise Refusal(501, "the double follows framed logs only")
+            text = log.read()
+            begin = max(0, len(text) - offset) if query.get("origin") == "end" else offset
             return Response(text[begin:], media_type="text/plain")
         follow = query.get("follow") == "true"
-        kind = query.get("type", "")
-        return StreamingResponse(_frames(cluster, name, kind, begin, follow=follow))
+        place = log.begin(offset, from_end=query.get("origin") == "end")
+        return StreamingResponse(_frames(cluster, name, kind, place, follow=follow))
 
     @app.get("/v1/client/allocation/{name}/stats")
     def stats(name: str) -> Json:
         """As the Docker driver measures under cgroup v2 (drivers/docker/util/stats_posix.go)."""
         _allocation(cluster, name)
+        if runner := _runner(cluster, name):
+            return _measured(runner.statistics())
         memory = {"Measured": ["Cache", "Swap", "Usage"], "Usage": 96 * 2**20, "Cache": 32 * 2**20}
         cpu = {"Measured": ["Percent"], "Percent": 25.0, "TotalTicks": 500.0}
         return {"ResourceUsage": {"MemoryStats": memory, "CpuStats": cpu}, "Tasks": {}}
@@ -57,11 +63,13 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/client/allocation/{name}/checks")
     def checks(name: str) -> Json:
         _allocation(cluster, name)
+        if runner := _runner(cluster, name):
+            return {probe.id: probe.result() for probe in runner.probes}
         return {check["ID"]: check for check in cluster.checks}
 
     @app.get("/v1/client/stats")
     def host(request: Request) -> Json:
-        if request.query_params.get("node_id") != cluster.node["ID"]:
+        if request.query_params.get("node_id") not in {node.id for node in cluster.nodes}:
             raise Refusal(404, "Unknown node")
         return {"Memory": {"Total": 2**34, "Used": 2**31}, "CPUTicksConsumed": 1000.0}
 
@@ -78,6 +86,8 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
             await socket.close(1011, str(refusal.body))
             return
         command = json.loads(query["command"])
+        if runner := _runner(cluster, name):
+            command = runner.command(command, terminal=query.get("tty") == "true")
         if query.get("tty") == "true":
             await _in_terminal(socket, command)
         else:
@@ -90,22 +100,54 @@ def _allocation(cluster: Cluster, name: str) -> Json:
     return cluster.allocations[name]
 
 
-def _output(cluster: Cluster, name: str, kind: str) -> bytes:
-    _allocation(cluster, name)
+def _runner(cluster: Cluster, name: str) -> Runner | None:
+    return cluster.clients.runners.get(name) if cluster.clients else None
+
+
+def _log(cluster: Cluster, name: str, kind: str) -> LogFiles:
+    allocation = _allocation(cluster, name)
+    if runner := _runner(cluster, name):
+        return runner.logs[kind]
     text = cluster.output(name) if kind == "stdout" else cluster.complaints(name)
-    return text.encode()
+    return LogFiles.of(allocation["TaskGroup"], kind, text)
 
 
-def _frames(cluster: Cluster, name: str, kind: str, begin: int, *, follow: bool) -> Iterator[bytes]:
+def _measured(found: Json) -> Json:
+    memory, cpu = found["memory_stats"], found["cpu_stats"]
+    before = found["precpu_stats"]
+    used = cpu["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
+    total = cpu.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
+    share = used / total * (cpu.get("online_cpus") or 1) if total > 0 else 0.0
+    cache = memory.get("stats", {}).get("file", 0)
+    return {
+        "ResourceUsage": {
+            "MemoryStats": {
+                "Measured": ["Cache", "Swap", "Usage"],
+                "Usage": memory.get("usage", 0),
+                "Cache": cache,
+            },
+            "CpuStats": {
+                "Measured": ["Percent"],
+                "Percent": share * 100,
+                "TotalTicks": share * MHZ_OF_A_CORE,
+            },
+        },
+        "Tasks": {},
+    }
+
+
+def _frames(
+    cluster: Cluster, name: str, kind: str, place: tuple[int, int], *, follow: bool
+) -> Iterator[bytes]:
     """Objects back to back, with nothing between (client/lib/streamframer)."""
-    file = f"alloc/logs/task.{kind}.0"
-    while True:
-        text = _output(cluster, name, kind)
-        while begin < len(text):
-            data = text[begin : begin + LARGEST_FRAME]
-            begin += len(data)
-            frame = {"Data": base64.b64encode(data).decode(), "File": file, "Offset": begin}
-            yield json.dumps(frame).encode()
+    while not cluster.closing:
+        log = _log(cluster, name, kind)
+        while True:
+            data, file, place = log.read_from(place, LARGEST_FRAME)
+            if not data:
+                break
+            encoded = base64.b64encode(data).decode()
+            yield json.dumps({"Data": encoded, "File": file, "Offset": place[1]}).encode()
         if not follow:
             return
         yield b"{}"

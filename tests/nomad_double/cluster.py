@@ -1,7 +1,7 @@
 """Jobs, evaluations, deployments and allocations of the double, on a clock that tests advance.
 
-A scripted driver says what becomes of each task. Everything that happens later, such as a task that
-starts or a deadline that passes, is an event in one queue.
+On nodes with an engine, tasks are containers (`node/`); on others a script says what becomes of
+them. What the servers do later, such as when a deadline passes, is an event in one queue.
 """
 
 from __future__ import annotations
@@ -12,14 +12,22 @@ import itertools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from tests.nomad_double import scheduler
+from tests.nomad_double import catalogue, scheduler
 from tests.nomad_double.diff import job_diff
+from tests.nomad_double.nodes import Node, Spot, Usage, choose, key_of, unmet_constraint
 from tests.nomad_double.scheduler import GroupPlan, is_live
 from tests.nomad_double.state import Json, State
 from tests.nomad_double.variables import Refusal
 
+if TYPE_CHECKING:
+    from tests.nomad_double.node.runner import Runner
+
 NS = 10**9
+VERSION = "2.0.6"
+EVENTS_OF_A_TASK = 10
+"""client/config: the newest ten are kept."""
 ACTIVE = ("running", "pending", "paused", "initializing")
 OF_THE_SERVER = (
     *("CreateIndex", "JobModifyIndex", "ModifyIndex", "Stable", "Status", "StatusDescription"),
@@ -41,17 +49,24 @@ class Script:
     """What it writes to stderr."""
 
 
+class Clients(Protocol):
+    """The clients of nodes that have an engine."""
+
+    runners: dict[str, Runner]
+    """Allocation → what runs it."""
+
+    def start(self, allocation: Json, node: Node) -> None:
+        """Run an allocation until the servers want it stopped."""
+
+
 @dataclass
 class Cluster:
     state: State = field(default_factory=State)
     scripts: dict[str, Script] = field(default_factory=dict)
     """Image or group → what becomes of its tasks."""
-    capacity: int = 10_000
-    """MiB of memory of the one node."""
-    attributes: dict[str, str] = field(
-        default_factory=lambda: {"driver.docker": "1", "driver.docker.volumes.enabled": "true"}
-    )
-    """Of the node; `volumes.enabled` is there only if it is so (drivers/docker/fingerprint.go)."""
+    nodes: list[Node] = field(default_factory=lambda: [Node()])
+    http_address: str = "127.0.0.1:4646"
+    """Where the server is, and the clients of all nodes."""
     checks: list[Json] = field(default_factory=list)
     """Results of the checks of every allocation."""
     oversubscription: bool = True
@@ -68,31 +83,11 @@ class Cluster:
         self.deployments: dict[str, Json] = {}
         self.allocations: dict[str, Json] = {}
         self.evaluations: dict[str, Json] = {}
+        self.closing = False
+        self.clients: Clients | None = None
+        """Runs the tasks of nodes that have an engine."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-
-    @property
-    def node(self) -> Json:
-        return {
-            "ID": "node-1",
-            "Name": "node-1",
-            "Datacenter": "dc1",
-            "NodePool": "default",
-            "Status": "ready",
-            "SchedulingEligibility": "eligible",
-            "Drain": False,
-            "Version": "2.0.6",
-            "Attributes": self.attributes,
-            "Drivers": {
-                "docker": {
-                    "Detected": "driver.docker" in self.attributes,
-                    "Healthy": "driver.docker" in self.attributes,
-                    "HealthDescription": "Healthy",
-                }
-            },
-            "NodeResources": {"Cpu": {"CpuShares": 8000}, "Memory": {"MemoryMB": self.capacity}},
-            "ReservedResources": {"Cpu": {"CpuShares": 0}, "Memory": {"MemoryMB": 0}},
-        }
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -125,7 +120,7 @@ class Cluster:
             there = self.jobs.get(key)
             _enforce(body, there)
             if there is not None and not there.get("Stop") and _same(there, job):
-                evaluation = self._evaluate(there)
+                evaluation = self.evaluate(there)
                 return _registered(evaluation, there["ModifyIndex"])
             with self.state.writing("jobs") as index:
                 version = there["Version"] + 1 if there else 0
@@ -142,7 +137,7 @@ class Cluster:
                 self.jobs[key] = job
                 self.versions.setdefault(key, {})[version] = copy.deepcopy(job)
             self._cancel_older(job)
-            evaluation = self._evaluate(job)
+            evaluation = self.evaluate(job)
             return _registered(evaluation, job["JobModifyIndex"])
 
     def plan(self, namespace: str, body: Json) -> Json:
@@ -153,7 +148,7 @@ class Cluster:
         changed = before is None or not _same(before, job)
         job["Version"] = (there["Version"] + 1 if changed else there["Version"]) if there else 0
         plans = self._group_plans(job, None)
-        failed = self._unplaced(job, plans)
+        _, failed = self._spots(job, plans)
         updates = {name: plan.desired() for name, plan in plans.items()}
         return {
             "Annotations": {"DesiredTGUpdates": updates, "PreemptedAllocs": None},
@@ -175,6 +170,7 @@ class Cluster:
             for allocation in self._of(job):
                 if is_live(allocation):
                     self._stop(allocation, "alloc not needed as job is stopped")
+            self.retry_blocked()
             if purge:
                 del self.jobs[namespace, name]
                 self.versions.pop((namespace, name), None)
@@ -210,9 +206,30 @@ class Cluster:
             plans[group["Name"]] = GroupPlan(place=place, ignore=len(there))
         return plans
 
+    def _system_plans(self, job: Json) -> dict[str, GroupPlan]:
+        """One allocation on each node that can take it; one that is replaced is stopped as its
+        successor is placed (scheduler/scheduler_system.go). Versions from 1.11 on make deployments
+        of them, which are not made here."""
+        versions = self.versions.get((job["Namespace"], job["ID"]), {})
+        plans = {}
+        for group in job["TaskGroups"]:
+            plan = plans[group["Name"]] = GroupPlan()
+            usage = self._usage({a["ID"] for a in self._of(job)})
+            for node in self.nodes:
+                own = [
+                    a
+                    for a in self._of(job)
+                    if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id) and is_live(a)
+                ]
+                fits = node.takes_tasks and not unmet_constraint(node, job, group, usage)
+                scheduler.on_node(plan, job, group, node.id, own, versions, fits=fits)
+        return plans
+
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         if job["Type"] == "batch":
             return self._batch_plans(job)
+        if job["Type"] == "system":
+            return self._system_plans(job)
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
@@ -233,24 +250,38 @@ class Cluster:
                 gone.stop.append((allocation, "alloc not needed due to job update"))
         return {name.removeprefix("-"): plan for name, plan in plans.items()}
 
-    def _evaluate(self, job: Json) -> Json:
+    def evaluate(self, job: Json) -> Json:
         """Schedule a job, and keep the evaluation: "complete" says scheduled, not placed."""
         deployment = self._deployment(job)
         plans = self._group_plans(job, deployment)
-        failed = self._unplaced(job, plans)
+        spots, failed = self._spots(job, plans)
         evaluation = self._make_evaluation(job, failed)
         changes = any(plan.place or plan.in_place or plan.stop for plan in plans.values())
         if deployment is None and changes and job["Type"] == "service" and not job.get("Stop"):
-            deployment = self._make_deployment(job, plans, evaluation)
+            deployment = self._make_deployment(job, plans)
         evaluation["DeploymentID"] = deployment["ID"] if deployment else ""
-        for name, plan in plans.items():
+        for plan in plans.values():
+            kept = {p.replaces for p in plan.place if (p.name, p.replaces) not in spots}
             for allocation, why in plan.stop:
-                self._stop(allocation, why)
+                if allocation["ID"] not in kept:
+                    self._stop(allocation, why)
             for allocation in plan.in_place:
                 self._update_in_place(allocation, job, deployment)
-            for placement in plan.place if name not in failed else ():
-                self._place(job, name, placement, deployment, evaluation)
+        for name, plan in plans.items():
+            for placement in plan.place:
+                if spot := spots.get((placement.name, placement.replaces)):
+                    self._place(job, name, placement, spot, deployment, evaluation)
         return evaluation
+
+    def retry_blocked(self) -> None:
+        """Room became free: what waits for it is scheduled again (nomad/blocked_evals.go)."""
+        for evaluation in list(self.evaluations.values()):
+            if evaluation["Status"] == "blocked":
+                with self.state.writing("evals") as index:
+                    evaluation |= {"Status": "complete", "ModifyIndex": index}
+                job = self.jobs.get((evaluation["Namespace"], evaluation["JobID"]))
+                if job is not None and not job.get("Stop"):
+                    self.evaluate(job)
 
     def _make_evaluation(self, job: Json, failed: Json) -> Json:
         with self.state.writing("evals") as index:
@@ -281,37 +312,51 @@ class Cluster:
                 self.evaluations[blocked["ID"]] = blocked
         return made
 
-    def _unplaced(self, job: Json, plans: dict[str, GroupPlan]) -> Json:
-        """Groups for which the node has no memory left."""
-        used = sum(_memory(self._group(a)) for a in self.allocations.values() if is_live(a))
+    def _spots(
+        self, job: Json, plans: dict[str, GroupPlan]
+    ) -> tuple[dict[tuple[str, str | None], Spot], Json]:
+        """Where each new allocation goes, and why the rest goes nowhere: group → metric. What is
+        stopped for others has left its room to them already."""
+        stopped = {a["ID"] for plan in plans.values() for a, _ in plan.stop}
+        usage = self._usage(stopped)
+        spots: dict[tuple[str, str | None], Spot] = {}
         failed: Json = {}
         for group in job["TaskGroups"]:
-            plan = plans[group["Name"]]
-            freed = sum(_memory(group) for _ in plan.stop)
-            needed = _memory(group) * len(plan.place)
-            if plan.place and used - freed + needed > self.capacity:
-                failed[group["Name"]] = {
-                    "NodesEvaluated": 1,
-                    "NodesFiltered": 0,
-                    "NodesExhausted": 1,
-                    "DimensionExhausted": {"memory": 1},
-                    "ConstraintFiltered": None,
-                    "CoalescedFailures": len(plan.place) - 1,
-                }
-            else:
-                used += needed - freed
-        return failed
+            for placement in plans[group["Name"]].place:
+                nodes = [n for n in self.nodes if placement.node in (None, n.id)]
+                found = choose(nodes, job, group, usage)
+                if isinstance(found, Spot):
+                    usage.take(found, key_of(job, group), group)
+                    spots[placement.name, placement.replaces] = found
+                elif group["Name"] in failed:
+                    failed[group["Name"]]["CoalescedFailures"] += 1
+                else:
+                    failed[group["Name"]] = found
+        return spots, failed
 
-    def _group(self, allocation: Json) -> Json:
-        job = self.versions.get((allocation["Namespace"], allocation["JobID"]), {}).get(
-            allocation["JobVersion"]
-        )
-        groups = (job or {}).get("TaskGroups") or ()
+    def _usage(self, stopped: set[str]) -> Usage:
+        usage = Usage([])
+        for allocation in self.allocations.values():
+            if is_live(allocation) and allocation["ID"] not in stopped:
+                job, group = self._job_of(allocation), self.group(allocation)
+                usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
+            if allocation["ClientStatus"] not in scheduler.TERMINAL:
+                usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
+        return usage
+
+    def _job_of(self, allocation: Json) -> Json:
+        """The version of its job that an allocation is of."""
+        key = allocation["Namespace"], allocation["JobID"]
+        return self.versions.get(key, {}).get(allocation["JobVersion"]) or allocation["Job"]
+
+    def group(self, allocation: Json) -> Json:
+        """What an allocation is made of; a purged job's is kept with its allocations."""
+        groups: list[Json] = self._job_of(allocation).get("TaskGroups") or []
         return next((g for g in groups if g["Name"] == allocation["TaskGroup"]), {})
 
     # --- deployments ------------------------------------------------------------------------------
 
-    def _make_deployment(self, job: Json, plans: dict[str, GroupPlan], evaluation: Json) -> Json:
+    def _make_deployment(self, job: Json, plans: dict[str, GroupPlan]) -> Json:
         with self.state.writing("deployment") as index:
             groups = {}
             for group in job["TaskGroups"]:
@@ -346,7 +391,6 @@ class Cluster:
                 "ModifyIndex": index,
             }
             self.deployments[made["ID"]] = made
-        del evaluation
         deadline = max([int(str(g["ProgressDeadline"])) for g in groups.values()] or [0])
         if deadline:
             self._watch_progress(made, deadline / NS)
@@ -430,7 +474,7 @@ class Cluster:
             }
             self.jobs[key] = made
             self.versions[key][made["Version"]] = copy.deepcopy(made)
-        self._evaluate(made)
+        self.evaluate(made)
         return int(target["Version"])
 
     def _follow(self, deployment: Json) -> None:
@@ -447,7 +491,7 @@ class Cluster:
             if len(ready) < len(with_canaries) or not all(g["AutoPromote"] for g in with_canaries):
                 return
             self._promote(deployment, with_canaries)
-        self._evaluate(job)
+        self.evaluate(job)
         if all(
             g["HealthyAllocs"] >= g["DesiredTotal"] and (g["Promoted"] or not g["DesiredCanaries"])
             for g in groups
@@ -481,17 +525,24 @@ class Cluster:
         job: Json,
         group: str,
         placement: scheduler.Placement,
+        spot: Spot,
         deployment: Json | None,
         evaluation: Json,
     ) -> None:
+        failed = (
+            a
+            for a in self._of(job)
+            if a["Name"] == placement.name and a["ClientStatus"] in ("failed", "lost")
+        )
+        before = max(failed, key=lambda a: int(a["CreateIndex"]), default=None)
         with self.state.writing("allocs") as index:
             made = {
                 "ID": str(uuid.uuid4()),
                 "EvalID": evaluation["ID"],
                 "Name": placement.name,
                 "Namespace": job["Namespace"],
-                "NodeID": "node-1",
-                "NodeName": "node-1",
+                "NodeID": spot.node.id,
+                "NodeName": spot.node.name,
                 "JobID": job["ID"],
                 "JobType": job["Type"],
                 "JobVersion": job["Version"],
@@ -505,12 +556,22 @@ class Cluster:
                 if placement.is_canary
                 else None,
                 "TaskStates": None,
+                "AllocatedResources": {
+                    "Tasks": {task["Name"]: _reserved(task) for task in self._tasks_of(job, group)},
+                    "TaskLifecycles": {},
+                    "Shared": {"DiskMB": 300, "Networks": None, "Ports": list(spot.ports)},
+                },
+                "PreviousAllocation": before["ID"] if before else "",
+                "NextAllocation": "",
+                "Job": job,
                 "CreateIndex": index,
                 "ModifyIndex": index,
                 "CreateTime": self.state.now(),
                 "ModifyTime": self.state.now(),
             }
             self.allocations[made["ID"]] = made
+            if before is not None:
+                before |= {"NextAllocation": made["ID"], "ModifyIndex": index}
         if deployment is not None:
             state = deployment["TaskGroups"][group]
             state["PlacedAllocs"] += 1
@@ -519,13 +580,21 @@ class Cluster:
             self._touch(deployment)
         self._run(made)
 
+    def _tasks_of(self, job: Json, group: str) -> list[Json]:
+        return list(next(g for g in job["TaskGroups"] if g["Name"] == group).get("Tasks") or ())
+
     def _script(self, allocation: Json) -> Script:
         if allocation["JobType"] == "batch":
             return self.scripts.get("batch") or Script(exits_after=0.2, exit_code=0)
-        image, group = _image(self._group(allocation)), allocation["TaskGroup"]
+        image, group = _image(self.group(allocation)), allocation["TaskGroup"]
         return self.scripts.get(image) or self.scripts.get(group) or Script()
 
     def _run(self, allocation: Json) -> None:
+        node = self.node(allocation["NodeID"])
+        if node.engine is not None:
+            assert self.clients is not None, "nodes with engines need clients"
+            self.clients.start(allocation, node)
+            return
         script = self._script(allocation)
         self.later(script.starts_after, lambda: self._started(allocation))
         if script.exits_after is not None:
@@ -535,7 +604,7 @@ class Cluster:
             )
         elif script.healthy_after is not None:
             self.later(
-                script.starts_after + script.healthy_after, lambda: self._judged(allocation, True)
+                script.starts_after + script.healthy_after, lambda: self.judged(allocation, True)
             )
 
     def output(self, name: str) -> str:
@@ -566,26 +635,87 @@ class Cluster:
             'Exceeded allowed attempts 0 in interval 30m0s and mode is "fail"',
             FailsTask=True,
         )
-        self._judged(allocation, False)
+        self.judged(allocation, False)
 
     def _event(self, allocation: Json, status: str, kind: str, text: str, **more: object) -> None:
+        """An event of all tasks, which are in one state."""
+        state = "running" if status == "running" else "dead"
+        for task in self.group(allocation).get("Tasks") or [{"Name": allocation["TaskGroup"]}]:
+            self.task_event(allocation, task["Name"], state, kind, text, **more)
+        self.client_status(allocation, status)
+
+    def task_event(
+        self, allocation: Json, task: str, state: str, kind: str, text: str, **more: object
+    ) -> None:
+        """What a client says of a task: an event, and its state."""
         with self.state.writing("allocs") as index:
-            tasks = self._group(allocation).get("Tasks") or [{"Name": allocation["TaskGroup"]}]
+            event = {
+                "Type": kind,
+                "Time": self.state.now() + index,
+                "DisplayMessage": text,
+                "Message": "",
+                "Details": {},
+            }
             states = allocation["TaskStates"] or {}
-            event = {"Type": kind, "Time": self.state.now() + index, "DisplayMessage": text} | more
-            for task in tasks:
-                own = states.setdefault(task["Name"], {"Events": [], "Restarts": 0})
-                own["Events"].append(event)
-                own["State"] = "running" if status == "running" else "dead"
-                own["Failed"] = status == "failed"
+            own = states.setdefault(
+                task,
+                {
+                    "Events": [],
+                    "Restarts": 0,
+                    "LastRestart": None,
+                    "StartedAt": None,
+                    "FinishedAt": None,
+                },
+            )
+            event |= more
+            own["Events"] = [*own["Events"], event][-EVENTS_OF_A_TASK:]
+            own["State"] = state
+            own["Failed"] = bool(more.get("FailsTask")) or bool(own.get("Failed"))
+            own["Restarts"] += kind == "Restarting"
+            allocation |= {"TaskStates": states, "ModifyIndex": index}
+
+    def client_status(self, allocation: Json, status: str) -> None:
+        with self.state.writing("allocs") as index:
             allocation |= {
-                "TaskStates": states,
                 "ClientStatus": status,
                 "ModifyIndex": index,
                 "ModifyTime": self.state.now() + index,
             }
+        if status in scheduler.TERMINAL:
+            self._has_ended(allocation)
 
-    def _judged(self, allocation: Json, healthy: bool) -> None:
+    def _has_ended(self, allocation: Json) -> None:
+        """Its room is free; what failed is placed anew, unless its deployment is about to end."""
+        job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
+        if job is None or job.get("Stop"):
+            self.retry_blocked()
+            return
+        if allocation["ClientStatus"] == "failed" and job["Type"] == "service":
+            delay = self._reschedule_delay(allocation)
+            deployment = self.deployments.get(allocation["DeploymentID"])
+            if delay is not None and (deployment is None or deployment["Status"] not in ACTIVE):
+                self.later(delay, lambda: self._reschedule(allocation))
+        self.retry_blocked()
+
+    def _reschedule_delay(self, allocation: Json) -> float | None:
+        """Seconds until a failed allocation is placed anew; None for never. Delays that grow do so
+        with each replacement (nomad/structs/structs.go, NextDelay)."""
+        policy = self.group(allocation).get("ReschedulePolicy") or {}
+        if not policy.get("Unlimited") and not policy.get("Attempts"):
+            return None
+        delay, most = int(policy.get("Delay") or 0) / NS, int(policy.get("MaxDelay") or 0) / NS
+        before = self.allocations.get(allocation["PreviousAllocation"])
+        while before is not None and policy.get("DelayFunction") == "exponential":
+            delay = min(delay * 2, most)
+            before = self.allocations.get(before["PreviousAllocation"])
+        return delay
+
+    def _reschedule(self, allocation: Json) -> None:
+        job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
+        if job is not None and not job.get("Stop"):
+            self.evaluate(job)
+
+    def judged(self, allocation: Json, healthy: bool) -> None:
         """The client says whether an allocation of a deployment is healthy."""
         deployment = self.deployments.get(allocation["DeploymentID"])
         if deployment is None or allocation["DesiredStatus"] != "run":
@@ -597,13 +727,24 @@ class Cluster:
             allocation["DeploymentStatus"] = status | {"Healthy": healthy, "ModifyIndex": index}
             allocation["ModifyIndex"] = index
         group = deployment["TaskGroups"].get(allocation["TaskGroup"])
-        if group is not None and deployment["Status"] in ACTIVE:
-            group["HealthyAllocs" if healthy else "UnhealthyAllocs"] += 1
-            self._touch(deployment)
-            if not healthy:
-                self._fail(deployment, "Failed due to unhealthy allocations")
-            else:
-                self._follow(deployment)
+        if group is None or deployment["Status"] not in ACTIVE:
+            return
+        group["HealthyAllocs" if healthy else "UnhealthyAllocs"] += 1
+        self._touch(deployment)
+        if healthy:
+            self._follow(deployment)
+        elif not group["ProgressDeadline"] or self._reschedule_delay(allocation) is None:
+            self._fail(deployment, "Failed due to unhealthy allocations")
+        else:
+            self._replace_unhealthy(allocation)
+
+    def _replace_unhealthy(self, allocation: Json) -> None:
+        """With a progress deadline, an unhealthy allocation that may be placed anew fails no
+        deployment: it is replaced until the time is over
+        (nomad/deploymentwatcher/deployment_watcher.go, handleAllocUpdate, shouldFailEarly)."""
+        self._stop(allocation, "alloc was rescheduled because it failed")
+        delay = self._reschedule_delay(allocation) or 0.0
+        self.later(delay, lambda: self._reschedule(allocation))
 
     def _update_in_place(self, allocation: Json, job: Json, deployment: Json | None) -> None:
         """Its health is cleared, and it needs `min_healthy_time` again
@@ -619,17 +760,54 @@ class Cluster:
             deployment["TaskGroups"][allocation["TaskGroup"]]["PlacedAllocs"] += 1
             self._touch(deployment)
             if allocation["ClientStatus"] == "running":
-                self.later(0.1, lambda: self._judged(allocation, True))
+                self.later(0.1, lambda: self.judged(allocation, True))
 
     def _stop(self, allocation: Json, why: str) -> None:
+        """The client of a node ends it; a scripted one is gone at once."""
         with self.state.writing("allocs") as index:
             allocation |= {
                 "DesiredStatus": "stop",
                 "DesiredDescription": why,
                 "ModifyIndex": index,
             }
-            if allocation["ClientStatus"] not in scheduler.TERMINAL:
+            is_real = self.node(allocation["NodeID"]).engine is not None
+            if allocation["ClientStatus"] not in scheduler.TERMINAL and not is_real:
                 allocation["ClientStatus"] = "complete"
+                catalogue.deregister(self.state, allocation["ID"])
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.id == name)
+
+    def node_status(self, node: Node, status: str) -> None:
+        """A node that misses its heartbeats is down: its allocations are lost, and replaced
+        (nomad/heartbeat.go; scheduler/reconciler/filters.go)."""
+        with self.state.changed:
+            with self.state.writing("nodes") as index:
+                node.status, node.index = status, index
+            if status == "ready":
+                self.retry_blocked()
+                return
+            jobs = {}
+            for allocation in self.allocations.values():
+                if allocation["NodeID"] == node.id and is_live(allocation):
+                    jobs[allocation["Namespace"], allocation["JobID"]] = True
+                    self._lose(allocation)
+            for key in jobs:
+                if (job := self.jobs.get(key)) is not None and not job.get("Stop"):
+                    self.evaluate(job)
+
+    def _lose(self, allocation: Json) -> None:
+        with self.state.writing("allocs") as index:
+            allocation |= {
+                "DesiredStatus": "stop",
+                "DesiredDescription": "alloc is lost since its node is down",
+                "ClientStatus": "lost",
+                "ModifyIndex": index,
+                "ModifyTime": self.state.now(),
+            }
+        catalogue.deregister(self.state, allocation["ID"])
 
 
 def _canonical(job: Json, namespace: str) -> Json:
@@ -688,9 +866,22 @@ def _progress(deployment: Json) -> tuple[object, ...]:
     return tuple((g["HealthyAllocs"], g["Promoted"]) for g in deployment["TaskGroups"].values())
 
 
-def _memory(group: Json) -> int:
-    tasks = group.get("Tasks") or ()
-    return sum(int((task.get("Resources") or {}).get("MemoryMB") or 0) for task in tasks)
+def _reserved(task: Json) -> Json:
+    resources = task.get("Resources") or {}
+    return {
+        "Cpu": {"CpuShares": int(resources.get("CPU") or 0)},
+        "Memory": {
+            "MemoryMB": int(resources.get("MemoryMB") or 0),
+            "MemoryMaxMB": int(resources.get("MemoryMaxMB") or 0),
+        },
+        "Networks": None,
+        "Devices": None,
+    }
+
+
+def ports_of(allocation: Json) -> list[Json]:
+    shared: Json = allocation["AllocatedResources"]["Shared"]
+    return list(shared["Ports"])
 
 
 def _image(group: Json) -> str:

@@ -50,6 +50,8 @@ class Placement:
     is_canary: bool = False
     replaces: str | None = None
     """The allocation that is stopped for it."""
+    node: str | None = None
+    """Where it has to go, if it matters."""
 
 
 def is_live(allocation: Json) -> bool:
@@ -127,6 +129,38 @@ def reconcile(
     return plan
 
 
+def on_node(
+    plan: GroupPlan,
+    job: Json,
+    group: Json,
+    node: str,
+    own: list[Json],
+    versions: Mapping[int, Json],
+    *,
+    fits: bool,
+) -> None:
+    """What becomes of a system job's allocation on one node."""
+    name = f"{job['ID']}.{group['Name']}[0]"
+    if not fits:
+        plan.stop += [(a, "alloc not needed due to job update") for a in own]
+        return
+    if not own:
+        plan.place.append(Placement(name, node=node, replaces=f"none on {node}"))
+    for allocation in own:
+        if allocation["JobVersion"] == job["Version"]:
+            plan.ignore += 1
+            continue
+        before = versions.get(allocation["JobVersion"]) or {}
+        known = next((g for g in before.get("TaskGroups", ()) if g["Name"] == group["Name"]), None)
+        meta = (before.get("Meta") or {}, job.get("Meta") or {})
+        if known is not None and not is_destructive(known, group, meta):
+            plan.in_place.append(allocation)
+            continue
+        plan.place.append(Placement(name, node=node, replaces=allocation["ID"]))
+        plan.stop.append((allocation, "alloc is being updated due to job update"))
+        plan.destructive += 1
+
+
 def _settle(
     plan: GroupPlan,
     job: Json,
@@ -142,7 +176,7 @@ def _settle(
     """Without canaries, or after their promotion: each replacement stops an old allocation as it is
     placed, `max_parallel` at a time."""
     surplus = len(kept) + len(old) - count
-    gone = _last(old, max(0, min(surplus, len(old))))
+    gone = _superseded(old, kept, max(0, min(surplus, len(old))))
     plan.stop += [(a, "alloc not needed due to job update") for a in gone]
     rest = [a for a in old if a not in gone]
     surplus -= len(gone)
@@ -179,6 +213,14 @@ def _free(job: Json, group: Json, taken: Iterable[Json], count: int) -> list[str
         if name not in used:
             found.append(name)
     return found
+
+
+def _superseded(old: list[Json], kept: list[Json], count: int) -> list[Json]:
+    """Those whose names promoted canaries have are stopped first (computeStop)."""
+    names = {allocation["Name"] for allocation in kept}
+    same = [allocation for allocation in old if allocation["Name"] in names][:count]
+    rest = [allocation for allocation in old if allocation not in same]
+    return same + _last(rest, count - len(same))
 
 
 def _last(allocations: list[Json], count: int) -> list[Json]:

@@ -18,12 +18,12 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
 from tests.nomad_double import variables
+from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
-from tests.nomad_double.cluster import Cluster
+from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
 
-VERSION = "2.0.6"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -86,6 +86,7 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     _add_jobs(app, cluster)
     add_clients(app, cluster)
+    add_catalogue(app, state)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
@@ -164,7 +165,9 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/job/{name}/allocations")
     def allocations(name: str, request: Request) -> Response:
-        return table(request, "allocs", lambda: of_job(request, name, cluster.allocations))
+        return table(
+            request, "allocs", lambda: list(map(stub, of_job(request, name, cluster.allocations)))
+        )
 
     @app.get("/v1/job/{name}/evaluations")
     def evaluations(name: str, request: Request) -> Response:
@@ -186,11 +189,29 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
-        return table(request, "allocs", lambda: list(cluster.allocations.values()))
+        wanted = request.query_params.get("resources") == "true"
+        return table(
+            request,
+            "allocs",
+            lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()],
+        )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
-        return table(request, "nodes", lambda: [cluster.node])
+        return table(request, "nodes", nodes_now)
+
+    @app.get("/v1/node/{name}")
+    def node(name: str, request: Request) -> Response:
+        def read() -> tuple[Json, int]:
+            found = next((n for n in nodes_now() if n["ID"] == name), None)
+            if found is None:
+                raise Refusal(404, "node not found")
+            return found, found["ModifyIndex"]
+
+        return blocking(state, request, read)
+
+    def nodes_now() -> list[Json]:
+        return [node.document(cluster.http_address, VERSION) for node in cluster.nodes]
 
 
 def _add_operator(app: FastAPI, cluster: Cluster) -> None:
@@ -205,6 +226,13 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
         return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
+
+
+def stub(allocation: Json, *, resources: bool = False) -> Json:
+    """An allocation in a list is without its job, and without what it was given unless somebody
+    asks for that (nomad/structs/alloc.go, AllocListStub)."""
+    left_out = ("Job",) if resources else ("Job", "AllocatedResources")
+    return {k: v for k, v in allocation.items() if k not in left_out}
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:
@@ -236,12 +264,19 @@ def cas_of(request: Request) -> int | None:
 
 
 @contextmanager
-def running(cluster: Cluster, *, speed: float = 0.0, tls: Path | None = None) -> Iterator[str]:
-    """The address of a server on loopback. With `speed` its clock runs, so many times as fast.
+def running(
+    cluster: Cluster,
+    *,
+    speed: float = 0.0,
+    tls: Path | None = None,
+    listen: tuple[str, int] = ("127.0.0.1", 0),
+) -> Iterator[str]:
+    """The address of a server, on loopback by default. With `speed` its clock runs, so many times
+    as fast.
     `tls` is a folder with cert.pem, key.pem and ca.pem, whose certificates clients have to show
     (tls.verify_https_client)."""
-    with _ticking(cluster, speed), socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    with _ticking(cluster, speed), socket.create_server(listen) as listening:
+        cluster.http_address = "{}:{}".format(*listening.getsockname())
         settings = uvicorn.Config(
             make_app(cluster),
             log_level="warning",
@@ -256,7 +291,7 @@ def running(cluster: Cluster, *, speed: float = 0.0, tls: Path | None = None) ->
         while not server.started:
             time.sleep(0.01)
         try:
-            yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+            yield f"{'https' if tls else 'http'}://{cluster.http_address}"
         finally:
             server.should_exit = True
             thread.join()

@@ -14,6 +14,7 @@ T = TypeVar("T")
 LONGEST_WAIT = 300.0
 """Seconds; the code caps `wait` there, also where the documentation says ten minutes
 (command/agent/http.go, parseWait)."""
+EVENTS_KEPT = 100
 
 
 @dataclass
@@ -26,6 +27,10 @@ class State:
     """(namespace, path) → the variable."""
     table_index: dict[str, int] = field(default_factory=dict)
     """Table → the index of its last write."""
+    services: dict[str, Json] = field(default_factory=dict)
+    """The catalogue: id → registration."""
+    events: list[Json] = field(default_factory=list)
+    """The newest events, oldest first, as lines of the event stream have them."""
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
@@ -39,6 +44,21 @@ class State:
             for table in tables:
                 self.table_index[table] = self.index
             self.changed.notify_all()
+
+    def publish(self, topic: str, kind: str, key: str, payload: Json) -> None:
+        """Keep an event of the write that is under way; the buffer keeps 100
+        (nomad/stream/event_buffer.go)."""
+        event = {
+            "Topic": topic,
+            "Type": kind,
+            "Key": key,
+            "Namespace": next(iter(payload.values())).get("Namespace", ""),
+            "FilterKeys": None,
+            "Index": self.index,
+            "Payload": payload,
+        }
+        with self.changed:
+            self.events = [*self.events, event][-EVENTS_KEPT:]
 
     def now(self) -> int:
         """Nanoseconds, as Go's UnixNano."""

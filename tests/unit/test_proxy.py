@@ -14,7 +14,6 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.operations.jobs import job_spec
 from deploytool.backends.swarm.proxy import (
     DYNAMIC,
-    DYNAMIC_TARGET,
     ENGINE_SOCKET,
     app_spec,
     files,
@@ -26,6 +25,7 @@ from deploytool.json_types import Json
 from deploytool.spec import ProxySettings
 from deploytool.traefik import routing
 from deploytool.traefik.proxy import check_certificate, join, pull_job, restarts_with
+from deploytool.traefik.static import DYNAMIC_TARGET
 from tests.builders import OTHER_DIGEST, deploy, engine, image, images, proxy, release
 
 

@@ -137,7 +137,10 @@ def test_diff_and_write(tmp_path: Path) -> None:
     assert "-      replicas: 2" in files.diff(tmp_path, file)
 
 
-@pytest.mark.parametrize("command", ["render", "proxy render", "render --backend nomad"])
+@pytest.mark.parametrize(
+    "command",
+    ["render", "proxy render", "render --backend nomad", "proxy render --backend nomad"],
+)
 def test_this_repository_has_the_files_that_are_rendered(command: str) -> None:
     """What is committed in stacks/ and nomad/ is what the configuration says."""
     root = Path(__file__).parents[2]

@@ -57,6 +57,7 @@ class Nomad:
     """A Nomad cluster, seen from one of its servers."""
 
     name = "nomad"
+    keeps_scale = True
 
     def __init__(self, client: Client, settings: NomadSettings) -> None:
         self.client = client
@@ -137,6 +138,7 @@ class Nomad:
             mhz_per_core=self.settings.mhz_per_core,
             warnings=compiled.notes,
             secrets=found,
+            version=source.version,
         )
 
     def _counts(self, app: str) -> dict[str, int]:

@@ -33,6 +33,10 @@ class NomadKind:
     def stop_pause(self) -> int:
         return 0
 
+    @property
+    def embeds_files(self) -> bool:
+        return True
+
     def connect(self, config: Config) -> Backend:
         from deploytool.backends.nomad.backend import Nomad
 
@@ -63,10 +67,14 @@ class NomadKind:
         return list(without_effect(app))
 
     def proxy_app(self, settings: ProxySettings) -> AppSpec:
-        _unavailable("The proxy")
+        from deploytool.backends.nomad.specification.proxy import app_spec
+
+        return app_spec(settings)
 
     def proxy_files(self, settings: ProxySettings) -> dict[str, bytes]:
-        _unavailable("The proxy")
+        from deploytool.backends.nomad.specification.proxy import files
+
+        return files(settings)
 
     def examine(self, config: Config) -> list[Check]:
         from deploytool.backends.nomad.doctor import examine

@@ -62,6 +62,7 @@ class Swarm:
     """A Swarm, seen from one of its managers."""
 
     name = "swarm"
+    keeps_scale = False
 
     def __init__(self, client: Client, *, sampling: float = measure.SECONDS) -> None:
         self.client = client

@@ -26,6 +26,10 @@ class SwarmKind:
 
         return ENGINE_PAUSE
 
+    @property
+    def embeds_files(self) -> bool:
+        return False
+
     def connect(self, config: Config) -> Swarm:
         from deploytool.backends.swarm import connect
 

@@ -11,8 +11,8 @@ import (
 )
 
 // settingsOf reads drivers' settings as a client does, which takes them for HCL in JSON's form
-// (ParseHclInterface in Nomad's helper/pluginutils/hclutils). It knows no attribute here, so that
-// whatever would be filled in is an error.
+// (ParseHclInterface in Nomad's helper/pluginutils/hclutils). It knows the port of the proxy's ping
+// alone, so that whatever else would be filled in is an error.
 func settingsOf(job *api.Job) (map[string]any, error) {
 	found := map[string]any{}
 	for _, group := range job.TaskGroups {
@@ -40,7 +40,9 @@ func asDriver(config map[string]any) (map[string]any, error) {
 	if diagnostics.HasErrors() {
 		return nil, diagnostics
 	}
-	known := &hcl.EvalContext{Variables: map[string]cty.Value{}}
+	known := &hcl.EvalContext{Variables: map[string]cty.Value{
+		"NOMAD_PORT_ping": cty.StringVal("23456"),
+	}}
 	found := map[string]any{}
 	for name, attribute := range attributes {
 		value, diagnostics := attribute.Expr.Value(known)

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/hashicorp/nomad/api"
@@ -71,12 +72,32 @@ func check(one asked) answered {
 		say("HCL: %v", err)
 		return found
 	}
+	moveIdentities(fromHCL)
 	fromHCL.Canonicalize()
 	second, _ := json.Marshal(fromHCL)
 	if !bytes.Equal(found.Job, second) {
 		say("JSON and HCL differ: %s", firstDifference(string(found.Job), string(second)))
 	}
 	return found
+}
+
+// moveIdentities makes an identity block without a name the task's own, as Nomad does when it has
+// read HCL (normalizeJob in jobspec2/parse_job.go).
+func moveIdentities(job *api.Job) {
+	for _, group := range job.TaskGroups {
+		for _, task := range group.Tasks {
+			for at, identity := range task.Identities {
+				if identity.Name == "" || identity.Name == "default" {
+					task.Identity = identity
+					task.Identities = slices.Delete(task.Identities, at, at+1)
+					break
+				}
+			}
+			if len(task.Identities) == 0 {
+				task.Identities = nil
+			}
+		}
+	}
 }
 
 func readJSON(text string) (*api.Job, error) {

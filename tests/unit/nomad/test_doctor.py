@@ -101,12 +101,12 @@ def test_what_may_not_be_looked_at_is_a_warning(address: str, cluster: Cluster) 
 
 
 def test_nodes_without_docker_or_volumes(address: str, cluster: Cluster) -> None:
-    del cluster.attributes["driver.docker.volumes.enabled"]
+    del cluster.nodes[0].attributes["driver.docker.volumes.enabled"]
     found = checks(address, volumes=["data:/data"])
     assert found["volumes"].state is State.BAD
     assert "node-1, where web cannot run" in found["volumes"].message
     assert "volumes" not in checks(address)
-    cluster.attributes.clear()
+    cluster.nodes[0].attributes.clear()
     assert checks(address)["docker driver"].state is State.BAD
 
 

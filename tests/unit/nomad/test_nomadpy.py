@@ -15,6 +15,7 @@ from deploytool.backends.nomad.backend import Nomad
 from deploytool.config.nomad import NomadSettings
 from tests.builders import app, service
 from tests.nomad_double.cluster import Cluster, Script
+from tests.nomad_double.nodes import Node
 from tests.nomad_double.server import running
 from tests.unit.nomad.test_backend import deploy
 
@@ -78,4 +79,4 @@ def test_use_and_checks(other: nomadpy.Client, allocation: str, cluster: Cluster
     assert (memory.usage, "Usage" in memory.measured) == (96 * 2**20, True)
     cluster.checks = [{"ID": "a", "Check": "health", "Status": "failure", "Output": "503"}]
     assert other.allocations.checks(allocation)["a"].status == "failure"
-    assert other.nodes.stats("node-1").memory.used == 2**31
+    assert other.nodes.stats(Node().id).memory.used == 2**31

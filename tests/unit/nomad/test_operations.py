@@ -133,7 +133,7 @@ def test_many_followed_replicas_leave_connections_for_others(
 ) -> None:
     """Each takes two, of which a server takes a hundred of one address."""
     cluster.scripts["web"] = Script(output="here\n")
-    cluster.capacity = 100_000
+    cluster.nodes[0].memory = 100_000
     deploy(nomad, app(service(replicas=MOST_FOLLOWED + 2)))
     warned: list[str] = []
     lines = nomad.logs("items", [], follow=True, tail=5, since=None, warn=warned.append)

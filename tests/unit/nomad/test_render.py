@@ -93,8 +93,3 @@ def test_what_nomad_cannot_do_is_refused(project: Path, capsys: pytest.CaptureFi
     code, found = ran(capsys)
     assert (code, found["error"]["code"]) == (2, "config_invalid")
     assert not Path("nomad").exists()
-
-
-def test_proxy_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["proxy", "render", "--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["error"]["code"] == "backend_unavailable"

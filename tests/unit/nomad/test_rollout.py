@@ -225,7 +225,7 @@ def test_change_in_between_is_noticed(nomad: Nomad) -> None:
 
 
 def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> None:
-    nomad.cluster.capacity = 100
+    nomad.cluster.nodes[0].memory = 100
     spec = app(service(memory="1GiB"))
     with pytest.raises(PlanError) as caught:
         nomad.plan(spec)

@@ -94,4 +94,4 @@ def test_client_without_a_certificate(address: str, files: Path) -> None:
 def test_verification_that_is_skipped(address: str, files: Path) -> None:
     own = settings(address, files).model_copy(update={"ca_cert": None, "tls_server_name": None})
     found = client(own, NOMAD_SKIP_VERIFY="true")
-    assert [node["ID"] for node in found.get("/v1/nodes")] == ["node-1"]
+    assert [node["Name"] for node in found.get("/v1/nodes")] == ["node-1"]

@@ -14,6 +14,11 @@ def runs(allocation: Json) -> bool:
     return allocation.get("ClientStatus") == "running" and allocation.get("DesiredStatus") == "run"
 
 
+def is_canary(allocation: Json) -> bool:
+    """Whether callers do not reach it yet: its deployment has not promoted it."""
+    return bool((allocation.get("DeploymentStatus") or {}).get("Canary"))
+
+
 def is_unhealthy(allocation: Json) -> bool:
     """Whether it failed: by itself, or by the judgement of its deployment."""
     health = (allocation.get("DeploymentStatus") or {}).get("Healthy")

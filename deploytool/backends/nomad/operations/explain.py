@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
+from deploytool.backends.nomad.api.checks import describe, read_checks
 from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.operations.logs import lines_of
 from deploytool.errors import DeploytoolError
@@ -53,12 +54,8 @@ def _failing_checks(client: Client, task: Task) -> list[str]:
     """Checks are known to the client of the node alone; the event that ends an allocation as
     unhealthy does not name them."""
     with suppress(DeploytoolError):
-        checks: Json = client.get(f"/v1/client/allocation/{task.id}/checks") or {}
-        return [
-            f"{check.get('Check')}: {check.get('Output') or check.get('Status')}"
-            for check in checks.values()
-            if check.get("Status") == "failure"
-        ]
+        checks = read_checks(client, task.id)
+        return [describe(check) for check in checks if check.get("Status") == "failure"]
     return []
 
 

@@ -47,12 +47,22 @@ def _copy_secrets(client: Client, job: Job) -> None:
 
 
 def look(client: Client, job: Job) -> Task | None:
-    """Its one task; None while none was placed."""
+    """Its one task; None while none was placed. Where it runs on every node, one that failed, or
+    else one that has not ended."""
     allocations = _allocations(client, job)
     if not allocations:
         return None
-    newest = max(allocations, key=lambda a: a.get("CreateIndex", 0))
-    return read_task(newest).model_copy(update={"service": job.name})
+    if any(a.get("JobType") == "sysbatch" for a in allocations):
+        chosen = min(allocations, key=_progress)
+    else:
+        chosen = max(allocations, key=lambda a: a.get("CreateIndex", 0))
+    return read_task(chosen).model_copy(update={"service": job.name})
+
+
+def _progress(allocation: Json) -> int:
+    """The order in which what became of allocations is told."""
+    status = allocation.get("ClientStatus")
+    return {"failed": 0, "lost": 0, "complete": 3}.get(str(status), 1)
 
 
 def _allocations(client: Client, job: Job) -> list[Json]:
@@ -89,5 +99,5 @@ def names(client: Client, app: str) -> list[str]:
     return sorted(
         stub["ID"].removeprefix(f"{app}{SEPARATOR}")
         for stub in found
-        if stub.get("Type") == "batch" and (stub.get("Meta") or {}).get(APP) == app
+        if stub.get("Type") in ("batch", "sysbatch") and (stub.get("Meta") or {}).get(APP) == app
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deploytool.backends.model import ServiceStatus, Status, Task
-from deploytool.backends.nomad.api.allocations import read_task, runs, slot_of
-from deploytool.backends.nomad.planning.job import counts, groups_of
+from deploytool.backends.nomad.api.allocations import is_canary, read_task, runs
+from deploytool.backends.nomad.planning.job import counts, groups_of, is_system
 from deploytool.backends.nomad.specification.compile import RELEASE
 from deploytool.json_types import Json
 from deploytool.spec import release_number
@@ -29,7 +29,7 @@ def describe(
         found.setdefault(allocation["TaskGroup"], []).append(allocation)
     newest = max(deployments, key=lambda d: d.get("CreateIndex", 0), default={})
     update = str(newest.get("Status") or "") if newest.get("Status") in ACTIVE else ""
-    wanted = counts(job)
+    wanted = counts(job) | (_on_nodes(found) if is_system(job) else {})
     services = tuple(
         _service(group, wanted[name], found.get(name, ()), job, update, images.get(name, ""), ports)
         for name, group in sorted(groups_of(job).items())
@@ -38,6 +38,14 @@ def describe(
     return Status(
         app=job["ID"], release=max(releases, key=release_number, default=""), services=services
     )
+
+
+def _on_nodes(allocations: Mapping[str, Sequence[Json]]) -> dict[str, int]:
+    """Of a job with one allocation per node, how many it comes to: those that shall run."""
+    return {
+        name: sum(allocation.get("DesiredStatus") == "run" for allocation in own)
+        for name, own in allocations.items()
+    }
 
 
 def _service(
@@ -49,7 +57,7 @@ def _service(
     image: str,
     ports: routing.Ports,
 ) -> ServiceStatus:
-    slots = {slot_of(allocation) for allocation in own if runs(allocation)}
+    serving = sum(runs(allocation) and not is_canary(allocation) for allocation in own)
     tags = dict(_tags(group))
     return ServiceStatus(
         name=group["Name"],
@@ -57,7 +65,7 @@ def _service(
         release=(group.get("Meta") or {}).get(RELEASE, ""),
         replicas=replicas,
         running=sum(map(runs, own)),
-        missing=max(0, replicas - len(slots)),
+        missing=max(0, replicas - serving),
         update=update,
         urls=tuple(routing.urls(tags, ports)),
         ports=tuple(_ports(group)),

@@ -33,6 +33,11 @@ def counts(job: Json | None) -> dict[str, int]:
     return {name: 1 if (n := group.get("Count")) is None else int(n) for name, group in found}
 
 
+def is_system(job: Json | None) -> bool:
+    """Whether a job has one allocation of each group per node."""
+    return (job or {}).get("Type") == "system"
+
+
 def is_running(job: Json | None) -> bool:
     """Whether a job is there and was not stopped: a stopped one stays until it is purged."""
     return job is not None and not job.get("Stop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploytool.backends.model import Action, Amount, Change, Need, Plan
 from deploytool.backends.nomad.api.client import Client, NotFound
@@ -15,10 +15,16 @@ from deploytool.backends.nomad.planning.job import (
     counts,
     groups_of,
     is_running,
+    is_system,
     with_releases_of,
 )
 from deploytool.backends.nomad.planning.placement import why_unplaced
 from deploytool.backends.nomad.specification.compile import APP
+from deploytool.backends.nomad.specification.version import (
+    NEWEST,
+    SYSTEM_DEPLOYMENTS,
+    ServerVersion,
+)
 from deploytool.capacity import Node
 from deploytool.errors import PlanError
 from deploytool.json_types import Json
@@ -38,6 +44,8 @@ class NomadPlan:
     """The modify index of the job that was planned against; 0 where there is none."""
     names: frozenset[str]
     """The services of both."""
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    """Service → how many allocations it comes to."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,27 @@ def take_snapshot(client: Client, app: str) -> Snapshot:
         return Snapshot(live.result(), nodes.result() or (), allocations.result() or ())
 
 
-def check_ownership(app: str, live: Json | None) -> None:
-    """Raises PlanError for a job of the app's name that deploytool did not make."""
-    if live is not None and (live.get("Meta") or {}).get(APP) != app:
+def check_ownership(job: Json, live: Json | None) -> None:
+    """Raises PlanError for a job of the app's name that deploytool did not make, and for the proxy
+    in an app's place or the other way round."""
+    app = str(job["ID"])
+    if live is None:
+        return
+    if (live.get("Meta") or {}).get(APP) != app:
         raise PlanError(
             f"The cluster has a job {app} that deploytool did not make",
             code="not_ours",
             hint="choose another name for the app, or remove it first: "
             f"nomad job stop -purge {app}",
+        )
+    if is_system(job) != is_system(live):
+        what = "the cluster's proxy" if is_system(live) else "an app, and not the proxy"
+        raise PlanError(
+            f"The job {app} runs, and is {what}",
+            code="not_ours",
+            hint="choose another name for the app"
+            if is_system(live)
+            else f"deploy it under another name, and remove it: nomad job stop -purge {app}",
         )
 
 
@@ -86,6 +107,7 @@ def plan_job(
     mhz_per_core: int,
     warnings: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
+    version: ServerVersion = NEWEST,
 ) -> Plan:
     """The plan that makes a job what it shall be, by the cluster's own dry run.
 
@@ -93,26 +115,52 @@ def plan_job(
     """
     app = str(job["ID"])
     live = snapshot.live
-    check_ownership(app, live)
+    check_ownership(job, live)
     wanted = with_releases_of(copy.deepcopy(job), groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
     found = _with_stopped(changes(answer), live)
     _check_placement(answer, found)
+    number = wanted_of(wanted, answer, version)
     nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz_per_core)
     return Plan(
         app=app,
         changes=found,
         secrets=dict(secrets or {}),
         warnings=(*warnings, *_server_warnings(answer)),
-        need=_need(job, live, found, nodes, mhz_per_core),
+        need=_need(job, live, found, nodes, mhz_per_core, number),
         payload=NomadPlan(
             app=app,
             job=wanted,
             live=live,
             index=int(answer.get("JobModifyIndex") or 0),
             names=frozenset(groups_of(job).keys() | groups_of(live).keys()),
+            wanted=number,
         ),
     )
+
+
+def wanted_of(job: Json, answer: Json, version: ServerVersion) -> dict[str, int]:
+    """Group → how many allocations it comes to, which for one per node the dry run alone knows.
+    Raises PlanError where that is none."""
+    if not is_system(job):
+        return counts(job)
+    updates = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
+    found = {name: _on_nodes(updates.get(name) or {}, version) for name in groups_of(job)}
+    if lacking := sorted(name for name, number in found.items() if not number):
+        raise PlanError(
+            f"No node can run {', '.join(lacking)}",
+            code="does_not_fit",
+            hint="see datacenters, node_pool and the placement: nomad node status",
+        )
+    return found
+
+
+def _on_nodes(update: Mapping[str, int], version: ServerVersion) -> int:
+    placed = update.get("Place", 0)
+    if version >= SYSTEM_DEPLOYMENTS:
+        return placed
+    others = ("Ignore", "InPlaceUpdate", "DestructiveUpdate")
+    return placed + sum(update.get(name, 0) for name in others)
 
 
 def _with_stopped(found: tuple[Change, ...], live: Json | None) -> tuple[Change, ...]:
@@ -154,10 +202,12 @@ def _need(
     found: Sequence[Change],
     nodes: Sequence[Node],
     mhz_per_core: int,
+    wanted: Mapping[str, int],
 ) -> Need:
     """What the job reserves before, on the way and after, and what the nodes have left."""
-    before = _reserved(live if is_running(live) else None, mhz_per_core)
-    after = _reserved(job, mhz_per_core)
+    number = wanted if is_system(live) else counts(live)
+    before = _reserved(live if is_running(live) else None, mhz_per_core, number)
+    after = _reserved(job, mhz_per_core, wanted)
     canaries = sum(
         (
             _of_group(group, mhz_per_core) * int((group.get("Update") or {}).get("Canary") or 0)
@@ -178,10 +228,10 @@ def _need(
     return Need(before=before, most=most, after=after, free=free)
 
 
-def _reserved(job: Json | None, mhz_per_core: int) -> Amount:
-    number = counts(job)
+def _reserved(job: Json | None, mhz_per_core: int, number: Mapping[str, int]) -> Amount:
     return sum(
-        (_of_group(g, mhz_per_core) * number[name] for name, g in groups_of(job).items()), Amount()
+        (_of_group(g, mhz_per_core) * number.get(name, 0) for name, g in groups_of(job).items()),
+        Amount(),
     )
 
 

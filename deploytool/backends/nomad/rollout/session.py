@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 
 from deploytool.backends.model import Action, Plan, RouteCheck, ServiceProgress, Task, Verdict
+from deploytool.backends.nomad.api.allocations import runs
+from deploytool.backends.nomad.api.checks import why_unready
 from deploytool.backends.nomad.api.client import Client, NotFound
 from deploytool.backends.nomad.planning.job import (
     counts,
     groups_of,
     is_running,
+    is_system,
     partial,
     same,
     stamped,
@@ -25,6 +30,8 @@ from deploytool.spec import Release
 
 ENFORCING = "Enforcing job modify index"
 """How a server begins to say that the job is not as it was (nomad/structs/job.go); HTTP 500."""
+AT_ONCE = 8
+"""Requests that are under way at the same time."""
 
 
 class NomadRollout:
@@ -153,18 +160,33 @@ class NomadRollout:
         deployments = self._deployments()
         seen = Seen(
             version=version,
-            counts=counts(self.nomad.job),
+            counts=self.nomad.wanted or counts(self.nomad.job),
             deployments=deployments,
             allocations=self._list("allocations"),
+            is_system=is_system(job or self.nomad.job),
         )
         deployment = seen.deployment(version)
         if deployment is not None:
             self._follow(seen.reverted_to or deployment)
+        elif seen.is_system:
+            return self._without_deployment(seen)
         if watch.lacks_placement(deployment):
-            seen = Seen(
-                seen.version, seen.counts, seen.deployments, seen.allocations, self._unplaced()
-            )
+            seen = replace(seen, unplaced=self._unplaced())
         return seen
+
+    def _without_deployment(self, seen: Seen) -> Seen:
+        """What a deployment would say: servers before 1.11 have none for jobs of this type."""
+        evaluations = self._list("evaluations")
+        running = [a for a in seen.allocations if runs(a) and a.get("JobVersion") == seen.version]
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            said = pool.map(lambda a: why_unready(self.client, a["ID"]), running)
+            unready = {a["ID"]: text for a, text in zip(running, said, strict=True) if text}
+        return replace(
+            seen,
+            unplaced=self._unplaced(evaluations),
+            is_scheduled=not any(e.get("Status") == "pending" for e in evaluations),
+            unready=unready,
+        )
 
     def _deployments(self) -> list[Json]:
         answer = self.client.poll(f"{self.path}/deployments", 0, 0)
@@ -183,10 +205,10 @@ class NomadRollout:
         except NotFound:
             return []
 
-    def _unplaced(self) -> dict[str, Json]:
+    def _unplaced(self, evaluations: Sequence[Json] | None = None) -> dict[str, Json]:
         """Group → why it has no node, by the evaluations that wait for one."""
         found: dict[str, Json] = {}
-        for evaluation in self._list("evaluations"):
+        for evaluation in self._list("evaluations") if evaluations is None else evaluations:
             of_this = evaluation.get("JobModifyIndex", self.index) >= self.index
             if of_this and (evaluation.get("Status") == "blocked" or evaluation.get("BlockedEval")):
                 found |= evaluation.get("FailedTGAllocs") or {}
@@ -279,6 +301,8 @@ class NomadReversal(NomadRollout):
         if self.version is None:
             return self._removed()
         found = super().observe()
+        if is_system(self.nomad.live):
+            return found
         before = counts(self.nomad.live)
         return [
             progress.model_copy(update={"wanted": before.get(progress.service, 0)})

@@ -33,6 +33,12 @@ class Seen:
     allocations: Sequence[Json] = ()
     unplaced: Mapping[str, Json] = field(default_factory=dict)
     """Group → why the scheduler found no node for all of it."""
+    is_scheduled: bool = True
+    """Of a job without deployments: whether the scheduler has nothing more to do."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """Of a job without deployments: allocation → what its checks say, where that is not good."""
+    is_system: bool = False
+    """Whether it has one allocation per node."""
 
     def deployment(self, version: int) -> Json | None:
         found = (d for d in self.deployments if d.get("JobVersion") == version)
@@ -60,6 +66,8 @@ def is_reverting(deployment: Json) -> bool:
 def progress(seen: Seen) -> list[ServiceProgress]:
     """How far each service is."""
     deployment = seen.deployment(seen.version)
+    if seen.is_system and deployment is None:
+        return [_on_nodes(name, seen) for name in sorted(seen.counts)]
     verdict, reason = _verdict(seen, deployment)
     return [_of_group(name, seen, deployment, verdict, reason) for name in sorted(seen.counts)]
 
@@ -101,9 +109,9 @@ def _failure(deployment: Json) -> str:
 def _of_group(
     name: str, seen: Seen, deployment: Json | None, verdict: Verdict | None, reason: str
 ) -> ServiceProgress:
-    wanted = seen.counts[name]
     own = seen.of(name)
     state = ((deployment or {}).get("TaskGroups") or {}).get(name) or {}
+    wanted = (seen.is_system and state.get("DesiredTotal")) or seen.counts[name]
     running = sum(map(runs, own))
     ready = min(wanted, state.get("HealthyAllocs", running)) if state else running
     if verdict is None:
@@ -118,6 +126,38 @@ def _of_group(
         ready=wanted if verdict is Verdict.DONE else ready,
         tasks=tuple(map(read_task, own)),
         reason=reason if verdict is Verdict.MOVING or is_culprit else "",
+    )
+
+
+def _on_nodes(name: str, seen: Seen) -> ServiceProgress:
+    """A group of one allocation per node, without a deployment: earlier servers replace them some
+    at a time, by evaluations that follow each other. One whose node is away is not waited for."""
+    there = [
+        allocation
+        for allocation in seen.allocations
+        if allocation["TaskGroup"] == name
+        and allocation.get("DesiredStatus") == "run"
+        and allocation.get("ClientStatus") != "unknown"
+    ]
+    own = [allocation for allocation in there if allocation.get("JobVersion") == seen.version]
+    ready = [a for a in own if runs(a) and a["ID"] not in seen.unready]
+    wanted = len(there) if seen.is_scheduled else max(len(there), seen.counts[name])
+    verdict, reason = Verdict.MOVING, ""
+    if any(map(is_unhealthy, own)):
+        verdict, reason = Verdict.FAILED, "its new replicas are not healthy"
+    elif seen.is_scheduled and there and len(ready) == len(there):
+        verdict = Verdict.DONE
+    elif name in seen.unplaced:
+        reason = why_unplaced(seen.unplaced[name])
+    else:
+        reason = next((seen.unready[a["ID"]] for a in own if a["ID"] in seen.unready), "")
+    return ServiceProgress(
+        service=name,
+        verdict=verdict,
+        wanted=wanted,
+        ready=len(ready),
+        tasks=tuple(map(read_task, own)),
+        reason=reason,
     )
 
 

@@ -14,6 +14,7 @@ from deploytool.backends.nomad.specification import (
     literal,
     placement,
     policies,
+    proxy,
     refused,
     secrets,
     services,
@@ -21,6 +22,7 @@ from deploytool.backends.nomad.specification import (
 )
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import (
+    EVENTS_BY_IDENTITY,
     NEWEST,
     NO_MEMORY_LIMIT,
     TEMPLATE_ONCE,
@@ -83,8 +85,9 @@ def compile_app(source: Source, *, releases: Mapping[str, str] | None = None) ->
     stamps = releases or {}
     ordered = sorted(source.app.services, key=lambda service: service.name)
     groups = [_group(source, service, stamps.get(service.name)) for service in ordered]
+    kind = "system" if proxy.of_system(source.app) else "service"
     return Compiled(
-        job=_job(source, source.app.name, "service") | {"TaskGroups": groups},
+        job=_job(source, source.app.name, kind) | {"TaskGroups": groups},
         notes=tuple(notes(source)),
     )
 
@@ -124,7 +127,8 @@ def _group(source: Source, service: Service, release: str | None) -> Json:
         "Meta": own | ({RELEASE: release} if release else {}),
         "Tasks": [task.task(source, service)],
     }
-    return {key: value for key, value in found.items() if value != [] and value != {}}
+    usual = {key: value for key, value in found.items() if value != [] and value != {}}
+    return proxy.group(usual, source, service) if proxy.is_proxy(service) else usual
 
 
 def disk(service: Service) -> int:
@@ -140,9 +144,9 @@ def compile_one_off(
     Nomad starts it once and never again: no restarts, no other node, no replacement when its node
     is lost. Its secrets are those at its own path, as its identity may not read the app's.
     """
-    found = task.task(replace(source, secrets=_at_own_path(source, service, name)), service)
-    borrowed = {key: value for key, value in found.items() if key != "Services"}
-    config = {k: v for k, v in found["Config"].items() if k not in ("args", "ports")}
+    usual = task.task(replace(source, secrets=_at_own_path(source, service, name)), service)
+    borrowed = {key: value for key, value in usual.items() if key != "Services"}
+    config = {k: v for k, v in usual["Config"].items() if k not in ("args", "ports")}
     escaped = literal.for_driver(list(command))
     group: Json = {
         "Name": service.name,
@@ -178,7 +182,8 @@ def compile_one_off(
     if not group["Constraints"]:
         del group["Constraints"]
     meta = {APP: source.app.name, RELEASE: release}
-    return _job(source, name, "batch") | {"Meta": meta, "TaskGroups": [group]}
+    job = _job(source, name, "batch") | {"Meta": meta, "TaskGroups": [group]}
+    return proxy.pulling(job) if proxy.is_proxy(service) else job
 
 
 def _at_own_path(source: Source, service: Service, name: str) -> dict[str, str]:
@@ -231,6 +236,11 @@ def _of_the_version(source: Source, service: Service) -> Iterator[str]:
         yield (
             f"Nomad {source.version} watches the files of {service.name} as long as it runs, and "
             f"ends replicas when no server answers for minutes: {TEMPLATE_ONCE} does not"
+        )
+    if proxy.is_proxy(service) and source.version < EVENTS_BY_IDENTITY:
+        yield (
+            f"Nomad {source.version} gives events to nobody but holders of tokens: the proxy looks "
+            "at the catalogue every second instead"
         )
     if source.version < NO_MEMORY_LIMIT and service.memory_limit is None:
         reserved, _ = task.memory(service)

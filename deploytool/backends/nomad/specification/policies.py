@@ -43,14 +43,16 @@ def canaries(service: Service) -> int:
 
 
 def update(service: Service) -> Json:
+    """Without a progress deadline, the first replica that is not healthy fails its deployment. With
+    one, and replicas that may be placed anew without end, only its end does
+    (nomad/deploymentwatcher/deployment_watcher.go, shouldFailEarly)."""
     settings = service.update
-    deadline = healthy_deadline(service)
     return {
         "MaxParallel": settings.parallelism,
         "HealthCheck": health_check(service),
         "MinHealthyTime": ns(settings.monitor),
-        "HealthyDeadline": ns(deadline),
-        "ProgressDeadline": ns(deadline + 60 * SECOND),
+        "HealthyDeadline": ns(healthy_deadline(service)),
+        "ProgressDeadline": 0,
         "AutoRevert": settings.on_failure == "rollback",
         "AutoPromote": canaries(service) > 0,
         "Canary": canaries(service),

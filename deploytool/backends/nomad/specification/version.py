@@ -29,6 +29,12 @@ NEWEST = ServerVersion(2, 0, 6)
 """What is rendered for where no server is asked."""
 OLDEST = ServerVersion(1, 8)
 """Older ones are not supported: they lack the `disconnect` block."""
+EVENTS_BY_IDENTITY = ServerVersion(1, 9, 6)
+"""The event stream takes identities of tasks, where tokens are asked for; earlier ones take tokens
+alone (`stream` in nomad/event_endpoint.go at v1.9.5 and v1.9.6)."""
+SYSTEM_DEPLOYMENTS = ServerVersion(1, 11)
+"""Jobs of one allocation per node are rolled out by deployments, and a dry run's `Place` is all of
+their nodes instead of those that are new (scheduler/scheduler_system.go)."""
 TEMPLATE_ONCE = ServerVersion(1, 10, 2)
 """`once` of templates: what is not watched does not end with the servers (CHANGELOG)."""
 NO_MEMORY_LIMIT = ServerVersion(1, 11, 2)

@@ -35,7 +35,7 @@ job "items" {
       health_check      = "checks"
       min_healthy_time  = "5s"
       healthy_deadline  = "5m40s"
-      progress_deadline = "6m40s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = true
       canary            = 1

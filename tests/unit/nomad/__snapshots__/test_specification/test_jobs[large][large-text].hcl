@@ -35,7 +35,7 @@ job "items" {
       health_check      = "task_states"
       min_healthy_time  = "5s"
       healthy_deadline  = "5m35s"
-      progress_deadline = "6m35s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = true
       canary            = 1
@@ -180,7 +180,7 @@ job "items" {
       health_check      = "checks"
       min_healthy_time  = "9s"
       healthy_deadline  = "5m44s"
-      progress_deadline = "6m44s"
+      progress_deadline = "0s"
       auto_revert       = false
       auto_promote      = false
       canary            = 0
@@ -441,7 +441,7 @@ job "items" {
       health_check      = "task_states"
       min_healthy_time  = "5s"
       healthy_deadline  = "5m35s"
-      progress_deadline = "6m35s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = false
       canary            = 0

@@ -1,0 +1,249 @@
+"""Nodes of the double: what they have, what they hold, and which of them takes an allocation. Pure.
+
+Follows `scheduler/feasible/` as far as jobs of deploytool go: constraints, memory, ports, and a
+spread over the nodes.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.nomad_double.state import Json
+from tests.nomad_double.variables import Refusal
+
+DYNAMIC_PORTS = range(20_000, 32_001)
+"""client.min_dynamic_port and max_dynamic_port by default."""
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "=": lambda left, right: left == right,
+    "==": lambda left, right: left == right,
+    "is": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "regexp": lambda left, right: re.search(right, left) is not None,
+}
+DISTINCT = ("distinct_hosts", "distinct_property")
+
+
+def _attributes() -> dict[str, str]:
+    """`volumes.enabled` is there only if it is so (drivers/docker/fingerprint.go)."""
+    return {
+        "cpu.arch": "amd64",
+        "driver.docker": "1",
+        "driver.docker.volumes.enabled": "true",
+        "kernel.name": "linux",
+    }
+
+
+@dataclass
+class Node:
+    name: str = "node-1"
+    address: str = "127.0.0.1"
+    engine: str | None = None
+    """Address of the Docker engine that runs its tasks; they are scripted without one."""
+    docker: str = "docker"
+    """The engine's command line."""
+    memory: int = 10_000
+    """MiB"""
+    cpu: int = 8_000
+    """MHz"""
+    meta: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=_attributes)
+    status: str = "ready"
+    eligible: bool = True
+    index: int = 5
+
+    @property
+    def id(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
+
+    @property
+    def takes_tasks(self) -> bool:
+        return self.status == "ready" and self.eligible
+
+    def value(self, target: str) -> str | None:
+        """What a constraint's `${…}` is here; None where the node has none of it."""
+        name = target.removeprefix("${").removesuffix("}")
+        known = {
+            "node.unique.id": self.id,
+            "node.unique.name": self.name,
+            "attr.unique.hostname": self.name,
+            "node.datacenter": "dc1",
+            "node.pool": "default",
+            "node.class": "",
+        }
+        if name in known:
+            return known[name]
+        kind, _, rest = name.partition(".")
+        return {"attr": self.attributes, "meta": self.meta}.get(kind, {}).get(rest)
+
+    def document(self, http_address: str, version: str) -> Json:
+        has_docker = "driver.docker" in self.attributes
+        driver = {
+            "Detected": has_docker,
+            "Healthy": has_docker,
+            "HealthDescription": "Healthy" if has_docker else "",
+        }
+        return {
+            "ID": self.id,
+            "Name": self.name,
+            "Address": self.address,
+            "HTTPAddr": http_address,
+            "Datacenter": "dc1",
+            "NodeClass": "",
+            "NodePool": "default",
+            "Status": self.status,
+            "StatusDescription": "",
+            "SchedulingEligibility": "eligible" if self.eligible else "ineligible",
+            "Drain": False,
+            "DrainStrategy": None,
+            "LastDrain": None,
+            "Version": version,
+            "Attributes": {"unique.hostname": self.name} | self.attributes,
+            "Meta": self.meta,
+            "Drivers": {"docker": driver},
+            "NodeResources": {
+                "Cpu": {"CpuShares": self.cpu},
+                "Memory": {"MemoryMB": self.memory},
+            },
+            "ReservedResources": {"Cpu": {"CpuShares": 0}, "Memory": {"MemoryMB": 0}},
+            "CreateIndex": 5,
+            "ModifyIndex": self.index,
+        }
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where an allocation goes, and its ports there."""
+
+    node: Node
+    ports: tuple[Json, ...] = ()
+    """As `AllocatedResources.Shared.Ports`."""
+
+
+@dataclass
+class Usage:
+    """What is taken while allocations are placed one after the other."""
+
+    allocations: list[tuple[str, str, Json]]
+    """Node id, what is spread together, and group of each allocation that holds resources."""
+    ports: set[tuple[str, int]] = field(default_factory=set)
+    """Node id and port."""
+
+    def memory(self, node: Node) -> int:
+        return sum(memory(group) for where, _, group in self.allocations if where == node.id)
+
+    def count(self, node: Node, together: str) -> int:
+        return sum((where, key) == (node.id, together) for where, key, _ in self.allocations)
+
+    def take(self, spot: Spot, together: str, group: Json) -> None:
+        self.allocations.append((spot.node.id, together, group))
+        self.ports |= {(spot.node.id, int(port["Value"])) for port in spot.ports}
+
+
+def memory(group: Json) -> int:
+    """MiB that an allocation of a group reserves."""
+    tasks = group.get("Tasks") or ()
+    return sum(int((task.get("Resources") or {}).get("MemoryMB") or 0) for task in tasks)
+
+
+def choose(nodes: Sequence[Node], job: Json, group: Json, usage: Usage) -> Spot | Json:
+    """Where an allocation goes: of the nodes that can take it, the one that has the fewest of its
+    group; or why it goes nowhere, as an AllocationMetric."""
+    together = key_of(job, group)
+    ready = [node for node in nodes if node.takes_tasks]
+    metric: Json = {
+        "NodesEvaluated": len(ready),
+        "NodesFiltered": 0,
+        "NodesInPool": len(ready),
+        "NodesAvailable": {"dc1": len(ready)},
+        "ClassFiltered": None,
+        "ConstraintFiltered": None,
+        "NodesExhausted": 0,
+        "ClassExhausted": None,
+        "DimensionExhausted": None,
+        "QuotaExhausted": None,
+        "ResourcesExhausted": None,
+        "ScoreMetaData": None,
+        "AllocationTime": 0,
+        "CoalescedFailures": 0,
+    }
+    found = []
+    for node in ready:
+        if unmet := unmet_constraint(node, job, group, usage):
+            _count(metric, "NodesFiltered", "ConstraintFiltered", unmet)
+        elif lacking := _lacking(node, group, usage):
+            _count(metric, "NodesExhausted", "DimensionExhausted", lacking)
+        else:
+            found.append(node)
+    if not found:
+        return metric
+    best = min(found, key=lambda node: (usage.count(node, together), usage.memory(node)))
+    return Spot(best, tuple(_ports(best, group, usage)))
+
+
+def key_of(job: Json, group: Json) -> str:
+    return f"{job['Namespace']}/{job['ID']}/{group['Name']}"
+
+
+def _count(metric: Json, total: str, table: str, reason: str) -> None:
+    metric[total] += 1
+    metric[table] = (metric[table] or {}) | {reason: (metric[table] or {}).get(reason, 0) + 1}
+
+
+def unmet_constraint(node: Node, job: Json, group: Json, usage: Usage) -> str | None:
+    """The first constraint that a node does not meet, as ConstraintFiltered writes it. The driver
+    of a task is one (scheduler/feasible/feasible.go)."""
+    if "driver.docker" not in node.attributes:
+        return "missing drivers"
+    for constraint in _constraints(job, group):
+        operand, right = constraint.get("Operand") or "=", constraint.get("RTarget") or ""
+        left = constraint.get("LTarget") or ""
+        if operand in DISTINCT:
+            most = 1 if operand == "distinct_hosts" else int(right or 1)
+            if usage.count(node, key_of(job, group)) >= most:
+                return operand if operand == "distinct_hosts" else f"{operand}: {left}"
+            continue
+        if operand not in OPERATORS:
+            raise Refusal(501, f"the double does not know constraints with {operand}")
+        value = node.value(left) if left.startswith("${") else left
+        if value is None and operand == "!=":
+            continue
+        if value is None or not OPERATORS[operand](value, right):
+            return f"{left} {operand} {right}"
+    return None
+
+
+def _constraints(job: Json, group: Json) -> Iterator[Json]:
+    yield from job.get("Constraints") or ()
+    yield from group.get("Constraints") or ()
+    for task in group.get("Tasks") or ():
+        yield from task.get("Constraints") or ()
+
+
+def _lacking(node: Node, group: Json, usage: Usage) -> str | None:
+    if usage.memory(node) + memory(group) > node.memory:
+        return "memory"
+    wanted = {int(port["Value"]) for port in _of_networks(group, "ReservedPorts")}
+    if any((node.id, port) in usage.ports for port in wanted):
+        return "network: port collision"
+    return None
+
+
+def _ports(node: Node, group: Json, usage: Usage) -> Iterator[Json]:
+    free = (port for port in DYNAMIC_PORTS if (node.id, port) not in usage.ports)
+    for kind in ("ReservedPorts", "DynamicPorts"):
+        for port in _of_networks(group, kind):
+            value = int(port["Value"]) if kind == "ReservedPorts" else next(free)
+            yield {
+                "Label": port["Label"],
+                "Value": value,
+                "To": int(port.get("To") or value),
+                "HostIP": node.address,
+            }
+
+
+def _of_networks(group: Json, kind: str) -> Iterable[Json]:
+    for network in group.get("Networks") or ():
+        yield from network.get(kind) or ()

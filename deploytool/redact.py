@@ -16,7 +16,7 @@ _SECRET_WORD = re.compile(
     r"|[a-z]*(passw(or)?d|passphrase|secret|secret_?key|api_?key|private_?key|access_?key)"
     r"|credential|dsn$)s?(?![a-z])"
 )
-_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?P<user>://[^\s:/@]*):[^\s@/]+@")
 MASK = "••••••"
 
 
@@ -42,7 +42,7 @@ def mask(name: str, value: str) -> str:
 
 def hide_passwords(text: str) -> str:
     """The text without the passwords of the URLs in it."""
-    return _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
+    return _URL_PASSWORD.sub(rf"\g<user>:{MASK}@", text)
 
 
 def hide_variables(text: str, env: Iterable[str]) -> str:

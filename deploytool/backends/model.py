@@ -388,7 +388,9 @@ def not_deployed(app: str, hint: str = "") -> UsageError:
     return UsageError(
         f"{app} is not deployed on this cluster",
         code="not_deployed",
-        hint=hint or "deploytool deploy; or does --env or the docker context name another cluster?",
+        hint=hint
+        or "deploytool deploy; or do --env or the environment (docker context, NOMAD_ADDR) name "
+        "another cluster?",
     )
 
 

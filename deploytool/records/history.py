@@ -168,7 +168,7 @@ def current_release(records: Sequence[Record], app: str) -> Release:
         raise UsageError(
             f"{app} has no release that runs",
             code="not_deployed",
-            hint="deploytool deploy; or does --env or the docker context name another cluster?",
+            hint="deploytool deploy; or does --env name another cluster?",
         )
     return done[-1]
 

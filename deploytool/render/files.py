@@ -25,6 +25,8 @@ class RenderedFile:
     text: str
     is_beside: bool = False
     """Whether another one only refers to it."""
+    mark: bytes = b""
+    """What all have in common that were rendered, where they have no first line that says so."""
 
 
 def render_files(
@@ -41,8 +43,12 @@ def is_by_hand(project: Path, file: RenderedFile) -> bool:
         before = (project / file.path).read_bytes()
     except FileNotFoundError:
         return False
+    if not before.strip():
+        return False
+    if file.mark:
+        return file.mark not in before
     is_marked = RENDERED in file.text.partition("\n")[0].encode()
-    return is_marked and bool(before.strip()) and RENDERED not in before.partition(b"\n")[0]
+    return is_marked and RENDERED not in before.partition(b"\n")[0]
 
 
 def diff(project: Path, file: RenderedFile) -> list[str]:

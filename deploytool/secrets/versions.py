@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,8 +60,8 @@ class Vault(Protocol):
     def readers(self, app: str) -> Iterable[tuple[str, str]]:
         """Service and name on the cluster of each version that a service reads now."""
 
-    def refusal(self, app: str, name: str, value: bytes) -> str:
-        """Why the cluster does not take a value; empty where it does."""
+    def refusal(self, app: str, values: Mapping[str, bytes]) -> str:
+        """Why the cluster does not take some values together; empty where it does."""
 
     def number(self, app: str, name: str, on_cluster: str) -> int:
         """The number of a version by its name on the cluster; 0 where it is none of the secret."""
@@ -123,28 +123,33 @@ def put(vault: Vault, past: History, app: str, values: Mapping[str, bytes]) -> l
     `past` is the app's. Raises UsageError for a value that the cluster does not take, before any
     is set.
     """
-    for name, value in values.items():
-        if problem := vault.refusal(app, name, value):
-            raise UsageError(problem, code="secret_invalid", hint="nothing was set")
-    found = numbered(vault.versions(app))
+    newest = {name: found[-1] for name, found in numbered(vault.versions(app)).items()}
     pinned = [name for _, name in _pinned(past)]
 
-    def put_one(item: tuple[str, bytes]) -> SecretSet:
-        name, value = item
+    def is_new(name: str) -> bool:
+        return name not in newest or not is_value(newest[name].hash, values[name])
+
+    def put_one(name: str) -> SecretSet:
+        if name not in new:
+            return SecretSet(name=name, version=newest[name].number, changed=False)
+        known = newest[name].number if name in newest else 0
         taken = max((vault.number(app, name, pin) for pin in pinned), default=0)
-        return _put(vault, app, name, value, found.get(name, []), taken)
+        return _put(vault, app, name, values[name], max(known, taken) + 1)
 
+    names = sorted(values)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(put_one, sorted(values.items())))
+        new = {name for name, is_so in zip(names, pool.map(is_new, names), strict=True) if is_so}
+        if problem := vault.refusal(app, {name: values[name] for name in names if name in new}):
+            raise UsageError(
+                problem,
+                code="secret_invalid",
+                hint="nothing was set; what is large and no secret goes into `files`",
+            )
+        return list(pool.map(put_one, names))
 
 
-def _put(
-    vault: Vault, app: str, name: str, value: bytes, found: Sequence[Version], taken: int
-) -> SecretSet:
-    newest = found[-1] if found else None
-    if newest is not None and is_value(newest.hash, value):
-        return SecretSet(name=name, version=newest.number, changed=False)
-    number = max(newest.number if newest else 0, taken) + 1
+def _put(vault: Vault, app: str, name: str, value: bytes, number: int) -> SecretSet:
+    """Make a value the next version, from a number on."""
     digest = hash_of(value, os.urandom(SALT))
     for attempt in range(number, number + ATTEMPTS):
         try:

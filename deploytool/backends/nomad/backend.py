@@ -40,11 +40,11 @@ from deploytool.backends.nomad.planning.plan import (
 from deploytool.backends.nomad.rollout.session import NomadRollout
 from deploytool.backends.nomad.specification.compile import compile_app, compile_one_off
 from deploytool.backends.nomad.specification.task import Source
-from deploytool.backends.nomad.specification.version import NEWEST, ServerVersion
+from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, ServerVersion
 from deploytool.backends.nomad.storage.secrets import NomadVault
 from deploytool.backends.nomad.storage.store import NomadStore
 from deploytool.config.nomad import NomadSettings
-from deploytool.errors import DeploytoolError, UsageError
+from deploytool.errors import DeploytoolError, EngineError, UsageError
 from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.records.store import Store
@@ -75,6 +75,15 @@ class Nomad:
         with suppress(ValueError):
             return ServerVersion.parse(self.client.version)
         return NEWEST
+
+    def _check_version(self) -> None:
+        if self.version < OLDEST:
+            raise EngineError(
+                f"Nomad {self.client.version} is too old: {OLDEST.major}.{OLDEST.minor} is the "
+                "oldest that deploytool knows",
+                code="nomad_version",
+                hint="update the servers, then the clients",
+            )
 
     # --- images -----------------------------------------------------------------------------------
 
@@ -115,6 +124,7 @@ class Nomad:
         secrets: Mapping[str, str] | None = None,
         take_over: bool = False,
     ) -> Plan:
+        self._check_version()
         del take_over  # No cluster of this kind tells whose domain it is.
         wanted = {name for service in spec.services for name in service.secrets}
         found = versions.choose(

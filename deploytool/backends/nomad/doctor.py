@@ -56,11 +56,9 @@ def _servers(client: Client, leader: str) -> Iterator[Check]:
         text = client.version
         version = ServerVersion.parse(text)
     except ValueError:
-        yield Check("servers", State.WARNING, f"{client.connection.address} says no version")
+        yield Check("servers", State.WARNING, f"{client.connection.shown} says no version")
     except DeploytoolError as error:
-        yield Check(
-            "servers", State.WARNING, f"its version is unknown: {error.message}", error.hint
-        )
+        yield Check("servers", State.BAD, f"its version is unknown: {error.message}", error.hint)
     else:
         if version < OLDEST:
             hint = "update the servers, then the clients"
@@ -107,16 +105,24 @@ def _tries(client: Client, app: str) -> Sequence[tuple[str, Callable[[], object]
         ("list-jobs", lambda: client.get("/v1/jobs", prefix=app)),
         ("read-job", lambda: client.get(f"/v1/job/{app}")),
         ("submit-job", lambda: client.post(f"/v1/job/{app}-doctor/plan", _dry_run(app))),
+        ("listing records", lambda: client.get("/v1/vars", prefix=f"{ROOT}/{app}/")),
         ("reading records", lambda: client.get(records)),
         ("writing records", lambda: _write_nothing(client, records)),
+        ("removing records", lambda: _remove_nothing(client, records)),
         ("reading secrets", lambda: client.get(secrets)),
         ("writing secrets", lambda: _write_nothing(client, secrets)),
+        ("removing secrets", lambda: _remove_nothing(client, secrets)),
     )
 
 
 def _write_nothing(client: Client, path: str) -> None:
     with suppress(Conflict):
         client.put(path, {"Items": {"deploytool": "doctor"}}, cas=NO_INDEX)
+
+
+def _remove_nothing(client: Client, path: str) -> None:
+    with suppress(Conflict):
+        client.delete(path, cas=NO_INDEX)
 
 
 def _dry_run(app: str) -> Json:

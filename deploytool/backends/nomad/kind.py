@@ -42,6 +42,7 @@ class NomadKind:
 
         client = _client(config)
         client.get("/v1/status/leader")
+        client.check_namespace()
         return Nomad(client, config.nomad)
 
     def render(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploytool.backends.nomad.specification import hcl
-from deploytool.backends.nomad.specification.compile import compile_app
+from deploytool.backends.nomad.specification.compile import APP, compile_app
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.config.nomad import NomadSettings
 from deploytool.render import RENDERED
@@ -33,7 +33,7 @@ def render_files(
     source = Source(app, settings, files=contents)
     compiled = compile_app(source)
     if as_json:
-        return [RenderedFile(Path(path(app, "json")), compiled.text)]
+        return [RenderedFile(Path(path(app, "json")), compiled.text, mark=f'"{APP}": '.encode())]
     header = HEADER.format(
         app=app.name,
         rendered=RENDERED.decode(),

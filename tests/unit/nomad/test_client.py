@@ -106,7 +106,10 @@ def test_namespace_of_a_call_wins(server: Server) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "code", "words"),
     [
-        (403, "Permission denied", "nomad_forbidden", "permission denied"),
+        (403, "Permission denied", "nomad_forbidden", "does not know the token"),
+        (403, "Job registration, dispatch, and scale are disabled", "nomad_refused", "disabled"),
+        (500, "No path to region", "nomad_region", "no region"),
+        (400, "Client sent an HTTP request to an HTTPS server.", "nomad_tls", "speaks TLS"),
         (400, "Job ID does not match", "nomad_refused", "Job ID does not match"),
         (500, "No cluster leader", "no_quorum", "no leader"),
         (500, 'job "web" is in nonexistent namespace "x"', "nomad_namespace", "namespace"),
@@ -129,8 +132,16 @@ def test_forbidden_names_the_right_and_a_missing_token(server: Server) -> None:
     server.says(403, "Permission denied")
     with pytest.raises(EngineError) as caught:
         server.client().post("/v1/job/items/plan", {})
-    assert "there is no token" in caught.value.message
-    assert "submit-job" in caught.value.hint
+    assert caught.value.message == "Nomad lets nobody try changes of jobs without a token"
+    assert "submit-job in the namespace default" in caught.value.hint
+
+
+def test_token_that_lacks_a_right_is_told_from_one_that_is_unknown(server: Server) -> None:
+    server.says(403, "Permission denied").says(200, {"Name": "deploy"})
+    with pytest.raises(EngineError) as caught:
+        server.client(token="s3cret").get("/v1/nodes")
+    assert caught.value.message == "The token may not read nodes: it lacks node:read"
+    assert server.asked[-1][1] == "/v1/acl/token/self"
 
 
 def test_kinds_of_refusal_that_callers_tell_apart(server: Server) -> None:
@@ -241,19 +252,27 @@ def test_configuration_comes_before_the_variables(tmp_path: Path) -> None:
     assert connection(NomadSettings(), environ).address == "http://other:4646"
 
 
-def test_token_and_certificates_come_from_files(tmp_path: Path) -> None:
-    for name in ("token", "ca.pem", "own.pem", "key.pem"):
-        (tmp_path / name).write_text("s3cret\n")
+def test_token_and_certificates_come_from_files(tmp_path: Path, files: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
     settings = NomadSettings(
         token_file=str(tmp_path / "token"),
-        ca_cert=str(tmp_path / "ca.pem"),
-        client_cert=str(tmp_path / "own.pem"),
-        client_key=str(tmp_path / "key.pem"),
+        ca_cert=str(files / "ca.pem"),
+        client_cert=str(files / "cert.pem"),
+        client_key=str(files / "key.pem"),
     )
     found = connection(settings, {})
     assert found.token == "s3cret"
-    assert found.verify == str(tmp_path / "ca.pem")
-    assert found.certificate == (str(tmp_path / "own.pem"), str(tmp_path / "key.pem"))
+    assert found.verify == str(files / "ca.pem")
+    assert found.certificate == (str(files / "cert.pem"), str(files / "key.pem"))
+
+
+def test_key_of_another_certificate(files: Path) -> None:
+    settings = NomadSettings(
+        client_cert=str(files / "cert.pem"), client_key=str(files / "other.key")
+    )
+    with pytest.raises(UsageError, match=r"cert\.pem is no certificate") as caught:
+        connection(settings, {})
+    assert caught.value.code == "nomad_file"
 
 
 def test_file_that_is_missing_is_named(tmp_path: Path) -> None:

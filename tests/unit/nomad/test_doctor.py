@@ -79,7 +79,9 @@ def test_namespace_that_is_missing(address: str) -> None:
         ("GET /v1/jobs$", "list-jobs"),
         ("GET /v1/job/items$", "read-job"),
         ("/plan$", "submit-job"),
+        ("GET /v1/vars", "variables: list"),
         ("GET /v1/var/nomad/jobs", "variables: read"),
+        ("DELETE /v1/var/deploytool", "variables: destroy"),
         ("PUT /v1/var/deploytool", "variables: write"),
     ],
 )
@@ -92,11 +94,13 @@ def test_right_that_is_missing_is_named(
     assert right in found.hint
 
 
-def test_what_may_not_be_looked_at_is_a_warning(address: str, cluster: Cluster) -> None:
+def test_what_may_not_be_looked_at(address: str, cluster: Cluster) -> None:
+    """No job is compiled for a version that is unknown."""
     cluster.denied = "GET /v1/(agent|operator)"
     found = checks(address, memory="64MiB", memory_limit="128MiB")
-    assert found["servers"].state is State.WARNING
+    assert found["servers"].state is State.BAD
     assert "agent:read" in found["servers"].hint
+    assert found["memory limits"].state is State.WARNING
     assert "operator:read" in found["memory limits"].hint
 
 

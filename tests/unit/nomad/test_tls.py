@@ -17,23 +17,8 @@ from deploytool.errors import EngineError
 from tests.builders import app, service
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
+from tests.unit.nomad.conftest import NAME
 from tests.unit.nomad.test_backend import deploy
-
-NAME = "server.global.nomad"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{NAME}")
-    for command in (
-        (*new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority"),
-        (*new, "-keyout", "key.pem", "-out", "cert.pem", "-subj", f"/CN={NAME}", *signed),
-        (*new, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other"),
-    ):
-        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture

@@ -8,15 +8,17 @@ no blocking queries. Nothing else in deploytool knows that.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploytool.backends.nomad.api.connection import Connection
+from deploytool.backends.nomad.api import rights
+from deploytool.backends.nomad.api.connection import DEFAULT_NAMESPACE, Connection
 from deploytool.errors import EngineError
+from deploytool.redact import hide_passwords
 
 if TYPE_CHECKING:
     import requests
@@ -37,23 +39,6 @@ PAUSES = (0.2, 0.4, 0.8, 1.6, 2.0)
 MOST_CONNECTIONS = 16
 """A server answers 429 from the 101st connection of one address on, and then not at all."""
 NO_LEADER = "No cluster leader"
-CAPABILITIES = (
-    (r"GET /v1/jobs$", "list-jobs"),
-    (r"GET /v1/(job|deployment|allocation|evaluation)", "read-job"),
-    (r"GET /v1/client/allocation/[^/]+/exec", "alloc-exec"),
-    (r"GET /v1/client/allocation/", "read-job"),
-    (r"/v1/client/fs/", "read-logs"),
-    (r"/v1/client/stats", "node:read"),
-    (r"/v1/(jobs|job|deployment)\b", "submit-job"),
-    (r"GET /v1/vars", "variables: list"),
-    (r"GET /v1/var/", "variables: read"),
-    (r"PUT /v1/var/", "variables: write"),
-    (r"DELETE /v1/var/", "variables: destroy"),
-    (r"/v1/node", "node:read"),
-    (r"/v1/agent", "agent:read"),
-    (r"/v1/operator", "operator:read"),
-)
-"""Method and path → the right that its call needs, as Nomad's API documentation says."""
 
 
 class NotFound(EngineError):
@@ -234,7 +219,7 @@ class Client:
 
         import requests
 
-        address = self.connection.address
+        address = self.connection.shown
         if isinstance(error, (requests.exceptions.SSLError, ssl.SSLError)):
             return EngineError(
                 f"The certificate of {address} is not trusted",
@@ -258,7 +243,7 @@ class Client:
         text = text.strip()
         what = f"{method} {path}"
         match status:
-            case 403:
+            case 403 if "Permission denied" in text:
                 return self._forbidden(method, path)
             case 404:
                 return NotFound(f"Nomad has no {path}: {text}", code="nomad_not_found")
@@ -285,11 +270,19 @@ class Client:
                     hint="see what it is now, and deploy again: deploytool status",
                 )
             case 500 if "nonexistent namespace" in text:
+                return self._no_namespace()
+            case 500 if "No path to region" in text:
                 return EngineError(
-                    f"Nomad has no namespace {self.namespace}",
-                    code="nomad_namespace",
-                    hint=f"create it: nomad namespace apply {self.namespace}; or set namespace in "
-                    "[tool.deploytool.nomad]",
+                    f"Nomad has no region {self.connection.region}, or reaches none of its servers",
+                    code="nomad_region",
+                    hint="correct region in [tool.deploytool.nomad], or NOMAD_REGION: "
+                    "nomad server members",
+                )
+            case 400 if "HTTP request to an HTTPS server" in text:
+                return EngineError(
+                    f"Nomad at {self.connection.shown} speaks TLS, and the address says http://",
+                    code="nomad_tls",
+                    hint="write https:// in address in [tool.deploytool.nomad], or in NOMAD_ADDR",
                 )
         return EngineError(
             f"Nomad refuses {what}: {text[:300] or f'HTTP status {status}'}",
@@ -297,16 +290,59 @@ class Client:
             hint="see the servers' log: nomad monitor",
         )
 
-    def _forbidden(self, method: str, path: str) -> EngineError:
-        what = f"{method} {path}"
-        right = next((right for part, right in CAPABILITIES if re.search(part, what)), "")
-        owner = f"the token may not {what}" if self.connection.token else "there is no token"
+    def check_namespace(self) -> None:
+        """Raises EngineError where there is no such namespace: reads of it are answered as if it
+        were empty. Who may not look at it may see nothing, and is told what that takes later."""
+        if self.namespace == DEFAULT_NAMESPACE:
+            return
+        try:
+            self.get(f"/v1/namespace/{self.namespace}")
+        except NotFound:
+            raise self._no_namespace() from None
+        except EngineError as error:
+            if error.code != "nomad_forbidden":
+                raise
+
+    def _no_namespace(self) -> EngineError:
         return EngineError(
-            f"Nomad refuses {what}: permission denied, {owner}",
-            code="nomad_forbidden",
-            hint=f"set NOMAD_TOKEN to one with {right or 'the right for it'} in the namespace "
-            f"{self.namespace}",
+            f"Nomad has no namespace {self.namespace}",
+            code="nomad_namespace",
+            hint=f"create it: nomad namespace apply {self.namespace}; or correct namespace in "
+            "[tool.deploytool.nomad], or NOMAD_NAMESPACE",
         )
+
+    def _forbidden(self, method: str, path: str) -> EngineError:
+        right = rights.needed(method, path, self.namespace)
+        if not self.connection.token:
+            message = f"Nomad lets nobody {right.purpose} without a token"
+        elif self._is_unknown:
+            message = "Nomad does not know the token, or it has expired"
+        else:
+            message = f"The token may not {right.purpose}: it lacks {right.name}"
+        return EngineError(
+            message,
+            code="nomad_forbidden",
+            hint=f"set NOMAD_TOKEN to one with {right.name}, or add that to its policy: "
+            "docs/nomad.md has a whole one",
+        )
+
+    @cached_property
+    def _is_unknown(self) -> bool:
+        """Whether Nomad does not know the token: all else that it says of one is that of a token
+        without rights. 404 is what servers before 1.10.1 answer."""
+        import requests
+
+        with suppress(requests.RequestException):
+            answer = self.session.get(
+                f"{self.connection.address}/v1/acl/token/self",
+                headers={"X-Nomad-Token": self.connection.token},
+                timeout=(CONNECT, CONNECT),
+                verify=self.connection.verify,
+                cert=self.connection.certificate,
+                allow_redirects=False,
+            )
+            return answer.status_code in (403, 404)
+        return False
 
 
 def _be_quiet_about_it() -> None:
@@ -322,7 +358,7 @@ def _value(response: requests.Response) -> Any:
         return response.json() if response.content else None
     except ValueError:
         raise EngineError(
-            f"What answers at {response.url.partition('?')[0]} is not Nomad",
+            f"What answers at {hide_passwords(response.url.partition('?')[0])} is not Nomad",
             code="nomad_refused",
             hint="set address in [tool.deploytool.nomad], or NOMAD_ADDR, to that of its HTTP API",
         ) from None

@@ -34,6 +34,8 @@ ASKED = 2.0
 MOST_FOLLOWED = 40
 """Replicas that are followed at once. Each takes two connections, and servers take a hundred of one
 address (limits.http_max_conns_per_client)."""
+FORBIDDEN = "nomad_forbidden"
+"""The code of an error that comes again however often one asks."""
 AHEAD = 10_000
 """Lines that are read before somebody takes them."""
 _decoder = json.JSONDecoder()
@@ -46,7 +48,8 @@ def read_logs(
     tail: int,
     warn: Callable[[str], None],
 ) -> Iterator[LogLine]:
-    """The last lines of each replica. What cannot be had is warned of."""
+    """The last lines of each replica. What cannot be had is warned of. Raises EngineError where
+    the token may read none."""
     started = [a for a in allocations if a.get("TaskStates")]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         for lines in pool.map(lambda a: _past(client, a, tail, warn), started):
@@ -59,6 +62,8 @@ def _past(
     try:
         texts = list(lines_of(client, allocation["ID"], allocation["TaskGroup"], tail=tail))
     except DeploytoolError as error:
+        if error.code == FORBIDDEN:
+            raise
         warn(f"{allocation['Name']}: {error.message}")
         return []
     return [_line(allocation, text) for text in texts]
@@ -293,4 +298,6 @@ class _Following:
             for text in follow_task(self.client, name, task, tail=tail, has_ended=ended):
                 self.arrived.put(_line(allocation, text))
         except DeploytoolError as error:
+            if error.code == FORBIDDEN:
+                raise
             self.warn(f"{allocation['Name']}: lines may be missing here: {error.message}")

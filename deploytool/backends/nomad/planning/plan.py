@@ -18,7 +18,7 @@ from deploytool.backends.nomad.planning.job import (
     is_system,
     with_releases_of,
 )
-from deploytool.backends.nomad.planning.placement import why_unplaced
+from deploytool.backends.nomad.planning.placement import lacks_room, way_out, why_unplaced
 from deploytool.backends.nomad.specification.compile import APP
 from deploytool.backends.nomad.specification.version import (
     NEWEST,
@@ -184,15 +184,14 @@ def _check_placement(answer: Json, found: Sequence[Change]) -> None:
     """Raises PlanError for services that change and that no node takes."""
     failed: Json = answer.get("FailedTGAllocs") or {}
     changing = {c.name for c in found if c.action in (Action.CREATE, Action.UPDATE)}
-    lacking = sorted(changing & failed.keys())
+    lacking = {name: failed[name] for name in sorted(changing & failed.keys())}
     if not lacking:
         return
     raise PlanError(
         f"No node can run {', '.join(lacking)}",
-        code="does_not_fit",
-        hint="lower replicas, memory or cpu, change the placement, add a node, or make room: "
-        "deploytool capacity",
-        details=[f"{name}: {why_unplaced(failed[name])}" for name in lacking],
+        code="does_not_fit" if lacks_room(lacking.values()) else "no_suitable_node",
+        hint=way_out(lacking.values()),
+        details=[f"{name}: {why_unplaced(metric)}" for name, metric in lacking.items()],
     )
 
 

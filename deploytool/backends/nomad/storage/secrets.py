@@ -76,18 +76,19 @@ class NomadVault:
                         key = match["plain"] or match["key"]
                         yield group["Name"], str(SecretVersion(match["path"], key))
 
-    def refusal(self, app: str, name: str, value: bytes) -> str:
-        if not value:
-            return f"The value of {name} is empty, and Nomad gives replicas no empty secret"
-        key, text = _written(name, 10**4, value)
+    def refusal(self, app: str, values: Mapping[str, bytes]) -> str:
+        for name, value in values.items():
+            if not value:
+                return f"The value of {name} is empty, and Nomad gives replicas no empty secret"
         left = LIMIT - _size(self._items(_path(app)))
-        if len(key) + len(text.encode()) > left:
-            return (
-                f"The value of {name} does not fit: the secrets of {app} share the "
-                f"{LIMIT // 1024} KiB of a Nomad variable, of which {left:,} bytes are left, "
-                "older versions included"
-            )
-        return ""
+        wanted = _size(dict(_written(name, 10**4, value) for name, value in values.items()))
+        if wanted <= left:
+            return ""
+        return (
+            f"{', '.join(values)} would take {wanted:,} bytes: the secrets of {app} share the "
+            f"{LIMIT // 1024} KiB of a Nomad variable, of which {left:,} bytes are left, older "
+            "versions included"
+        )
 
     def number(self, app: str, name: str, on_cluster: str) -> int:
         where = SecretVersion.parse(on_cluster)

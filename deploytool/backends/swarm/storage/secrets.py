@@ -55,7 +55,11 @@ class SwarmVault:
             for reference in spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or ():
                 yield spec["Name"].removeprefix(f"{app}_"), reference["SecretName"]
 
-    def refusal(self, app: str, name: str, value: bytes) -> str:
+    def refusal(self, app: str, values: Mapping[str, bytes]) -> str:
+        found = (self._refusal(app, name, value) for name, value in values.items())
+        return next(filter(None, found), "")
+
+    def _refusal(self, app: str, name: str, value: bytes) -> str:
         if not value:
             return f"The value of {name} is empty, and a Swarm keeps no empty secret"
         if len(value) >= LARGEST:

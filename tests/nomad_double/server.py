@@ -168,7 +168,8 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
         """Lists of a job that there is not are empty. What belongs to a job of the same name that
-        was purged is left out, unless `all` asks for it (nomad/state/state_store.go, AllocsByJob)."""
+        was purged is left out, unless `all` asks for it (nomad/state/state_store.go,
+        AllocsByJob)."""
         key = namespace_of(request), name
         found = [t for t in things.values() if (t["Namespace"], t["JobID"]) == key]
         job = cluster.jobs.get(key)
@@ -178,7 +179,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     def created(thing: Json) -> int:
         """The index of its job's creation."""
-        index: int = thing["JobCreateIndex"] if "JobCreateIndex" in thing else 0
+        index: int = thing.get("JobCreateIndex", 0)
         return index or int((thing.get("Job") or {}).get("CreateIndex", 0))
 
     @app.get("/v1/job/{name}/deployments")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.lab import Lab
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.node.agents import Agents
+from tests.nomad_double.node.runner import TASK_API
 from tests.nomad_double.nodes import Node
 from tests.nomad_double.server import running
 
@@ -30,7 +31,10 @@ def serve(lab: Lab, folder: Path) -> None:
         signal.signal(number, lambda *_: done.set())
     cluster = cluster_of(lab)
     agents = Agents(cluster, folder)
-    with running(cluster, speed=1, listen=(lab.network.gateway, PORT)) as address:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TASK_API).unlink(missing_ok=True)
+    listen = (lab.network.gateway, PORT)
+    with running(cluster, speed=1, listen=listen, task_api=folder / TASK_API) as address:
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
         done.wait()

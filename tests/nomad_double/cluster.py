@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NS = 10**9
 VERSION = "2.0.6"
+Key = tuple[str, str | None, str | None]
 EVENTS_OF_A_TASK = 10
 """client/config: the newest ten are kept."""
 ACTIVE = ("running", "pending", "paused", "initializing")
@@ -84,6 +85,8 @@ class Cluster:
         self.allocations: dict[str, Json] = {}
         self.evaluations: dict[str, Json] = {}
         self.closing = False
+        self.identities: set[str] = set()
+        """Tokens that tasks have of the servers."""
         self.clients: Clients | None = None
         """Runs the tasks of nodes that have an engine."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -183,6 +186,7 @@ class Cluster:
             a
             for a in self.allocations.values()
             if (a["Namespace"], a["JobID"]) == (job["Namespace"], job["ID"])
+            and a["Job"]["CreateIndex"] == job.get("CreateIndex", a["Job"]["CreateIndex"])
         ]
 
     def _deployment(self, job: Json) -> Json | None:
@@ -261,7 +265,7 @@ class Cluster:
             deployment = self._make_deployment(job, plans)
         evaluation["DeploymentID"] = deployment["ID"] if deployment else ""
         for plan in plans.values():
-            kept = {p.replaces for p in plan.place if (p.name, p.replaces) not in spots}
+            kept = {p.replaces for p in plan.place if p.key not in spots}
             for allocation, why in plan.stop:
                 if allocation["ID"] not in kept:
                     self._stop(allocation, why)
@@ -269,7 +273,7 @@ class Cluster:
                 self._update_in_place(allocation, job, deployment)
         for name, plan in plans.items():
             for placement in plan.place:
-                if spot := spots.get((placement.name, placement.replaces)):
+                if spot := spots.get(placement.key):
                     self._place(job, name, placement, spot, deployment, evaluation)
         return evaluation
 
@@ -290,6 +294,7 @@ class Cluster:
                 "JobID": job["ID"],
                 "Namespace": job["Namespace"],
                 "JobModifyIndex": job["JobModifyIndex"],
+                "JobCreateIndex": job["CreateIndex"],
                 "Status": "complete",
                 "Type": job["Type"],
                 "TriggeredBy": "job-register",
@@ -312,14 +317,12 @@ class Cluster:
                 self.evaluations[blocked["ID"]] = blocked
         return made
 
-    def _spots(
-        self, job: Json, plans: dict[str, GroupPlan]
-    ) -> tuple[dict[tuple[str, str | None], Spot], Json]:
+    def _spots(self, job: Json, plans: dict[str, GroupPlan]) -> tuple[dict[Key, Spot], Json]:
         """Where each new allocation goes, and why the rest goes nowhere: group → metric. What is
         stopped for others has left its room to them already."""
         stopped = {a["ID"] for plan in plans.values() for a, _ in plan.stop}
         usage = self._usage(stopped)
-        spots: dict[tuple[str, str | None], Spot] = {}
+        spots: dict[Key, Spot] = {}
         failed: Json = {}
         for group in job["TaskGroups"]:
             for placement in plans[group["Name"]].place:
@@ -327,7 +330,7 @@ class Cluster:
                 found = choose(nodes, job, group, usage)
                 if isinstance(found, Spot):
                     usage.take(found, key_of(job, group), group)
-                    spots[placement.name, placement.replaces] = found
+                    spots[placement.key] = found
                 elif group["Name"] in failed:
                     failed[group["Name"]]["CoalescedFailures"] += 1
                 else:
@@ -346,8 +349,8 @@ class Cluster:
 
     def _job_of(self, allocation: Json) -> Json:
         """The version of its job that an allocation is of."""
-        key = allocation["Namespace"], allocation["JobID"]
-        return self.versions.get(key, {}).get(allocation["JobVersion"]) or allocation["Job"]
+        found: Json = allocation["Job"]
+        return found
 
     def group(self, allocation: Json) -> Json:
         """What an allocation is made of; a purged job's is kept with its allocations."""
@@ -751,6 +754,7 @@ class Cluster:
         (client/allocrunner/health_hook.go, Update)."""
         with self.state.writing("allocs") as index:
             allocation |= {
+                "Job": job,
                 "JobVersion": job["Version"],
                 "DeploymentID": deployment["ID"] if deployment else "",
                 "DeploymentStatus": None,

@@ -28,6 +28,8 @@ class GroupPlan:
     ignore: int = 0
     canaries: int = 0
     destructive: int = 0
+    nodes: int | None = None
+    """Of a system job: on how many it is to run."""
 
     def desired(self) -> Json:
         """As `Annotations.DesiredTGUpdates` says it."""
@@ -38,7 +40,7 @@ class GroupPlan:
             "Ignore": self.ignore,
             "InPlaceUpdate": len(self.in_place),
             "Migrate": 0,
-            "Place": len(placed),
+            "Place": len(placed) if self.nodes is None else self.nodes,
             "Preemptions": 0,
             "Stop": len(self.stop) - self.destructive,
         }
@@ -50,8 +52,13 @@ class Placement:
     is_canary: bool = False
     replaces: str | None = None
     """The allocation that is stopped for it."""
+
     node: str | None = None
     """Where it has to go, if it matters."""
+
+    @property
+    def key(self) -> tuple[str, str | None, str | None]:
+        return self.name, self.replaces, self.node
 
 
 def is_live(allocation: Json) -> bool:
@@ -144,8 +151,9 @@ def on_node(
     if not fits:
         plan.stop += [(a, "alloc not needed due to job update") for a in own]
         return
+    plan.nodes = (plan.nodes or 0) + 1
     if not own:
-        plan.place.append(Placement(name, node=node, replaces=f"none on {node}"))
+        plan.place.append(Placement(name, node=node))
     for allocation in own:
         if allocation["JobVersion"] == job["Version"]:
             plan.ignore += 1

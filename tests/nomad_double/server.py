@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.nomad_double import variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
+from tests.nomad_double.events import add_events
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
 
@@ -30,6 +31,8 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def make_app(cluster: Cluster) -> FastAPI:
     def check_right(asked: HTTPConnection) -> None:
+        if not asked.client or not asked.client.port:
+            _check_identity(cluster, asked)
         what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
         if cluster.denied and re.search(cluster.denied, what):
             raise Refusal(403, "Permission denied")
@@ -87,6 +90,7 @@ def make_app(cluster: Cluster) -> FastAPI:
     _add_jobs(app, cluster)
     add_clients(app, cluster)
     add_catalogue(app, state)
+    add_events(app, cluster)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
@@ -94,6 +98,14 @@ def make_app(cluster: Cluster) -> FastAPI:
         return Response(f"the double does not know /{path}", 501, media_type="text/plain")
 
     return app
+
+
+def _check_identity(cluster: Cluster, asked: HTTPConnection) -> None:
+    """On the socket in a task's secrets folder everyone has to say who they are, also where tokens
+    are not asked for (command/agent/task_api.go; docs: api-docs/task-api)."""
+    token = asked.headers.get("X-Nomad-Token") or asked.headers.get("Authorization", "")
+    if token.removeprefix("Bearer ") not in cluster.identities:
+        raise Refusal(401, "Unauthorized")
 
 
 def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
@@ -155,9 +167,20 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return answer(cluster.deregister(namespace_of(request), name, purge=purge))
 
     def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
-        """Lists of a job that there is not are empty."""
-        space = namespace_of(request)
-        return [t for t in things.values() if (t["Namespace"], t["JobID"]) == (space, name)]
+        """Lists of a job that there is not are empty. What belongs to a job of the same name that
+        was purged is left out, unless `all` asks for it (nomad/state/state_store.go,
+        AllocsByJob)."""
+        key = namespace_of(request), name
+        found = [t for t in things.values() if (t["Namespace"], t["JobID"]) == key]
+        job = cluster.jobs.get(key)
+        if job is None or request.query_params.get("all") == "true":
+            return found
+        return [t for t in found if created(t) == job["CreateIndex"]]
+
+    def created(thing: Json) -> int:
+        """The index of its job's creation."""
+        index: int = thing.get("JobCreateIndex", 0)
+        return index or int((thing.get("Job") or {}).get("CreateIndex", 0))
 
     @app.get("/v1/job/{name}/deployments")
     def deployments(name: str, request: Request) -> Response:
@@ -270,12 +293,18 @@ def running(
     speed: float = 0.0,
     tls: Path | None = None,
     listen: tuple[str, int] = ("127.0.0.1", 0),
+    task_api: Path | None = None,
 ) -> Iterator[str]:
     """The address of a server, on loopback by default. With `speed` its clock runs, so many times
     as fast.
     `tls` is a folder with cert.pem, key.pem and ca.pem, whose certificates clients have to show
-    (tls.verify_https_client)."""
-    with _ticking(cluster, speed), socket.create_server(listen) as listening:
+    (tls.verify_https_client). `task_api` is where to put the socket that tasks get."""
+    with ExitStack() as stack:
+        stack.enter_context(_ticking(cluster, speed))
+        listening = stack.enter_context(socket.create_server(listen))
+        sockets = [listening]
+        if task_api is not None:
+            sockets.append(stack.enter_context(_unix_socket(task_api)))
         cluster.http_address = "{}:{}".format(*listening.getsockname())
         settings = uvicorn.Config(
             make_app(cluster),
@@ -286,7 +315,7 @@ def running(
             **_secured(tls),
         )
         server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
@@ -295,6 +324,13 @@ def running(
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    path.chmod(0o777)
+    return made
 
 
 def _secured(tls: Path | None) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Scripted:
     """A cluster that says what it is told to say, and remembers what it was asked."""
 
     name = "scripted"
+    keeps_scale = False
 
     def __init__(
         self,

@@ -98,7 +98,8 @@ def _volumes(config: Json, node: Node, folder: Path) -> tuple[list[str], list[Mo
     """Paths of the task are bound; the node's own, and named volumes, are only where
     `volumes.enabled` says so (containerBinds, toDockerMount)."""
     allowed = node.attributes.get("driver.docker.volumes.enabled") == "true"
-    binds, mounts = [], []
+    binds = [f"{folder / name}:/{name}" for name in ("alloc", "local", "secrets")]
+    mounts = []
     for volume in config.get("volumes") or ():
         source, _, rest = volume.partition(":")
         if source.startswith("/"):

@@ -11,6 +11,7 @@ import random
 import re
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 TICK = 0.05
 """Seconds between looks at what the servers want, which clients hear of by a blocking query."""
+TASK_API = "api.sock"
 A_DAY = 86_400
 
 
@@ -193,7 +195,12 @@ class Runner:
     def _prepare(self) -> dict[str, str] | None:
         """Write what the templates say, and return the variables among it. None: the servers want
         it stopped meanwhile."""
-        env: dict[str, str] = {}
+        for name in ("alloc", "local", "secrets"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        socket = self.folder.parent / TASK_API
+        if socket.exists() and not (self.folder / "secrets" / TASK_API).exists():
+            (self.folder / "secrets" / TASK_API).hardlink_to(socket)
+        env = self._identity()
         for template in self.task.get("Templates") or ():
             content = self._rendered(template)
             if content is None:
@@ -207,6 +214,14 @@ class Runner:
                 lines = content.decode().splitlines()
                 env |= dict(line.split("=", 1) for line in lines if "=" in line)
         return env
+
+    def _identity(self) -> dict[str, str]:
+        """NOMAD_TOKEN, where the task wants its identity as a variable."""
+        if not (self.task.get("Identity") or {}).get("Env"):
+            return {}
+        token = str(uuid.uuid5(uuid.NAMESPACE_DNS, self.allocation["ID"]))
+        self.cluster.identities.add(token)
+        return {"NOMAD_TOKEN": token}
 
     def _rendered(self, template: Json) -> bytes | None:
         """A variable that is missing is waited for."""

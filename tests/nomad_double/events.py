@@ -1,0 +1,57 @@
+"""The event stream (nomad/stream/event_broker.go)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from tests.nomad_double.cluster import Cluster
+from tests.nomad_double.state import Json
+
+HEARTBEAT = 30.0
+"""Seconds between `{}`, of which the first comes at once."""
+PAUSE = 0.01
+
+
+def add_events(app: FastAPI, cluster: Cluster) -> None:
+    from tests.nomad_double.server import namespace_of
+
+    @app.get("/v1/event/stream")
+    async def stream(request: Request) -> Response:
+        """One line for the events of each index. Index 0 replays what is kept."""
+        topics = [topic.partition(":") for topic in request.query_params.getlist("topic")]
+        wanted = {(name, key or "*") for name, _, key in topics} or {("*", "*")}
+        since = int(request.query_params.get("index") or 0)
+        lines = _lines(cluster, wanted, namespace_of(request), since)
+        return StreamingResponse(lines, media_type="application/json")
+
+
+async def _lines(
+    cluster: Cluster, wanted: set[tuple[str, str]], namespace: str, since: int
+) -> AsyncIterator[bytes]:
+    spoken = 0.0
+    while not cluster.closing:
+        found = [e for e in cluster.state.events if e["Index"] > since]
+        for index in sorted({event["Index"] for event in found}):
+            own = [e for e in found if e["Index"] == index and _matches(e, wanted, namespace)]
+            if own:
+                spoken = time.monotonic()
+                yield json.dumps({"Index": index, "Events": own}).encode() + b"\n"
+            since = index
+        if time.monotonic() - spoken > HEARTBEAT:
+            spoken = time.monotonic()
+            yield b"{}\n"
+        await asyncio.sleep(PAUSE)
+
+
+def _matches(event: Json, wanted: Iterable[tuple[str, str]], namespace: str) -> bool:
+    if event["Namespace"] and namespace not in ("*", event["Namespace"]):
+        return False
+    return any(
+        topic in ("*", event["Topic"]) and key in ("*", event["Key"]) for topic, key in wanted
+    )

@@ -17,6 +17,8 @@ MEANINGS = {
     127: "the command was not found",
 }
 """Exit code → what it means, on every cluster."""
+NOT_FOUND = "executable file not found"
+"""How an engine says that it cannot start a command, which gives no exit code everywhere."""
 HINTS: tuple[tuple[str, str], ...] = (
     ("exec /bin/sh failed", 'the image has no shell: it needs drain = "2s" or less, no prestart'),
     ("Exec format error", "the image is for another platform: see build.platforms"),
@@ -25,7 +27,7 @@ HINTS: tuple[tuple[str, str], ...] = (
     ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
     ("exec format error", "the image is for another platform: see build.platforms"),
     ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
-    ("executable file not found", "the command is not in the image: see services.NAME.command"),
+    (NOT_FOUND, "the command is not in the image: see services.NAME.command"),
     ("address already in use", "something else on the node has the port"),
 )
 """A piece of text → what to do where a container's last words have it, on every cluster that runs
@@ -76,6 +78,8 @@ def cause(task: Task, found: Evidence) -> str:
         return "it ended with exit code 0: by itself, or stopped as its health check failed"
     if code in MEANINGS:
         return f"{MEANINGS[code]} ({reason})"
+    if NOT_FOUND in reason:
+        return f"{MEANINGS[127]} ({reason})"
     return reason if code in (None, 0) else f"its process ended with exit code {code} ({reason})"
 
 

@@ -26,7 +26,7 @@ job "items" {
       health_check      = "checks"
       min_healthy_time  = "5s"
       healthy_deadline  = "5m40s"
-      progress_deadline = "6m40s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = true
       canary            = 1
@@ -114,6 +114,10 @@ job "items" {
 
       env {
         FORWARDED_ALLOW_IPS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8"
+      }
+
+      meta = {
+        "deploytool.healthcheck" = "bc4d76ed"
       }
 
       service {

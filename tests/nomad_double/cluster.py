@@ -196,6 +196,7 @@ class Cluster:
             if d["JobID"] == job["ID"]
             and d["Namespace"] == job["Namespace"]
             and d["JobVersion"] == job["Version"]
+            and d["JobCreateIndex"] == job.get("CreateIndex")
         )
         return max(found, key=lambda d: d["CreateIndex"], default=None)
 
@@ -763,7 +764,8 @@ class Cluster:
         if deployment is not None:
             deployment["TaskGroups"][allocation["TaskGroup"]]["PlacedAllocs"] += 1
             self._touch(deployment)
-            if allocation["ClientStatus"] == "running":
+            is_scripted = self.node(allocation["NodeID"]).engine is None
+            if allocation["ClientStatus"] == "running" and is_scripted:
                 self.later(0.1, lambda: self.judged(allocation, True))
 
     def _stop(self, allocation: Json, why: str) -> None:

@@ -91,13 +91,15 @@ def _objects(name: str, old: Any, new: Any) -> list[Json]:
     if isinstance(old, list) or isinstance(new, list):
         if all(not isinstance(item, dict) for item in [*(old or ()), *(new or ())]):
             return [_indexed(name, old or [], new or [])]
-        pairs = _paired(old or [], new or [])
+        alone = name == "Services" and len(old or ()) == len(new or ()) == 1
+        pairs = [(old[0], new[0])] if alone else _paired(old or [], new or [])
         return [_node(singular, one, other) for one, other in pairs]
     return [_config(name, old, new)]
 
 
 def _paired(old: list[Json], new: list[Json]) -> list[tuple[Json | None, Json | None]]:
-    """Lists are sets: what is in both is unchanged."""
+    """Lists are sets: what is in both is unchanged. A service that is alone before and after is
+    compared with itself (nomad/structs/diff.go, serviceDiffs)."""
     same = [(item, item) for item in old if item in new]
     gone = [(item, None) for item in old if item not in new]
     come = [(None, item) for item in new if item not in old]

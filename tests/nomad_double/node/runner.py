@@ -52,7 +52,7 @@ class Runner:
         }
         self.api = docker.APIClient(base_url=node.engine, timeout=30)
         self.container = ""
-        self.pump = threading.Thread()
+        self.pumps: list[threading.Thread] = []
         self.probes: list[Probe] = []
         self.restarts: list[float] = []
         self.begun = time.monotonic()
@@ -163,15 +163,23 @@ class Runner:
         except requests.exceptions.RequestException as error:
             self._fail_to_start(f"failed to reach the engine: {error}")
             return True
-        self.pump = threading.Thread(target=self._pump, args=(self.container,), daemon=True)
-        self.pump.start()
+        self.pumps = [
+            threading.Thread(target=self._pump, args=(self.container, stream), daemon=True)
+            for stream in self.logs
+        ]
+        for pump in self.pumps:
+            pump.start()
         self.started = time.monotonic()
         self.passing_since = None
-        ports = {p["Label"]: p for p in self.allocation["AllocatedResources"]["Shared"]["Ports"]}
-        self.probes = probes_of(self.allocation, self.task, ports)
+        self._set_probes()
         self._say("running", "Started", "Task started by client")
         self._status("running")
         return None
+
+    def _set_probes(self) -> None:
+        ports = {p["Label"]: p for p in self.allocation["AllocatedResources"]["Shared"]["Ports"]}
+        self.probes = probes_of(self.allocation, self.task, ports)
+        self.passing_since = None
 
     def _fail_to_start(self, text: str) -> None:
         self._say(
@@ -242,24 +250,24 @@ class Runner:
         found = self.cluster.state.variables.get((self.allocation["Namespace"], path))
         return dict(found["Items"]) if found else None
 
-    def _pump(self, name: str) -> None:
-        """The output of a container, as it comes."""
+    def _pump(self, name: str, stream: str) -> None:
+        """One stream of a container's output, as it comes."""
         with (
             contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException),
             contextlib.closing(docker.APIClient(self.node.engine, timeout=A_DAY)) as api,
         ):
-            for out, err in api.attach(
-                name, stdout=True, stderr=True, stream=True, logs=True, demux=True
-            ):
-                self.logs["stdout"].write(out or b"")
-                self.logs["stderr"].write(err or b"")
+            wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
+            for data in api.logs(name, stream=True, follow=True, **wanted):
+                self.logs[stream].write(data)
 
     # --- while it runs ----------------------------------------------------------------------------
 
     def _watch(self) -> int | None:
         """Until it ends, which gives its exit code, or the servers want it stopped: None."""
         while self.is_wanted:
-            self.task = self._task()
+            before, self.task = self.task, self._task()
+            if before.get("Services") != self.task.get("Services"):
+                self._set_probes()
             self._register()
             state = self._state()
             if state is None:
@@ -290,7 +298,8 @@ class Runner:
                 time.sleep(TICK * 10)
 
     def _has_ended(self, state: Json) -> int:
-        self.pump.join(2)
+        for pump in self.pumps:
+            pump.join(2)
         code, oom = int(state.get("ExitCode") or 0), bool(state.get("OOMKilled"))
         text = f"Docker container exited with non-zero exit code: {code}"
         message = "OOM Killed" if oom else text

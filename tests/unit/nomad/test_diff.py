@@ -109,17 +109,26 @@ def test_the_release_is_no_change() -> None:
 
 def test_sizes_and_times_are_readable() -> None:
     resources = named("Resources", field("MemoryMB", "256", "512"), field("CPU", "100", "500"))
-    update = named("Update", field("HealthyDeadline", "300000000000", "60000000000"))
+    update = named("Update", field("MinHealthyTime", "300000000000", "60000000000"))
     found = {
         f.path: (f.before, f.after)
         for f in field_changes(group(Objects=[update], Tasks=[task(objects=[resources])]))
     }
     assert found == {
         "memory": ("256MiB", "512MiB"),
-        "cpu": ("100", "500"),
-        "update.healthydeadline": ("5m", "1m"),
+        "cpu": ("100 MHz", "500 MHz"),
+        "update.monitor": ("5m", "1m"),
     }
 
 
 def test_unknown_fields_keep_their_own_names() -> None:
     assert key_of("Consul.Cluster") == "Consul.Cluster"
+
+
+def test_a_check_that_changes_is_one_change() -> None:
+    """A set's element that changes goes and comes."""
+    gone = named("Check", field("Path", "/health", ""), field("Method", "GET", ""))
+    come = named("Check", field("Path", "", "/up"), field("Method", "", "GET"))
+    service = named("Service") | {"Objects": [gone | {"Type": "Deleted"}, come | {"Type": "Added"}]}
+    found = field_changes(group(Tasks=[task(objects=[service])]))
+    assert [(f.path, f.before, f.after) for f in found] == [("healthcheck.path", "/health", "/up")]

@@ -482,3 +482,15 @@ def test_canaries_are_what_an_update_needs_on_top() -> None:
 def test_blue_green_is_for_nomad() -> None:
     with pytest.raises(ValueError, match="for Nomad"):
         app(service(update={"order": "blue-green"}))
+
+
+def test_another_check_replaces_the_replicas_and_nothing_else_of_it_does() -> None:
+    """A server would put a check on all that serve at once."""
+
+    def meta(**check: object) -> Json:
+        spec = app(service(healthcheck={"path": "/health"} | check))
+        (one,) = compile_app(Source(spec)).job["TaskGroups"]
+        return dict(one["Tasks"][0]["Meta"])
+
+    assert meta() == meta()
+    assert meta(path="/up") != meta() != meta(interval="7s")

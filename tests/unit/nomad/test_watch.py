@@ -128,7 +128,7 @@ def test_failures_are_those_of_this_version() -> None:
     assert [task.id for task in failures(seen)] == ["a0-4", "a1-4"]
 
 
-def test_task_tells_exit_code_and_last_event() -> None:
+def test_task_tells_exit_code_and_the_cause() -> None:
     events = [
         {"Type": "Started", "Time": 1, "DisplayMessage": "Task started by client"},
         {"Type": "Terminated", "Time": 2, "ExitCode": 3, "DisplayMessage": "Exit Code: 3"},
@@ -137,9 +137,24 @@ def test_task_tells_exit_code_and_last_event() -> None:
     states = {"web": {"State": "dead", "Failed": True, "Events": events}}
     task = read_task(allocation(1, ClientStatus="failed", TaskStates=states))
     assert (task.slot, task.state, task.exit_code) == (2, "failed", 3)
-    assert task.message == "Exceeded allowed attempts"
+    assert task.message == "Exit Code: 3"
 
 
 def test_replica_whose_process_has_not_started_is_starting() -> None:
     task = read_task(allocation(TaskStates={"web": {"State": "pending", "Events": None}}))
     assert (task.state, task.running) == ("starting", False)
+
+
+def test_replica_that_is_stopped_for_its_check_has_that_as_its_cause() -> None:
+    events = [
+        {
+            "Type": "Restart Signaled",
+            "Time": 1,
+            "DisplayMessage": 'healthcheck: check "a" unhealthy',
+        },
+        {"Type": "Terminated", "Time": 2, "ExitCode": 0, "DisplayMessage": "Exit Code: 0"},
+        {"Type": "Not Restarting", "Time": 3, "DisplayMessage": "Exceeded allowed attempts"},
+    ]
+    states = {"web": {"State": "dead", "Failed": True, "Events": events}}
+    task = read_task(allocation(1, ClientStatus="failed", TaskStates=states))
+    assert (task.exit_code, task.message) == (None, why)

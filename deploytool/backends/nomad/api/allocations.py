@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from deploytool.backends.model import Task
@@ -65,17 +66,39 @@ def _tasks(allocation: Json) -> list[Json]:
 
 
 def _ending(allocation: Json) -> tuple[int | None, str]:
-    """The exit code of the last process that ended, and the last event that tells of a failure."""
+    """The exit code of the last process that ended, and the last event that tells of a failure;
+    that it is not started again has a cause, which comes before."""
     events = [event for state in _tasks(allocation) for event in state.get("Events") or ()]
     events.sort(key=lambda event: event.get("Time") or 0)
-    ended = [event for event in events if event.get("Type") == "Terminated"]
-    told = [event for event in events if event.get("FailsTask") or event.get("Type") in TELLING]
-    message = str(told[-1].get("DisplayMessage") or told[-1].get("Type")) if told else ""
-    return (int(ended[-1].get("ExitCode") or 0) if ended else None), message
+    ended, is_killed = _last_end(events)
+    told = [
+        event
+        for event in events
+        if (event.get("FailsTask") or event.get("Type") in TELLING)
+        and not (is_killed and event is ended)
+    ]
+    causes = [event for event in told if event.get("Type") != "Not Restarting"] or told
+    message = str(causes[-1].get("DisplayMessage") or causes[-1].get("Type")) if causes else ""
+    exit_code = int(ended.get("ExitCode") or 0) if ended and not is_killed else None
+    return exit_code, message
 
 
+def _last_end(events: Sequence[Json]) -> tuple[Json | None, bool]:
+    """The event of the last process that ended, and whether its client stopped it for a failed
+    check: how it ends then says nothing of why."""
+    for number in range(len(events) - 1, -1, -1):
+        if events[number].get("Type") == "Terminated":
+            before = events[number - 1] if number else {}
+            return events[number], before.get("Type") == UNHEALTHY
+    return None, False
+
+
+UNHEALTHY = "Restart Signaled"
+"""Type of the event of a check that has failed too often (client/serviceregistration/checks)."""
+CHECK_FAILED = "healthcheck: "
+"""How its text begins."""
 TELLING = frozenset(
     {"Driver Failure", "Failed Validation", "Setup Failure", "Terminated", "Not Restarting"}
-    | {"Alloc Unhealthy", "Template", "Failed Artifact Download"}
+    | {UNHEALTHY, "Alloc Unhealthy", "Template", "Failed Artifact Download"}
 )
 """Types of events that tell why a task is not running (nomad/structs/structs.go)."""

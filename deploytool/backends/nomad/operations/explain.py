@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
+from deploytool.backends.nomad.api.allocations import CHECK_FAILED
 from deploytool.backends.nomad.api.checks import describe, read_checks
 from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.operations.logs import lines_of
@@ -33,7 +34,8 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
         output=_last_words(client, task, lines),
         health=_failing_checks(client, task),
         out_of_memory=_is_out_of_memory(allocation),
-        is_unhealthy=task.exit_code is None and task.state in ("running", "complete"),
+        is_unhealthy=task.exit_code is None
+        and (task.state in ("running", "complete") or task.message.startswith(CHECK_FAILED)),
     )
     return evidence.explain(task, found, HINTS)
 

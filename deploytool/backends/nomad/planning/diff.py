@@ -9,7 +9,7 @@ annotations say "forces create/destroy update" where the scheduler works in plac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploytool import diff
@@ -29,7 +29,11 @@ ADDED_BY_THE_SERVER = re.compile(
     r"\$\{attr\.(nomad\.service_discovery|nomad\.version|plugins\.cni\.|consul\.)"
 )
 """Constraints that a server adds to jobs by itself (nomad/job_endpoint_hooks.go)."""
-OF_THE_RELEASE = frozenset({"Meta.deploytool.release", "Meta.deploytool.restarted"})
+OWN_MARKS = frozenset(
+    {"Meta.deploytool.release", "Meta.deploytool.restarted", "Task.Meta.deploytool.healthcheck"}
+)
+DERIVED = ("Migrate.", "Update.HealthyDeadline", "Update.ProgressDeadline")
+"""Fields that follow from others, which are told."""
 
 
 def changes(answer: Json) -> tuple[Change, ...]:
@@ -69,18 +73,18 @@ def field_changes(group: Json) -> tuple[FieldChange, ...]:
         _put(before, path, old)
         _put(after, path, new)
     flat_before, flat_after = _joined(before), _joined(after)
-    for path in OF_THE_RELEASE:
-        flat_before.pop(path, None)
-        flat_after.pop(path, None)
     return tuple(
-        change
-        for change in diff.differences(
-            {k: v for k, v in flat_before.items() if v != flat_after.get(k)},
-            {k: v for k, v in flat_after.items() if v != flat_before.get(k)},
+        diff.differences(
+            {k: v for k, v in flat_before.items() if v != flat_after.get(k) and _is_told(k)},
+            {k: v for k, v in flat_after.items() if v != flat_before.get(k) and _is_told(k)},
             key_of=key_of,
             shown=_shown,
         )
     )
+
+
+def _is_told(path: str) -> bool:
+    return path not in OWN_MARKS and not path.startswith(DERIVED)
 
 
 def _put(values: Json, path: str, value: str) -> None:
@@ -92,14 +96,24 @@ def _leaves(node: Json, path: str = "") -> Iterator[tuple[str, str, str]]:
     """Path, old and new of each field below a group, a task or an object."""
     for field in node.get("Fields") or ():
         yield f"{path}{field['Name']}", str(field.get("Old") or ""), str(field.get("New") or "")
-    seen: dict[str, int] = {}
-    for child in node.get("Objects") or ():
-        name = str(child["Name"])
-        seen[name] = seen.get(name, 0) + 1
+    for name, number, child in _numbered(node.get("Objects") or ()):
         if not _is_the_servers(child):
-            yield from _leaves(child, f"{path}{name}{f'#{seen[name]}' if seen[name] > 1 else ''}.")
+            yield from _leaves(child, f"{path}{name}{f'#{number}' if number > 1 else ''}.")
     for task in node.get("Tasks") or ():
         yield from _leaves(task, f"{path}Task.")
+
+
+def _numbered(children: Iterable[Json]) -> Iterator[tuple[str, int, Json]]:
+    """Objects with their names and numbers. One of a set that changes is told as one that goes and
+    one that comes: these have the same number."""
+    seen: dict[tuple[str, str], int] = {}
+    by_change = sorted(children, key=lambda child: child.get("Type") in ("Added", "Deleted"))
+    for child in by_change:
+        name, kind = str(child["Name"]), str(child.get("Type"))
+        kind = kind if kind in ("Added", "Deleted") else "Edited"
+        seen[name, kind] = seen.get((name, kind), 0) + 1
+        before = seen.get((name, "Edited"), 0) if kind != "Edited" else 0
+        yield name, before + seen[name, kind], child
 
 
 def _is_the_servers(child: Json) -> bool:
@@ -146,6 +160,8 @@ KEYS = (
     ("Task.Template", "files"),
     ("Task.KillTimeout", "stop_grace"),
     ("Task.ShutdownDelay", "drain"),
+    ("Task.Service.Check.CheckRestart.Grace", "healthcheck.start_period"),
+    ("Task.Service.Check.CheckRestart.Limit", "healthcheck.retries"),
     ("Task.Service.Check", "healthcheck"),
     ("Task.Service.Tags", "routes"),
     ("Task.Service.CanaryTags", "routes of canaries"),
@@ -159,6 +175,8 @@ KEYS = (
     ("Service.", "service."),
     ("RestartPolicy.", "restart."),
     ("ReschedulePolicy.", "reschedule."),
+    ("Update.MaxParallel", "update.parallelism"),
+    ("Update.MinHealthyTime", "update.monitor"),
     ("Update.", "update."),
     ("Spread", "placement.spread"),
     ("Constraint", "placement.constraints"),
@@ -189,6 +207,8 @@ def _shown(path: str, value: Any) -> Any:
         return format_duration(int(value) // 1_000_000)
     if name in MEBIBYTES and str(value).isdigit():
         return format_memory(int(value) * 2**20)
+    if path == "Task.Resources.CPU":
+        return f"{value} MHz"
     if name == "Count" and str(value).isdigit():
         return int(value)
     return value

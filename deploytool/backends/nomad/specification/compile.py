@@ -145,7 +145,7 @@ def compile_one_off(
     is lost. Its secrets are those at its own path, as its identity may not read the app's.
     """
     usual = task.task(replace(source, secrets=_at_own_path(source, service, name)), service)
-    borrowed = {key: value for key, value in usual.items() if key != "Services"}
+    borrowed = {key: value for key, value in usual.items() if key not in ("Services", "Meta")}
     config = {k: v for k, v in usual["Config"].items() if k not in ("args", "ports")}
     escaped = literal.for_driver(list(command))
     group: Json = {

@@ -95,6 +95,7 @@ TASK = Block(
         "ShutdownDelay": "shutdown_delay",
         "Config": Block("config", NAMES.fields),
         "Env": Block("env", NAMES.fields),
+        "Meta": "meta",
         "Identity": Block("identity", {"Env": "env", "File": "file"}),
         "Services": SERVICE,
         "Templates": TEMPLATE,

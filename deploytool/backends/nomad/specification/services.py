@@ -7,6 +7,7 @@ taken out when that ends, so that callers meet fewer replicas that do not listen
 from __future__ import annotations
 
 import hashlib
+import json
 
 from deploytool.backends.nomad.specification.policies import SECOND, ns
 from deploytool.json_types import Json
@@ -19,6 +20,7 @@ CHAINED = ".middlewares"
 """A routing tag that lists several: a user's own come after those that are made here."""
 CANARY = ["traefik.enable=false"]
 """The tags of a replica until it is promoted. None at all would mean the usual ones."""
+CHECK_MARK = "deploytool.healthcheck"
 LONGEST_NAME = 63
 
 
@@ -109,6 +111,16 @@ def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
             "IgnoreWarnings": False,
         },
     }
+
+
+def check_mark(app: AppSpec, service: Service) -> dict[str, str]:
+    """Metadata that differs when the check does: another check replaces the replicas one after the
+    other. Nomad by itself would put it on all that serve at once, and restart them if it fails."""
+    check = service.healthcheck
+    if service.port is None or check is None or not check.path:
+        return {}
+    text = json.dumps(_check(app, service, check), sort_keys=True)
+    return {CHECK_MARK: hashlib.sha256(text.encode()).hexdigest()[:8]}
 
 
 def network(service: Service) -> list[Json]:

@@ -68,6 +68,7 @@ def task(source: Source, service: Service) -> Json:
         "LogConfig": log_config(service),
         "Templates": templates(source, service),
         "Services": services.services(source.app, service),
+        "Meta": services.check_mark(source.app, service),
     }
     if is_known:
         found["KillSignal"] = "SIGTERM"

@@ -125,6 +125,10 @@ job "items" {
         FORWARDED_ALLOW_IPS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8"
       }
 
+      meta = {
+        "deploytool.healthcheck" = "bc4d76ed"
+      }
+
       service {
         name         = "items-web"
         provider     = "nomad"

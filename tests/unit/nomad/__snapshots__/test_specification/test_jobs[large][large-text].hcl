@@ -294,6 +294,10 @@ job "items" {
         PRICE               = "$5"
       }
 
+      meta = {
+        "deploytool.healthcheck" = "58622d9c"
+      }
+
       service {
         name         = "items-web"
         provider     = "nomad"

@@ -146,12 +146,10 @@ def test_replica_whose_process_has_not_started_is_starting() -> None:
 
 
 def test_replica_that_is_stopped_for_its_check_has_that_as_its_cause() -> None:
+    why = 'healthcheck: check "GET /health" unhealthy'
     events = [
-        {
-            "Type": "Restart Signaled",
-            "Time": 1,
-            "DisplayMessage": 'healthcheck: check "a" unhealthy',
-        },
+        {"Type": "Terminated", "Time": 0, "ExitCode": 0, "DisplayMessage": "Exit Code: 0"},
+        {"Type": "Restart Signaled", "Time": 1, "DisplayMessage": why},
         {"Type": "Terminated", "Time": 2, "ExitCode": 0, "DisplayMessage": "Exit Code: 0"},
         {"Type": "Not Restarting", "Time": 3, "DisplayMessage": "Exceeded allowed attempts"},
     ]

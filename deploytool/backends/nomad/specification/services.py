@@ -96,7 +96,7 @@ def services(app: AppSpec, service: Service) -> list[Json]:
 
 def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
     return {
-        "Name": "health",
+        "Name": f"GET {check.path}",
         "Type": "http",
         "Path": check.path,
         "Method": "GET",

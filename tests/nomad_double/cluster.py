@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.nomad_double.node.runner import Runner
 
 NS = 10**9
+BATCH = ("batch", "sysbatch")
+"""Types of jobs that run to an end."""
 VERSION = "2.0.6"
 Key = tuple[str, str | None, str | None]
 EVENTS_OF_A_TASK = 10
@@ -212,7 +214,7 @@ class Cluster:
     def _system_plans(self, job: Json) -> dict[str, GroupPlan]:
         """One allocation on each node that can take it; one that is replaced is stopped as its
         successor is placed (scheduler/scheduler_system.go). Versions from 1.11 on make deployments
-        of them, which are not made here."""
+        of them, which are not made here. What ran to its end once per node is not run again."""
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         plans = {}
         for group in job["TaskGroups"]:
@@ -222,7 +224,8 @@ class Cluster:
                 own = [
                     a
                     for a in self._of(job)
-                    if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id) and is_live(a)
+                    if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id)
+                    and (is_live(a) or job["Type"] == "sysbatch")
                 ]
                 fits = node.takes_tasks and not unmet_constraint(node, job, group, usage)
                 scheduler.on_node(plan, job, group, node.id, own, versions, fits=fits)
@@ -231,7 +234,7 @@ class Cluster:
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         if job["Type"] == "batch":
             return self._batch_plans(job)
-        if job["Type"] == "system":
+        if job["Type"] in ("system", "sysbatch"):
             return self._system_plans(job)
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
@@ -341,7 +344,8 @@ class Cluster:
             if is_live(allocation) and allocation["ID"] not in stopped:
                 job, group = self._job_of(allocation), self.group(allocation)
                 usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
-            if allocation["ClientStatus"] not in scheduler.TERMINAL:
+            ended = allocation["ClientStatus"] in scheduler.TERMINAL
+            if not ended and allocation["ID"] not in stopped:
                 usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
         return usage
 
@@ -585,7 +589,7 @@ class Cluster:
         return list(next(g for g in job["TaskGroups"] if g["Name"] == group).get("Tasks") or ())
 
     def _script(self, allocation: Json) -> Script:
-        if allocation["JobType"] == "batch":
+        if allocation["JobType"] in BATCH:
             return self.scripts.get("batch") or Script(exits_after=0.2, exit_code=0)
         image, group = _image(self.group(allocation)), allocation["TaskGroup"]
         return self.scripts.get(image) or self.scripts.get(group) or Script()
@@ -625,7 +629,7 @@ class Cluster:
         if not is_live(allocation):
             return
         text = f"Exit Code: {code}"
-        if allocation["JobType"] == "batch" and code == 0:
+        if allocation["JobType"] in BATCH and code == 0:
             self._event(allocation, "complete", "Terminated", text, ExitCode=0)
             return
         self._event(allocation, "failed", "Terminated", text, ExitCode=code)

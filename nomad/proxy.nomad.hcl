@@ -25,7 +25,7 @@ job "proxy" {
       health_check      = "checks"
       min_healthy_time  = "5s"
       healthy_deadline  = "5m45s"
-      progress_deadline = "6m45s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = false
       canary            = 0

@@ -39,7 +39,7 @@ MOST_CONNECTIONS = 16
 NO_LEADER = "No cluster leader"
 CAPABILITIES = (
     (r"GET /v1/jobs$", "list-jobs"),
-    (r"GET /v1/(job|deployment|allocation|evaluation)", "read-job"),
+    (r"GET /v1/(job|deployment|allocation|evaluation|service)", "read-job"),
     (r"GET /v1/client/allocation/[^/]+/exec", "alloc-exec"),
     (r"GET /v1/client/allocation/", "read-job"),
     (r"/v1/client/fs/", "read-logs"),

@@ -20,6 +20,7 @@ from deploytool.backends.nomad.planning.job import (
     same,
     stamped,
 )
+from deploytool.backends.nomad.planning.neighbours import withdraw
 from deploytool.backends.nomad.planning.plan import NomadPlan
 from deploytool.backends.nomad.rollout import watch
 from deploytool.backends.nomad.rollout.routes import check
@@ -131,7 +132,11 @@ class NomadRollout:
         return NomadReversal(self)
 
     def finish(self) -> None:
-        """Remove the groups of services that are gone."""
+        """Remove the groups of services that are gone, and take over routes of other apps."""
+        self._remove()
+        withdraw(self.client, self.nomad.routing.taken)
+
+    def _remove(self) -> None:
         gone = {c.name for c in self.plan.changes if c.action is Action.REMOVE}
         left = groups_of(self.job).keys() - gone
         if not gone & groups_of(self.job).keys():
@@ -236,7 +241,7 @@ class NomadRollout:
         return list(watch.failures(self.seen)) if self.seen else []
 
     def check_routes(self) -> RouteCheck:
-        return check(self.client, self.nomad)
+        return check(self.client, self.nomad.routing)
 
 
 class NomadReversal(NomadRollout):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tests.lab import engines, network
+from tests.lab import engines, network, process
 from tests.lab.cache import cache_folder, locked
 from tests.lab.engines import Engine
 from tests.lab.network import Network
@@ -135,6 +135,7 @@ class Lab:
 
     def clear(self) -> None:
         """Everything of this lab, also what a crashed one left."""
+        process.stop(self.folder / "nomad" / "pid", timeout=90)
         for node in self.nodes:
             node.remove()
         self.registry_process.stop()

@@ -25,7 +25,8 @@ import pytest
 from tests.lab import Lab, Node
 from tests.lab.cache import locked
 from tests.lab.lab import number
-from tests.load import APP
+from tests.live.clusters import Cluster, SwarmCluster, cluster
+from tests.load import APP, Load
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYTOOL = (sys.executable, "-m", "deploytool")
@@ -78,6 +79,7 @@ class Project:
     extra: Json = field(default_factory=dict)
     entry: Node | None = None
     """The node whose proxy is called; the first one by default."""
+    cluster: Cluster = field(default_factory=SwarmCluster)
 
     @property
     def address(self) -> str:
@@ -94,6 +96,8 @@ class Project:
             "entrypoint": "app.main:app",
             "services": self.services,
         }
+        for key, value in self.cluster.settings().items():
+            document[key] = document[key] | value if key in document else value
         text = tomlkit.dumps(_without_none(document | self.extra))
         (self.folder / "deploytool.toml").write_text(text)
 
@@ -144,12 +148,13 @@ class Project:
         return dict(json.loads(self.docker("service", "inspect", f"{self.app}_{service}"))[0])
 
     def running(self, service: str = "web") -> set[str]:
-        """Ids of the tasks that run."""
-        name = f"{self.app}_{service}"
-        listed = self.docker(
-            "service", "ps", name, "--filter", "desired-state=running", "-q", "--no-trunc"
-        )
-        return set(listed.split())
+        """Ids of the replicas that shall run."""
+        return self.cluster.running(self, service)
+
+    def callers(self, **settings: Any) -> Load:
+        """Load on the app, through the proxy."""
+        given = {"host": f"{self.app}.localhost", "port": self.cluster.http_port} | settings
+        return Load(self.address, **given)
 
     def get(self, path: str = "/", host: str | None = None) -> tuple[int, dict[str, str], str]:
         """One request through the proxy, on a connection of its own."""
@@ -161,7 +166,7 @@ class Project:
         """The same with any method."""
         import http.client
 
-        connection = http.client.HTTPConnection(self.address, 80, timeout=10)
+        connection = http.client.HTTPConnection(self.address, self.cluster.http_port, timeout=10)
         try:
             connection.request(method, path, headers={"Host": host or f"{self.app}.localhost"})
             response = connection.getresponse()
@@ -262,9 +267,34 @@ def running_proxy(
     return made
 
 
+@pytest.fixture(scope="session")
+def kind() -> str:
+    """Which kind of cluster a test needs; `both` has it run on each."""
+    return "swarm"
+
+
+@pytest.fixture(scope="session")
+def nomad_proxy(
+    lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker: str
+) -> None:
+    """The proxy of the double of Nomad."""
+    nomad = cluster("nomad", lab)
+    made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env, nomad)
+
+    def up() -> str:
+        made.ok("proxy", "up", "--yes")
+        return ""
+
+    by_the_first(tmp_path_factory, worker, "nomad-proxy-up", up)
+
+
 @pytest.fixture
-def proxy(running_proxy: Project) -> Iterator[None]:
+def proxy(running_proxy: Project, kind: str, request: pytest.FixtureRequest) -> Iterator[None]:
     """The proxy, left alone by all others while the test runs."""
+    if kind == "nomad":
+        request.getfixturevalue("nomad_proxy")
+        yield
+        return
     with locked(PROXY, shared=True):
         yield
 
@@ -299,10 +329,11 @@ def project(
     tmp_path: Path,
     worker: str,
     removals: list[subprocess.Popen[str]],
+    kind: str,
 ) -> Iterator[Project]:
     """A copy of the example as a project of its own, removed from the cluster afterwards while
     the next test runs."""
-    made = make_project(tmp_path, f"t{next(_numbers)}{worker}", lab, lab_env)
+    made = make_project(tmp_path, f"t{next(_numbers)}{worker}", lab, lab_env, cluster(kind, lab))
     yield made
     removals.append(made.start("destroy", "--yes", "--volumes"))
 
@@ -314,7 +345,9 @@ def deployed(project: Project, example_image: str) -> Project:
     return project
 
 
-def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Project:
+def make_project(
+    folder: Path, app: str, lab: Lab, env: dict[str, str], where: Cluster | None = None
+) -> Project:
     """The example's sources with a configuration that makes rollouts quick."""
     shutil.copytree(
         REPOSITORY / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__")
@@ -323,7 +356,7 @@ def make_project(folder: Path, app: str, lab: Lab, env: dict[str, str]) -> Proje
         shutil.copy(REPOSITORY / name, folder / name)
     pyproject = (REPOSITORY / "pyproject.toml").read_text()
     (folder / "pyproject.toml").write_text(pyproject.partition("[tool.deploytool]")[0])
-    made = Project(folder, app, lab, env)
+    made = Project(folder, app, lab, env, cluster=where or SwarmCluster())
     made.services["web"] = {
         "replicas": 2,
         "port": 8000,

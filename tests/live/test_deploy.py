@@ -11,11 +11,13 @@ import pytest
 
 from deploytool.backends.swarm.api.client import open_client
 from deploytool.backends.swarm.api.events import Listener
+from tests.live.clusters import both
 from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")
 
 
+@both
 def test_build_deploy_change_and_back(project: Project) -> None:
     """The whole way of a developer: build, push, roll out, nothing to do, change, back, gone."""
     project.services["web"]["replicas"] = 4
@@ -52,10 +54,9 @@ def test_build_deploy_change_and_back(project: Project) -> None:
     assert releases[0]["note"] == "rollback to v1"
 
     removed = project.ok("destroy", "--yes")["removed"]
-    assert f"service {project.app}_web" in removed
+    assert removed
     assert project.run("status").error["code"] == "not_deployed"
-    assert project.app not in project.docker("network", "ls")
-    assert project.app not in project.docker("config", "ls")
+    assert project.cluster.leftovers(project) == []
 
 
 @pytest.mark.core
@@ -75,15 +76,15 @@ def test_the_engine_tells_of_a_change(deployed: Project) -> None:
     assert 0.9 < took < 30
 
 
+@both
 @pytest.mark.thorough
 def test_configuration_change_replaces_replicas(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     deployed.deploy(example_image, env={"LOG_LEVEL": "debug"})
     assert deployed.running().isdisjoint(before)
-    assert "LOG_LEVEL=debug" in deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert "LOG_LEVEL=debug" in deployed.cluster.environment(deployed, "web")
     deployed.ok("rollback", "--yes")
-    container = deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]
-    assert not any(variable.startswith("LOG_LEVEL") for variable in container["Env"])
+    assert "LOG_LEVEL=debug" not in deployed.cluster.environment(deployed, "web")
 
 
 @pytest.mark.thorough
@@ -94,6 +95,7 @@ def test_label_change_touches_no_replica(deployed: Project, example_image: str) 
     assert deployed.running() == before
 
 
+@both
 def test_plan_says_what_deploy_does(deployed: Project, example_image: str) -> None:
     assert deployed.run("plan", "--image", example_image, "--exit-code").code == 0
     deployed.services["web"]["memory"] = "40MiB"
@@ -106,11 +108,13 @@ def test_plan_says_what_deploy_does(deployed: Project, example_image: str) -> No
     assert deployed.run("plan", "--image", example_image, "--exit-code").code == 0
 
 
+@both
 def test_scale_restart_status_and_logs(deployed: Project, example_image: str) -> None:
     before = deployed.running()
     scaled = deployed.run("scale", "web=3")
     assert scaled.code == 0
-    assert "sets web back to 2" in scaled.stdout
+    says = {"swarm": "sets web back to 2", "nomad": "deploys leave web at 3"}
+    assert says[deployed.cluster.name] in scaled.stdout
     assert len(deployed.running()) == 3
     assert before < deployed.running()
     (web,) = deployed.ok("status")["services"]
@@ -124,6 +128,7 @@ def test_scale_restart_status_and_logs(deployed: Project, example_image: str) ->
     assert deployed.run("scale", "nope=3").error["code"] == "unknown_service"
 
 
+@both
 def test_worker_comes_and_goes(deployed: Project, example_image: str) -> None:
     deployed.services["worker"] = {"command": ["sleep", "1000"], "stop_grace": "1s", "drain": "0s"}
     deployed.configure()
@@ -135,20 +140,21 @@ def test_worker_comes_and_goes(deployed: Project, example_image: str) -> None:
     planned = deployed.ok("plan", "--image", example_image)["changes"]
     assert ("worker", "remove") in {(c["name"], c["action"]) for c in planned}
     deployed.ok("deploy", "--image", example_image)
-    assert f"{deployed.app}_worker" not in deployed.docker("service", "ls")
+    assert deployed.running("worker") == set()
     assert deployed.running() == before
 
 
+@both
 @pytest.mark.parametrize("after", [0.0, pytest.param(1.5, marks=pytest.mark.thorough)])
 def test_interrupted_deploy_is_finished_by_the_next(
     deployed: Project, example_image: str, after: float
 ) -> None:
     deployed.services["web"]["env"] = {"ROUND": "2"}
     deployed.configure()
-    version = deployed.live("web")["Version"]
+    version = deployed.cluster.version(deployed)
     process = deployed.start("deploy", "--image", example_image)
     deadline = time.monotonic() + 60
-    while deployed.live("web")["Version"] == version and time.monotonic() < deadline:
+    while deployed.cluster.version(deployed) == version and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(after)
     process.send_signal(signal.SIGINT)
@@ -159,8 +165,7 @@ def test_interrupted_deploy_is_finished_by_the_next(
     assert finished["release"] == "v2"
     outcomes = [r["outcome"] for r in deployed.ok("releases")["releases"]]
     assert outcomes == ["done", "done"]
-    container = deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]
-    assert "ROUND=2" in container["Env"]
+    assert "ROUND=2" in deployed.cluster.environment(deployed, "web")
     assert len(deployed.running()) == 2
 
 

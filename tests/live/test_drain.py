@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.lab.shell import try_run
+from tests.live.clusters import both
 from tests.live.conftest import Project
-from tests.load import Load, Result
+from tests.load import Result
 
 pytestmark = pytest.mark.usefixtures("proxy")
 
@@ -26,8 +27,7 @@ def deployed(project: Project, load_image: str) -> Project:
 def under_load(project: Project, image: str, **settings: Any) -> Result:
     """A deploy that replaces every replica, with callers before, meanwhile and after."""
     given: dict[str, Any] = {"rate": 20, "seconds": 240, "websockets": 4, "timeout": 30}
-    host = f"{project.app}.localhost"
-    with Load(project.lab.manager.address, host=host, **(given | settings)) as load:
+    with project.callers(**(given | settings)) as load:
         time.sleep(2)
         load.mark("deploy")
         project.deploy(image, env={"ROUND": "2"})
@@ -48,6 +48,7 @@ def said(project: Project) -> str:
     return "\n".join(texts)
 
 
+@both
 @pytest.mark.core
 @pytest.mark.load
 def test_every_caller_is_served_while_replicas_are_replaced(
@@ -89,6 +90,7 @@ def test_what_takes_longer_than_its_grace_is_cut_off(project: Project, load_imag
     assert {sample.kind for sample in result.failures} == {"stream"}
 
 
+@both
 def test_a_process_in_a_shell_keeps_its_exit_code(project: Project, load_image: str) -> None:
     crash = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
     project.services["web"] |= {"command": crash, "drain": "4s"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.live.clusters import both
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -26,6 +27,7 @@ def rolled_back(project: Project, image: str, **changes: Any) -> dict[str, Any]:
     return ran.error
 
 
+@both
 @pytest.mark.thorough
 def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     """Not one of the replicas that serve is touched, and the new ones count as failed: what ends
@@ -36,11 +38,10 @@ def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     error = rolled_back(deployed, example_image, healthcheck=check)
     assert "its health check failed" in error["message"]
     assert any("/nowhere" in line for line in error["details"])
-    assert deployed.running() == before, deployed.docker(
-        "service", "ps", "--no-trunc", f"{deployed.app}_web"
-    )
+    assert deployed.running() == before
 
 
+@both
 @pytest.mark.core
 def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> None:
     eat = "x = [b'x' * 10**6 for _ in range(10**4)]"
@@ -48,19 +49,21 @@ def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> N
     assert "memory" in error["message"]
 
 
+@both
 @pytest.mark.thorough
 def test_command_that_does_not_exist(deployed: Project, example_image: str) -> None:
     error = rolled_back(deployed, example_image, command=["no-such-program"])
     assert "the command was not found" in error["message"]
 
 
+@both
 @pytest.mark.thorough
 def test_first_deploy_that_fails_leaves_nothing(project: Project, example_image: str) -> None:
     ran = attempt(project, example_image, command=CRASH)
     assert ran.code == 1, ran.stdout + ran.stderr
     assert ran.error["code"] == "rollout_failed"
     assert "exit code 3" in ran.error["message"]
-    assert project.app not in project.docker("service", "ls")
+    assert project.run("status").error["code"] == "not_deployed"
     del project.services["web"]["command"]
     project.configure()
     assert project.ok("deploy", "--image", example_image)["release"] == "v2"
@@ -89,14 +92,14 @@ def test_destroy_removes_what_a_first_deploy_that_failed_left(
         assert f"{project.app}_" not in project.docker(kind, "ls")
 
 
+@both
 def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
     """A release is one thing: a service that came up goes back when another does not."""
     deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}
     error = rolled_back(deployed, example_image, env={"NEW": "1"})
     assert "worker.1" in error["message"]
-    assert f"{deployed.app}_worker" not in deployed.docker("service", "ls")
-    container = deployed.live("web")["Spec"]["TaskTemplate"]["ContainerSpec"]
-    assert "NEW=1" not in container["Env"]
+    assert deployed.cluster.running(deployed, "worker") == set()
+    assert "NEW=1" not in deployed.cluster.environment(deployed, "web")
     assert deployed.get()[0] == 200
 
 
@@ -126,6 +129,7 @@ def test_rollback_from_what_was_left_brings_what_served(
     assert deployed.replicas_that_answer()
 
 
+@both
 @pytest.mark.thorough
 def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
     before = deployed.running()

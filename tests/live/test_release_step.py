@@ -1,4 +1,4 @@
-"""The release step, one-off tasks and the lock, on a real Swarm."""
+"""The release step, one-off tasks and the lock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.live.clusters import both
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -39,12 +40,11 @@ def one_off(project: Project, code: str) -> Ran:
     return project.run("run", "--json", "--", "python", "-c", code, json_output=False)
 
 
-def jobs(project: Project) -> str:
-    return project.docker(
-        "service", "ls", "-q", "--filter", f"label=deploytool.job-of={project.app}"
-    )
+def jobs(project: Project) -> list[str]:
+    return project.cluster.one_off_tasks(project)
 
 
+@both
 @pytest.mark.core
 def test_once_per_release(project: Project, example_image: str) -> None:
     """Before any replica; not again for the same release; again when asked; its failure ends
@@ -54,7 +54,7 @@ def test_once_per_release(project: Project, example_image: str) -> None:
     assert ran.code == 0, ran.stdout + ran.stderr
     assert ran.stderr.index("migrating") < ran.stderr.index("web.1 on")
     assert "migrated" in ran.stderr
-    assert jobs(project) == ""
+    assert jobs(project) == []
     again = project.run("deploy", "--image", example_image)
     assert again.data["changed"] is False
     assert "migrating" not in again.stderr
@@ -68,7 +68,7 @@ def test_once_per_release(project: Project, example_image: str) -> None:
     assert "no such table: items" in " ".join(failed.error["details"])
     assert project.running() == before
     assert project.get()[0] == 200
-    assert jobs(project) == ""
+    assert jobs(project) == []
 
     with_step(project, step(60), timeout="20s")
     late = project.run("deploy", "--image", example_image)
@@ -108,9 +108,10 @@ def test_a_step_nowhere_to_run(project: Project, example_image: str) -> None:
     ran = project.run("deploy", "--image", example_image)
     assert (ran.code, ran.error["code"]) == (1, "job_not_placed"), ran.stdout + ran.stderr
     assert project.running() == before
-    assert jobs(project) == ""
+    assert jobs(project) == []
 
 
+@both
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.thorough
 def test_a_deploy_that_dies_in_the_step(
@@ -129,7 +130,7 @@ def test_a_deploy_that_dies_in_the_step(
     process.send_signal(blow)
     died = finished(process)
     assert died.code in (130, -9)
-    assert jobs(project) != ""
+    assert jobs(project)
     assert project.running() == before
     holder = project.ok("lock", "status")["lease"]
     assert (holder is None) == (blow is signal.SIGINT)
@@ -138,9 +139,10 @@ def test_a_deploy_that_dies_in_the_step(
     assert [line.strip() for line in ran.stderr.splitlines()].count("migrating") == 1
     releases = project.ok("releases")["releases"]
     assert [(r["release"], r["outcome"]) for r in releases] == [("v2", "done"), ("v1", "done")]
-    assert jobs(project) == ""
+    assert jobs(project) == []
 
 
+@both
 @pytest.mark.thorough
 def test_two_deploys_at_once(project: Project, example_image: str) -> None:
     """The second waits for the first, or fails at once, as told."""

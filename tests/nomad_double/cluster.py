@@ -188,6 +188,7 @@ class Cluster:
             a
             for a in self.allocations.values()
             if (a["Namespace"], a["JobID"]) == (job["Namespace"], job["ID"])
+            and a["Job"]["CreateIndex"] == job.get("CreateIndex", a["Job"]["CreateIndex"])
         ]
 
     def _deployment(self, job: Json) -> Json | None:
@@ -296,6 +297,7 @@ class Cluster:
                 "JobID": job["ID"],
                 "Namespace": job["Namespace"],
                 "JobModifyIndex": job["JobModifyIndex"],
+                "JobCreateIndex": job["CreateIndex"],
                 "Status": "complete",
                 "Type": job["Type"],
                 "TriggeredBy": "job-register",
@@ -351,8 +353,8 @@ class Cluster:
 
     def _job_of(self, allocation: Json) -> Json:
         """The version of its job that an allocation is of."""
-        key = allocation["Namespace"], allocation["JobID"]
-        return self.versions.get(key, {}).get(allocation["JobVersion"]) or allocation["Job"]
+        found: Json = allocation["Job"]
+        return found
 
     def group(self, allocation: Json) -> Json:
         """What an allocation is made of; a purged job's is kept with its allocations."""
@@ -756,6 +758,7 @@ class Cluster:
         (client/allocrunner/health_hook.go, Update)."""
         with self.state.writing("allocs") as index:
             allocation |= {
+                "Job": job,
                 "JobVersion": job["Version"],
                 "DeploymentID": deployment["ID"] if deployment else "",
                 "DeploymentStatus": None,

@@ -167,9 +167,20 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return answer(cluster.deregister(namespace_of(request), name, purge=purge))
 
     def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
-        """Lists of a job that there is not are empty."""
-        space = namespace_of(request)
-        return [t for t in things.values() if (t["Namespace"], t["JobID"]) == (space, name)]
+        """Lists of a job that there is not are empty. What belongs to a job of the same name that
+        was purged is left out, unless `all` asks for it (nomad/state/state_store.go,
+        AllocsByJob)."""
+        key = namespace_of(request), name
+        found = [t for t in things.values() if (t["Namespace"], t["JobID"]) == key]
+        job = cluster.jobs.get(key)
+        if job is None or request.query_params.get("all") == "true":
+            return found
+        return [t for t in found if created(t) == job["CreateIndex"]]
+
+    def created(thing: Json) -> int:
+        """The index of its job's creation."""
+        index: int = thing.get("JobCreateIndex", 0)
+        return index or int((thing.get("Job") or {}).get("CreateIndex", 0))
 
     @app.get("/v1/job/{name}/deployments")
     def deployments(name: str, request: Request) -> Response:

@@ -76,6 +76,8 @@ class Cluster:
     denied: str = ""
     """Calls, as a pattern of "METHOD path", for which the token has no right."""
     namespaces: set[str] = field(default_factory=lambda: {"default", "shop"})
+    system_deployments: bool = True
+    """Whether jobs of one allocation per node have deployments, as from 1.11 on."""
     longest_kill: str = "30s"
     """`max_kill_timeout` of the agent's own client."""
 
@@ -212,10 +214,11 @@ class Cluster:
             plans[group["Name"]] = GroupPlan(place=place, ignore=len(there))
         return plans
 
-    def _system_plans(self, job: Json) -> dict[str, GroupPlan]:
+    def _system_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         """One allocation on each node that can take it; one that is replaced is stopped as its
-        successor is placed (scheduler/scheduler_system.go). Versions from 1.11 on make deployments
-        of them, which are not made here. What ran to its end once per node is not run again."""
+        successor is placed (scheduler/scheduler_system.go). What ran to its end once per node is
+        not run again."""
+        halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         plans = {}
         for group in job["TaskGroups"]:
@@ -230,13 +233,15 @@ class Cluster:
                 ]
                 fits = node.takes_tasks and not unmet_constraint(node, job, group, usage)
                 scheduler.on_node(plan, job, group, node.id, own, versions, fits=fits)
+            if self.system_deployments and job["Type"] == "system":
+                scheduler.limit(plan, job, group, self._of(job), halted=halted)
         return plans
 
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         if job["Type"] == "batch":
             return self._batch_plans(job)
         if job["Type"] in ("system", "sysbatch"):
-            return self._system_plans(job)
+            return self._system_plans(job, deployment)
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
@@ -264,7 +269,8 @@ class Cluster:
         spots, failed = self._spots(job, plans)
         evaluation = self._make_evaluation(job, failed)
         changes = any(plan.place or plan.in_place or plan.stop for plan in plans.values())
-        if deployment is None and changes and job["Type"] == "service" and not job.get("Stop"):
+        kinds = ("service", "system") if self.system_deployments else ("service",)
+        if deployment is None and changes and job["Type"] in kinds and not job.get("Stop"):
             deployment = self._make_deployment(job, plans)
         evaluation["DeploymentID"] = deployment["ID"] if deployment else ""
         for plan in plans.values():
@@ -368,12 +374,13 @@ class Cluster:
             groups = {}
             for group in job["TaskGroups"]:
                 update = group.get("Update") or {}
-                canaries = plans[group["Name"]].canaries
+                plan = plans[group["Name"]]
+                canaries, count = plan.canaries, int(group.get("Count", 1))
                 groups[group["Name"]] = {
                     "AutoRevert": bool(update.get("AutoRevert")),
                     "AutoPromote": bool(update.get("AutoPromote")),
                     "DesiredCanaries": canaries,
-                    "DesiredTotal": int(group.get("Count", 1)),
+                    "DesiredTotal": count if plan.nodes is None else plan.nodes,
                     "HealthyAllocs": 0,
                     "PlacedAllocs": 0,
                     "PlacedCanaries": None,

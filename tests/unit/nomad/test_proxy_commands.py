@@ -146,10 +146,21 @@ def test_image_is_pulled_on_every_node_before(
     assert ("default", "proxy-pull") not in cluster.jobs
 
 
+def test_one_node_after_the_other(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    up(capsys)
+    settings("http_port = 8080")
+    assert up(capsys)[0] == 0
+    first, second = sorted(live(cluster), key=lambda a: a["CreateIndex"])
+    (health,) = {first["DeploymentStatus"]["Healthy"]}
+    assert (health, first["NodeID"] != second["NodeID"]) == (True, True)
+    assert second["CreateIndex"] > first["DeploymentStatus"]["ModifyIndex"]
+
+
 def test_not_done_until_it_has_read_the_routes(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As without the right to read them, where there are rights."""
+    """As without the right to read them, where there are rights. Servers before 1.11."""
+    cluster.system_deployments = False
     failing = HEALTHY | {"Status": "failure", "Output": "nomad: http 404"}
     cluster.checks = [failing]
     code, found = ran(capsys, "proxy", "up", "--yes", "--timeout", "2s")
@@ -211,6 +222,22 @@ def test_status_says_where_it_is_and_what_it_serves(
     assert (code, service["running"], service["replicas"], service["missing"]) == (0, 2, 2, 0)
     assert service["urls"] == ["http://shop.example.com"]
     assert service["ports"] == ["80 of 192.0.2.1", "80 of 192.0.2.2"]
+
+
+def test_doctor_sees_it_and_what_it_lacks(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def seen() -> tuple[str, str]:
+        checks = {c["name"]: c for c in ran(capsys, "doctor")[1]["data"]["checks"]}
+        return checks["proxy"]["state"], checks["proxy"]["message"]
+
+    up(capsys)
+    catalogued(cluster)
+    assert seen() == ("good", "HTTP on port 80, at 192.0.2.1, 192.0.2.2")
+    shop = cluster.state.services["shop"]
+    tags = [*shop["Tags"], "traefik.http.routers.shop_web.entrypoints=https"]
+    catalogue.register(cluster.state, [shop | {"Tags": tags}])
+    assert seen() == ("bad", "shop-web needs the entry point https")
 
 
 def test_down_removes_it(

@@ -120,7 +120,7 @@ def check_offers(job: Json, live: Json | None, neighbours: Neighbours) -> None:
     """Raises PlanError where the job is the proxy and would lose what others' routes need."""
     if not (is_system(job) and is_system(live)):
         return
-    lost = offers.offered(_arguments(live)) - offers.offered(_arguments(job))
+    lost = offers.offered(arguments_of(live)) - offers.offered(arguments_of(job))
     users = [
         (other, needs)
         for other in neighbours.routes.others
@@ -137,7 +137,8 @@ def check_offers(job: Json, live: Json | None, neighbours: Neighbours) -> None:
         )
 
 
-def _arguments(job: Json | None) -> list[str]:
+def arguments_of(job: Json | None) -> list[str]:
+    """How the tasks of a job are called."""
     return [
         str(argument)
         for group in groups_of(job).values()

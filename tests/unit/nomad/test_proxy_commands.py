@@ -179,6 +179,23 @@ def test_one_that_fails_is_taken_back(cluster: Cluster, capsys: pytest.CaptureFi
     assert "| unknown flag" in found["error"]["details"]
 
 
+def test_one_that_ends_soon_is_taken_back_by_servers_that_do_not(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It answers its check, and then ends. Servers before 1.11."""
+    cluster.system_deployments = False
+    up(capsys)
+    before = cluster.jobs["default", "proxy"]["TaskGroups"]
+    script = Script(exits_after=20, output="panic\n")
+    cluster.scripts[f"traefik@{OTHER_DIGEST}"] = script
+    settings('image = "traefik:v3.8"')
+    code, found = up(capsys)
+    assert (code, found["error"]["code"]) == (3, "rolled_back")
+    image = before[0]["Tasks"][0]["Config"]["image"]
+    (group,) = cluster.jobs["default", "proxy"]["TaskGroups"]
+    assert group["Tasks"][0]["Config"]["image"] == image
+
+
 def test_ports_that_are_taken(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     group = {
         "Name": "other",

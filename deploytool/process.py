@@ -95,6 +95,26 @@ def stream(
         return process.wait()
 
 
+def start_in_background(command: Sequence[str], *, log: Path, cwd: Path) -> int:
+    """Start a program that goes on when this one ends; its process. What it says goes to a file,
+    which is begun anew. Raises ProgramMissing."""
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError):
+            raise ProgramMissing(command[0]) from None
+    # It is nobody's business here how it ends.
+    process.returncode = 0
+    return process.pid
+
+
 def become(command: Sequence[str]) -> NoReturn:
     """Be another program from now on: the terminal, signals and the exit code are its own.
 

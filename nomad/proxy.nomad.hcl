@@ -23,13 +23,13 @@ job "proxy" {
     update {
       max_parallel      = 1
       health_check      = "checks"
-      min_healthy_time  = "5s"
-      healthy_deadline  = "5m45s"
-      progress_deadline = "6m45s"
+      min_healthy_time  = "2s"
+      healthy_deadline  = "5m42s"
+      progress_deadline = "0s"
       auto_revert       = true
       auto_promote      = false
       canary            = 0
-      stagger           = "5s"
+      stagger           = "15s"
     }
 
     restart {

@@ -40,10 +40,13 @@ def up(
     session: Session,
     advertise: Annotated[
         str,
-        typer.Option("--advertise-addr", help="Address by which other nodes could join."),
+        typer.Option(
+            "--advertise-addr",
+            help="Address by which other nodes could join; on Nomad, that the agent listens on.",
+        ),
     ] = "127.0.0.1",
 ) -> None:
-    """Make this machine a Swarm of one node with a registry on localhost."""
+    """Make this machine a cluster of one node with a registry on localhost."""
     from deploytool.backends import kind_of
 
     config = settings(session)
@@ -69,14 +72,14 @@ def down(
         bool, typer.Option("--volumes", help="Remove the registry's images too.")
     ] = False,
 ) -> None:
-    """Leave Swarm mode with all that runs, and the registry."""
+    """End the cluster on this machine with all that runs, and the registry."""
     from deploytool.backends import kind_of
 
     config = settings(session)
     kind = kind_of(config.backend)
     kind.cluster_status(config)
     if not session.output.require_confirmation(
-        "Remove this machine's Swarm and everything that runs on it?", assume_yes=session.yes
+        "Remove this machine's cluster and everything that runs on it?", assume_yes=session.yes
     ):
         raise DeploytoolError("Nothing was removed", code="declined", hint="answer y")
     removed = kind.cluster_down(config, volumes=volumes, step=session.output.step)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.nomad_double.node.runner import Runner
 
 NS = 10**9
+BATCH = ("batch", "sysbatch")
+"""Types of jobs that run to an end."""
 VERSION = "2.0.6"
 Key = tuple[str, str | None, str | None]
 EVENTS_OF_A_TASK = 10
@@ -74,6 +76,8 @@ class Cluster:
     denied: str = ""
     """Calls, as a pattern of "METHOD path", for which the token has no right."""
     namespaces: set[str] = field(default_factory=lambda: {"default", "shop"})
+    system_deployments: bool = True
+    """Whether jobs of one allocation per node have deployments, as from 1.11 on."""
     longest_kill: str = "30s"
     """`max_kill_timeout` of the agent's own client."""
 
@@ -211,10 +215,11 @@ class Cluster:
             plans[group["Name"]] = GroupPlan(place=place, ignore=len(there))
         return plans
 
-    def _system_plans(self, job: Json) -> dict[str, GroupPlan]:
+    def _system_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         """One allocation on each node that can take it; one that is replaced is stopped as its
-        successor is placed (scheduler/scheduler_system.go). Versions from 1.11 on make deployments
-        of them, which are not made here."""
+        successor is placed (scheduler/scheduler_system.go). What ran to its end once per node is
+        not run again."""
+        halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         plans = {}
         for group in job["TaskGroups"]:
@@ -224,17 +229,20 @@ class Cluster:
                 own = [
                     a
                     for a in self._of(job)
-                    if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id) and is_live(a)
+                    if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id)
+                    and (is_live(a) or job["Type"] == "sysbatch")
                 ]
                 fits = node.takes_tasks and not unmet_constraint(node, job, group, usage)
                 scheduler.on_node(plan, job, group, node.id, own, versions, fits=fits)
+            if self.system_deployments and job["Type"] == "system":
+                scheduler.limit(plan, job, group, self._of(job), halted=halted)
         return plans
 
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
         if job["Type"] == "batch":
             return self._batch_plans(job)
-        if job["Type"] == "system":
-            return self._system_plans(job)
+        if job["Type"] in ("system", "sysbatch"):
+            return self._system_plans(job, deployment)
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
@@ -262,7 +270,8 @@ class Cluster:
         spots, failed = self._spots(job, plans)
         evaluation = self._make_evaluation(job, failed)
         changes = any(plan.place or plan.in_place or plan.stop for plan in plans.values())
-        if deployment is None and changes and job["Type"] == "service" and not job.get("Stop"):
+        kinds = ("service", "system") if self.system_deployments else ("service",)
+        if deployment is None and changes and job["Type"] in kinds and not job.get("Stop"):
             deployment = self._make_deployment(job, plans)
         evaluation["DeploymentID"] = deployment["ID"] if deployment else ""
         for plan in plans.values():
@@ -344,7 +353,8 @@ class Cluster:
             if is_live(allocation) and allocation["ID"] not in stopped:
                 job, group = self._job_of(allocation), self.group(allocation)
                 usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
-            if allocation["ClientStatus"] not in scheduler.TERMINAL:
+            ended = allocation["ClientStatus"] in scheduler.TERMINAL
+            if not ended and allocation["ID"] not in stopped:
                 usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
         return usage
 
@@ -365,12 +375,13 @@ class Cluster:
             groups = {}
             for group in job["TaskGroups"]:
                 update = group.get("Update") or {}
-                canaries = plans[group["Name"]].canaries
+                plan = plans[group["Name"]]
+                canaries, count = plan.canaries, int(group.get("Count", 1))
                 groups[group["Name"]] = {
                     "AutoRevert": bool(update.get("AutoRevert")),
                     "AutoPromote": bool(update.get("AutoPromote")),
                     "DesiredCanaries": canaries,
-                    "DesiredTotal": int(group.get("Count", 1)),
+                    "DesiredTotal": count if plan.nodes is None else plan.nodes,
                     "HealthyAllocs": 0,
                     "PlacedAllocs": 0,
                     "PlacedCanaries": None,
@@ -588,7 +599,7 @@ class Cluster:
         return list(next(g for g in job["TaskGroups"] if g["Name"] == group).get("Tasks") or ())
 
     def _script(self, allocation: Json) -> Script:
-        if allocation["JobType"] == "batch":
+        if allocation["JobType"] in BATCH:
             return self.scripts.get("batch") or Script(exits_after=0.2, exit_code=0)
         image, group = _image(self.group(allocation)), allocation["TaskGroup"]
         return self.scripts.get(image) or self.scripts.get(group) or Script()
@@ -628,7 +639,7 @@ class Cluster:
         if not is_live(allocation):
             return
         text = f"Exit Code: {code}"
-        if allocation["JobType"] == "batch" and code == 0:
+        if allocation["JobType"] in BATCH and code == 0:
             self._event(allocation, "complete", "Terminated", text, ExitCode=0)
             return
         self._event(allocation, "failed", "Terminated", text, ExitCode=code)

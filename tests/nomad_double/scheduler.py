@@ -169,6 +169,27 @@ def on_node(
         plan.destructive += 1
 
 
+def limit(
+    plan: GroupPlan, job: Json, group: Json, allocations: Iterable[Json], *, halted: bool
+) -> None:
+    """Of a system job with a deployment, replace no more at a time than `max_parallel`
+    (scheduler/scheduler_system.go, evictAndPlace)."""
+    waiting = [
+        a
+        for a in allocations
+        if a["TaskGroup"] == group["Name"]
+        and a["JobVersion"] == job["Version"]
+        and is_live(a)
+        and not _is_healthy(a)
+    ]
+    most = int((group.get("Update") or {}).get("MaxParallel") or 0)
+    left = 0 if halted else max(0, most - len(waiting))
+    replacing = [placement for placement in plan.place if placement.replaces is not None]
+    later = {placement.replaces for placement in replacing[left:]}
+    plan.place = [p for p in plan.place if p.replaces not in later or p.replaces is None]
+    plan.stop = [(a, why) for a, why in plan.stop if a["ID"] not in later]
+
+
 def _settle(
     plan: GroupPlan,
     job: Json,

@@ -24,19 +24,21 @@ from deploytool.backends.model import (
     not_deployed,
 )
 from deploytool.backends.nomad.api.allocations import runs
+from deploytool.backends.nomad.api.catalogue import listed
 from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.operations import execute, jobs, measure, remove
 from deploytool.backends.nomad.operations.explain import explain
 from deploytool.backends.nomad.operations.logs import follow_app, read_logs
-from deploytool.backends.nomad.operations.status import describe, image_of
+from deploytool.backends.nomad.operations.status import describe, image_of, with_routes
 from deploytool.backends.nomad.planning.capacity import holds_resources, read_nodes
-from deploytool.backends.nomad.planning.job import RESTARTED, groups_of, is_running
+from deploytool.backends.nomad.planning.job import RESTARTED, groups_of, is_running, is_system
 from deploytool.backends.nomad.planning.plan import (
     NomadPlan,
     plan_job,
     take_snapshot,
     with_live_counts,
 )
+from deploytool.backends.nomad.planning.proxies import find_proxy
 from deploytool.backends.nomad.rollout.session import NomadRollout
 from deploytool.backends.nomad.specification.compile import compile_app, compile_one_off
 from deploytool.backends.nomad.specification.task import Source
@@ -125,7 +127,6 @@ class Nomad:
         take_over: bool = False,
     ) -> Plan:
         self._check_version()
-        del take_over  # No cluster of this kind tells whose domain it is.
         wanted = {name for service in spec.services for name in service.secrets}
         found = versions.choose(
             spec.name, wanted, self.vault.versions(spec.name) if wanted else (), secrets or {}
@@ -143,12 +144,14 @@ class Nomad:
         job = with_live_counts(compiled.job, snapshot.live, self._counts(spec.name))
         return plan_job(
             self.client,
+            spec,
             job,
             snapshot,
             mhz_per_core=self.settings.mhz_per_core,
             warnings=compiled.notes,
             secrets=found,
             version=source.version,
+            take_over=take_over,
         )
 
     def _counts(self, app: str) -> dict[str, int]:
@@ -216,13 +219,16 @@ class Nomad:
 
     def status(self, app: str) -> Status:
         job = self._job(app)
-        return describe(
+        services = listed(self.client)
+        proxy = find_proxy(self.client, services)
+        found = describe(
             job,
             self.client.get(f"/v1/job/{app}/allocations") or (),
             self.client.get(f"/v1/job/{app}/deployments") or (),
             self._tags(app),
-            Ports(),
+            proxy.ports if proxy else Ports(),
         )
+        return with_routes(found, proxy, services) if proxy and is_system(job) else found
 
     def _job(self, app: str) -> Json:
         job = remove.own_job(self.client, app)

@@ -13,13 +13,18 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from deploytool.backends.kind import Check, State
+from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Conflict, NotFound
+from deploytool.backends.nomad.planning.neighbours import arguments_of
+from deploytool.backends.nomad.planning.proxies import Proxy, find_proxy
 from deploytool.backends.nomad.specification.secrets import paths
 from deploytool.backends.nomad.specification.task import kill_timeout
 from deploytool.backends.nomad.specification.version import OLDEST, ServerVersion
 from deploytool.backends.nomad.storage.store import ROOT
 from deploytool.errors import DeploytoolError, EngineError
 from deploytool.json_types import Json
+from deploytool.traefik import offers
+from deploytool.traefik.proxy import NAME
 from deploytool.units import format_duration
 
 if TYPE_CHECKING:
@@ -295,6 +300,10 @@ def _proxy(client: Client, config: Config) -> Iterator[Check]:
     if not any(service.port for service in config.services.values()):
         return
     try:
+        services = listed(client)
+        if proxy := find_proxy(client, services):
+            yield from _own_proxy(client, proxy, services)
+            return
         stubs = [s for s in client.get("/v1/jobs") or () if s.get("Status") == "running"]
         named = [s["ID"] for s in stubs if any(word in s["ID"] for word in PROXIES)]
         jobs = {name: json.dumps(client.get(f"/v1/job/{name}")).lower() for name in named[:NAMED]}
@@ -307,8 +316,7 @@ def _proxy(client: Client, config: Config) -> Iterator[Check]:
             "proxy",
             State.WARNING,
             f"no Traefik with Nomad's provider was found in the namespace {client.namespace}",
-            "run one, with --providers.nomad and --providers.nomad.exposedByDefault=false; one "
-            "elsewhere is not seen from here",
+            "deploytool proxy up; one of your own that is elsewhere is not seen from here",
         )
         return
     open_ones = [n for n, text in reading.items() if not _hides_by_default(text)]
@@ -322,6 +330,24 @@ def _proxy(client: Client, config: Config) -> Iterator[Check]:
         )
         return
     yield Check("proxy", State.GOOD, f"{', '.join(reading)} reads the catalogue")
+
+
+def _own_proxy(client: Client, proxy: Proxy, services: Sequence[Listed]) -> Iterator[Check]:
+    """Whether the proxy that deploytool made has all that routes need."""
+    has = offers.offered(arguments_of(client.get(f"/v1/job/{NAME}", namespace=proxy.namespace)))
+    lacking = [
+        f"{service.name} needs the {needs[0]}"
+        for service in services
+        if service.namespace in proxy.serves
+        and (needs := sorted(offers.needed(service.labels) - has))
+    ]
+    if lacking:
+        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        text = "; ".join(lacking[:NAMED]) + more
+        yield Check("proxy", State.BAD, text, "deploytool proxy up, with the settings for it")
+        return
+    where = ", ".join(proxy.addresses[:NAMED])
+    yield Check("proxy", State.GOOD, f"{proxy.ports}, at {where}")
 
 
 def _reads_the_catalogue(text: str) -> bool:

@@ -1,29 +1,20 @@
-# ruff: noqa: ARG002 - what is not there yet takes what it will take.
 """Nomad as a kind of cluster. What a command does not need is not imported for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from deploytool.backends.kind import Check, LocalCluster
-from deploytool.errors import UsageError
 
 if TYPE_CHECKING:
     from deploytool.backends.nomad.api.client import Client
     from deploytool.backends.protocol import Backend
+    from deploytool.backends.swarm.api.client import Client as Engine
     from deploytool.config import Config
     from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
     from deploytool.spec import AppSpec, ProxySettings
-
-
-def _unavailable(what: str) -> NoReturn:
-    raise UsageError(
-        f"{what} is not there yet for Nomad",
-        code="backend_unavailable",
-        hint="docs/nomad.md says what is",
-    )
 
 
 class NomadKind:
@@ -85,15 +76,28 @@ class NomadKind:
     def cluster_up(
         self, config: Config, *, advertise: str, step: Callable[[str], None]
     ) -> LocalCluster:
-        _unavailable("A cluster on this machine")
+        from deploytool.backends.nomad.cluster import up
+
+        return up(config, _engine, bind=advertise, step=step).described
 
     def cluster_status(self, config: Config) -> LocalCluster:
-        _unavailable("A cluster on this machine")
+        from deploytool.backends.nomad.cluster import status
+
+        return status(config, _engine).described
 
     def cluster_down(
         self, config: Config, *, volumes: bool, step: Callable[[str], None]
     ) -> list[str]:
-        _unavailable("A cluster on this machine")
+        from deploytool.backends.nomad.cluster import down
+
+        return down(config, _engine, volumes=volumes, step=step)
+
+
+def _engine() -> Engine:
+    """This machine's, for a registry on it."""
+    from deploytool.backends.swarm.api.client import open_client
+
+    return open_client(host=None, context=None)
 
 
 def _client(config: Config) -> Client:

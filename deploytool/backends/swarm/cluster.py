@@ -43,14 +43,11 @@ class ClusterStatus:
     @property
     def described(self) -> LocalCluster:
         nodes = f", {self.nodes} node{'s' if self.nodes != 1 else ''}" if self.nodes else ""
-        words = {"not ours": "not run by deploytool", "silent": "does not answer"}
-        registry = f"registry {self.address}: {words.get(self.registry, self.registry)}"
-        has_registry = self.registry in ("running", "not ours")
         return LocalCluster(
             asdict(self),
             (
                 (State.GOOD if self.manager else State.WARNING, f"Swarm mode {self.swarm}{nodes}"),
-                (State.GOOD if has_registry else State.WARNING, registry),
+                registry_line(self.registry, self.address),
             ),
         )
 
@@ -73,10 +70,8 @@ def up(
     if _swarm(client)["LocalNodeState"] == "inactive":
         step(f"Turning on Swarm mode, advertised at {advertise}")
         _init_swarm(client, advertise)
-    host, port = split_registry(registry)
-    if host in LOCAL_HOSTS and not registry_answers(registry):
-        name = _bring_up(client, port, step)
-        _wait_for_registry(name, port)
+    if is_local(registry):
+        ensure_registry(client, registry, step)
     return status(client, registry=registry)
 
 
@@ -94,6 +89,25 @@ def down(client: Client, *, volumes: bool, step: Callable[[str], None]) -> list[
         step("Leaving Swarm mode")
         _call(lambda: client.api.leave_swarm(force=True))
         removed.append("swarm")
+    return [*removed, *remove_registries(client, volumes=volumes, step=step)]
+
+
+def is_local(registry: str) -> bool:
+    """Whether a registry is one on this machine."""
+    return split_registry(registry)[0] in LOCAL_HOSTS
+
+
+def ensure_registry(client: Client, registry: str, step: Callable[[str], None]) -> None:
+    """Have a registry on this machine answer."""
+    if not registry_answers(registry):
+        port = split_registry(registry)[1]
+        name = _bring_up(client, port, step)
+        _wait_for_registry(name, port)
+
+
+def remove_registries(client: Client, *, volumes: bool, step: Callable[[str], None]) -> list[str]:
+    """Remove every registry that `ensure_registry` made; what was removed, in words."""
+    removed = []
     registries = list(_registries(client))
     for found in registries:
         step(f"Removing the registry at localhost:{found.port}")
@@ -116,9 +130,17 @@ def status(client: Client, *, registry: str) -> ClusterStatus:
         swarm=swarm["LocalNodeState"],
         manager=manager,
         nodes=len(client.nodes()) if manager else 0,
-        registry=_registry_state(client, registry),
+        registry=registry_state(client, registry),
         address=registry,
     )
+
+
+def registry_line(state: str, address: str) -> tuple[State, str]:
+    """A registry in words."""
+    words = {"not ours": "not run by deploytool", "silent": "does not answer"}
+    is_there = state in ("running", "not ours")
+    mark = State.GOOD if is_there else State.WARNING
+    return mark, f"registry {address}: {words.get(state, state)}"
 
 
 def split_registry(registry: str) -> tuple[str, int]:
@@ -188,7 +210,7 @@ def _registry_at(client: Client, port: int) -> Registry | None:
     return next((found for found in _registries(client) if found.port == port), None)
 
 
-def _registry_state(client: Client, registry: str) -> str:
+def registry_state(client: Client, registry: str) -> str:
     host, port = split_registry(registry)
     ours = _registry_at(client, port) if host in LOCAL_HOSTS else None
     if ours is not None and not ours.running:

@@ -118,7 +118,7 @@ class Runner:
                 if outcome is None:
                     self._stop()
                     break
-                if self.allocation["JobType"] == "batch" and outcome == 0:
+                if self.allocation["JobType"] in ("batch", "sysbatch") and outcome == 0:
                     self._status("complete")
                     return
             elif not self.is_wanted:

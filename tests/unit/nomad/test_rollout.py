@@ -33,7 +33,7 @@ class Nomad:
     def plan(self, spec: AppSpec) -> Plan:
         compiled = compile_app(Source(app=spec, images=images(spec)))
         snapshot = take_snapshot(self.client, spec.name)
-        return plan_job(self.client, compiled.job, snapshot, mhz_per_core=2000)
+        return plan_job(self.client, spec, compiled.job, snapshot, mhz_per_core=2000)
 
     def deploy(self, spec: AppSpec, number: int = 1, seconds: float = 20) -> NomadRollout:
         plan = self.plan(spec)

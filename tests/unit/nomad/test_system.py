@@ -107,6 +107,14 @@ def test_nodes_that_are_away_are_not_waited_for() -> None:
     assert seen(allocation(1), away, stopped).verdict is Verdict.DONE
 
 
+def test_what_ended_before_is_not_waited_for() -> None:
+    """It stays in the list, as one that shall run."""
+    failed = allocation(1, version=3, ClientStatus="failed", CreateIndex=5)
+    again = allocation(2, ClientStatus="failed", CreateIndex=6, ID="first")
+    there = (failed, again, allocation(1, CreateIndex=7), allocation(2, CreateIndex=8))
+    assert seen(*there).verdict is Verdict.DONE
+
+
 def test_one_that_fails_ends_it() -> None:
     found = seen(allocation(1), allocation(2, ClientStatus="failed"))
     assert found.verdict is Verdict.FAILED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from deploytool.backends.model import Task
@@ -18,6 +18,24 @@ def runs(allocation: Json) -> bool:
 def is_canary(allocation: Json) -> bool:
     """Whether callers do not reach it yet: its deployment has not promoted it."""
     return bool((allocation.get("DeploymentStatus") or {}).get("Canary"))
+
+
+def on_nodes(allocations: Iterable[Json], version: object) -> list[Json]:
+    """Of allocations one of which is on each node, those that count: the newest of each node. One
+    that ended stays as it is, so that of earlier versions of the job those are left out."""
+    newest: dict[str, Json] = {}
+    for allocation in sorted(allocations, key=lambda a: int(a.get("CreateIndex") or 0)):
+        newest[str(allocation.get("NodeID"))] = allocation
+    return [
+        allocation
+        for allocation in newest.values()
+        if allocation.get("DesiredStatus") == "run"
+        and (allocation.get("JobVersion") == version or not has_ended(allocation))
+    ]
+
+
+def has_ended(allocation: Json) -> bool:
+    return allocation.get("ClientStatus") in ("complete", "failed", "lost")
 
 
 def is_unhealthy(allocation: Json) -> bool:

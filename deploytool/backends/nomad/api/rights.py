@@ -17,7 +17,7 @@ class Right(NamedTuple):
 
 IN_NAMESPACES = (
     (r"GET /v1/jobs$", Right("list-jobs", "list jobs")),
-    (r"GET /v1/(job|deployment|allocation|evaluation)", Right("read-job", "read jobs")),
+    (r"GET /v1/(job|deployment|allocation|evaluation|service)", Right("read-job", "read jobs")),
     (r"GET /v1/client/allocation/[^/]+/exec", Right("alloc-exec", "run commands in replicas")),
     (r"GET /v1/client/allocation/", Right("read-job", "see what replicas use")),
     (r"/v1/client/fs/", Right("read-logs", "read what replicas print")),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deploytool.backends.model import ServiceStatus, Status, Task
-from deploytool.backends.nomad.api.allocations import is_canary, read_task, runs
+from deploytool.backends.nomad.api.allocations import is_canary, on_nodes, read_task, runs
+from deploytool.backends.nomad.api.catalogue import Listed
 from deploytool.backends.nomad.planning.job import counts, groups_of, is_system
+from deploytool.backends.nomad.planning.proxies import Proxy
 from deploytool.backends.nomad.specification.compile import RELEASE
 from deploytool.json_types import Json
 from deploytool.spec import release_number
@@ -29,7 +31,7 @@ def describe(
         found.setdefault(allocation["TaskGroup"], []).append(allocation)
     newest = max(deployments, key=lambda d: d.get("CreateIndex", 0), default={})
     update = str(newest.get("Status") or "") if newest.get("Status") in ACTIVE else ""
-    wanted = counts(job) | (_on_nodes(found) if is_system(job) else {})
+    wanted = counts(job) | (_on_nodes(job, found) if is_system(job) else {})
     services = tuple(
         _service(group, wanted[name], found.get(name, ()), job, update, images.get(name, ""), ports)
         for name, group in sorted(groups_of(job).items())
@@ -40,12 +42,27 @@ def describe(
     )
 
 
-def _on_nodes(allocations: Mapping[str, Sequence[Json]]) -> dict[str, int]:
-    """Of a job with one allocation per node, how many it comes to: those that shall run."""
-    return {
-        name: sum(allocation.get("DesiredStatus") == "run" for allocation in own)
-        for name, own in allocations.items()
+def _on_nodes(job: Json, allocations: Mapping[str, Sequence[Json]]) -> dict[str, int]:
+    """Of a job with one allocation per node, how many it comes to."""
+    version = job.get("Version")
+    return {name: len(on_nodes(own, version)) for name, own in allocations.items()}
+
+
+def with_routes(status: Status, proxy: Proxy, services: Iterable[Listed]) -> Status:
+    """The proxy as it is, with where it is reached and what it serves."""
+    urls = {
+        url
+        for service in services
+        if service.namespace in proxy.serves and routing.is_routed(service.labels)
+        for url in routing.urls(service.labels, proxy.ports)
     }
+    own = [proxy.ports.http, *([proxy.ports.https] if proxy.ports.https else [])]
+    ports = [f"{port} of {address}" for address in proxy.addresses for port in own]
+    found = [
+        service.model_copy(update={"urls": tuple(sorted(urls)), "ports": tuple(ports)})
+        for service in status.services
+    ]
+    return status.model_copy(update={"services": tuple(found)})
 
 
 def _service(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from deploytool.backends.model import Action, Amount, Change, Need, Plan
+from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Client, NotFound
 from deploytool.backends.nomad.planning.capacity import read_nodes
 from deploytool.backends.nomad.planning.diff import changes
@@ -19,6 +20,12 @@ from deploytool.backends.nomad.planning.job import (
     with_releases_of,
 )
 from deploytool.backends.nomad.planning.placement import lacks_room, way_out, why_unplaced
+from deploytool.backends.nomad.planning.routes import (
+    RoutePlan,
+    check_nodes,
+    plan_routes,
+    restart_warnings,
+)
 from deploytool.backends.nomad.specification.compile import APP
 from deploytool.backends.nomad.specification.version import (
     NEWEST,
@@ -46,6 +53,7 @@ class NomadPlan:
     """The services of both."""
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Service → how many allocations it comes to."""
+    routing: RoutePlan = field(default_factory=RoutePlan)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Snapshot:
     live: Json | None
     nodes: Sequence[Json]
     allocations: Sequence[Json]
+    services: Sequence[Listed] = ()
+    """The catalogue."""
 
 
 def read_job(client: Client, app: str) -> Json | None:
@@ -66,13 +76,16 @@ def read_job(client: Client, app: str) -> Json | None:
 
 def take_snapshot(client: Client, app: str) -> Snapshot:
     """Everything that planning needs to know, in questions that run side by side."""
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(max_workers=4) as pool:
         live = pool.submit(read_job, client, app)
         nodes = pool.submit(client.get, "/v1/nodes", resources="true")
         allocations = pool.submit(
             client.get, "/v1/allocations", resources="true", task_states="false", namespace="*"
         )
-        return Snapshot(live.result(), nodes.result() or (), allocations.result() or ())
+        services = pool.submit(listed, client)
+        return Snapshot(
+            live.result(), nodes.result() or (), allocations.result() or (), services.result()
+        )
 
 
 def check_ownership(job: Json, live: Json | None) -> None:
@@ -101,6 +114,7 @@ def check_ownership(job: Json, live: Json | None) -> None:
 
 def plan_job(
     client: Client,
+    spec: AppSpec,
     job: Json,
     snapshot: Snapshot,
     *,
@@ -108,6 +122,7 @@ def plan_job(
     warnings: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
     version: ServerVersion = NEWEST,
+    take_over: bool = False,
 ) -> Plan:
     """The plan that makes a job what it shall be, by the cluster's own dry run.
 
@@ -121,12 +136,27 @@ def plan_job(
     found = _with_stopped(changes(answer), live)
     _check_placement(answer, found)
     number = wanted_of(wanted, answer, version)
+    check_nodes(spec, job, number)
+    routing = plan_routes(
+        client,
+        spec,
+        wanted,
+        live,
+        snapshot.services,
+        nodes=len(snapshot.nodes),
+        take_over=take_over,
+    )
     nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz_per_core)
     return Plan(
         app=app,
-        changes=found,
+        changes=(*found, *routing.changes),
         secrets=dict(secrets or {}),
-        warnings=(*warnings, *_server_warnings(answer)),
+        warnings=(
+            *warnings,
+            *routing.warnings,
+            *restart_warnings(job, found),
+            *_server_warnings(answer),
+        ),
         need=_need(job, live, found, nodes, mhz_per_core, number),
         payload=NomadPlan(
             app=app,
@@ -135,6 +165,7 @@ def plan_job(
             index=int(answer.get("JobModifyIndex") or 0),
             names=frozenset(groups_of(job).keys() | groups_of(live).keys()),
             wanted=number,
+            routing=routing,
         ),
     )
 
@@ -156,11 +187,11 @@ def wanted_of(job: Json, answer: Json, version: ServerVersion) -> dict[str, int]
 
 
 def _on_nodes(update: Mapping[str, int], version: ServerVersion) -> int:
+    """What a dry run calls placed is all of them from that version on, and those that are new
+    before."""
     placed = update.get("Place", 0)
-    if version >= SYSTEM_DEPLOYMENTS:
-        return placed
-    others = ("Ignore", "InPlaceUpdate", "DestructiveUpdate")
-    return placed + sum(update.get(name, 0) for name in others)
+    there = sum(update.get(n, 0) for n in ("Ignore", "InPlaceUpdate", "DestructiveUpdate"))
+    return max(placed, there) if version >= SYSTEM_DEPLOYMENTS else placed + there
 
 
 def _with_stopped(found: tuple[Change, ...], live: Json | None) -> tuple[Change, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from deploytool.backends.nomad.planning.job import (
     same,
     stamped,
 )
+from deploytool.backends.nomad.planning.neighbours import withdraw
 from deploytool.backends.nomad.planning.plan import NomadPlan
 from deploytool.backends.nomad.rollout import watch
 from deploytool.backends.nomad.rollout.routes import check
@@ -54,6 +56,8 @@ class NomadRollout:
         self.deployment_index = 0
         self.list_index = 0
         self.seen: Seen | None = None
+        self.healthy_since: dict[str, float] = {}
+        """Allocation → when it was first seen healthy, where no deployment says so."""
         self.is_stale = True
         """Whether the cluster may have changed since `seen`."""
 
@@ -131,7 +135,11 @@ class NomadRollout:
         return NomadReversal(self)
 
     def finish(self) -> None:
-        """Remove the groups of services that are gone."""
+        """Remove the groups of services that are gone, and take over routes of other apps."""
+        self._remove()
+        withdraw(self.client, self.nomad.routing.taken)
+
+    def _remove(self) -> None:
         gone = {c.name for c in self.plan.changes if c.action is Action.REMOVE}
         left = groups_of(self.job).keys() - gone
         if not gone & groups_of(self.job).keys():
@@ -181,12 +189,24 @@ class NomadRollout:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             said = pool.map(lambda a: why_unready(self.client, a["ID"]), running)
             unready = {a["ID"]: text for a, text in zip(running, said, strict=True) if text}
+        for allocation in running:
+            if allocation["ID"] not in unready and not self._has_stayed_healthy(allocation):
+                unready[allocation["ID"]] = "it has not been healthy for long yet"
         return replace(
             seen,
             unplaced=self._unplaced(evaluations),
             is_scheduled=not any(e.get("Status") == "pending" for e in evaluations),
             unready=unready,
         )
+
+    def _has_stayed_healthy(self, allocation: Json) -> bool:
+        """Whether one that this rollout replaced has been healthy for `min_healthy_time`."""
+        if self.version is None:
+            return True
+        now = time.monotonic()
+        since = self.healthy_since.setdefault(allocation["ID"], now)
+        update = groups_of(self.nomad.job)[allocation["TaskGroup"]].get("Update") or {}
+        return now - since >= int(update.get("MinHealthyTime") or 0) / 10**9
 
     def _deployments(self) -> list[Json]:
         answer = self.client.poll(f"{self.path}/deployments", 0, 0)
@@ -236,7 +256,7 @@ class NomadRollout:
         return list(watch.failures(self.seen)) if self.seen else []
 
     def check_routes(self) -> RouteCheck:
-        return check(self.client, self.nomad)
+        return check(self.client, self.nomad.routing)
 
 
 class NomadReversal(NomadRollout):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploytool.backends.model import ServiceProgress, Task, Verdict
-from deploytool.backends.nomad.api.allocations import is_unhealthy, read_task, runs
+from deploytool.backends.nomad.api.allocations import is_unhealthy, on_nodes, read_task, runs
 from deploytool.backends.nomad.planning.placement import why_unplaced
 from deploytool.json_types import Json
 
@@ -132,13 +132,8 @@ def _of_group(
 def _on_nodes(name: str, seen: Seen) -> ServiceProgress:
     """A group of one allocation per node, without a deployment: earlier servers replace them some
     at a time, by evaluations that follow each other. One whose node is away is not waited for."""
-    there = [
-        allocation
-        for allocation in seen.allocations
-        if allocation["TaskGroup"] == name
-        and allocation.get("DesiredStatus") == "run"
-        and allocation.get("ClientStatus") != "unknown"
-    ]
+    group = [a for a in seen.allocations if a["TaskGroup"] == name]
+    there = [a for a in on_nodes(group, seen.version) if a.get("ClientStatus") != "unknown"]
     own = [allocation for allocation in there if allocation.get("JobVersion") == seen.version]
     ready = [a for a in own if runs(a) and a["ID"] not in seen.unready]
     wanted = len(there) if seen.is_scheduled else max(len(there), seen.counts[name])

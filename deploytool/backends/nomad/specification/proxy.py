@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterator
 
 from deploytool.backends.nomad.specification import literal, services
+from deploytool.backends.nomad.specification.policies import ns
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import EVENTS_BY_IDENTITY
 from deploytool.errors import ConfigError, Problem
@@ -40,6 +41,8 @@ PING_ADDRESS = f"--entrypoints.ping.address=:${{NOMAD_PORT_{PING}}}"
 DEFAULT_NAMESPACE = "default"
 POLL = "1s"
 """Between two looks at the catalogue where events are not to be had."""
+STAGGER = 15_000
+"""Milliseconds between one node and the next where servers do not wait for it to be healthy."""
 DYNAMIC = "nomad/proxy-dynamic.yml"
 """What the content of Traefik's file is called. It is part of the job."""
 
@@ -102,7 +105,7 @@ def _traefik(settings: ProxySettings) -> Service:
                 **_ready(),
             },
             "healthcheck": {"path": READY, "interval": "2s", "timeout": "2s", "retries": 10},
-            "update": {"order": "stop-first"},
+            "update": {"order": "stop-first", "monitor": "2s"},
             "placement": {"constraints": settings.constraints},
         }
     )
@@ -132,7 +135,7 @@ def group(usual: Json, source: Source, service: Service) -> Json:
     (own,) = usual["Tasks"]
     return left | {
         "Count": 1,
-        "Update": usual["Update"] | {"Stagger": usual["Update"]["MinHealthyTime"]},
+        "Update": usual["Update"] | {"Stagger": ns(STAGGER)},
         "Networks": [_network(source.app.proxy)],
         "Tasks": [_task(own, source, service)],
     }

@@ -1,12 +1,11 @@
-"""Conflicts between the apps of a cluster: names at the proxy that two of them have,
-domains that two of them serve, short names that lead from one into the other. Pure."""
+"""Conflicts between the apps of a Swarm: what their labels refer to, what they need of the proxy,
+short names that lead from one into the other. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.backends.swarm.planning import references
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels, offers
@@ -16,7 +15,7 @@ from deploytool.errors import PlanError
 from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import routing
-from deploytool.traefik.rules import Claim
+from deploytool.traefik.neighbours import Routed, Routes
 
 
 class Neighbours:
@@ -38,36 +37,15 @@ class Neighbours:
             is_own = labels_of(service).get(labels.STACK) == app.name
             (self.own if is_own else self.others).append(service)
 
-    # --- names at the proxy ----------------------------------------------------------------------
-
-    def check_names(self) -> None:
-        """Raises PlanError where a router, service or middleware would be called like one of
-        another app, or where one goes away that another app uses."""
-        holders = {
-            named: service
-            for service in self.others
-            for named in routing.defined(labels_of(service))
-        }
-        wanted = {named for spec in self.specs for named in routing.defined(spec["Labels"])}
-        if taken := sorted(wanted & holders.keys()):
-            raise PlanError(
-                f"{described(holders[taken[0]])} has the {taken[0]} too: the proxy would serve "
-                "neither, or one for the other",
-                code="route_name_taken",
-                hint="give it another name in the labels, here or there",
-                details=[f"{named}: {described(holders[named])}" for named in taken],
-            )
-        before = {named for live in self.own for named in routing.defined(labels_of(live))}
-        gone = before - wanted - holders.keys()
-        for service in self.others:
-            if lost := sorted(routing.referred(labels_of(service), PROVIDER) & gone):
-                raise PlanError(
-                    f"{described(service)} refers to the {lost[0]} of {self.app.name}, which this "
-                    "plan removes or renames: its routes would answer 404",
-                    code="route_name_used",
-                    hint=f"let {service['Spec']['Name']} define one of its own first",
-                    details=[str(named) for named in lost],
-                )
+    @cached_property
+    def routes(self) -> Routes:
+        return Routes(
+            app=self.app.name,
+            before=list(map(_routed, self.own)),
+            after=[Routed(spec["Name"], spec["Name"], spec["Labels"]) for spec in self.specs],
+            others=list(map(_routed, self.others)),
+            provider=PROVIDER,
+        )
 
     def check_references(self, proxy: Json | None) -> None:
         """Raises PlanError where labels refer to what nobody defines."""
@@ -121,41 +99,6 @@ class Neighbours:
                 if old and new and old != new:
                     yield (f"all apps answer {what} on port {new} then, and on port {old} no more")
 
-    # --- domains ---------------------------------------------------------------------------------
-
-    @cached_property
-    def taken(self) -> dict[str, frozenset[Claim]]:
-        """The full names of other apps' services, and what of theirs the app claims."""
-        wanted = frozenset[Claim]().union(*(routing.claims(spec["Labels"]) for spec in self.specs))
-        found = {s["Spec"]["Name"]: wanted & routing.claims(labels_of(s)) for s in self.others}
-        return {name: claims for name, claims in found.items() if claims}
-
-    def check_domains(self) -> None:
-        """Raises PlanError where the app claims what another one serves."""
-        for service in self.others:
-            if claims := self.taken.get(service["Spec"]["Name"]):
-                raise PlanError(
-                    f"{min(claims)} is served by {described(service)} already",
-                    code="domain_taken",
-                    hint="take it out of the domains there, or here; --take-over moves it here "
-                    "once the release runs",
-                    details=[
-                        f"{claim}: {name}"
-                        for name, found in sorted(self.taken.items())
-                        for claim in sorted(found)
-                    ],
-                )
-
-    def take_overs(self) -> Iterator[Change]:
-        """The changes of a take-over."""
-        holders = {
-            claim: spec["Name"] for spec in self.specs for claim in routing.claims(spec["Labels"])
-        }
-        for name, claims in sorted(self.taken.items()):
-            for claim in sorted(claims):
-                moved = FieldChange(path="service", before=name, after=holders[claim])
-                yield Change(kind="route", name=str(claim), action=Action.UPDATE, fields=(moved,))
-
     # --- short names -----------------------------------------------------------------------------
 
     def warnings(self) -> Iterator[str]:
@@ -200,3 +143,7 @@ class Neighbours:
         """The networks that a service of the app will be on."""
         spec = next(spec for spec in self.specs if spec["Name"] == name)
         return {attached["Target"] for attached in spec["TaskTemplate"]["Networks"]}
+
+
+def _routed(service: Json) -> Routed:
+    return Routed(service["Spec"]["Name"], described(service), labels_of(service))

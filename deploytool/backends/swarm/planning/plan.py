@@ -37,8 +37,9 @@ from deploytool.capacity import Demand, Node
 from deploytool.errors import PlanError
 from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Image, Service
+from deploytool.traefik import advice
 from deploytool.traefik.probe import Route
-from deploytool.traefik.routing import Ports, is_wildcard, renamed
+from deploytool.traefik.routing import Ports, renamed
 from deploytool.traefik.rules import Claim
 
 
@@ -206,15 +207,15 @@ def plan_from(
     nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     specs = [target.spec for target in targets if target.spec]
     neighbours = Neighbours(app, snapshot.services, specs, names)
-    neighbours.check_names()
+    neighbours.routes.check_names()
     neighbours.check_offers()
     if not take_over:
-        neighbours.check_domains()
-    changes += neighbours.take_overs()
+        neighbours.routes.check_domains()
+    changes += neighbours.routes.take_overs()
     new_networks = _missing_networks(app, snapshot.networks)
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
-    _check_https(app, snapshot)
+    advice.check_https(app, _proxy(app, snapshot))
     proxy = _proxy_service(app, snapshot)
     neighbours.check_references(proxy)
     need = _check_capacity(app, images, nodes, targets, snapshot.tasks)
@@ -240,7 +241,7 @@ def plan_from(
             nodes={node.id: node.hostname for node in nodes},
             new_networks=tuple(new_networks),
             new_configs=tuple(new_configs),
-            taken=neighbours.taken,
+            taken=neighbours.routes.taken,
             routes=probe.of_specs(app, specs),
             proxy=proxy,
         ),
@@ -578,30 +579,11 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     yield from templates.warnings(app.services)
-    routed = [service for service in app.services if app.hosts(service)]
     proxy = _proxy(app, snapshot)
-    if routed and proxy is None:
-        hosts = ", ".join(host for service in routed for host in app.hosts(service))
+    if (hosts := advice.hosts(app)) and proxy is None:
         yield f"no proxy runs on this cluster, so {hosts} answers nothing: deploytool proxy up"
-    if proxy is not None:
-        yield from _https_warnings(app, proxy)
-    yield from _public_warnings(app, snapshot, proxy or Ports(app.proxy.http_port))
+    yield from advice.warnings(app, proxy, nodes=len(snapshot.nodes))
     yield from _former_names(app)
-    wildcards = ", ".join(h for s in routed if app.is_https(s) for h in s.names if is_wildcard(h))
-    if wildcards and app.proxy.dns_provider is None:
-        yield f"{wildcards} gets no certificate: wildcards need proxy.dns_provider"
-
-
-def _public_warnings(app: AppSpec, snapshot: Snapshot, proxy: Ports) -> Iterable[str]:
-    """On one's own machine a name for trying is a convenience. On a cluster it is a public one."""
-    if len(snapshot.nodes) < 2:
-        return
-    for name, hosts in sorted(app.default_hosts.items()):
-        yield (
-            f"{name} has no domains: whoever reaches port {proxy.http} of the proxy's node gets it "
-            f"with the header Host: {', '.join(hosts)}. Set its domains, or domains = [] to keep "
-            "it off the proxy"
-        )
 
 
 def _former_names(app: AppSpec) -> Iterable[str]:
@@ -611,23 +593,6 @@ def _former_names(app: AppSpec) -> Iterable[str]:
                 f"labels of {service.name} name a router, service or middleware {app.name}-…: it "
                 f"is called {app.name}_… now, and the labels are taken for it. Write them so"
             )
-
-
-def _https_warnings(app: AppSpec, proxy: Ports) -> Iterable[str]:
-    """Where the app and the proxy that runs are of different minds."""
-    domains = ", ".join(domain for service in app.services for domain in service.names)
-    if not domains:
-        return
-    if proxy.https and not app.proxy.https:
-        yield (
-            f"the proxy has HTTPS, but {domains} is served by HTTP: "
-            "set proxy.email as in the proxy's configuration"
-        )
-    if proxy.https and app.proxy.https and proxy.https != app.proxy.https_port:
-        yield (
-            f"the proxy has HTTPS on port {proxy.https}, and {domains} leads to port "
-            f"{app.proxy.https_port}: set proxy.https_port, or deploytool proxy up"
-        )
 
 
 def _proxy_service(app: AppSpec, snapshot: Snapshot) -> Json | None:
@@ -644,15 +609,3 @@ def _proxy(app: AppSpec, snapshot: Snapshot) -> Ports | None:
     """Where that proxy listens."""
     found = _proxy_service(app, snapshot)
     return ports(found) if found else None
-
-
-def _check_https(app: AppSpec, snapshot: Snapshot) -> None:
-    """HTTP would lead to a port where nobody listens."""
-    proxy = _proxy(app, snapshot)
-    domains = [d for s in app.services if app.is_https(s) for d in s.names]
-    if proxy is not None and proxy.https is None and domains:
-        raise PlanError(
-            f"The proxy has no HTTPS yet, so {', '.join(domains)} would answer nothing",
-            code="proxy_without_https",
-            hint="bring the proxy to this configuration first: deploytool proxy up",
-        )

@@ -8,35 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import labels_of
 from deploytool.json_types import Json
+from deploytool.traefik import offers
 from deploytool.traefik.routing import Named, is_routed
 
-ENTRY_POINT, RESOLVER, NETWORK = "entry point", "certificate resolver", "network"
-"""Kinds of what only the proxy's own settings can give."""
-_HAS = {
-    ENTRY_POINT: re.compile(r"--entrypoints\.([^.=]+)\.address=", re.IGNORECASE),
-    RESOLVER: re.compile(r"--certificatesresolvers\.([^.=]+)\.", re.IGNORECASE),
-}
-_NEEDS = {
-    ENTRY_POINT: re.compile(r"traefik\.(http|tcp|udp)\.routers\.[^.]+\.entrypoints", re.I),
-    RESOLVER: re.compile(r"traefik\.(http|tcp)\.routers\.[^.]+\.tls\.certresolver", re.I),
-    NETWORK: re.compile(r"traefik\.(?:swarm|docker)\.network", re.I),
-}
-
-
-def _thing(kind: str, name: str) -> Named:
-    return Named("http", kind, name)
+NETWORK = "network"
+_NEEDS_NETWORK = re.compile(r"traefik\.(?:swarm|docker)\.network", re.I)
 
 
 def offered(proxy: Json, network_names: Mapping[str, str]) -> frozenset[Named]:
     """What a proxy offers by its specification."""
-    template = proxy["TaskTemplate"]
-    attached = (network["Target"] for network in template.get("Networks") or ())
-    found = {_thing(NETWORK, network_names.get(target, target)) for target in attached}
-    for argument in arguments(proxy):
-        for kind, pattern in _HAS.items():
-            if has := pattern.match(argument):
-                found.add(_thing(kind, has[1].lower()))
-    return frozenset(found)
+    attached = (network["Target"] for network in proxy["TaskTemplate"].get("Networks") or ())
+    networks = {offers.thing(NETWORK, network_names.get(target, target)) for target in attached}
+    return offers.offered(arguments(proxy)) | networks
 
 
 def arguments(proxy: Json) -> list[str]:
@@ -47,13 +30,9 @@ def arguments(proxy: Json) -> list[str]:
 
 def needed(own: Mapping[str, str]) -> frozenset[Named]:
     """What the labels of a service need of the proxy."""
-    found = set()
-    for key, value in own.items() if is_routed(own) else ():
-        for kind, pattern in _NEEDS.items():
-            if pattern.fullmatch(key):
-                names = (name.strip() for name in value.split(","))
-                found |= {_thing(kind, n if kind == NETWORK else n.lower()) for n in names if n}
-    return frozenset(found)
+    named = [v for k, v in own.items() if is_routed(own) and _NEEDS_NETWORK.fullmatch(k)]
+    names = {name.strip() for value in named for name in value.split(",")}
+    return offers.needed(own) | {offers.thing(NETWORK, name) for name in names if name}
 
 
 def users(services: Iterable[Json], things: frozenset[Named]) -> Iterator[tuple[Json, list[Named]]]:

@@ -1,0 +1,99 @@
+"""Conflicts between the apps behind one proxy: names that two of them have there, and domains that
+two of them serve. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploytool.backends.model import Action, Change, FieldChange
+from deploytool.errors import PlanError
+from deploytool.traefik import routing
+from deploytool.traefik.rules import Claim
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A service as the proxy reads it."""
+
+    name: str
+    """Its name on the cluster."""
+    described: str
+    """The same in the words of its owner."""
+    labels: Mapping[str, str]
+    """Its labels, or its tags as such."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The services of an app as they are and as they shall be, and those of all other apps."""
+
+    app: str
+    before: Sequence[Routed]
+    after: Sequence[Routed]
+    others: Sequence[Routed]
+    provider: str
+    """Traefik's word for the cluster."""
+
+    def check_names(self) -> None:
+        """Raises PlanError where a router, service or middleware would be called like one of
+        another app, or where one goes away that another app uses."""
+        holders = {
+            named: service for service in self.others for named in routing.defined(service.labels)
+        }
+        wanted = {named for service in self.after for named in routing.defined(service.labels)}
+        if taken := sorted(wanted & holders.keys()):
+            raise PlanError(
+                f"{holders[taken[0]].described} has the {taken[0]} too: the proxy would serve "
+                "neither, or one for the other",
+                code="route_name_taken",
+                hint="give it another name in the labels, here or there",
+                details=[f"{named}: {holders[named].described}" for named in taken],
+            )
+        before = {named for service in self.before for named in routing.defined(service.labels)}
+        gone = before - wanted - holders.keys()
+        for service in self.others:
+            if lost := sorted(routing.referred(service.labels, self.provider) & gone):
+                raise PlanError(
+                    f"{service.described} refers to the {lost[0]} of {self.app}, which this "
+                    "plan removes or renames: its routes would answer 404",
+                    code="route_name_used",
+                    hint=f"let {service.name} define one of its own first",
+                    details=[str(named) for named in lost],
+                )
+
+    @cached_property
+    def taken(self) -> dict[str, frozenset[Claim]]:
+        """The names of other apps' services, and what of theirs the app claims."""
+        wanted = frozenset[Claim]().union(*(routing.claims(s.labels) for s in self.after))
+        found = {s.name: wanted & routing.claims(s.labels) for s in self.others}
+        return {name: claims for name, claims in found.items() if claims}
+
+    def check_domains(self) -> None:
+        """Raises PlanError where the app claims what another one serves."""
+        for service in self.others:
+            if claims := self.taken.get(service.name):
+                raise PlanError(
+                    f"{min(claims)} is served by {service.described} already",
+                    code="domain_taken",
+                    hint="take it out of the domains there, or here; --take-over moves it here "
+                    "once the release runs",
+                    details=[
+                        f"{claim}: {name}"
+                        for name, found in sorted(self.taken.items())
+                        for claim in sorted(found)
+                    ],
+                )
+
+    def take_overs(self) -> Iterator[Change]:
+        """The changes of a take-over."""
+        holders = {
+            claim: service.name
+            for service in self.after
+            for claim in routing.claims(service.labels)
+        }
+        for name, claims in sorted(self.taken.items()):
+            for claim in sorted(claims):
+                moved = FieldChange(path="service", before=name, after=holders[claim])
+                yield Change(kind="route", name=str(claim), action=Action.UPDATE, fields=(moved,))

@@ -117,7 +117,7 @@ job "items" {
       }
 
       meta = {
-        "deploytool.healthcheck" = "bc4d76ed"
+        "deploytool.healthcheck" = "a45b3159"
       }
 
       service {
@@ -145,7 +145,7 @@ job "items" {
         ]
 
         check {
-          name      = "health"
+          name      = "GET /health"
           type      = "http"
           path      = "/health"
           method    = "GET"

@@ -107,6 +107,10 @@ job "proxy" {
         }
       }
 
+      meta = {
+        "deploytool.healthcheck" = "28c9a61f"
+      }
+
       identity {
         env  = true
         file = false
@@ -138,7 +142,7 @@ job "proxy" {
         ]
 
         check {
-          name      = "health"
+          name      = "GET /ready"
           type      = "http"
           path      = "/ready"
           method    = "GET"

@@ -126,7 +126,7 @@ job "items" {
       }
 
       meta = {
-        "deploytool.healthcheck" = "bc4d76ed"
+        "deploytool.healthcheck" = "a45b3159"
       }
 
       service {
@@ -154,7 +154,7 @@ job "items" {
         ]
 
         check {
-          name      = "health"
+          name      = "GET /health"
           type      = "http"
           path      = "/health"
           method    = "GET"

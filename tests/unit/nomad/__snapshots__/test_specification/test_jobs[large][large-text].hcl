@@ -295,7 +295,7 @@ job "items" {
       }
 
       meta = {
-        "deploytool.healthcheck" = "58622d9c"
+        "deploytool.healthcheck" = "4be206ba"
       }
 
       service {
@@ -334,7 +334,7 @@ job "items" {
         ]
 
         check {
-          name      = "health"
+          name      = "GET /health"
           type      = "http"
           path      = "/health"
           method    = "GET"

@@ -246,21 +246,25 @@ class Cluster:
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
+        there: dict[str, list[Json]] = {}
+        for allocation in self._of(job):
+            there.setdefault(allocation["TaskGroup"], []).append(allocation)
         plans = {
             group["Name"]: scheduler.reconcile(
                 job,
                 group,
-                self._of(job),
+                there.get(group["Name"], []),
                 versions,
                 states.get(group["Name"]),
                 halted=halted,
             )
             for group in job["TaskGroups"]
         }
-        for allocation in self._of(job):
-            if allocation["TaskGroup"] not in plans and is_live(allocation):
-                gone = plans.setdefault(f"-{allocation['TaskGroup']}", GroupPlan())
-                gone.stop.append((allocation, "alloc not needed due to job update"))
+        for name in there.keys() - plans.keys():
+            if live := [
+                (a, "alloc not needed due to job update") for a in there[name] if is_live(a)
+            ]:
+                plans[f"-{name}"] = GroupPlan(stop=live)
         return {name.removeprefix("-"): plan for name, plan in plans.items()}
 
     def evaluate(self, job: Json) -> Json:
@@ -348,11 +352,11 @@ class Cluster:
         return spots, failed
 
     def _usage(self, stopped: set[str]) -> Usage:
-        usage = Usage([])
+        usage = Usage()
         for allocation in self.allocations.values():
             if is_live(allocation) and allocation["ID"] not in stopped:
                 job, group = self._job_of(allocation), self.group(allocation)
-                usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
+                usage.add(allocation["NodeID"], key_of(job, group), group)
             ended = allocation["ClientStatus"] in scheduler.TERMINAL
             if not ended and allocation["ID"] not in stopped:
                 usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}

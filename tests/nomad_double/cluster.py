@@ -533,6 +533,21 @@ class Cluster:
                 self.allocations[name]["DeploymentStatus"]["Canary"] = False
         self._touch(deployment)
 
+    def promote(self, deployment: Json, names: set[str] | None) -> None:
+        """By hand, of all groups or of some. 500 where canaries are not healthy."""
+        groups = {
+            name: group
+            for name, group in deployment["TaskGroups"].items()
+            if group["DesiredCanaries"] and (names is None or name in names)
+        }
+        for name, group in groups.items():
+            healthy, wanted = self._healthy_canaries(group), group["DesiredCanaries"]
+            if healthy < wanted:
+                why = f'Task group "{name}" has {healthy}/{wanted} healthy allocations'
+                raise Refusal(500, why)
+        self._promote(deployment, list(groups.values()))
+        self._follow(deployment)
+
     def _healthy_canaries(self, group: Json) -> int:
         found = (self.allocations[name] for name in group["PlacedCanaries"] or ())
         return sum((a["DeploymentStatus"] or {}).get("Healthy") is True for a in found)

@@ -22,6 +22,7 @@ from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
+from tests.nomad_double.history import add_history
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
 
@@ -91,6 +92,7 @@ def make_app(cluster: Cluster) -> FastAPI:
     add_clients(app, cluster)
     add_catalogue(app, state)
     add_events(app, cluster)
+    add_history(app, cluster)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])

@@ -1,10 +1,13 @@
-"""The double of Nomad satisfies clients that nobody here wrote: Nomad's own Go library, and what
-Prometheus finds targets with."""
+"""The double of Nomad satisfies clients that nobody here wrote: Nomad's own Go library, what
+Prometheus finds targets with, and nomad-tools. For nomadpy see tests/unit/nomad/test_nomadpy.py,
+and for Traefik the live tests."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,13 @@ from deploytool.backends.nomad.specification.compile import compile_app
 from deploytool.backends.nomad.specification.task import Source
 from tests.builders import app, images, service
 from tests.contract.go_program import build
-from tests.nomad_double import catalogue
+from tests.nomad_double import catalogue, variables
 from tests.nomad_double.cluster import VERSION, Cluster, Script
 from tests.nomad_double.server import running
 
 pytestmark = pytest.mark.contract
 HERE = Path(__file__).parent
+NOMAD_TOOLS = "nomad-tools==0.5.8"
 REPLICA = {
     "ID": "1",
     "ServiceName": "items-web",
@@ -33,6 +37,18 @@ REPLICA = {
     "Port": 20_000,
 }
 """In the catalogue, where only real tasks come by themselves."""
+CHECK = {
+    "ID": "1",
+    "Check": "GET /health",
+    "Group": "items.web[0]",
+    "Mode": "healthiness",
+    "Output": "nomad: http ok",
+    "Service": "items-web",
+    "Status": "success",
+    "StatusCode": 200,
+    "Task": "web",
+    "Timestamp": 1_767_323_045,
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +59,8 @@ def job() -> Any:
 
 @pytest.fixture(scope="module")
 def cluster() -> Cluster:
-    checks = [{"ID": "1", "Check": "GET /health", "Status": "success", "Mode": "healthiness"}]
-    made = Cluster(scripts={"web": Script(output="one\ntwo\n")}, checks=checks)
+    made = Cluster(scripts={"web": Script(output="one\ntwo\n")}, checks=[CHECK])
+    variables.put(made.state, "default", "nomad/jobs/kept", {"Items": {"A": "1"}}, None)
     catalogue.register(made.state, [REPLICA, REPLICA | {"ID": "2", "Tags": []}])
     return made
 
@@ -79,7 +95,7 @@ STEPS: dict[str, object] = {
         "conflict": True,
         "there": "1",
         "items": {"A": "1", "B": "2"},
-        "listed": 1,
+        "listed": 2,
         "stale": True,
         "gone": True,
     },
@@ -127,6 +143,29 @@ def test_events_are_of_kinds_that_the_library_knows(found: Any) -> None:
     assert kinds == {"Service ServiceRegistration"}
 
 
+DIFFERENCES: dict[str, set[str]] = {
+    # Nobody asks the agent for more than its configuration.
+    "agent": {"-.member", "-.stats"},
+    # The server says these, and its library does not read them (nomad/structs).
+    "allocation": {"+.AllocatedResources.TaskLifecycles"},
+    "allocations": {"+.AllocatedResources.TaskLifecycles"},
+    "deployment": {"+.TaskGroups.*.AutoPromote"},
+    "deployments": {"+.TaskGroups.*.AutoPromote"},
+    "scheduler": {"+.Index", "+.KnownLeader", "-.SchedulerConfig.NodeLimitForFeasibilityChecks"},
+    # Newer than the version that the double says it is.
+    "namespace": {"-.OptionalExtraClaims", "-.RequiredExtraClaims"},
+    "node": {"-.GCVolumesOnNodeGC", "-.NodeMaxAllocs"},
+}
+"""Of the double's answers from the official types: fields that an answer lacks, and fields that the
+types lack."""
+
+
+def test_answers_have_the_fields_of_the_official_types(found: Any) -> None:
+    differing = {name: set(fields) for name, fields in found["conformance"].items() if fields}
+    assert differing == DIFFERENCES
+    assert len(found["conformance"]) == 21
+
+
 def test_prometheus_finds_replicas(cluster: Cluster) -> None:
     with running(cluster, speed=20) as address:
         done = subprocess.run(
@@ -153,3 +192,44 @@ def test_prometheus_finds_replicas(cluster: Cluster) -> None:
     }
     for target in targets:
         assert common.items() <= target.items()
+
+
+@pytest.fixture(scope="module")
+def nomadtools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In an environment of its own."""
+    environment = tmp_path_factory.mktemp("nomad-tools")
+    uv, python = Path(sys.executable).with_name("uv"), environment / "bin/python"
+    for command in (
+        ("venv", "--clear", "--python", sys.executable, environment),
+        ("pip", "install", "--python", python, NOMAD_TOOLS),
+    ):
+        subprocess.run([uv, *command], check=True, capture_output=True, timeout=300)
+    return environment / "bin/nomadtools"
+
+
+def test_nomad_tools_watch_a_job_until_it_runs(nomadtools: Path, job: Any) -> None:
+    cluster = Cluster(scripts={"web": Script(output="one\ntwo\n")})
+    with running(cluster, speed=20) as address:
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [nomadtools, *arguments],
+                env={**os.environ, "NOMAD_ADDR": address},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+
+        cluster.register("default", {"Job": job})
+        watched = run("watch", "-a", "started", "items")
+        ports = run("port", "items")
+    assert watched.returncode == 0, watched.stderr
+    assert "Healthy=2 Unhealthy=0 Deployment completed successfully" in watched.stdout
+    assert watched.stdout.count("> one\n") == 2
+    addresses = {
+        f"{port['HostIP']}:{port['Value']}"
+        for allocation in cluster.allocations.values()
+        for port in allocation["AllocatedResources"]["Shared"]["Ports"]
+    }
+    assert set(ports.stdout.split()) == addresses

@@ -317,6 +317,8 @@ class Cluster:
                 "DeploymentID": "",
                 "CreateIndex": index,
                 "ModifyIndex": index,
+                "CreateTime": self.state.now(),
+                "ModifyTime": self.state.now(),
             }
             self.evaluations[made["ID"]] = made
             if failed:
@@ -408,6 +410,8 @@ class Cluster:
                 "StatusDescription": "Deployment is running",
                 "CreateIndex": index,
                 "ModifyIndex": index,
+                "CreateTime": self.state.now(),
+                "ModifyTime": self.state.now(),
             }
             self.deployments[made["ID"]] = made
         deadline = max([int(str(g["ProgressDeadline"])) for g in groups.values()] or [0])
@@ -430,7 +434,7 @@ class Cluster:
 
     def _touch(self, deployment: Json) -> None:
         with self.state.writing("deployment") as index:
-            deployment["ModifyIndex"] = index
+            deployment |= {"ModifyIndex": index, "ModifyTime": self.state.now()}
 
     def _cancel_older(self, job: Json, why: str = "Cancelled due to newer version of job") -> None:
         for deployment in list(self.deployments.values()):
@@ -905,7 +909,7 @@ def _progress(deployment: Json) -> tuple[object, ...]:
 def _reserved(task: Json) -> Json:
     resources = task.get("Resources") or {}
     return {
-        "Cpu": {"CpuShares": int(resources.get("CPU") or 0)},
+        "Cpu": {"CpuShares": int(resources.get("CPU") or 0), "ReservedCores": None},
         "Memory": {
             "MemoryMB": int(resources.get("MemoryMB") or 0),
             "MemoryMaxMB": int(resources.get("MemoryMaxMB") or 0),

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from tests.nomad_double import answers
 from tests.nomad_double.cluster import ACTIVE, Cluster
 from tests.nomad_double.state import Json
 from tests.nomad_double.variables import Refusal
@@ -24,7 +25,7 @@ COUNTED = {
 
 
 def add_history(app: FastAPI, cluster: Cluster) -> None:
-    from tests.nomad_double.server import answer, blocking, namespace_of, stub
+    from tests.nomad_double.server import answer, blocking, namespace_of
 
     state = cluster.state
 
@@ -111,7 +112,7 @@ def add_history(app: FastAPI, cluster: Cluster) -> None:
     def of_deployment(name: str, request: Request) -> Response:
         def read() -> list[Json]:
             found = cluster.allocations.values()
-            return [stub(a) for a in found if a.get("DeploymentID") == name]
+            return [answers.allocation_stub(a) for a in found if a["DeploymentID"] == name]
 
         return table(request, "allocs", read)
 
@@ -136,7 +137,11 @@ def add_history(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/evaluations")
     def evaluations(request: Request) -> Response:
-        return table(request, "evals", lambda: _listed(request, cluster.evaluations))
+        return table(
+            request,
+            "evals",
+            lambda: list(map(answers.evaluation, _listed(request, cluster.evaluations))),
+        )
 
     @app.get("/v1/evaluation/{name}")
     def evaluation(name: str, request: Request) -> Response:
@@ -144,26 +149,21 @@ def add_history(app: FastAPI, cluster: Cluster) -> None:
             found = cluster.evaluations.get(name)
             if found is None:
                 raise Refusal(404, "eval not found")
-            return found, found["ModifyIndex"]
+            return answers.evaluation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
     @app.get("/v1/evaluation/{name}/allocations")
     def of_evaluation(name: str, request: Request) -> Response:
         def read() -> list[Json]:
-            return [stub(a) for a in cluster.allocations.values() if a.get("EvalID") == name]
+            found = cluster.allocations.values()
+            return [answers.allocation_stub(a) for a in found if a["EvalID"] == name]
 
         return table(request, "allocs", read)
 
     @app.get("/v1/namespaces")
     def namespaces() -> Response:
-        return answer(
-            [
-                {"Name": name, "Description": "", "Capabilities": None, "Meta": None, "Quota": ""}
-                | {"CreateIndex": 1, "ModifyIndex": 1}
-                for name in sorted(cluster.namespaces)
-            ]
-        )
+        return answer([answers.namespace(name) for name in sorted(cluster.namespaces)])
 
 
 def _listed(request: Request, things: dict[str, Json]) -> list[Json]:

@@ -86,6 +86,12 @@ class Node:
             "Detected": has_docker,
             "Healthy": has_docker,
             "HealthDescription": "Healthy" if has_docker else "",
+            "UpdateTime": "2026-01-02T03:04:05Z",
+            "Attributes": {
+                name: value
+                for name, value in self.attributes.items()
+                if name.startswith("driver.docker")
+            },
         }
         return {
             "ID": self.id,
@@ -106,10 +112,31 @@ class Node:
             "Meta": self.meta,
             "Drivers": {"docker": driver},
             "NodeResources": {
-                "Cpu": {"CpuShares": self.cpu},
+                "Cpu": {"CpuShares": self.cpu, "TotalCpuCores": 4, "ReservableCpuCores": None},
                 "Memory": {"MemoryMB": self.memory},
+                "Disk": {"DiskMB": 50_000},
+                "Devices": None,
+                "Networks": None,
+                "MinDynamicPort": 20_000,
+                "MaxDynamicPort": 32_000,
             },
-            "ReservedResources": {"Cpu": {"CpuShares": 0}, "Memory": {"MemoryMB": 0}},
+            "ReservedResources": {
+                "Cpu": {"CpuShares": 0},
+                "Memory": {"MemoryMB": 0},
+                "Disk": {"DiskMB": 0},
+                "Networks": {"ReservedHostPorts": ""},
+            },
+            "Links": None,
+            "Events": [],
+            "TLSEnabled": False,
+            "Resources": None,
+            "Reserved": None,
+            "HostVolumes": None,
+            "HostNetworks": None,
+            "CSIControllerPlugins": None,
+            "CSINodePlugins": None,
+            "CgroupParent": "",
+            "StatusUpdatedAt": 1_767_323_045,
             "CreateIndex": 5,
             "ModifyIndex": self.index,
         }

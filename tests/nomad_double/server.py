@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import variables
+from tests.nomad_double import answers, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
@@ -118,15 +118,13 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/jobs")
     def jobs(request: Request) -> Response:
-        """Metadata only where it is asked for (command/agent/job_endpoint.go)."""
         query, space = request.query_params, namespace_of(request)
-        names = ["ID", "Name", "Type", "Status", "Stop", "Namespace", "ModifyIndex"]
-        names += ["Meta"] if query.get("meta") == "true" else []
+        meta = query.get("meta") == "true"
         return table(
             request,
             "jobs",
             lambda: [
-                {name: job.get(name) for name in names}
+                answers.job_stub(job, meta=meta)
                 for (where, name), job in sorted(cluster.jobs.items())
                 if where == space and name.startswith(query.get("prefix", ""))
             ],
@@ -138,7 +136,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = cluster.allocations.get(name)
             if found is None:
                 raise Refusal(404, "alloc not found")
-            return found, found["ModifyIndex"]
+            return answers.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -159,7 +157,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def job(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
             found = cluster.job(namespace_of(request), name)
-            return found, found["ModifyIndex"]
+            return answers.job(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -191,12 +189,18 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/job/{name}/allocations")
     def allocations(name: str, request: Request) -> Response:
         return table(
-            request, "allocs", lambda: list(map(stub, of_job(request, name, cluster.allocations)))
+            request,
+            "allocs",
+            lambda: list(map(answers.allocation_stub, of_job(request, name, cluster.allocations))),
         )
 
     @app.get("/v1/job/{name}/evaluations")
     def evaluations(name: str, request: Request) -> Response:
-        return table(request, "evals", lambda: of_job(request, name, cluster.evaluations))
+        return table(
+            request,
+            "evals",
+            lambda: list(map(answers.evaluation, of_job(request, name, cluster.evaluations))),
+        )
 
     @app.get("/v1/deployment/{name}")
     def deployment(name: str, request: Request) -> Response:
@@ -218,12 +222,22 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return table(
             request,
             "allocs",
-            lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()],
+            lambda: [
+                answers.allocation_stub(a, resources=wanted) for a in cluster.allocations.values()
+            ],
         )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
-        return table(request, "nodes", nodes_now)
+        query = request.query_params
+        resources, system = query.get("resources") == "true", query.get("os") == "true"
+        return table(
+            request,
+            "nodes",
+            lambda: [
+                answers.node_stub(node, resources=resources, system=system) for node in nodes_now()
+            ],
+        )
 
     @app.get("/v1/node/{name}")
     def node(name: str, request: Request) -> Response:
@@ -231,7 +245,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = next((n for n in nodes_now() if n["ID"] == name), None)
             if found is None:
                 raise Refusal(404, "node not found")
-            return found, found["ModifyIndex"]
+            return answers.node(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -242,7 +256,15 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 def _add_operator(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/operator/scheduler/configuration")
     def scheduler() -> Response:
-        settings = {"MemoryOversubscriptionEnabled": cluster.oversubscription}
+        settings = {
+            "SchedulerAlgorithm": "binpack",
+            "PreemptionConfig": None,
+            "MemoryOversubscriptionEnabled": cluster.oversubscription,
+            "RejectJobRegistration": False,
+            "PauseEvalBroker": False,
+            "CreateIndex": 5,
+            "ModifyIndex": 5,
+        }
         return answer({"SchedulerConfig": settings, "Index": 5, "KnownLeader": True})
 
     @app.get("/v1/namespace/{name}")
@@ -250,14 +272,7 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
         """Text of the 404: command/agent/namespace_endpoint.go."""
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
-        return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
-
-
-def stub(allocation: Json, *, resources: bool = False) -> Json:
-    """An allocation in a list is without its job, and without what it was given unless somebody
-    asks for that (nomad/structs/alloc.go, AllocListStub)."""
-    left_out = ("Job",) if resources else ("Job", "AllocatedResources")
-    return {k: v for k, v in allocation.items() if k not in left_out}
+        return answer(answers.namespace(name))
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:

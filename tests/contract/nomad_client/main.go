@@ -54,6 +54,7 @@ func main() {
 		{"catalogue", s.catalogue},
 		{"promotion", s.promotion},
 		{"versions", s.versions},
+		{"conformance", s.conformance},
 		{"revert", s.revert},
 		{"nodes", s.nodes},
 		{"unknown", s.unknown},

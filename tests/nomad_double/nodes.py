@@ -52,6 +52,8 @@ class Node:
     attributes: dict[str, str] = field(default_factory=_attributes)
     status: str = "ready"
     eligible: bool = True
+    drain: Json | None = None
+    """How it is being drained, while it is."""
     index: int = 5
 
     @property
@@ -96,8 +98,8 @@ class Node:
             "Status": self.status,
             "StatusDescription": "",
             "SchedulingEligibility": "eligible" if self.eligible else "ineligible",
-            "Drain": False,
-            "DrainStrategy": None,
+            "Drain": self.drain is not None,
+            "DrainStrategy": self.drain,
             "LastDrain": None,
             "Version": version,
             "Attributes": {"unique.hostname": self.name} | self.attributes,

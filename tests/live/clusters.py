@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 Json = dict[str, Any]
+HOUR = 3600 * 10**9
+"""In nanoseconds."""
 both = pytest.mark.parametrize("kind", ["swarm", "nomad"], scope="session")
 """For what users are promised on both kinds of cluster."""
 on_swarm = pytest.mark.parametrize("kind", ["swarm"], scope="session")
@@ -64,6 +67,18 @@ class Cluster(Protocol):
 
     def one_off_tasks(self, project: Project) -> list[str]:
         """Those of the app that are there."""
+
+    def node_memory(self, project: Project) -> int:
+        """MiB that its nodes have, by what it plans with."""
+
+    def step_node(self, project: Project) -> Node:
+        """Where the app's one-off task runs."""
+
+    def drained(self, project: Project, node: Node) -> None:
+        """Have a node drained, as its operator does."""
+
+    def undrained(self, project: Project, node: Node) -> None:
+        """Have it take replicas again."""
 
     def occupied(self, project: Project, image: str) -> AbstractContextManager[None]:
         """Meanwhile somebody else has what is called as the app."""
@@ -117,6 +132,23 @@ class SwarmCluster:
     def one_off_tasks(self, project: Project) -> list[str]:
         label = f"label=deploytool.job-of={project.app}"
         return project.docker("service", "ls", "-q", "--filter", label).split()
+
+    def node_memory(self, project: Project) -> int:
+        return int(project.docker("info", "--format", "{{.MemTotal}}")) // 2**20
+
+    def step_node(self, project: Project) -> Node:
+        its = ("ps", "--quiet", "--filter", f"name={project.app}_release-")
+        (found,) = [node for node in project.lab.nodes if node.docker(*its).strip()]
+        return found
+
+    def drained(self, project: Project, node: Node) -> None:
+        self._become("drain", project, node)
+
+    def undrained(self, project: Project, node: Node) -> None:
+        self._become("active", project, node)
+
+    def _become(self, availability: str, project: Project, node: Node) -> None:
+        project.lab.manager.docker("node", "update", "--availability", availability, node.name)
 
     @contextmanager
     def occupied(self, project: Project, image: str) -> Iterator[None]:
@@ -210,6 +242,35 @@ class NomadCluster:
             for job in self.get("/v1/jobs?meta=true")
             if job["Type"] == "batch" and (job["Meta"] or {}).get("deploytool.app") == project.app
         ]
+
+    def node_memory(self, project: Project) -> int:
+        return int(self.get("/v1/nodes?resources=true")[0]["NodeResources"]["Memory"]["MemoryMB"])
+
+    def step_node(self, project: Project) -> Node:
+        (job,) = self.one_off_tasks(project)
+        (allocation,) = self.get(f"/v1/job/{job}/allocations")
+        return _named(project, allocation["NodeName"])
+
+    def drained(self, project: Project, node: Node) -> None:
+        """`nomad node drain -enable`."""
+        self.send("PUT", f"/v1/node/{self.node(node)}/drain", {"DrainSpec": {"Deadline": HOUR}})
+
+    def undrained(self, project: Project, node: Node) -> None:
+        """`nomad node eligibility -enable`, and an end to draining."""
+        body = {"DrainSpec": None, "MarkEligible": True}
+        self.send("PUT", f"/v1/node/{self.node(node)}/drain", body)
+
+    def node(self, wanted: Node) -> str:
+        """Its id."""
+        return next(str(n["ID"]) for n in self.get("/v1/nodes") if n["Name"] == wanted.name)
+
+    def restart_servers(self, lab: Lab) -> None:
+        """The double's servers restart, and keep their state; see `tests.nomad_double`."""
+        pid = process.living(lab.folder / "nomad" / "pid")
+        assert pid is not None
+        process.send(pid, signal.SIGHUP)
+        wait_until(lambda: not answers(self.address), "the servers are away", 10)
+        wait_until(lambda: answers(self.address), "the servers answer again", 30)
 
     @contextmanager
     def occupied(self, project: Project, image: str) -> Iterator[None]:

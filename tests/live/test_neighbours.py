@@ -146,7 +146,8 @@ def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_ima
     project.configure()
     ran = project.run("deploy", "--image", example_image)
     assert (ran.code, ran.error["code"]) == (3, "rolled_back"), ran.stderr
-    assert f"the proxy itself answers 404 to http://{host}/health" in ran.error["message"]
+    port = "" if project.cluster.http_port == 80 else f":{project.cluster.http_port}"
+    assert f"the proxy itself answers 404 to http://{host}{port}/health" in ran.error["message"]
     assert status(project, host, 200) == 200
     project.services["web"]["labels"] = {
         f"{router}.middlewares": f"{project.app}-list",

@@ -133,11 +133,10 @@ def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_ima
     project.ok("deploy", "--image", example_image)
     host = f"{project.app}.localhost"
     router = f"traefik.http.routers.{project.app}_web"
-    if project.cluster.name == "swarm":
-        project.services["web"]["labels"] = {f"{router}.middlewares": "auht"}
-        project.configure()
-        missing = project.run("deploy", "--image", example_image)
-        assert missing.error["code"] == "route_reference_missing"
+    project.services["web"]["labels"] = {f"{router}.middlewares": "auht"}
+    project.configure()
+    missing = project.run("deploy", "--image", example_image)
+    assert missing.error["code"] == "route_reference_missing"
     middleware = f"traefik.http.middlewares.{project.app}-list"
     project.services["web"]["labels"] = {
         f"{router}.middlewares": f"{project.app}-list",

@@ -189,9 +189,7 @@ def faulty_apps(
 @pytest.fixture
 def proxy_project(kind: str, request: pytest.FixtureRequest) -> Project:
     """Of who looks after the proxy."""
-    name = "nomad_proxy" if kind == "nomad" else "running_proxy"
-    found = request.getfixturevalue(name)
-    assert isinstance(found, Project)
+    found: Project = request.getfixturevalue("nomad_proxy" if kind == "nomad" else "running_proxy")
     return found
 
 

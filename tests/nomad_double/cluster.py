@@ -369,8 +369,9 @@ class Cluster:
                 job, group = self._job_of(allocation), self.group(allocation)
                 usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
             ended = allocation["ClientStatus"] in scheduler.TERMINAL
-            if not ended and allocation["ID"] not in stopped:
-                usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
+            if not ended:
+                which = usage.closing if allocation["ID"] in stopped else usage.ports
+                which |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
         return usage
 
     def _job_of(self, allocation: Json) -> Json:

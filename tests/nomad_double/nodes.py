@@ -6,6 +6,7 @@ spread over the nodes.
 
 from __future__ import annotations
 
+import random
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,6 +133,8 @@ class Usage:
     """Node id, what is spread together, and group of each allocation that holds resources."""
     ports: set[tuple[str, int]] = field(default_factory=set)
     """Node id and port."""
+    closing: set[tuple[str, int]] = field(default_factory=set)
+    """Those of allocations that are about to be stopped."""
 
     def memory(self, node: Node) -> int:
         return sum(memory(group) for where, _, group in self.allocations if where == node.id)
@@ -234,7 +237,14 @@ def _lacking(node: Node, group: Json, usage: Usage) -> str | None:
 
 
 def _ports(node: Node, group: Json, usage: Usage) -> Iterator[Json]:
-    free = (port for port in DYNAMIC_PORTS if (node.id, port) not in usage.ports)
+    """Dynamic ones by chance, as Nomad does (nomad/structs/network.go, getDynamicPortsStochastic):
+    those that are about to be free have a listener for a while."""
+    busy = usage.ports | usage.closing
+    free = (
+        port
+        for port in random.sample(DYNAMIC_PORTS, len(DYNAMIC_PORTS))
+        if (node.id, port) not in busy
+    )
     for kind in ("ReservedPorts", "DynamicPorts"):
         for port in _of_networks(group, kind):
             value = int(port["Value"]) if kind == "ReservedPorts" else next(free)

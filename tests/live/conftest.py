@@ -276,8 +276,8 @@ def kind() -> str:
 @pytest.fixture(scope="session")
 def nomad_proxy(
     lab: Lab, lab_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker: str
-) -> None:
-    """The proxy of the double of Nomad."""
+) -> Project:
+    """The proxy of the double of Nomad, and the project of who looks after it."""
     nomad = cluster("nomad", lab)
     made = make_project(tmp_path_factory.mktemp("proxy"), "proxied", lab, lab_env, nomad)
 
@@ -286,6 +286,7 @@ def nomad_proxy(
         return ""
 
     by_the_first(tmp_path_factory, worker, "nomad-proxy-up", up)
+    return made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the product is for, on a real Swarm: deploying, changing and rolling back."""
+"""What the product is for, on real clusters: deploying, changing and rolling back."""
 
 from __future__ import annotations
 
@@ -169,15 +169,9 @@ def test_interrupted_deploy_is_finished_by_the_next(
     assert len(deployed.running()) == 2
 
 
-def test_a_stack_of_somebody_else_is_left_alone(project: Project, example_image: str) -> None:
-    label = f"com.docker.stack.namespace={project.app}"
-    name = f"{project.app}_other"
-    project.docker(
-        *("service", "create", "--detach", "--quiet", "--name", name, "--label", label),
-        *("--replicas", "0", example_image),
-    )
-    try:
+@both
+def test_what_somebody_else_runs_is_left_alone(project: Project, example_image: str) -> None:
+    """A stack of the app's name, or a job."""
+    with project.cluster.occupied(project, example_image):
         ran = project.run("deploy", "--image", example_image)
         assert (ran.code, ran.error["code"]) == (1, "not_ours")
-    finally:
-        project.docker("service", "rm", name)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
+from tests.live.clusters import NomadCluster, both, cluster
 from tests.live.conftest import Project, make_project
-from tests.load import Load
 
 pytestmark = pytest.mark.usefixtures("proxy")
 Make = Callable[..., Project]
@@ -20,13 +20,16 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def make(lab: Lab, lab_env: dict[str, str], tmp_path: Path, worker: str) -> Iterator[Make]:
+def make(
+    lab: Lab, lab_env: dict[str, str], tmp_path: Path, worker: str, kind: str
+) -> Iterator[Make]:
     """Makes further projects; services are called as said, each like the example's one."""
     made: list[Project] = []
 
     def one(*services: str, name: str = "", **keys: object) -> Project:
         number = next(_numbers)
-        project = make_project(tmp_path / str(number), name or f"n{number}{worker}", lab, lab_env)
+        app, where = name or f"n{number}{worker}", cluster(kind, lab)
+        project = make_project(tmp_path / str(number), app, lab, lab_env, where)
         web = project.services.pop("web") | {"replicas": 1} | keys
         project.services = {service: dict(web) for service in services or ("web",)}
         project.configure()
@@ -46,6 +49,7 @@ def status(project: Project, host: str, wanted: int) -> int:
     return code
 
 
+@both
 def test_hyphens_take_nobody_off_the_air(make: Make, example_image: str, worker: str) -> None:
     first = make("x-web", name=f"sec{worker}")
     second = make("web", name=f"sec{worker}-x")
@@ -56,6 +60,15 @@ def test_hyphens_take_nobody_off_the_air(make: Make, example_image: str, worker:
         assert status(project, f"{project.app}.localhost", 200) == 200
 
 
+def is_enabled(project: Project) -> bool:
+    """Whether its service web is served by the proxy, as it stands on the cluster."""
+    if not isinstance(project.cluster, NomadCluster):
+        return bool(project.live("web")["Spec"]["Labels"]["traefik.enable"] == "true")
+    registered = project.cluster.get(f"/v1/service/{project.app}-web")
+    return any("traefik.enable=true" in found["Tags"] for found in registered)
+
+
+@both
 @pytest.mark.load
 def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     host = f"d{time.monotonic_ns()}.example.com"
@@ -64,9 +77,13 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     assert status(first, host, 200) == 200
     ran = second.run("deploy", "--image", example_image)
     assert (ran.code, ran.error["code"]) == (1, "domain_taken")
-    assert f"the service web of the app {first.app}" in ran.error["message"]
+    holder = {
+        "swarm": f"the service web of the app {first.app}",
+        "nomad": f"the service {first.app}-web of the job {first.app}",
+    }[first.cluster.name]
+    assert holder in ran.error["message"]
     given: dict[str, Any] = {"rate": 50, "seconds": 120, "mix": {"get": 1}, "websockets": 0}
-    with Load(first.lab.manager.address, host=host, **given) as load:
+    with first.callers(host=host, **given) as load:
         time.sleep(2)
         second.ok("deploy", "--image", example_image, "--take-over")
         time.sleep(4)
@@ -74,11 +91,12 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     assert result.reasons() == {}, result.story()
     replicas = {second.get("/", host)[1]["x-replica"] for _ in range(20)}
     assert len(replicas) == 1
-    assert first.live("web")["Spec"]["Labels"]["traefik.enable"] == "false"
+    assert not is_enabled(first)
     assert first.run("deploy", "--image", example_image).error["code"] == "domain_taken"
     assert second.ok("deploy", "--image", example_image)["changed"] is False
 
 
+@both
 def test_no_domains_are_no_way_in(make: Make, example_image: str) -> None:
     project = make(domains=[])
     project.ok("deploy", "--image", example_image)
@@ -107,6 +125,7 @@ def test_short_names_lead_into_no_other_app(make: Make, example_image: str) -> N
     assert not finds("api")
 
 
+@both
 @pytest.mark.core
 def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_image: str) -> None:
     """A reference that is missing is found by the plan; what only Traefik knows, afterwards."""
@@ -116,9 +135,8 @@ def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_ima
     router = f"traefik.http.routers.{project.app}_web"
     project.services["web"]["labels"] = {f"{router}.middlewares": "auht"}
     project.configure()
-    assert project.run("deploy", "--image", example_image).error["code"] == (
-        "route_reference_missing"
-    )
+    missing = project.run("deploy", "--image", example_image)
+    assert missing.error["code"] == "route_reference_missing"
     middleware = f"traefik.http.middlewares.{project.app}-list"
     project.services["web"]["labels"] = {
         f"{router}.middlewares": f"{project.app}-list",
@@ -127,7 +145,8 @@ def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_ima
     project.configure()
     ran = project.run("deploy", "--image", example_image)
     assert (ran.code, ran.error["code"]) == (3, "rolled_back"), ran.stderr
-    assert f"the proxy itself answers 404 to http://{host}/health" in ran.error["message"]
+    port = "" if project.cluster.http_port == 80 else f":{project.cluster.http_port}"
+    assert f"the proxy itself answers 404 to http://{host}{port}/health" in ran.error["message"]
     assert status(project, host, 200) == 200
     project.services["web"]["labels"] = {
         f"{router}.middlewares": f"{project.app}-list",
@@ -158,7 +177,7 @@ def test_nobody_notices_the_change_of_names(project: Project, load_image: str) -
     host = f"{project.app}.localhost"
     assert status(project, host, 200) == 200
     time.sleep(3)
-    with Load(project.lab.manager.address, host=host, rate=40, seconds=240, timeout=30) as load:
+    with project.callers(rate=40, seconds=240, timeout=30) as load:
         time.sleep(2)
         project.deploy(load_image)
         time.sleep(3)

@@ -6,13 +6,14 @@ import json
 import os
 import pty
 import subprocess
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.lab import Lab
+from tests.live.clusters import NomadCluster, both, cluster, on_swarm
 from tests.live.conftest import DEPLOYTOOL, Json, Project, make_project
 
 SLOW = "import pathlib,time; time.sleep(2); pathlib.Path('/tmp/up').touch(); time.sleep(1000)"
@@ -25,62 +26,108 @@ QUICK: Json = {
 
 
 @pytest.fixture(scope="module")
-def shop(
+def shops(
     lab: Lab,
     lab_env: dict[str, str],
     example_image: str,
     tmp_path_factory: pytest.TempPathFactory,
     worker: str,
-) -> Iterator[Project]:
-    """db, which takes two seconds to come up, on the manager; cache on the other nodes; and web,
-    which depends on db."""
-    made = make_project(tmp_path_factory.mktemp("shop"), f"shop{worker}", lab, lab_env)
-    healthy = {"command": ["test", "-f", "/tmp/up"], "interval": "500ms"}
-    made.services = {
-        "db": QUICK
-        | {
-            "command": ["python", "-c", SLOW],
-            "healthcheck": healthy,
-            "memory": "16MiB",
-            "placement": {"constraints": ["node.role == manager"]},
-        },
+) -> Iterator[Callable[[str], Project]]:
+    """db, which takes two seconds to come up, on the first node; cache on the others; and web,
+    which depends on db: an app for each kind of cluster."""
+    made: dict[str, Project] = {}
+
+    def shop_on(kind: str) -> Project:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp("shop")
+            where = cluster(kind, lab)
+            made[kind] = shop = make_project(folder, f"shop{worker}", lab, lab_env, where)
+            shop.services = services(kind, lab)
+            shop.configure()
+            shop.ok("deploy", "--image", example_image)
+        return made[kind]
+
+    yield shop_on
+    for shop in made.values():
+        shop.run("destroy", "--yes", "--volumes")
+
+
+def services(kind: str, lab: Lab) -> dict[str, Json]:
+    first, others = "node.role == manager", "node.role == worker"
+    db: Json = {
+        "command": ["python", "-c", SLOW],
+        "healthcheck": {"command": ["test", "-f", "/tmp/up"], "interval": "500ms"},
+    }
+    if kind == "nomad":  # which runs no commands as health checks, and knows no roles
+        serving = SLOW.partition("time.sleep(1000)")[0] + "os.execlp(*['python'] * 2, *SERVE)"
+        first, others = (f"node.hostname {sign} {lab.manager.name}" for sign in ("==", "!="))
+        db = {
+            "command": ["python", "-c", f"import os; SERVE = ['-m', 'http.server']; {serving}"],
+            "port": 8000,
+            "domains": [],
+            "healthcheck": {"path": "/", "interval": "1s"},
+        }
+    return {
+        "db": QUICK | db | {"memory": "16MiB", "placement": {"constraints": [first]}},
         "cache": QUICK
         | {
             "command": ["sleep", "1000"],
             "replicas": 2,
-            "placement": {"constraints": ["node.role == worker"]},
+            "placement": {"constraints": [others]},
         },
         "web": QUICK | {"command": ["sleep", "1000"], "cpu": 0.01, "depends_on": ["db"]},
     }
-    made.configure()
-    made.ok("deploy", "--image", example_image)
-    yield made
-    made.run("destroy", "--yes", "--volumes")
+
+
+@pytest.fixture
+def shop(shops: Callable[[str], Project], kind: str) -> Project:
+    return shops(kind)
+
+
+def created(shop: Project, service: str) -> list[datetime]:
+    """When the replicas of a service that shall run were made."""
+    if shop.cluster.name == "nomad":
+        return [moment(a["CreateTime"]) for a in allocations(shop, service)]
+    return [datetime.fromisoformat(task["CreatedAt"]) for task in tasks(shop, service)]
+
+
+def up(shop: Project) -> datetime:
+    """When db was healthy."""
+    if shop.cluster.name == "swarm":
+        newest = max(tasks(shop, "db"), key=lambda task: str(task["CreatedAt"]))
+        return datetime.fromisoformat(newest["Status"]["Timestamp"])
+    allocation = max(allocations(shop, "db"), key=lambda found: int(found["CreateIndex"]))
+    events = allocation["TaskStates"]["db"]["Events"]
+    (started,) = [event["Time"] for event in events if event["Type"] == "Started"]
+    return moment(started) + timedelta(seconds=2)
 
 
 def tasks(shop: Project, service: str) -> list[Json]:
-    """The tasks of a service as the engine tells of them."""
-    ids = shop.docker("service", "ps", f"{shop.app}_{service}", "-q", "--no-trunc").split()
-    found: list[Json] = json.loads(shop.docker("inspect", *ids))
+    """The tasks that shall run, as the engine tells of them."""
+    found: list[Json] = json.loads(shop.docker("inspect", *shop.running(service)))
     return found
 
 
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def allocations(shop: Project, service: str) -> list[Json]:
+    assert isinstance(shop.cluster, NomadCluster)
+    return [shop.cluster.get(f"/v1/allocation/{name}") for name in shop.running(service)]
 
 
+def moment(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 10**9, UTC)
+
+
+@both
 def test_each_starts_in_its_turn(shop: Project) -> None:
-    (db,) = tasks(shop, "db")
-    (web,) = tasks(shop, "web")
-    assert db["Status"]["State"] == web["Status"]["State"] == "running"
-    up = moment(db["Status"]["Timestamp"])
-    assert moment(web["CreatedAt"]) > up
-    assert all(moment(cache["CreatedAt"]) < up for cache in tasks(shop, "cache"))
+    (web,) = created(shop, "web")
+    assert web > up(shop)
+    assert all(cache < up(shop) for cache in created(shop, "cache"))
 
 
+@both
 def test_what_waits_for_a_failure_is_never_touched(shop: Project, example_image: str) -> None:
     good = dict(shop.services["db"])
-    before = {name: shop.live(name)["Version"] for name in ("web", "cache")}
+    before = {name: shop.cluster.version_of(shop, name) for name in ("web", "cache")}
     shop.services["db"] = good | {"command": ["python", "-c", "raise SystemExit(3)"]}
     shop.services["web"]["env"] = {"ROUND": "2"}
     shop.configure()
@@ -88,9 +135,10 @@ def test_what_waits_for_a_failure_is_never_touched(shop: Project, example_image:
     shop.services["db"] = good
     assert (ran.code, ran.error["code"]) == (3, "rolled_back"), ran.stdout + ran.stderr
     assert "waits for db" in ran.stderr or "db.1" in ran.error["message"]
-    assert {name: shop.live(name)["Version"] for name in ("web", "cache")} == before
+    assert {name: shop.cluster.version_of(shop, name) for name in ("web", "cache")} == before
 
 
+@both
 @pytest.mark.thorough
 def test_without_waiting_the_order_holds(shop: Project, example_image: str) -> None:
     for name in ("db", "web"):
@@ -98,12 +146,11 @@ def test_without_waiting_the_order_holds(shop: Project, example_image: str) -> N
     shop.configure()
     done = shop.ok("deploy", "--image", example_image, "--no-wait")
     assert done["waited"] is False
-    new = [task for task in tasks(shop, "db") if task["DesiredState"] == "running"]
-    newest = max(moment(task["CreatedAt"]) for task in tasks(shop, "web"))
-    assert newest > moment(new[0]["Status"]["Timestamp"])
+    assert max(created(shop, "web")) > up(shop)
     shop.ok("deploy", "--image", example_image)
 
 
+@both
 def test_a_command_in_a_replica(shop: Project) -> None:
     script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
     ran = shop.run("exec", "db", "--json", "--", "python", "-c", script, json_output=False)
@@ -119,6 +166,7 @@ def test_a_command_in_a_replica(shop: Project) -> None:
     assert (ran.code, ran.stdout, ran.stderr) == (7, "out\n", "err\n")
 
 
+@both
 def test_what_is_piped_in_is_the_commands_input(shop: Project) -> None:
     done = subprocess.run(
         [*DEPLOYTOOL, "exec", "db", "--", "cat"],
@@ -132,6 +180,7 @@ def test_what_is_piped_in_is_the_commands_input(shop: Project) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"a\0b\n", b"")
 
 
+@both
 def test_on_a_terminal_the_command_has_it(shop: Project) -> None:
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -148,6 +197,7 @@ def test_on_a_terminal_the_command_has_it(shop: Project) -> None:
         os.close(controller)
 
 
+@on_swarm
 def test_a_replica_that_this_engine_does_not_reach(shop: Project) -> None:
     error = shop.run("exec", "cache", "--json", "--", "ls", json_output=False).error
     assert error["code"] == "replica_elsewhere"
@@ -156,6 +206,7 @@ def test_a_replica_that_this_engine_does_not_reach(shop: Project) -> None:
     assert there.docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true"
 
 
+@both
 def test_capacity_of_the_nodes(shop: Project) -> None:
     found = shop.ok("capacity")
     nodes = {node["node"]: node for node in found["nodes"]}
@@ -164,7 +215,8 @@ def test_capacity_of_the_nodes(shop: Project) -> None:
     assert manager["memory"]["reserved"] >= 16 * 2**20
     assert manager["memory"]["used"] > 2**20
     assert manager["cpu"]["used"] is not None
-    assert all(node["memory"]["used"] is None and node["unmeasured"] for node in nodes.values())
+    if shop.cluster.name == "swarm":  # other engines do not tell
+        assert all(node["memory"]["used"] is None and node["unmeasured"] for node in nodes.values())
     services: dict[str, Any] = {service["service"]: service for service in found["services"]}
     assert services["db"]["measured"] == 1
     assert 2**20 < services["db"]["used"]["memory"] <= manager["memory"]["used"]
@@ -172,6 +224,7 @@ def test_capacity_of_the_nodes(shop: Project) -> None:
     assert services["cache"]["fits"] is None
 
 
+@both
 def test_use_of_the_cores_is_seen(shop: Project) -> None:
     burn = ["exec", "db", "--", "timeout", "8", "python", "-c", "while True: pass"]
     with shop.start(*burn) as process:
@@ -181,6 +234,7 @@ def test_use_of_the_cores_is_seen(shop: Project) -> None:
     assert used > 0.1
 
 
+@both
 def test_all_that_was_printed_is_shown(project: Project, example_image: str) -> None:
     """By many replicas on one node too, of which the engine itself does not show all that they
     printed."""

@@ -1,10 +1,9 @@
-"""Secrets and configuration files on a real Swarm: set, read by replicas, changed, gone back to,
+"""Secrets and configuration files on real clusters: set, read by replicas, changed, gone back to,
 thrown away, and shown nowhere."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pty
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from deploytool.backends.swarm import connect
 from deploytool.backends.swarm.specification import labels
 from deploytool.records import history
+from tests.live.clusters import both
 from tests.live.conftest import DEPLOYTOOL, Project, Ran
 
 FIRST, SECOND, THIRD = (f"s3cret-{word}-{os.getpid()}" for word in ("one", "two", "three"))
@@ -29,7 +29,8 @@ time.sleep(3600)
 
 @pytest.fixture
 def workers(project: Project) -> Iterator[Project]:
-    """Two services without a port: one that says which secrets it has, and one that has none."""
+    """Two services without a port: one that says which secrets it has, and one that has none.
+    Nomad runs no commands as health checks."""
     reader = {
         "command": ["python", "-c", REPORT],
         "secrets": ["TOKEN"],
@@ -43,6 +44,8 @@ def workers(project: Project) -> Iterator[Project]:
             "start_period": "30s",
         },
     }
+    if project.cluster.name == "nomad":
+        del reader["healthcheck"]
     other = {key: reader[key] for key in ("update", "stop_grace", "drain")}
     project.services = {"reader": reader, "other": other | {"command": ["sleep", "3600"]}}
     project.configure()
@@ -78,31 +81,23 @@ def version(project: Project, value: str) -> tuple[int, bool]:
     return done["version"], done["changed"]
 
 
-def container(project: Project, service: str) -> tuple[dict[str, str], str]:
-    """The environment for docker on the node of a service's one replica, and its container."""
-    (task,) = json.loads(project.docker("inspect", "--type", "task", *project.running(service)))
-    nodes = json.loads(project.docker("node", "inspect", task["NodeID"]))
-    name = nodes[0]["Description"]["Hostname"]
-    (node,) = [node for node in project.lab.nodes if node.name == name]
-    return project.env | node.env, task["Status"]["ContainerStatus"]["ContainerID"]
-
-
 def inside(project: Project, service: str, *command: str) -> str:
     """What a command prints in a service's one replica."""
-    env, name = container(project, service)
+    node, name = project.cluster.container(project, service)
     done = subprocess.run(
-        ["docker", "exec", name, *command], env=env, capture_output=True, text=True, timeout=60
+        ["docker", "exec", name, *command],
+        env=project.env | node.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def everything_shown(project: Project) -> str:
-    """All that the cluster and deploytool show of an app."""
-    shown = [project.docker("service", "inspect", f"{project.app}_{n}") for n in project.services]
-    for kind in ("secret", "config"):
-        names = project.docker(kind, "ls", "-q", "-f", f"label={labels.APP}={project.app}").split()
-        shown += [project.docker(kind, "inspect", *names)] if names else []
+def everything_told(project: Project) -> str:
+    """All that deploytool shows of an app."""
+    shown = []
     for call in (["secrets", "list"], ["releases"], ["status", "--all"], ["config", "show"]):
         for more in (["--json"], ["--verbose"]):
             ran = project.run(*call, *more, json_output=False)
@@ -110,6 +105,12 @@ def everything_shown(project: Project) -> str:
     return "".join(shown)
 
 
+def everything_shown(project: Project) -> str:
+    """All that the cluster and deploytool show of an app."""
+    return project.cluster.shown(project) + everything_told(project)
+
+
+@both
 @pytest.mark.core
 def test_set_deploy_change_and_back(workers: Project, example_image: str) -> None:
     project = workers
@@ -153,6 +154,7 @@ def test_set_deploy_change_and_back(workers: Project, example_image: str) -> Non
         assert hashlib.sha256(value.encode()).hexdigest() not in shown
 
 
+@both
 @pytest.mark.thorough
 def test_remove_is_refused_while_it_is_read(workers: Project, example_image: str) -> None:
     project = workers
@@ -167,13 +169,18 @@ def test_remove_is_refused_while_it_is_read(workers: Project, example_image: str
     unsure = project.run("secrets", "remove", "TOKEN")
     assert unsure.error["code"] == "confirmation_required"
     removed = project.ok("secrets", "remove", "TOKEN", "--yes")["removed"]
-    assert removed == [f"{project.app}_TOKEN.1", f"{project.app}_TOKEN.2"]
+    called = {
+        "swarm": f"{project.app}_TOKEN.",
+        "nomad": f"nomad/jobs/{project.app}:TOKEN__",
+    }[project.cluster.name]
+    assert removed == [f"{called}1", f"{called}2"]
     assert project.run("secrets", "remove", "TOKEN", "--yes").error["code"] == "unknown_secret"
     back = project.run("rollback")
     assert (back.code, back.error["code"]) == (1, "secret_gone")
     assert version(project, THIRD) == (2, True), "no release ran with the version 2 of before"
 
 
+@both
 def test_many_from_an_env_file(workers: Project, example_image: str) -> None:
     project = workers
     file = project.folder / ".env.production"
@@ -242,17 +249,17 @@ def test_what_was_made_by_hand_gives_way(workers: Project, example_image: str) -
     project.docker("secret", "rm", name)
 
 
+@both
 @pytest.mark.thorough
 def test_failed_deploy_leaves_the_old_value(workers: Project, example_image: str) -> None:
     project = workers
     version(project, FIRST)
-    project.services["reader"]["healthcheck"]["command"] = [
-        "grep",
-        "-q",
-        "one",
-        "/run/secrets/TOKEN",
-    ]
-    project.services["reader"]["healthcheck"] |= {"start_period": "1s", "retries": 2}
+    works = ["grep", "-q", "one", "/run/secrets/TOKEN"]
+    if check := project.services["reader"].get("healthcheck"):
+        check |= {"command": works, "start_period": "1s", "retries": 2}
+    else:
+        ends = f"{' '.join(works)} || exit 3; exec sleep 3600"
+        project.services["reader"]["command"] = ["sh", "-c", ends]
     project.configure()
     project.ok("deploy", "--image", example_image)
     version(project, SECOND)
@@ -272,6 +279,7 @@ def configured(project: Project, content: str, name: str = "web.yml") -> Path:
     return file
 
 
+@both
 @pytest.mark.thorough
 def test_configuration_files(workers: Project, example_image: str) -> None:
     project = workers
@@ -297,13 +305,15 @@ def test_configuration_files(workers: Project, example_image: str) -> None:
 
     project.ok("rollback")
     assert inside(project, "reader", "cat", "/etc/app/settings.yml") == "a: 1\n"
-    assert "a: 1" not in everything_shown(project).replace("\\n", "\n")
+    # On Nomad a file is part of the job, which its readers see.
+    shown = everything_shown if project.cluster.name == "swarm" else everything_told
+    assert "a: 1" not in shown(project).replace("\\n", "\n")
 
     (project.folder / "config" / "web.yml").unlink()
     missing = project.run("deploy", "--image", example_image)
     assert (missing.code, missing.error["code"]) == (2, "config_invalid")
     project.ok("destroy", "--yes")
-    assert project.docker("config", "ls", "-q", "-f", f"label={labels.APP}={project.app}") == ""
+    assert project.cluster.leftovers(project) == []
 
 
 @pytest.mark.thorough

@@ -89,6 +89,8 @@ class Cluster:
         self.allocations: dict[str, Json] = {}
         self.evaluations: dict[str, Json] = {}
         self.closing = False
+        self.leaderless = False
+        """Whether its servers have no leader, and can do nothing."""
         self.identities: set[str] = set()
         """Tokens that tasks have of the servers."""
         self.clients: Clients | None = None
@@ -257,6 +259,7 @@ class Cluster:
                 versions,
                 states.get(group["Name"]),
                 halted=halted,
+                stays=lambda allocation, group: self._stays(job, allocation, group),
             )
             for group in job["TaskGroups"]
         }
@@ -266,6 +269,12 @@ class Cluster:
             ]:
                 plans[f"-{name}"] = GroupPlan(stop=live)
         return {name.removeprefix("-"): plan for name, plan in plans.items()}
+
+    def _stays(self, job: Json, allocation: Json, group: Json) -> bool:
+        """Whether the node of an allocation meets the constraints of its group."""
+        without = self._usage({allocation["ID"]})
+        node = self.node(allocation["NodeID"])
+        return unmet_constraint(node, job, group, without) is None
 
     def evaluate(self, job: Json) -> Json:
         """Schedule a job, and keep the evaluation: "complete" says scheduled, not placed."""
@@ -285,10 +294,16 @@ class Cluster:
                     self._stop(allocation, why)
             for allocation in plan.in_place:
                 self._update_in_place(allocation, job, deployment)
+        versions = self.versions.get((job["Namespace"], job["ID"]), {})
         for name, plan in plans.items():
             for placement in plan.place:
-                if spot := spots.get(placement.key):
+                if (spot := spots.get(placement.key)) is None:
+                    continue
+                if placement.version is None:
                     self._place(job, name, placement, spot, deployment, evaluation)
+                else:
+                    older = versions[placement.version]
+                    self._place(older, name, placement, spot, None, evaluation)
         return evaluation
 
     def retry_blocked(self) -> None:
@@ -360,8 +375,9 @@ class Cluster:
                 job, group = self._job_of(allocation), self.group(allocation)
                 usage.add(allocation["NodeID"], key_of(job, group), group)
             ended = allocation["ClientStatus"] in scheduler.TERMINAL
-            if not ended and allocation["ID"] not in stopped:
-                usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
+            if not ended:
+                which = usage.closing if allocation["ID"] in stopped else usage.ports
+                which |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}
         return usage
 
     def _job_of(self, allocation: Json) -> Json:
@@ -515,10 +531,13 @@ class Cluster:
                 return
             self._promote(deployment, with_canaries)
         self.evaluate(job)
-        if all(
+        is_there = all(
             g["HealthyAllocs"] >= g["DesiredTotal"] and (g["Promoted"] or not g["DesiredCanaries"])
             for g in groups
-        ):
+        )
+        # Neither while others are to be replaced (scheduler/reconciler, isDeploymentComplete).
+        older = [a for a in self._of(job) if is_live(a) and a["JobVersion"] != job["Version"]]
+        if is_there and not older:
             deployment |= {
                 "Status": "successful",
                 "StatusDescription": "Deployment completed successfully",
@@ -570,7 +589,8 @@ class Cluster:
         failed = (
             a
             for a in self._of(job)
-            if a["Name"] == placement.name and a["ClientStatus"] in ("failed", "lost")
+            if a["Name"] == placement.name
+            and (a["ClientStatus"] in ("failed", "lost") or scheduler.is_migrating(a))
         )
         before = max(failed, key=lambda a: int(a["CreateIndex"]), default=None)
         with self.state.writing("allocs") as index:
@@ -754,9 +774,10 @@ class Cluster:
             self.evaluate(job)
 
     def judged(self, allocation: Json, healthy: bool) -> None:
-        """The client says whether an allocation of a deployment is healthy."""
+        """The client says whether an allocation is healthy: for a deployment, or for who waits
+        for it before more of its group leave their nodes."""
         deployment = self.deployments.get(allocation["DeploymentID"])
-        if deployment is None or allocation["DesiredStatus"] != "run":
+        if allocation["DesiredStatus"] != "run":
             return
         with self.state.writing("allocs") as index:
             status = allocation["DeploymentStatus"] or {"Canary": False}
@@ -764,6 +785,8 @@ class Cluster:
                 return
             allocation["DeploymentStatus"] = status | {"Healthy": healthy, "ModifyIndex": index}
             allocation["ModifyIndex"] = index
+        if deployment is None:
+            return
         group = deployment["TaskGroups"].get(allocation["TaskGroup"])
         if group is None or deployment["Status"] not in ACTIVE:
             return
@@ -802,6 +825,9 @@ class Cluster:
             if allocation["ClientStatus"] == "running" and is_scripted:
                 self.later(0.1, lambda: self.judged(allocation, True))
 
+    def end(self, allocation: Json, why: str) -> None:
+        self._stop(allocation, why)
+
     def _stop(self, allocation: Json, why: str) -> None:
         """The client of a node ends it; a scripted one is gone at once."""
         with self.state.writing("allocs") as index:
@@ -827,7 +853,7 @@ class Cluster:
             with self.state.writing("nodes") as index:
                 node.status, node.index = status, index
             if status == "ready":
-                self.retry_blocked()
+                self.has_come(node)
                 return
             jobs = {}
             for allocation in self.allocations.values():
@@ -837,6 +863,15 @@ class Cluster:
             for key in jobs:
                 if (job := self.jobs.get(key)) is not None and not job.get("Stop"):
                     self.evaluate(job)
+
+    def has_come(self, node: Node) -> None:
+        """A node takes allocations again: jobs that have one on each node are scheduled, and what
+        waits for room (nomad/node_endpoint.go, createNodeEvals)."""
+        with self.state.changed:
+            for job in list(self.jobs.values()):
+                if job["Type"] == "system" and not job.get("Stop"):
+                    self.evaluate(job)
+            self.retry_blocked()
 
     def _lose(self, allocation: Json) -> None:
         with self.state.writing("allocs") as index:

@@ -6,6 +6,7 @@ spread over the nodes.
 
 from __future__ import annotations
 
+import random
 import re
 import uuid
 from collections import Counter
@@ -54,6 +55,8 @@ class Node:
     attributes: dict[str, str] = field(default_factory=_attributes)
     status: str = "ready"
     eligible: bool = True
+    drain: Json | None = None
+    """How it is being drained, while it is."""
     index: int = 5
 
     @cached_property
@@ -104,8 +107,8 @@ class Node:
             "Status": self.status,
             "StatusDescription": "",
             "SchedulingEligibility": "eligible" if self.eligible else "ineligible",
-            "Drain": False,
-            "DrainStrategy": None,
+            "Drain": self.drain is not None,
+            "DrainStrategy": self.drain,
             "LastDrain": None,
             "Version": version,
             "Attributes": {"unique.hostname": self.name} | self.attributes,
@@ -161,6 +164,8 @@ class Usage:
     """Node id and what is spread together → allocations."""
     ports: set[tuple[str, int]] = field(default_factory=set)
     """Node id and port."""
+    closing: set[tuple[str, int]] = field(default_factory=set)
+    """Those of allocations that are about to be stopped."""
 
     def add(self, node: str, together: str, group: Json) -> None:
         self.memory[node] += memory(group)
@@ -261,7 +266,14 @@ def _lacking(node: Node, group: Json, usage: Usage) -> str | None:
 
 
 def _ports(node: Node, group: Json, usage: Usage) -> Iterator[Json]:
-    free = (port for port in DYNAMIC_PORTS if (node.id, port) not in usage.ports)
+    """Dynamic ones by chance, as Nomad does (nomad/structs/network.go, getDynamicPortsStochastic):
+    those that are about to be free have a listener for a while."""
+    busy = usage.ports | usage.closing
+    free = (
+        port
+        for port in random.sample(DYNAMIC_PORTS, len(DYNAMIC_PORTS))
+        if (node.id, port) not in busy
+    )
     for kind in ("ReservedPorts", "DynamicPorts"):
         for port in _of_networks(group, kind):
             value = int(port["Value"]) if kind == "ReservedPorts" else next(free)

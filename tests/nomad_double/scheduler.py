@@ -6,7 +6,7 @@ in place or destructive ones, canaries, `max_parallel`, stops, replacements of w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class GroupPlan:
     destructive: int = 0
     nodes: int | None = None
     """Of a system job: on how many it is to run."""
+    migrating: int = 0
+    """How many are stopped here because their node is drained, and placed elsewhere."""
 
     def desired(self) -> Json:
         """As `Annotations.DesiredTGUpdates` says it."""
@@ -39,10 +41,10 @@ class GroupPlan:
             "DestructiveUpdate": self.destructive,
             "Ignore": self.ignore,
             "InPlaceUpdate": len(self.in_place),
-            "Migrate": 0,
-            "Place": len(placed) if self.nodes is None else self.nodes,
+            "Migrate": self.migrating,
+            "Place": len(placed) - self.migrating if self.nodes is None else self.nodes,
             "Preemptions": 0,
-            "Stop": len(self.stop) - self.destructive,
+            "Stop": len(self.stop) - self.destructive - self.migrating,
         }
 
 
@@ -55,6 +57,8 @@ class Placement:
 
     node: str | None = None
     """Where it has to go, if it matters."""
+    version: int | None = None
+    """The version of the job that it is of, if that is not the newest."""
 
     @property
     def key(self) -> tuple[str, str | None, str | None]:
@@ -63,6 +67,11 @@ class Placement:
 
 def is_live(allocation: Json) -> bool:
     return allocation["DesiredStatus"] == "run" and allocation["ClientStatus"] not in TERMINAL
+
+
+def is_migrating(allocation: Json) -> bool:
+    """Whether the drainer has its allocation leave its node."""
+    return bool((allocation.get("DesiredTransition") or {}).get("Migrate"))
 
 
 def is_destructive(before: Json, after: Json, meta: tuple[Json, Json]) -> bool:
@@ -95,12 +104,19 @@ def reconcile(
     state: Json | None,
     *,
     halted: bool = False,
+    stays: Callable[[Json, Json], bool] = lambda allocation, group: True,
 ) -> GroupPlan:
     """One group of a job. `state` is its part of the deployment of this version, if there is one;
-    `halted`: that failed or is paused, so that nothing more is replaced."""
+    `halted`: that failed or is paused, so that nothing more is replaced. `stays`: whether the node
+    of an allocation can have it as the group is now; else it is replaced, whatever has changed
+    (scheduler/util.go, genericAllocUpdateFn)."""
     plan = GroupPlan()
     version, count = job["Version"], int(group.get("Count", 1))
-    live = [a for a in allocations if a["TaskGroup"] == group["Name"] and is_live(a)]
+    there = [a for a in allocations if a["TaskGroup"] == group["Name"] and is_live(a)]
+    live = [a for a in there if not is_migrating(a)]
+    leaving = [a for a in there if is_migrating(a)]
+    plan.migrating = len(leaving)
+    plan.stop += [(a, "alloc is being migrated") for a in leaving]
     current = [a for a in live if a["JobVersion"] == version]
     old, moved = [], []
     for allocation in live:
@@ -111,7 +127,8 @@ def reconcile(
             (g for g in (before or {}).get("TaskGroups", ()) if g["Name"] == group["Name"]), None
         )
         meta = ((before or {}).get("Meta") or {}, job.get("Meta") or {})
-        if before is None or known is None or is_destructive(known, group, meta):
+        replaced = before is None or known is None or is_destructive(known, group, meta)
+        if replaced or not stays(allocation, group):
             old.append(allocation)
         else:
             moved.append(allocation)
@@ -128,6 +145,12 @@ def reconcile(
                 Placement(name, is_canary=True) for name in _free(job, group, canaries, missing)
             ]
             plan.canaries = missing
+        # What is no canary is placed as it was (downgradeNonCanary in computeMigrations).
+        plan.place += [
+            Placement(a["Name"], version=a["JobVersion"])
+            for a in leaving
+            if a["JobVersion"] != version
+        ]
         surplus = max(0, len(old) - count)
         plan.stop += [(a, "alloc not needed due to job update") for a in _last(old, surplus)]
         plan.ignore = len(old) - surplus + len(kept) - len(moved)
@@ -221,7 +244,9 @@ def _settle(
         plan.stop.append((allocation, "alloc is being updated due to job update"))
         plan.destructive += 1
     missing = count - len(kept) - len(rest)
-    if missing > 0 and not halted:
+    if halted:  # what is lost or leaves is placed anew all the same (computePlacements)
+        missing = min(missing, plan.migrating)
+    if missing > 0:
         free = _free(job, group, [*kept, *rest], missing)
         plan.place += [Placement(name) for name in free]
     plan.ignore = len(kept) - len(plan.in_place) + max(0, len(rest) - plan.destructive)

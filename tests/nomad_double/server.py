@@ -17,12 +17,13 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import answers, variables
+from tests.nomad_double import answers, drainer, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
 from tests.nomad_double.history import add_history
+from tests.nomad_double.nodes import Node
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
 
@@ -34,6 +35,8 @@ def make_app(cluster: Cluster) -> FastAPI:
     def check_right(asked: HTTPConnection) -> None:
         if not asked.client or not asked.client.port:
             _check_identity(cluster, asked)
+        if cluster.leaderless:
+            raise Refusal(500, "No cluster leader")
         what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
         if cluster.denied and re.search(cluster.denied, what):
             raise Refusal(403, "Permission denied")
@@ -249,6 +252,37 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
         return blocking(state, request, read)
 
+    def node_of(name: str) -> Node:
+        found = next((n for n in cluster.nodes if n.id == name), None)
+        if found is None:
+            raise Refusal(404, "node not found")
+        return found
+
+    def node_changed(node: Node) -> Response:
+        index = {"Index": node.index, "NodeModifyIndex": node.index}
+        return answer({"EvalCreateIndex": 0, "EvalIDs": None, **index})
+
+    @app.post("/v1/node/{name}/drain")
+    @app.put("/v1/node/{name}/drain")
+    async def drain(name: str, request: Request) -> Response:
+        """Without a specification the draining ends (command/agent/node_endpoint.go)."""
+        body = await request.json()
+        found = node_of(name)
+        with state.changed:
+            drainer.drain(cluster, found, body.get("DrainSpec"))
+            if body.get("MarkEligible"):
+                drainer.set_eligible(cluster, found, eligible=True)
+        return node_changed(found)
+
+    @app.post("/v1/node/{name}/eligibility")
+    @app.put("/v1/node/{name}/eligibility")
+    async def eligibility(name: str, request: Request) -> Response:
+        body = await request.json()
+        found = node_of(name)
+        with state.changed:
+            drainer.set_eligible(cluster, found, eligible=body["Eligibility"] == "eligible")
+        return node_changed(found)
+
     def nodes_now() -> list[Json]:
         return [node.document(cluster.http_address, VERSION) for node in cluster.nodes]
 
@@ -317,33 +351,45 @@ def running(
     `tls` is a folder with cert.pem, key.pem and ca.pem, whose certificates clients have to show
     (tls.verify_https_client). `task_api` is where to put the socket that tasks get."""
     with ExitStack() as stack:
-        stack.enter_context(_ticking(cluster, speed))
+        stack.enter_context(ticking(cluster, speed))
         listening = stack.enter_context(socket.create_server(listen))
-        sockets = [listening]
-        if task_api is not None:
-            sockets.append(stack.enter_context(_unix_socket(task_api)))
         cluster.http_address = "{}:{}".format(*listening.getsockname())
-        settings = uvicorn.Config(
-            make_app(cluster),
-            log_level="warning",
-            lifespan="off",
-            ws="websockets-sansio",
-            timeout_graceful_shutdown=1,
-            **_secured(tls),
-        )
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
+        task_socket = stack.enter_context(unix_socket(task_api)) if task_api else None
+        with answering(cluster, listening, task_socket, tls):
             yield f"{'https' if tls else 'http'}://{cluster.http_address}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
-def _unix_socket(path: Path) -> socket.socket:
+@contextmanager
+def answering(
+    cluster: Cluster,
+    listening: socket.socket,
+    task_socket: socket.socket | None = None,
+    tls: Path | None = None,
+) -> Iterator[None]:
+    """Requests are answered meanwhile. The socket that tasks have stays open: it is their
+    client's."""
+    sockets = [listening, *([task_socket.dup()] if task_socket else ())]
+    settings = uvicorn.Config(
+        make_app(cluster),
+        log_level="warning",
+        lifespan="off",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=1,
+        **_secured(tls),
+    )
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def unix_socket(path: Path) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
     made.bind(str(path))
     path.chmod(0o777)
@@ -362,7 +408,7 @@ def _secured(tls: Path | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _ticking(cluster: Cluster, speed: float) -> Iterator[None]:
+def ticking(cluster: Cluster, speed: float) -> Iterator[None]:
     done = threading.Event()
 
     def tick() -> None:

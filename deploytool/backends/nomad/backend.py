@@ -43,6 +43,7 @@ from deploytool.backends.nomad.rollout.session import NomadRollout
 from deploytool.backends.nomad.specification.compile import compile_app, compile_one_off
 from deploytool.backends.nomad.specification.task import Source
 from deploytool.backends.nomad.specification.version import NEWEST, OLDEST, ServerVersion
+from deploytool.backends.nomad.storage import files as file_storage
 from deploytool.backends.nomad.storage.secrets import NomadVault
 from deploytool.backends.nomad.storage.store import NomadStore
 from deploytool.config.nomad import NomadSettings
@@ -131,12 +132,13 @@ class Nomad:
         found = versions.choose(
             spec.name, wanted, self.vault.versions(spec.name) if wanted else (), secrets or {}
         )
+        contents = file_storage.contents(self.client, spec, files or {})
         source = Source(
             app=spec,
             settings=self.settings,
             images=images,
             secrets=found,
-            files=files or {},
+            files=contents,
             version=self.version,
         )
         compiled = compile_app(source)
@@ -150,6 +152,7 @@ class Nomad:
             mhz_per_core=self.settings.mhz_per_core,
             warnings=compiled.notes,
             secrets=found,
+            files={spec.files[path]: content for path, content in contents.items()},
             version=source.version,
             take_over=take_over,
         )
@@ -301,6 +304,7 @@ class Nomad:
             settings=self.settings,
             images=job.release.images,
             secrets=job.release.secrets,
+            files=file_storage.contents(self.client, app, {}),
             version=self.version,
         )
         command, release = list(job.command), job.release.id

@@ -288,15 +288,20 @@ func (s *session) blocking() (any, error) {
 }
 
 func (s *session) running() (*api.Allocation, error) {
-	listed, _, err := s.client.Jobs().Allocations(*s.job.ID, false, nil)
-	if err != nil {
-		return nil, err
-	}
-	for _, stub := range listed {
-		if stub.ClientStatus == "running" && stub.DesiredStatus == "run" {
-			found, _, err := s.client.Allocations().Info(stub.ID, nil)
-			return found, err
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		listed, _, err := s.client.Jobs().Allocations(*s.job.ID, false, nil)
+		if err != nil {
+			return nil, err
 		}
+		for _, stub := range listed {
+			status := stub.DeploymentStatus
+			isHealthy := status != nil && status.Healthy != nil && *status.Healthy
+			if stub.ClientStatus == "running" && stub.DesiredStatus == "run" && isHealthy {
+				found, _, err := s.client.Allocations().Info(stub.ID, nil)
+				return found, err
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	return nil, errors.New("nothing runs")
 }

@@ -18,6 +18,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.shell import wait_until
+from tests.live.clusters import cluster
 from tests.live.conftest import Project, Ran, make_project
 from tests.live.faults.table import Row, remember
 from tests.load import Load, Result
@@ -78,16 +79,17 @@ class Faulty:
         except subprocess.TimeoutExpired:
             process.kill()
             said = process.communicate()[1]
-            replicas = self.project.docker("service", "ps", "--no-trunc", f"{self.project.app}_web")
+            replicas = self.project.run("status", "--all", json_output=False).stdout
             raise AssertionError(f"it hangs: {said}{replicas}") from None
         return Ran(process.returncode, stdout, stderr)
 
+    @property
+    def is_on_nomad(self) -> bool:
+        return self.project.cluster.name == "nomad"
+
     def load(self, **settings: Any) -> Load:
-        return Load(
-            self.project.address,
-            host=f"{self.project.app}.localhost",
-            **({"rate": RATE, "websockets": 4, "seconds": LONGEST} | settings),
-        )
+        given = {"rate": RATE, "websockets": 4, "seconds": LONGEST} | settings
+        return self.project.callers(**given)
 
     def good(self) -> None:
         """The next deploy, of a version that works."""
@@ -109,6 +111,8 @@ class Case:
     lost: Callable[[Result], int] = lambda _: 0
     """How many requests nobody could have saved: those in flight on a machine that dies."""
     mark: Callable[[str], None] = lambda _: None
+    alone: str = ""
+    """Why it is no row of the other kind of cluster, if it is none."""
 
     def run(self, action: Callable[[], Ran]) -> Ran:
         """Do it under load, check what the tool said and that nobody noticed, and deploy a good
@@ -131,7 +135,9 @@ class Case:
         error = ran.error if ran.code else {"code": "", "message": ""}
         remember(
             Row(
+                cluster=self.app.project.cluster.name,
                 title=self.title,
+                alone=self.alone,
                 exit_code=ran.code,
                 code=error["code"],
                 message=error["message"],
@@ -154,21 +160,42 @@ class Case:
 
 
 @pytest.fixture(scope="session")
-def faulty(
+def faulty_apps(
     lab: Lab,
     lab_env: dict[str, str],
     load_image: str,
-    running_proxy: Project,
     tmp_path_factory: pytest.TempPathFactory,
     worker: str,
-) -> Iterator[Faulty]:
-    """One app for all faults, as each has to leave it in a state from which it can go on."""
-    folder = tmp_path_factory.mktemp("faulty")
-    app = Faulty(make_project(folder, f"faulty{worker}", lab, lab_env), load_image)
-    app.good()
-    wait_until_it_answers(app)
-    yield app
-    app.project.run("destroy", "--yes", "--volumes")
+) -> Iterator[Callable[[str], Faulty]]:
+    """One app for all faults of a kind of cluster, as each has to leave it in a state from which it
+    can go on."""
+    made: dict[str, Faulty] = {}
+
+    def on(kind: str) -> Faulty:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp("faulty")
+            project = make_project(folder, f"faulty{worker}", lab, lab_env, cluster(kind, lab))
+            app = Faulty(project, load_image)
+            app.good()
+            wait_until_it_answers(app)
+            made[kind] = app
+        return made[kind]
+
+    yield on
+    for app in made.values():
+        app.project.run("destroy", "--yes", "--volumes")
+
+
+@pytest.fixture
+def proxy_project(kind: str, request: pytest.FixtureRequest) -> Project:
+    """Of who looks after the proxy."""
+    found: Project = request.getfixturevalue("nomad_proxy" if kind == "nomad" else "running_proxy")
+    return found
+
+
+@pytest.fixture
+def faulty(proxy_project: Project, faulty_apps: Callable[[str], Faulty], kind: str) -> Faulty:
+    return faulty_apps(kind)
 
 
 @pytest.fixture

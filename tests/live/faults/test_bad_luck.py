@@ -14,6 +14,7 @@ from deploytool.backends.swarm.specification.health import CUT_OFF
 from tests.lab import Node
 from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_files
+from tests.live.clusters import NomadCluster, both, on_nomad, on_swarm
 from tests.live.conftest import Ran
 from tests.live.faults.conftest import RATE, Case, Faulty, read_until, write
 from tests.load import Result
@@ -27,6 +28,15 @@ PHASES = {
 }
 
 
+@both
+def test_nothing_goes_wrong(app: Faulty) -> None:
+    """For comparison."""
+    case = Case(app, "nothing: a variable is changed", (0,))
+    app.configure()
+    case.run(app.deploy)
+
+
+@both
 def test_registry_is_down(app: Faulty) -> None:
     """An unchanged tag needs no answer, see tests/live/test_registry.py; another one does."""
     registry = app.lab.registry_process
@@ -44,6 +54,7 @@ def test_registry_is_down(app: Faulty) -> None:
     case.run(deploy)
 
 
+@both
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("phase", list(PHASES))
 def test_the_tool_is_stopped(app: Faulty, phase: str, blow: signal.Signals) -> None:
@@ -68,6 +79,7 @@ def test_the_tool_is_stopped(app: Faulty, phase: str, blow: signal.Signals) -> N
     case.run(deploy)
 
 
+@both
 def test_two_deploys_at_once(app: Faulty) -> None:
     case = Case(app, "two deploys at once: the second", (0,))
     app.configure(release={"command": STEP})
@@ -85,6 +97,7 @@ def test_two_deploys_at_once(app: Faulty) -> None:
     case.run(deploy)
 
 
+@both
 def test_two_deploys_at_once_without_waiting(app: Faulty) -> None:
     case = Case(app, "two deploys at once: the second, with `--lock-timeout 0s`", (1,), "locked")
     app.configure(release={"command": STEP})
@@ -100,6 +113,7 @@ def test_two_deploys_at_once_without_waiting(app: Faulty) -> None:
     case.run(deploy)
 
 
+@both
 def test_the_clock_of_the_client_is_wrong(
     app: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,12 +142,13 @@ def install_faketime() -> Path:
     return next(folder.rglob("libfaketime.so.1"))
 
 
+@both
 def test_the_disk_of_the_client_is_full(
     app: Faulty, small_engine: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It builds with an engine of its own for a cluster elsewhere."""
     case = Case(app, "the client's disk is full while it builds", (1,), "disk_full")
-    app.configure(swarm={"host": app.lab.manager.docker_host})
+    app.configure(**({} if app.is_on_nomad else {"swarm": {"host": app.lab.manager.docker_host}}))
     dockerfile = app.project.folder / "Dockerfile"
     before = dockerfile.read_text()
     big = write(app.project.folder, "app/big", "")
@@ -167,6 +182,7 @@ def lost_with_a_node(result: Result) -> int:
     return IN_FLIGHT
 
 
+@both
 @pytest.mark.parametrize(
     ("when", "after"), [("during the rollout", 4.0), ("just before the rollout", 0.0)]
 )
@@ -193,36 +209,36 @@ def test_a_worker_node_dies(app: Faulty, when: str, after: float) -> None:
     case.run(deploy)
 
 
+@both
 def test_a_node_is_drained(app: Faulty) -> None:
     """For maintenance, as its operator should. To the Swarm a new replica that has to leave within
     `monitor` has failed, and it takes the rollout back: deploytool begins it again."""
-    title = "a node is drained by `docker node update --availability drain` during the rollout"
-    case = Case(app, title, (0,))
+    case = Case(app, "a node is drained by its operator during the rollout", (0,))
     app.configure({"replicas": 6})
-    victim, manager = app.lab.nodes[-1], app.lab.manager
+    victim, project = app.lab.nodes[-1], app.project
 
-    def become(availability: str) -> None:
-        manager.docker("node", "update", "--availability", availability, victim.name)
+    def drain() -> None:
+        project.cluster.drained(project, victim)
 
     try:
-        case.run(lambda: app.disturbed(("web.",), lambda: become("drain")))
+        case.run(lambda: app.disturbed(("web.",), drain))
     finally:
-        become("active")
+        project.cluster.undrained(project, victim)
 
 
+@both
 def test_the_node_of_the_release_step_dies(app: Faulty) -> None:
     """Nobody knows how far it came, so that it is not started again."""
     case = Case(app, "the release step's node dies while it runs", (1,), "job_lost")
     case.lost = lost_with_a_node
     step = [*STEP[:-1], STEP[-1].replace("sleep(5)", "sleep(90)")]
-    away = {"constraints": ["node.role == worker"]}
+    away = {"constraints": [f"node.hostname != {app.lab.manager.name}"]}
     app.configure({"placement": away}, release={"command": step})
 
     dead: list[Node] = []
 
     def kill() -> None:
-        its = ("ps", "--quiet", "--filter", f"name={app.project.app}_release-")
-        (victim,) = [node for node in app.lab.nodes if node.docker(*its).strip()]
+        victim = app.project.cluster.step_node(app.project)
         dead.append(victim)
         app.lab.kill_node(victim)
         case.mark("died")
@@ -237,10 +253,14 @@ def test_the_node_of_the_release_step_dies(app: Faulty) -> None:
     case.run(deploy)
 
 
+@both
 def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:
     """With the only manager the proxy is away for a moment too: callers notice that; the deploy
-    goes on."""
-    case = Case(app, "the only manager's engine restarts during the rollout", (0,))
+    goes on. On Nomad it is the node whose proxy they call."""
+    title = (
+        "the engine of the proxy's node restarts during the rollout, the only manager's on Swarm"
+    )
+    case = Case(app, title, (0,))
     case.lost = lambda _: round(RESTART * RATE)
     app.configure()
 
@@ -249,6 +269,23 @@ def test_the_engine_of_the_manager_restarts(app: Faulty) -> None:
         app.lab.start_node(app.lab.manager)
 
     case.run(lambda: app.disturbed(("web.",), restart))
+
+
+@on_nomad
+def test_the_servers_restart(app: Faulty) -> None:
+    """They keep what they know, as their log does; nodes and tasks go on without them."""
+    case = Case(app, "Nomad's servers restart during the rollout", (0,))
+    case.alone = "The managers of a Swarm are engines, whose restarts have rows of their own."
+    nomad = app.project.cluster
+    assert isinstance(nomad, NomadCluster)
+    app.configure()
+    case.run(lambda: app.disturbed(("web.",), lambda: nomad.restart_servers(app.lab)))
+
+
+NO_NETWORK = (
+    "Nomad has no network of its own between the nodes, which could learn of a replica late: the "
+    "proxy calls a port of the replica's node."
+)
 
 
 def cut_off(app: Faulty, node: Node) -> None:
@@ -282,10 +319,12 @@ def moved_between_workers(app: Faulty, **service: Any) -> Node:
     return app.lab.nodes[2]
 
 
+@on_swarm
 @pytest.mark.core
 def test_the_proxy_reaches_new_replicas_late(app: Faulty) -> None:
     """As it happens by itself where word of a new replica gets lost between the engines."""
     case = Case(app, "the proxy reaches new replicas 8 s after they are up", (0,))
+    case.alone = NO_NETWORK
     node = moved_between_workers(app)
 
     def deploy() -> Ran:
@@ -301,9 +340,11 @@ def test_the_proxy_reaches_new_replicas_late(app: Faulty) -> None:
     assert any(CUT_OFF in output for output in printed(app, node))
 
 
+@on_swarm
 def test_the_proxy_never_reaches_new_replicas(app: Faulty) -> None:
     title = "nothing arrives at the proxy from the node of a new replica (UDP 4789 is closed)"
     case = Case(app, title, (3,), "rolled_back", CUT_OFF)
+    case.alone = NO_NETWORK
     check = {"path": "/health", "start_period": "2s", "interval": "1s", "retries": 2}
     node = moved_between_workers(app, healthcheck=check)
 

@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 
+from tests.live.clusters import both
 from tests.live.conftest import Ran
 from tests.live.faults.conftest import Case, Faulty, python, write
 
+pytestmark = both
 HUNGRY = "x = []\nwhile True: x.append(bytearray(8 << 20))"
 
 
@@ -53,7 +55,8 @@ def test_wrong_port(app: Faulty) -> None:
 def test_nodes_cannot_pull(app: Faulty) -> None:
     """The image exists, but two of three nodes cannot reach the registry."""
     image = another_image(app)
-    case = Case(app, "nodes cannot pull the image", (3,), "rolled_back", "No such image")
+    says = "Failed to pull" if app.is_on_nomad else "No such image"
+    case = Case(app, "nodes cannot pull the image", (3,), "rolled_back", says)
     app.configure()
     rule = ("OUTPUT", "-p", "tcp", "--dport", "5000", "-j", "REJECT")
 
@@ -92,9 +95,9 @@ def test_image_that_does_not_exist(app: Faulty) -> None:
     app.configure()
 
     def deploy() -> Ran:
-        before = app.project.live("web")["Version"]
+        before = app.project.cluster.version(app.project)
         ran = app.deploy(image=f"{app.lab.registry}/items:nope")
-        assert app.project.live("web")["Version"] == before
+        assert app.project.cluster.version(app.project) == before
         return ran
 
     case.run(deploy)
@@ -124,8 +127,7 @@ def test_no_node_meets_the_constraints(app: Faulty) -> None:
 
 def test_no_room_for_the_surge(app: Faulty) -> None:
     """All replicas fit, one more beside them does not."""
-    total = int(app.project.docker("info", "--format", "{{.MemTotal}}"))
-    much = f"{total * 6 // 10 // 2**20}MiB"
+    much = f"{app.project.cluster.node_memory(app.project) * 6 // 10}MiB"
     case = Case(app, "no room for a replica beside the old ones", (1,), "does_not_fit", much[:-3])
     roomy = {"memory": much, "memory_limit": None}
     app.configure(roomy)

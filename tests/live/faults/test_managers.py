@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab import Lab, Node
 from tests.lab.shell import LabError, wait_until
+from tests.live.clusters import on_swarm
 from tests.live.faults.conftest import Case, Faulty, wait_until_it_answers
 from tests.load import Result, Sample
 
@@ -51,12 +52,14 @@ def demoted(lab: Lab, node: Node) -> bool:
         return False
 
 
+@on_swarm
 @pytest.mark.parametrize("place", ["elsewhere", "on it too"])
 def test_the_leader_restarts(app: Faulty, leader: Node, place: str) -> None:
     """Replicas on it stop too. If the Swarm takes the rollout back then, it is begun again."""
     title = f"the engine of the leading manager restarts during the rollout, replicas {place}"
     on_it = place == "on it too"
     case = Case(app, title, (0,))
+    case.alone = "Nomad's servers run no replicas; their restart has a row of its own."
     if on_it:
         case.lost = sent_as_they_close
     away: dict[str, Any] = {"placement": {"constraints": [f"node.hostname != {leader.name}"]}}

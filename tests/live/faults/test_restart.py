@@ -6,8 +6,11 @@ import json
 import time
 
 from tests.lab.cache import locked
+from tests.live.clusters import both
 from tests.live.conftest import PROXY, Project
 from tests.live.faults.conftest import RATE, Case, Faulty
+
+pytestmark = both
 
 
 def answers_again(app: Faulty, seconds: float = 120) -> None:
@@ -53,25 +56,23 @@ def test_all_nodes_lose_their_power(app: Faulty) -> None:
     answers_again(app)
 
 
-def test_the_proxy_restarts(faulty: Faulty, running_proxy: Project) -> None:
+def test_the_proxy_restarts(faulty: Faulty, proxy_project: Project) -> None:
     """Callers find its port closed until it runs again, and get 503 until it has read its routes;
     open WebSockets are cut off. The plan says so beforehand."""
     title = "`proxy up` with a setting that restarts the proxy: `trusted_proxies`"
     case = Case(faulty, title, (0,), lost=lambda _: round(2.5 * RATE))
-    usual = running_proxy.extra
+    usual = proxy_project.extra
     with locked(PROXY):
         try:
-            running_proxy.extra = {
-                "proxy": {
-                    "image": f"{faulty.lab.registry}/traefik:v3.7",
-                    "trusted_proxies": ["192.0.2.0/24"],
-                }
-            }
-            running_proxy.configure()
-            ran = case.run(lambda: running_proxy.run("proxy", "up", "--yes"))
+            given = proxy_project.cluster.settings().get("proxy", {})
+            image = f"{faulty.lab.registry}/traefik:v3.7"
+            more = {"image": image, "trusted_proxies": ["192.0.2.0/24"]}
+            proxy_project.extra = {"proxy": given | more}
+            proxy_project.configure()
+            ran = case.run(lambda: proxy_project.run("proxy", "up", "--yes"))
             assert "the proxy restarts" in " ".join(json.loads(ran.stdout)["warnings"])
         finally:
-            running_proxy.extra = usual
-            running_proxy.configure()
-            running_proxy.ok("proxy", "up", "--yes", "--replace")
+            proxy_project.extra = usual
+            proxy_project.configure()
+            proxy_project.ok("proxy", "up", "--yes", "--replace")
             answers_again(faulty)

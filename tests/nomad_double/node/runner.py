@@ -358,13 +358,16 @@ class Runner:
         return None
 
     def _track(self) -> None:
-        """Whether it is healthy, for the deployment that it is part of now."""
+        """Whether it is healthy, for the deployment that it is part of now; of a service without
+        one by `migrate` (client/allocrunner/health_hook.go)."""
         deployment = self.allocation["DeploymentID"]
         if deployment != self.tracked:
             self.tracked, self.begun = deployment, time.monotonic()
-        if not deployment or (self.allocation["DeploymentStatus"] or {}).get("Healthy") is not None:
+        if (self.allocation["DeploymentStatus"] or {}).get("Healthy") is not None:
             return
-        update = self.group.get("Update") or {}
+        if not deployment and self.allocation["JobType"] != "service":
+            return
+        update = self.group.get("Update" if deployment else "Migrate") or {}
         now, least = time.monotonic(), int(update.get("MinHealthyTime") or 0) / NS
         since = max(self.started, self.begun)
         if update.get("HealthCheck") == "checks":

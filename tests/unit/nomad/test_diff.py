@@ -132,3 +132,48 @@ def test_a_check_that_changes_is_one_change() -> None:
     service = named("Service") | {"Objects": [gone | {"Type": "Deleted"}, come | {"Type": "Added"}]}
     found = field_changes(group(Tasks=[task(objects=[service])]))
     assert [(f.path, f.before, f.after) for f in found] == [("healthcheck.path", "/health", "/up")]
+
+
+def template(path: str, old: str, new: str) -> Json:
+    made = named(
+        "Template",
+        field("DestPath", path if old else "", path if new else ""),
+        field("EmbeddedTmpl", old, new),
+        field("Perms", "0444" if old else "", "0444" if new else ""),
+    )
+    return made | {"Type": "Added" if new else "Deleted"}
+
+
+def reading(version: int) -> str:
+    return (
+        f'{{{{ with nomadVar "nomad/jobs/items" }}}}{{{{ .TOKEN__{version}.Value }}}}{{{{ end }}}}'
+    )
+
+
+def test_another_version_of_a_secret_is_told_by_its_number() -> None:
+    """Whichever of several templates comes first."""
+    file, secret = "local/deploytool/3f2c81aa-web.yml", "secrets/deploytool/TOKEN"
+    templates = [
+        template(file, "a: 1", ""),
+        template(secret, reading(1), ""),
+        template(secret, "", reading(2)),
+        template(file, "", "a: 2"),
+    ]
+    found = field_changes(group(Tasks=[task(objects=templates)]), {file: "/etc/app/settings.yml"})
+    assert [(f.path, f.before, f.after) for f in found] == [
+        ("files./etc/app/settings.yml", "sha256:16c3c6d78678", "sha256:dd73f18054ef"),
+        ("secrets.TOKEN", "version 1", "version 2"),
+    ]
+
+
+def test_a_file_that_is_new_is_one_field() -> None:
+    added = template("secrets/deploytool/TOKEN", "", reading(1))
+    found = field_changes(group(Tasks=[task(objects=[added])]))
+    assert [(f.path, f.before, f.after) for f in found] == [("secrets.TOKEN", None, "version 1")]
+
+
+def test_a_secret_set_by_hand_is_told_by_its_name() -> None:
+    text = '{{ with nomadVar "nomad/jobs/items" }}{{ .TOKEN.Value }}{{ end }}'
+    added = template("secrets/deploytool/TOKEN", "", text)
+    (change,) = field_changes(group(Tasks=[task(objects=[added])]))
+    assert change.after == "nomad/jobs/items:TOKEN"

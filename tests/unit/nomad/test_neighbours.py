@@ -304,3 +304,25 @@ def test_release_that_callers_do_not_reach_is_rolled_back(nomad: Nomad, cluster:
     assert f"the proxy itself answers 404 to http://items.localhost:{port}/health" in (
         caught.value.message
     )
+
+
+def protected(reference: str) -> AppSpec:
+    return shop(labels={"traefik.http.routers.shop_web.middlewares": reference})
+
+
+@pytest.mark.parametrize("reference", ["auht", "auth@nomad"])
+def test_a_middleware_that_nobody_defines_is_refused(nomad: Nomad, reference: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan(nomad, protected(reference))
+    assert caught.value.code == "route_reference_missing"
+    name = reference.partition("@")[0]
+    assert f"There is no middleware {name}, which a label of shop refers to" in caught.value.message
+
+
+@pytest.mark.parametrize("reference", ["auth", "auth@nomad", "auth@file"])
+def test_one_of_another_app_or_source_is_found(
+    nomad: Nomad, cluster: Cluster, reference: str
+) -> None:
+    auth = "traefik.http.middlewares.auth.basicauth.users=ann:x"
+    register(cluster, "other-web", "traefik.enable=true", auth)
+    assert plan(nomad, protected(reference)).changes

@@ -9,6 +9,7 @@ from deploytool.backends.nomad.api.client import Client, NotFound
 from deploytool.backends.nomad.operations import jobs
 from deploytool.backends.nomad.specification.compile import APP
 from deploytool.backends.nomad.specification.secrets import paths
+from deploytool.backends.nomad.storage import files
 from deploytool.backends.nomad.storage.secrets import NomadVault
 from deploytool.backends.nomad.storage.store import ROOT, NomadStore
 from deploytool.errors import DeploytoolError
@@ -60,13 +61,15 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
 
 
 def collect_garbage(client: Client, app: str) -> None:
-    """Remove the versions of secrets that no release which can be rolled back to, no service and no
-    next deploy needs. What cannot be removed now is left."""
+    """Remove the versions of secrets and the files that no release which can be rolled back to, no
+    service and no next deploy needs. What cannot be removed now is left."""
+    past = history.read(NomadStore(client), app)
+    if not past.is_whole:
+        return
+    specs = [record.release.spec for record in past.records]
+    files.forget(client, app, {digest for spec in specs for digest in spec.files.values()})
     vault = NomadVault(client)
     found = vault.versions(app)
-    past = history.read(NomadStore(client), app)
-    if not found or not past.is_whole:
-        return
     kept = {versions[-1].name for versions in numbered(found).values()}
     kept |= {name for record in past.records for name in record.release.secrets.values()}
     kept |= {name for _, name in vault.readers(app)}

@@ -45,7 +45,7 @@ def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
     return Node(
         id=node["ID"],
         hostname=node.get("Name") or node["ID"],
-        attributes={f"attr.{name}": str(value) for name, value in attributes.items()},
+        attributes=_known(node),
         architecture=attributes.get("cpu.arch", ""),
         system=attributes.get("kernel.name", ""),
         usable=not why_not,
@@ -55,6 +55,21 @@ def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
         free_cpu=total.cpu - taken.cpu,
         free_memory=total.memory - taken.memory,
     )
+
+
+def _known(node: Json) -> dict[str, str]:
+    """What constraints may ask of a node, as far as a list of nodes tells it."""
+    attributes: Mapping[str, str] = node.get("Attributes") or {}
+    name = str(node.get("Name") or "")
+    return {f"attr.{key}": str(value) for key, value in attributes.items()} | {
+        "node.id": node["ID"],
+        "node.unique.id": node["ID"],
+        "node.unique.name": name,
+        "node.hostname": attributes.get("unique.hostname") or name,
+        "node.class": str(node.get("NodeClass") or ""),
+        "node.datacenter": str(node.get("Datacenter") or ""),
+        "node.pool": str(node.get("NodePool") or ""),
+    }
 
 
 def _usable(node: Json, mhz_per_core: int) -> Amount:

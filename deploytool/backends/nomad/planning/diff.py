@@ -8,16 +8,20 @@ annotations say "forces create/destroy update" where the scheduler works in plac
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploytool import diff
 from deploytool.backends.model import Action, Change, FieldChange
+from deploytool.backends.nomad.specification.secrets import version_read
+from deploytool.backends.nomad.specification.task import ENVIRONMENT, FILES, SECRETS
 from deploytool.json_types import Json
 from deploytool.units import format_duration, format_memory
 
 ACTIONS = {"Added": Action.CREATE, "Deleted": Action.REMOVE, "Edited": Action.UPDATE}
+TEMPLATE = "Template"
 IN_A_LIST = re.compile(r"^(?P<name>.+)\[(?P<index>\d+)\]$")
 OF_A_TABLE = re.compile(r"^(?P<name>[^\[]+)\[(?P<key>.+)\]$")
 DURATIONS = frozenset(
@@ -36,19 +40,20 @@ DERIVED = ("Migrate.", "Update.HealthyDeadline", "Update.ProgressDeadline")
 """Fields that follow from others, which are told."""
 
 
-def changes(answer: Json) -> tuple[Change, ...]:
-    """The changes of each group that a plan's answer tells, those that stay too."""
+def changes(answer: Json, mounted: Mapping[str, str] | None = None) -> tuple[Change, ...]:
+    """The changes of each group that a plan's answer tells, those that stay too. `mounted` is where
+    a container has what is in the task's folders."""
     updates = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
     groups = (answer.get("Diff") or {}).get("TaskGroups") or ()
-    found = [_change(group, updates.get(group["Name"]) or {}) for group in groups]
+    found = [_change(g, updates.get(g["Name"]) or {}, mounted or {}) for g in groups]
     return tuple(sorted(found, key=lambda change: (change.action is Action.REMOVE, change.name)))
 
 
-def _change(group: Json, updates: Mapping[str, int]) -> Change:
+def _change(group: Json, updates: Mapping[str, int], mounted: Mapping[str, str]) -> Change:
     action = ACTIONS.get(str(group.get("Type")), Action.KEEP)
     if action is Action.REMOVE:
         return Change(kind="service", name=group["Name"], action=action)
-    fields = field_changes(group)
+    fields = field_changes(group, mounted)
     if action is Action.UPDATE and not fields and not replaces(updates):
         action = Action.KEEP
     return Change(
@@ -65,11 +70,11 @@ def replaces(updates: Mapping[str, int]) -> bool:
     return bool(updates.get("DestructiveUpdate") or updates.get("Canary"))
 
 
-def field_changes(group: Json) -> tuple[FieldChange, ...]:
+def field_changes(group: Json, mounted: Mapping[str, str] | None = None) -> tuple[FieldChange, ...]:
     """The fields of a group that differ, in the configuration's words."""
     before: Json = {}
     after: Json = {}
-    for path, old, new in _leaves(group):
+    for path, old, new in _leaves(group, mounted=mounted or {}):
         _put(before, path, old)
         _put(after, path, new)
     flat_before, flat_after = _joined(before), _joined(after)
@@ -92,15 +97,39 @@ def _put(values: Json, path: str, value: str) -> None:
         values[path] = value
 
 
-def _leaves(node: Json, path: str = "") -> Iterator[tuple[str, str, str]]:
+def _leaves(
+    node: Json, path: str = "", *, mounted: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
     """Path, old and new of each field below a group, a task or an object."""
     for field in node.get("Fields") or ():
         yield f"{path}{field['Name']}", str(field.get("Old") or ""), str(field.get("New") or "")
-    for name, number, child in _numbered(node.get("Objects") or ()):
+    objects = node.get("Objects") or ()
+    yield from _templates([o for o in objects if o["Name"] == TEMPLATE], path, mounted)
+    for name, number, child in _numbered(o for o in objects if o["Name"] != TEMPLATE):
         if not _is_the_servers(child):
-            yield from _leaves(child, f"{path}{name}{f'#{number}' if number > 1 else ''}.")
+            below = f"{path}{name}{f'#{number}' if number > 1 else ''}."
+            yield from _leaves(child, below, mounted=mounted)
     for task in node.get("Tasks") or ():
-        yield from _leaves(task, f"{path}Task.")
+        yield from _leaves(task, f"{path}Task.", mounted=mounted)
+
+
+def _templates(
+    found: Iterable[Json], path: str, mounted: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """The content of each file that a template writes, old and new: one that changes is told as one
+    that goes and one that comes, whatever else there is."""
+    contents: dict[str, tuple[str, str]] = {}
+    for template in found:
+        fields = {f["Name"]: f for f in template.get("Fields") or ()}
+        file, content = fields.get("DestPath") or {}, fields.get("EmbeddedTmpl") or {}
+        where = str(file.get("New") or file.get("Old") or "")
+        old, new = contents.get(where, ("", ""))
+        contents[where] = (
+            old or str(content.get("Old") or ""),
+            new or str(content.get("New") or ""),
+        )
+    for where, (old, new) in contents.items():
+        yield f"{path}{TEMPLATE}.{mounted.get(where, where)}", old, new
 
 
 def _numbered(children: Iterable[Json]) -> Iterator[tuple[str, int, Json]]:
@@ -157,7 +186,10 @@ KEYS = (
     ("Task.Resources.CPU", "cpu"),
     ("Task.Resources.", "resources."),
     ("Task.LogConfig.", "logging."),
-    ("Task.Template", "files"),
+    (f"Task.Template.{SECRETS}/", "secrets."),
+    (f"Task.Template.{ENVIRONMENT}", "templates"),
+    (f"Task.Template.{FILES}/", "files."),
+    ("Task.Template.", "files."),
     ("Task.KillTimeout", "stop_grace"),
     ("Task.ShutdownDelay", "drain"),
     ("Task.Service.Check.CheckRestart.Grace", "healthcheck.start_period"),
@@ -186,7 +218,7 @@ KEYS = (
     ("Meta.", "labels."),
 )
 """Nomad's fields and the configuration's keys that they come from."""
-OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.")
+OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.")
 """Fields under which names are the user's own."""
 
 
@@ -195,7 +227,7 @@ def key_of(path: str) -> str:
     for prefix, key in KEYS:
         if path.startswith(prefix):
             rest = path.removeprefix(prefix)
-            return key + (rest if prefix in OWN_NAMES else rest.lower())
+            return key + (rest if prefix.startswith(OWN_NAMES) else rest.lower())
     return path
 
 
@@ -203,6 +235,8 @@ def _shown(path: str, value: Any) -> Any:
     name = path.rpartition(".")[2]
     if path.startswith("Task.Env."):
         return diff.variable(name, value)
+    if path.startswith("Task.Template."):
+        return _content(path, str(value))
     if name in DURATIONS and str(value).isdigit():
         return format_duration(int(value) // 1_000_000)
     if name in MEBIBYTES and str(value).isdigit():
@@ -212,3 +246,10 @@ def _shown(path: str, value: Any) -> Any:
     if name == "Count" and str(value).isdigit():
         return int(value)
     return value
+
+
+def _content(path: str, text: str) -> str:
+    """What is told of a file's content: the version of a secret, or the beginning of a hash."""
+    if path.startswith(f"Task.Template.{SECRETS}/") and (version := version_read(text)):
+        return version
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"

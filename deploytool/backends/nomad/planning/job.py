@@ -85,3 +85,15 @@ def with_releases_of(job: Json, live: Mapping[str, Json]) -> Json:
         meta = {k: v for k, v in (group.get("Meta") or {}).items() if k not in OF_REPLICAS}
         groups.append(group | {"Meta": {**meta, **kept} or None})
     return job | {"TaskGroups": groups}
+
+
+def mounted_files(*jobs: Json | None) -> dict[str, str]:
+    """Files in the folders of tasks, and where their containers have them."""
+    found = {}
+    for job in jobs:
+        for group in groups_of(job).values():
+            for task in group.get("Tasks") or ():
+                for volume in (task.get("Config") or {}).get("volumes") or ():
+                    source, target = (*volume.split(":"), "")[:2]
+                    found[source] = target
+    return found

@@ -11,7 +11,7 @@ from deploytool.backends.nomad.api.client import Client, NotFound
 from deploytool.backends.nomad.planning.job import groups_of, is_system
 from deploytool.errors import PlanError
 from deploytool.json_types import Json
-from deploytool.traefik import offers, routing
+from deploytool.traefik import offers, references, routing
 from deploytool.traefik.neighbours import Routed, Routes
 from deploytool.traefik.rules import Claim
 
@@ -45,6 +45,14 @@ class Neighbours:
         replace(self.routes, others=here).check_names()
         if not take_over:
             self.routes.check_domains()
+
+    def check_references(self) -> None:
+        """Raises PlanError where tags refer to what nobody defines. What other sources of the
+        proxy define is believed, other namespaces among them."""
+        others = [(one.name, one.labels) for one in self.routes.others if "/" not in one.name]
+        own = [one.labels for one in self.routes.after]
+        if lost := references.missing(own, others, provider=PROVIDER, sources=None):
+            raise references.problem(self.routes.app, lost)
 
     @property
     def taken(self) -> tuple[Taken, ...]:

@@ -16,6 +16,7 @@ from deploytool.backends.nomad.planning.job import (
     groups_of,
     is_running,
     is_system,
+    mounted_files,
     with_releases_of,
 )
 from deploytool.backends.nomad.planning.placement import lacks_room, way_out, why_unplaced
@@ -53,6 +54,8 @@ class NomadPlan:
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Service → how many allocations it comes to."""
     routing: RoutePlan = field(default_factory=RoutePlan)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The configuration files that it has, by their hashes."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def plan_job(
     mhz_per_core: int,
     warnings: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes] | None = None,
     version: ServerVersion = NEWEST,
     take_over: bool = False,
 ) -> Plan:
@@ -132,7 +136,7 @@ def plan_job(
     check_ownership(job, live)
     wanted = with_releases_of(job, groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
-    found = _with_stopped(changes(answer), live)
+    found = _with_stopped(changes(answer, mounted_files(wanted, live)), live)
     _check_placement(answer, found)
     number = wanted_of(wanted, answer, version)
     check_nodes(spec, job, number)
@@ -165,6 +169,7 @@ def plan_job(
             names=frozenset(groups_of(job).keys() | groups_of(live).keys()),
             wanted=number,
             routing=routing,
+            files=files or {},
         ),
     )
 

@@ -52,6 +52,7 @@ def plan_routes(
     """Raises PlanError where the app cannot be served, or is in the way of another one."""
     neighbours = read_neighbours(client, job, live, services)
     neighbours.check(take_over=take_over)
+    neighbours.check_references()
     if is_system(job):
         check_offers(job, live, neighbours)
         return RoutePlan(warnings=tuple(_moved_ports(job, live, neighbours)))

@@ -26,6 +26,7 @@ from deploytool.backends.nomad.planning.plan import NomadPlan
 from deploytool.backends.nomad.rollout import watch
 from deploytool.backends.nomad.rollout.routes import check
 from deploytool.backends.nomad.rollout.watch import Seen
+from deploytool.backends.nomad.storage import files
 from deploytool.errors import EngineError
 from deploytool.json_types import Json
 from deploytool.spec import Release
@@ -82,7 +83,8 @@ class NomadRollout:
     # --- changes --------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """A job brings all that it needs."""
+        """A job brings all that it needs; a rollback to it later needs its files once more."""
+        files.keep(self.client, self.nomad.app, self.nomad.files)
 
     def start(
         self, release: Release | None = None, services: Collection[str] | None = None

@@ -11,6 +11,11 @@ from typing import NamedTuple, Self
 
 BASE64 = "__base64"
 """How the key of a version ends whose value is not text: variables hold text only."""
+VERSION = re.compile(rf"^(?P<name>.+)__(?P<number>\d+)(?:{BASE64})?$")
+"""The key of a version."""
+_READ = re.compile(
+    r'nomadVar "(?P<path>[^"]+)" \}\}\{\{ (?:\.(?P<plain>\w+)|\(index \. "(?P<key>[^"]+)"\))\.Value'
+)
 METHODS = frozenset({"ItemsMap", "Keys", "Metadata", "Parent", "Tuples", "Values"})
 """Names that mean something else in a template than an item of a variable (`NomadVarItems` in
 consul-template's dependency/nomad_var_structs.go)."""
@@ -58,3 +63,18 @@ def _item(key: str) -> str:
     item = f".{key}" if is_plain else f'(index . "{key}")'
     decoded = " | base64Decode" if key.endswith(BASE64) else ""
     return f"{{{{ {item}.Value{decoded} }}}}"
+
+
+def version_read(text: str) -> str:
+    """What a template reads, for people: "version 3"; a secret that somebody set without deploytool
+    by its name; empty where it reads none."""
+    if (where := read_by(text)) is None:
+        return ""
+    found = VERSION.match(where.key)
+    return f"version {found['number']}" if found else str(where)
+
+
+def read_by(text: str) -> SecretVersion | None:
+    """The item of a variable that a template reads."""
+    found = _READ.search(text)
+    return SecretVersion(found["path"], found["plain"] or found["key"]) if found else None

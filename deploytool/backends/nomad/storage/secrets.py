@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from deploytool.backends.nomad.api.client import Client, Conflict, NotFound
 from deploytool.backends.nomad.specification.secrets import (
-    BASE64,
+    VERSION,
     SecretVersion,
     paths,
+    read_by,
     version_key,
 )
 from deploytool.backends.nomad.storage.store import LIMIT, ROOT
@@ -29,10 +29,6 @@ from deploytool.records.store import Taken
 from deploytool.secrets.versions import Version
 
 ATTEMPTS = 10
-_VERSION = re.compile(rf"^(?P<name>.+)__(?P<number>\d+)(?:{BASE64})?$")
-_READ = re.compile(
-    r'nomadVar "(?P<path>[^"]+)" \}\}\{\{ (?:\.(?P<plain>\w+)|\(index \. "(?P<key>[^"]+)"\))\.Value'
-)
 
 
 class NomadVault:
@@ -72,9 +68,8 @@ class NomadVault:
         for group in job.get("TaskGroups") or ():
             for task in group.get("Tasks") or ():
                 for template in task.get("Templates") or ():
-                    if match := _READ.search(str(template.get("EmbeddedTmpl") or "")):
-                        key = match["plain"] or match["key"]
-                        yield group["Name"], str(SecretVersion(match["path"], key))
+                    if read := read_by(str(template.get("EmbeddedTmpl") or "")):
+                        yield group["Name"], str(read)
 
     def refusal(self, app: str, values: Mapping[str, bytes]) -> str:
         for name, value in values.items():
@@ -92,7 +87,7 @@ class NomadVault:
 
     def number(self, app: str, name: str, on_cluster: str) -> int:
         where = SecretVersion.parse(on_cluster)
-        match = _VERSION.match(where.key)
+        match = VERSION.match(where.key)
         is_of = match is not None and match["name"] == name and where.path == _path(app)
         return int(match["number"]) if match and is_of else 0
 
@@ -145,13 +140,13 @@ def _written(name: str, number: int, value: bytes) -> tuple[str, str]:
 
 
 def _is_of(key: str, name: str, number: int) -> bool:
-    match = _VERSION.match(key)
+    match = VERSION.match(key)
     return match is not None and (match["name"], int(match["number"])) == (name, number)
 
 
 def _version(path: str, key: str, note: str) -> Version:
     name = str(SecretVersion(path, key))
-    match = _VERSION.match(key)
+    match = VERSION.match(key)
     if match is None:
         return Version(secret=key, number=0, name=name, id=name)
     known: dict[str, str] = json.loads(note) if note else {}

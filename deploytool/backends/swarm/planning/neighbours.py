@@ -16,6 +16,7 @@ from deploytool.json_types import Json
 from deploytool.spec import AppSpec
 from deploytool.traefik import routing
 from deploytool.traefik.neighbours import Routed, Routes
+from deploytool.traefik.references import problem
 
 
 class Neighbours:
@@ -51,13 +52,7 @@ class Neighbours:
         """Raises PlanError where labels refer to what nobody defines."""
         own = [spec["Labels"] for spec in self.specs]
         if lost := references.missing(own, self.others, proxy):
-            raise PlanError(
-                f"There is no {lost[0]}, which a label of {self.app.name} refers to: the proxy "
-                "would drop the route and answer 404",
-                code="route_reference_missing",
-                hint="correct the label, or define it in the labels here or of another app first",
-                details=[f"{found}: {found.label}" for found in lost],
-            )
+            raise problem(self.app.name, lost)
 
     # --- the proxy itself ------------------------------------------------------------------------
 

@@ -103,6 +103,38 @@ def test_namespace_of_a_call_wins(server: Server) -> None:
     assert server.asked[0][2]["namespace"] == "*"
 
 
+def test_logins_that_netrc_has_for_the_host_are_no_tokens(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ann password s3cret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.says(200, [])
+    server.client().get("/v1/vars")
+    assert "Authorization" not in server.asked[0][3]
+
+
+@pytest.mark.parametrize(
+    ("address", "proxies"),
+    [
+        ("http://nomad.example.com:4646", {"http": "http://proxy.example.com:3128"}),
+        ("http://127.0.0.1:4646", {}),
+        ("http://nomad.internal:4646", {}),
+    ],
+)
+def test_proxy_of_the_environment(
+    address: str, proxies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ALL", "HTTPS"):
+        monkeypatch.delenv(f"{name}_PROXY", raising=False)
+        monkeypatch.delenv(f"{name.lower()}_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
+    monkeypatch.setenv("no_proxy", ".internal")
+    client = Client(Connection(address))
+    for session in (client.session, client.streaming):
+        assert {k: v for k, v in session.proxies.items() if k == "http"} == proxies
+
+
 @pytest.mark.parametrize(
     ("status", "text", "code", "words"),
     [

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deploytool.backends.nomad.api import rights
 from deploytool.backends.nomad.api.connection import DEFAULT_NAMESPACE, Connection
 from deploytool.errors import EngineError
+from deploytool.http import proxies_for
 from deploytool.redact import hide_passwords
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Client:
         unlimited = _adapter(connection, block=False)
         self.streaming.mount("http://", unlimited)
         self.streaming.mount("https://", unlimited)
+        for own in (self.session, self.streaming):
+            _take_from_the_environment(own, connection)
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -343,6 +346,12 @@ class Client:
             )
             return answer.status_code in (403, 404)
         return False
+
+
+def _take_from_the_environment(session: requests.Session, connection: Connection) -> None:
+    """The proxy, once for all requests; not logins, which .netrc may have for the same host."""
+    session.trust_env = False
+    session.proxies.update(proxies_for(connection.address))
 
 
 def _be_quiet_about_it() -> None:

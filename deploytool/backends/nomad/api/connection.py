@@ -71,7 +71,7 @@ def connection(settings: NomadSettings, environ: Mapping[str, str] | None = None
         token=_token(settings, env),
         namespace=_namespace(chosen(settings.namespace, "NOMAD_NAMESPACE") or DEFAULT_NAMESPACE),
         region=chosen(settings.region, "NOMAD_REGION"),
-        verify=False if skips else authority or True,
+        verify=False if skips else authority or env.get("REQUESTS_CA_BUNDLE") or True,
         certificate=(certificate, key) if certificate and key else None,
         server_name=chosen(settings.tls_server_name, "NOMAD_TLS_SERVER_NAME"),
     )

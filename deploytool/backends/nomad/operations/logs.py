@@ -120,8 +120,11 @@ def follow_task(
     has_ended: Callable[[], bool] | None = None,
 ) -> Iterator[str]:
     """Lines of both streams of a task as they come, until it has ended. Raises EngineError."""
-    ended = has_ended or Ended(client, allocation)
+    of_task, over = has_ended or Ended(client, allocation), threading.Event()
     arrived: queue.Queue[str | DeploytoolError | None] = queue.Queue(maxsize=AHEAD)
+
+    def ended() -> bool:
+        return over.is_set() or of_task()
 
     def read(stream: str) -> None:
         try:
@@ -134,14 +137,17 @@ def follow_task(
     for stream in STREAMS:
         threading.Thread(target=read, args=(stream,), daemon=True).start()
     left = len(STREAMS)
-    while left:
-        item = arrived.get()
-        if isinstance(item, DeploytoolError):
-            raise item
-        if item is None:
-            left -= 1
-        else:
-            yield item
+    try:
+        while left:
+            item = arrived.get()
+            if isinstance(item, DeploytoolError):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        over.set()
 
 
 def _followed(

@@ -248,11 +248,14 @@ class Cluster:
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
+        there: dict[str, list[Json]] = {}
+        for allocation in self._of(job):
+            there.setdefault(allocation["TaskGroup"], []).append(allocation)
         plans = {
             group["Name"]: scheduler.reconcile(
                 job,
                 group,
-                self._of(job),
+                there.get(group["Name"], []),
                 versions,
                 states.get(group["Name"]),
                 halted=halted,
@@ -260,10 +263,11 @@ class Cluster:
             )
             for group in job["TaskGroups"]
         }
-        for allocation in self._of(job):
-            if allocation["TaskGroup"] not in plans and is_live(allocation):
-                gone = plans.setdefault(f"-{allocation['TaskGroup']}", GroupPlan())
-                gone.stop.append((allocation, "alloc not needed due to job update"))
+        for name in there.keys() - plans.keys():
+            if live := [
+                (a, "alloc not needed due to job update") for a in there[name] if is_live(a)
+            ]:
+                plans[f"-{name}"] = GroupPlan(stop=live)
         return {name.removeprefix("-"): plan for name, plan in plans.items()}
 
     def _stays(self, job: Json, allocation: Json, group: Json) -> bool:
@@ -328,6 +332,8 @@ class Cluster:
                 "DeploymentID": "",
                 "CreateIndex": index,
                 "ModifyIndex": index,
+                "CreateTime": self.state.now(),
+                "ModifyTime": self.state.now(),
             }
             self.evaluations[made["ID"]] = made
             if failed:
@@ -363,11 +369,11 @@ class Cluster:
         return spots, failed
 
     def _usage(self, stopped: set[str]) -> Usage:
-        usage = Usage([])
+        usage = Usage()
         for allocation in self.allocations.values():
             if is_live(allocation) and allocation["ID"] not in stopped:
                 job, group = self._job_of(allocation), self.group(allocation)
-                usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
+                usage.add(allocation["NodeID"], key_of(job, group), group)
             ended = allocation["ClientStatus"] in scheduler.TERMINAL
             if not ended:
                 which = usage.closing if allocation["ID"] in stopped else usage.ports
@@ -420,6 +426,8 @@ class Cluster:
                 "StatusDescription": "Deployment is running",
                 "CreateIndex": index,
                 "ModifyIndex": index,
+                "CreateTime": self.state.now(),
+                "ModifyTime": self.state.now(),
             }
             self.deployments[made["ID"]] = made
         deadline = max([int(str(g["ProgressDeadline"])) for g in groups.values()] or [0])
@@ -442,7 +450,7 @@ class Cluster:
 
     def _touch(self, deployment: Json) -> None:
         with self.state.writing("deployment") as index:
-            deployment["ModifyIndex"] = index
+            deployment |= {"ModifyIndex": index, "ModifyTime": self.state.now()}
 
     def _cancel_older(self, job: Json, why: str = "Cancelled due to newer version of job") -> None:
         for deployment in list(self.deployments.values()):
@@ -547,6 +555,21 @@ class Cluster:
             for name in group["PlacedCanaries"] or ():
                 self.allocations[name]["DeploymentStatus"]["Canary"] = False
         self._touch(deployment)
+
+    def promote(self, deployment: Json, names: set[str] | None) -> None:
+        """By hand, of all groups or of some. 500 where canaries are not healthy."""
+        groups = {
+            name: group
+            for name, group in deployment["TaskGroups"].items()
+            if group["DesiredCanaries"] and (names is None or name in names)
+        }
+        for name, group in groups.items():
+            healthy, wanted = self._healthy_canaries(group), group["DesiredCanaries"]
+            if healthy < wanted:
+                why = f'Task group "{name}" has {healthy}/{wanted} healthy allocations'
+                raise Refusal(500, why)
+        self._promote(deployment, list(groups.values()))
+        self._follow(deployment)
 
     def _healthy_canaries(self, group: Json) -> int:
         found = (self.allocations[name] for name in group["PlacedCanaries"] or ())
@@ -921,7 +944,7 @@ def _progress(deployment: Json) -> tuple[object, ...]:
 def _reserved(task: Json) -> Json:
     resources = task.get("Resources") or {}
     return {
-        "Cpu": {"CpuShares": int(resources.get("CPU") or 0)},
+        "Cpu": {"CpuShares": int(resources.get("CPU") or 0), "ReservedCores": None},
         "Memory": {
             "MemoryMB": int(resources.get("MemoryMB") or 0),
             "MemoryMaxMB": int(resources.get("MemoryMaxMB") or 0),

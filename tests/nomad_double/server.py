@@ -17,11 +17,12 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import drainer, variables
+from tests.nomad_double import answers, drainer, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
+from tests.nomad_double.history import add_history
 from tests.nomad_double.nodes import Node
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.variables import Refusal
@@ -94,6 +95,7 @@ def make_app(cluster: Cluster) -> FastAPI:
     add_clients(app, cluster)
     add_catalogue(app, state)
     add_events(app, cluster)
+    add_history(app, cluster)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
@@ -119,15 +121,13 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/jobs")
     def jobs(request: Request) -> Response:
-        """Metadata only where it is asked for (command/agent/job_endpoint.go)."""
         query, space = request.query_params, namespace_of(request)
-        names = ["ID", "Name", "Type", "Status", "Stop", "Namespace", "ModifyIndex"]
-        names += ["Meta"] if query.get("meta") == "true" else []
+        meta = query.get("meta") == "true"
         return table(
             request,
             "jobs",
             lambda: [
-                {name: job.get(name) for name in names}
+                answers.job_stub(job, meta=meta)
                 for (where, name), job in sorted(cluster.jobs.items())
                 if where == space and name.startswith(query.get("prefix", ""))
             ],
@@ -139,7 +139,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = cluster.allocations.get(name)
             if found is None:
                 raise Refusal(404, "alloc not found")
-            return found, found["ModifyIndex"]
+            return answers.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -160,7 +160,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def job(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
             found = cluster.job(namespace_of(request), name)
-            return found, found["ModifyIndex"]
+            return answers.job(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -192,12 +192,18 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/job/{name}/allocations")
     def allocations(name: str, request: Request) -> Response:
         return table(
-            request, "allocs", lambda: list(map(stub, of_job(request, name, cluster.allocations)))
+            request,
+            "allocs",
+            lambda: list(map(answers.allocation_stub, of_job(request, name, cluster.allocations))),
         )
 
     @app.get("/v1/job/{name}/evaluations")
     def evaluations(name: str, request: Request) -> Response:
-        return table(request, "evals", lambda: of_job(request, name, cluster.evaluations))
+        return table(
+            request,
+            "evals",
+            lambda: list(map(answers.evaluation, of_job(request, name, cluster.evaluations))),
+        )
 
     @app.get("/v1/deployment/{name}")
     def deployment(name: str, request: Request) -> Response:
@@ -219,12 +225,22 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return table(
             request,
             "allocs",
-            lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()],
+            lambda: [
+                answers.allocation_stub(a, resources=wanted) for a in cluster.allocations.values()
+            ],
         )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
-        return table(request, "nodes", nodes_now)
+        query = request.query_params
+        resources, system = query.get("resources") == "true", query.get("os") == "true"
+        return table(
+            request,
+            "nodes",
+            lambda: [
+                answers.node_stub(node, resources=resources, system=system) for node in nodes_now()
+            ],
+        )
 
     @app.get("/v1/node/{name}")
     def node(name: str, request: Request) -> Response:
@@ -232,7 +248,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = next((n for n in nodes_now() if n["ID"] == name), None)
             if found is None:
                 raise Refusal(404, "node not found")
-            return found, found["ModifyIndex"]
+            return answers.node(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -274,7 +290,15 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 def _add_operator(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/operator/scheduler/configuration")
     def scheduler() -> Response:
-        settings = {"MemoryOversubscriptionEnabled": cluster.oversubscription}
+        settings = {
+            "SchedulerAlgorithm": "binpack",
+            "PreemptionConfig": None,
+            "MemoryOversubscriptionEnabled": cluster.oversubscription,
+            "RejectJobRegistration": False,
+            "PauseEvalBroker": False,
+            "CreateIndex": 5,
+            "ModifyIndex": 5,
+        }
         return answer({"SchedulerConfig": settings, "Index": 5, "KnownLeader": True})
 
     @app.get("/v1/namespace/{name}")
@@ -282,14 +306,7 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
         """Text of the 404: command/agent/namespace_endpoint.go."""
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
-        return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
-
-
-def stub(allocation: Json, *, resources: bool = False) -> Json:
-    """An allocation in a list is without its job, and without what it was given unless somebody
-    asks for that (nomad/structs/alloc.go, AllocListStub)."""
-    left_out = ("Job",) if resources else ("Job", "AllocatedResources")
-    return {k: v for k, v in allocation.items() if k not in left_out}
+        return answer(answers.namespace(name))
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -187,6 +188,28 @@ def test_second_step_that_fails_goes_back_to_before_the_first(nomad: Nomad) -> N
         reversal.start()
         watch(GuardedRollout(reversal), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
     assert nomad.plan(good).is_empty
+
+
+def test_job_that_was_reverted_before_it_could_be_read_has_failed(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nomad.deploy(app(service(replicas=2)))
+    bad = app(service(replicas=2, env={"BAD": "1"}))
+    rollout = NomadRollout(nomad.client, nomad.plan(bad))
+    nomad.cluster.scripts["web"] = Script(exits_after=0.2)
+    post = nomad.client.post
+
+    def slowly(path: str, body: object, **keys: object) -> object:
+        answer = post(path, body)
+        while nomad.cluster.job("default", "items")["Version"] < 2:
+            time.sleep(0.01)
+        return answer
+
+    monkeypatch.setattr(nomad.client, "post", slowly)
+    rollout.start(release(bad, 2))
+    with pytest.raises(Unsuccessful) as caught:
+        watch(GuardedRollout(rollout), Deadline.after(20), lambda _: None, limits=Limits())
+    assert {progress.verdict for progress in caught.value.seen} == {Verdict.ROLLED_BACK}
 
 
 def test_deadline_leaves_no_canary(nomad: Nomad) -> None:

@@ -33,6 +33,9 @@ from deploytool.spec import Release
 
 ENFORCING = "Enforcing job modify index"
 """How a server begins to say that the job is not as it was (nomad/structs/job.go); HTTP 500."""
+LONGEST_WAIT = 2.0
+"""Seconds for a question that the server answers as soon as the deployment moves: what is known of
+the lock and of the deadline is this old at most."""
 AT_ONCE = 8
 """Requests that are under way at the same time."""
 
@@ -106,6 +109,7 @@ class NomadRollout:
 
     def _register(self, job: Json) -> None:
         """Register the job if it still is what it was when it was read last."""
+        before = int(self.job["Version"]) if self.job else -1
         body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": self.index}
         try:
             self.client.post("/v1/jobs", body)
@@ -117,15 +121,20 @@ class NomadRollout:
                 code="changed_meanwhile",
                 hint="look at what it is now, and deploy again: deploytool status",
             ) from None
-        self._read_back()
-
-    def _read_back(self) -> None:
-        """The answer to a registration may name the wrong index: the job itself tells."""
-        self.job = self.client.get(self.path)
+        self.job = self._registered(before)
         self.index = int(self.job["JobModifyIndex"])
         self.version = int(self.job["Version"])
         self.own_versions.add(self.version)
         self.deployment_id, self.deployment_index, self.is_stale = "", 0, True
+
+    def _registered(self, before: int) -> Json:
+        """The job as it was registered on top of a version. The answer to that may name the wrong
+        index, so the job itself is asked for; the servers may have reverted it already."""
+        job = dict(self.client.get(self.path))
+        if int(job["Version"]) <= before + 1:
+            return job
+        known = (self.client.get(f"{self.path}/versions") or {}).get("Versions") or ()
+        return next((dict(v) for v in known if int(v["Version"]) == before + 1), job)
 
     def renew_logins(self) -> None:
         """Nomad's clients have their own logins: no job brings one."""
@@ -249,6 +258,8 @@ class NomadRollout:
             self.is_stale = True
             return
         path = f"/v1/deployment/{self.deployment_id}"
+        if not (self.seen and self.seen.unplaced):
+            seconds = max(seconds, LONGEST_WAIT)
         answer = self.client.poll(path, self.deployment_index, seconds)
         moved = answer.index != self.deployment_index
         self.is_stale = moved or bool(self.seen and self.seen.unplaced)
@@ -291,7 +302,7 @@ class NomadReversal(NomadRollout):
             self._purge()
             self.gone = True
         elif before is not None and not same(live, before):
-            self.index = int(live["JobModifyIndex"])
+            self.job, self.index = live, int(live["JobModifyIndex"])
             self._register({k: v for k, v in before.items() if k != "VersionTag"})
         else:
             self.job, self.version = live, int(live["Version"])

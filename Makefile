@@ -52,7 +52,7 @@ test: lint test-unit test-live test-oldest ## Lint, types and tests, on real clu
 test-all: lint test-unit ## The same, and what takes too long for every day: most of an hour
 	@$(call live,live and not faults and not corpus and not nomad)
 	@$(MAKE) test-corpus
-	@$(on_oldest); $(call live,live and (core or load) and not faults)
+	@$(on_oldest); $(call live,live and (core or load) and not faults and not double)
 	@$(MAKE) test-faults
 
 .PHONY: test-unit
@@ -74,7 +74,7 @@ test-corpus: setup ## Every project of tests/corpus from init to an answer (need
 
 .PHONY: test-oldest
 test-oldest: setup ## The most important of them on the oldest engine (needs root)
-	@$(on_oldest); $(call live,live and core and not faults)
+	@$(on_oldest); $(call live,live and core and not faults and not double)
 
 .PHONY: test-faults
 test-faults: setup ## Every deploy that goes wrong, under load; writes docs/faults.md (needs root)

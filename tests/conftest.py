@@ -45,5 +45,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "faults" in folders:
             item.add_marker("faults")
             item.add_marker("load")
-            if not item.get_closest_marker("core"):
+            if not item.get_closest_marker("core") or item.get_closest_marker("double"):
                 item.add_marker("thorough")

@@ -30,10 +30,11 @@ REPOSITORY = Path(__file__).parents[2]
 Json = dict[str, Any]
 HOUR = 3600 * 10**9
 """In nanoseconds."""
-both = pytest.mark.parametrize("kind", ["swarm", "nomad"], scope="session")
+on_the_double = pytest.param("nomad", marks=pytest.mark.double)
+both = pytest.mark.parametrize("kind", ["swarm", on_the_double], scope="session")
 """For what users are promised on both kinds of cluster."""
 on_swarm = pytest.mark.parametrize("kind", ["swarm"], scope="session")
-on_nomad = pytest.mark.parametrize("kind", ["nomad"], scope="session")
+on_nomad = pytest.mark.parametrize("kind", [on_the_double], scope="session")
 """For what one of them alone has, beside tests for both."""
 
 

@@ -68,7 +68,9 @@ def test_the_tool_is_stopped(app: Faulty, phase: str, blow: signal.Signals) -> N
         read_until(process, PHASES[phase])
         process.send_signal(blow)
         _, rest = process.communicate(timeout=60)
-        assert process.returncode in (-9, 130), rest
+        # A shell says 130 of one that SIGINT ended too: Python ends so where it was interrupted
+        # while a module made its dataclasses.
+        assert process.returncode in (-signal.SIGKILL, -signal.SIGINT, 130), rest
         assert "Traceback" not in rest
         ran = app.deploy()
         outcomes = [r["outcome"] for r in app.project.ok("releases")["releases"]]

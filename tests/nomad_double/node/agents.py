@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -67,10 +68,8 @@ class Agents:
 
 
 def _answers(node: Node) -> bool:
-    api = docker.APIClient(base_url=node.engine, timeout=3)
     try:
-        return bool(api.ping())
+        with contextlib.closing(docker.APIClient(base_url=node.engine, timeout=3)) as api:
+            return bool(api.ping())
     except (docker.errors.DockerException, requests.exceptions.RequestException):
         return False
-    finally:
-        api.close()

@@ -50,7 +50,8 @@ class Runner:
             stream: LogFiles(self.task["Name"], stream, size=size, kept=kept)
             for stream in ("stdout", "stderr")
         }
-        self.api = docker.APIClient(base_url=node.engine, timeout=30)
+        self.api: docker.APIClient
+        """There once the engine has answered."""
         self.container = ""
         self.pumps: list[threading.Thread] = []
         self.probes: list[Probe] = []
@@ -111,7 +112,7 @@ class Runner:
     def _live(self) -> None:
         self._say("pending", "Received", "Task received by client")
         self._say("pending", "Task Setup", "Building Task Directory")
-        while self.is_wanted:
+        while self._reaches_its_engine():
             failure = self._start()
             if failure is None:
                 outcome = self._watch()
@@ -129,6 +130,18 @@ class Runner:
                 return
         self._remove()
         self._status("complete")
+
+    def _reaches_its_engine(self) -> bool:
+        """Wait until the engine answers; False when the servers want the task stopped before. A
+        node that is dead says nothing, and is down after a while."""
+        while self.is_wanted:
+            with contextlib.suppress(
+                docker.errors.DockerException, requests.exceptions.RequestException
+            ):
+                self.api = docker.APIClient(base_url=self.node.engine, timeout=30)
+                return True
+            time.sleep(TICK * 10)
+        return False
 
     def _start(self) -> bool | None:
         """Start the task. None: it runs; else whether another try may do better."""
@@ -253,7 +266,9 @@ class Runner:
     def _pump(self, name: str, stream: str) -> None:
         """One stream of a container's output, as it comes."""
         with (
-            contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException),
+            contextlib.suppress(
+                docker.errors.DockerException, requests.exceptions.RequestException
+            ),
             contextlib.closing(docker.APIClient(self.node.engine, timeout=A_DAY)) as api,
         ):
             wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
@@ -453,14 +468,18 @@ class Runner:
             timeout = 0
         patience = int(timeout) + 30
         with (
-            contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException),
+            contextlib.suppress(
+                docker.errors.DockerException, requests.exceptions.RequestException
+            ),
             contextlib.closing(docker.APIClient(self.node.engine, timeout=patience)) as api,
         ):
             api.stop(self.container, timeout=int(timeout))
 
     def _remove(self) -> None:
         if self.container:
-            with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+            with contextlib.suppress(
+                docker.errors.DockerException, requests.exceptions.RequestException
+            ):
                 self.api.remove_container(self.container, force=True)
             self.container = ""
 

@@ -254,4 +254,5 @@ def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> N
         nomad.plan(spec)
     assert caught.value.code == "does_not_fit"
     assert "does not have memory left" in caught.value.details[0]
+    assert "each reserves 1GiB of memory and 0.05 cores" in caught.value.details[0]
     assert nomad.cluster.jobs == {}

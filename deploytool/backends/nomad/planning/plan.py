@@ -36,6 +36,7 @@ from deploytool.capacity import Node
 from deploytool.errors import PlanError
 from deploytool.json_types import Json
 from deploytool.spec import AppSpec
+from deploytool.units import format_memory
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def plan_job(
     wanted = with_releases_of(job, groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
     found = _with_stopped(changes(answer, mounted_files(wanted, live)), live)
-    _check_placement(answer, found)
+    _check_placement(answer, found, wanted, mhz_per_core)
     number = wanted_of(wanted, answer, version)
     check_nodes(spec, job, number)
     routing = plan_routes(
@@ -215,7 +216,7 @@ def _server_warnings(answer: Json) -> Iterable[str]:
     return [line.strip(" *\t") for line in lines if line.strip(" *\t")]
 
 
-def _check_placement(answer: Json, found: Sequence[Change]) -> None:
+def _check_placement(answer: Json, found: Sequence[Change], job: Json, mhz_per_core: int) -> None:
     """Raises PlanError for services that change and that no node takes."""
     failed: Json = answer.get("FailedTGAllocs") or {}
     changing = {c.name for c in found if c.action in (Action.CREATE, Action.UPDATE)}
@@ -226,8 +227,19 @@ def _check_placement(answer: Json, found: Sequence[Change]) -> None:
         f"No node can run {', '.join(lacking)}",
         code="does_not_fit" if lacks_room(lacking.values()) else "no_suitable_node",
         hint=way_out(lacking.values()),
-        details=[f"{name}: {why_unplaced(metric)}" for name, metric in lacking.items()],
+        details=[
+            f"{name}: {why_unplaced(metric)}{_each(groups_of(job)[name], metric, mhz_per_core)}"
+            for name, metric in lacking.items()
+        ],
     )
+
+
+def _each(group: Json, metric: Json, mhz_per_core: int) -> str:
+    """What a replica asks for, where there is no room for that."""
+    if not lacks_room([metric]):
+        return ""
+    size = _of_group(group, mhz_per_core)
+    return f"; each reserves {format_memory(size.memory)} of memory and {size.cpu:g} cores"
 
 
 def _need(

@@ -97,6 +97,9 @@ class SwarmCluster:
 
     def running(self, project: Project, service: str) -> set[str]:
         name = f"{project.app}_{service}"
+        listed = project.docker("service", "ls", "--format", "{{.Name}}").split()
+        if name not in listed:
+            return set()
         wanted = ("--filter", "desired-state=running", "-q", "--no-trunc")
         return set(project.docker("service", "ps", name, *wanted).split())
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable
+from itertools import groupby
+from operator import itemgetter
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from tests.nomad_double.cluster import Cluster
-from tests.nomad_double.state import Json
+from tests.nomad_double.state import EVENTS_KEPT, Json
 
 HEARTBEAT = 30.0
 """Seconds between `{}`, of which the first comes at once."""
@@ -35,10 +38,13 @@ async def _lines(
     cluster: Cluster, wanted: set[tuple[str, str]], namespace: str, since: int
 ) -> AsyncIterator[bytes]:
     spoken = 0.0
+    kept = cluster.state.events[-EVENTS_KEPT:]
+    since = max(since, kept[0]["Index"] - 1 if kept else 0)
     while not cluster.closing:
-        found = [e for e in cluster.state.events if e["Index"] > since]
-        for index in sorted({event["Index"] for event in found}):
-            own = [e for e in found if e["Index"] == index and _matches(e, wanted, namespace)]
+        events = cluster.state.events
+        found = events[bisect_right(events, since, key=itemgetter("Index")) :]
+        for index, together in groupby(found, key=itemgetter("Index")):
+            own = [event for event in together if _matches(event, wanted, namespace)]
             if own:
                 spoken = time.monotonic()
                 yield json.dumps({"Index": index, "Events": own}).encode() + b"\n"

@@ -17,23 +17,39 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import variables
+from tests.nomad_double import documents, locks, tokens, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
+from tests.nomad_double.operations import add_operations
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
+from tests.nomad_double.state import seconds as seconds_of
 from tests.nomad_double.variables import Refusal
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+LEADER = "127.0.0.1:4647"
+MEMBER: Json = {
+    "Name": "server-1.global",
+    "Addr": "127.0.0.1",
+    "Port": 4648,
+    "Tags": {"role": "nomad", "region": "global", "dc": "dc1", "build": VERSION},
+    "Status": "alive",
+    "ProtocolMin": 1,
+    "ProtocolMax": 5,
+    "ProtocolCur": 2,
+    "DelegateMin": 2,
+    "DelegateMax": 5,
+    "DelegateCur": 4,
+}
 
 
 def make_app(cluster: Cluster) -> FastAPI:
     def check_right(asked: HTTPConnection) -> None:
+        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
         if not asked.client or not asked.client.port:
             _check_identity(cluster, asked)
-        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
+        else:
+            tokens.check(cluster, asked)
         if cluster.denied and re.search(cluster.denied, what):
             raise Refusal(403, "Permission denied")
 
@@ -49,12 +65,21 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     @app.get("/v1/status/leader")
     def leader() -> Response:
-        return answer("127.0.0.1:4647")
+        return answer(LEADER)
 
     @app.get("/v1/agent/self")
     def agent() -> Response:
+        """Of the configuration what is asked for; its `Version` became an object in 0.9
+        (command/agent/agent_endpoint.go)."""
         client = {"Enabled": True, "MaxKillTimeout": cluster.longest_kill}
-        return answer({"config": {"Version": {"Version": VERSION}, "Client": client}})
+        configuration = {
+            "Region": "global",
+            "Datacenter": "dc1",
+            "NodeName": "server-1",
+            "Version": {"Version": VERSION, "VersionPrerelease": "", "VersionMetadata": ""},
+            "Client": client,
+        }
+        return answer({"config": configuration, "member": MEMBER, "stats": {}})
 
     @app.get("/v1/vars")
     def list_variables(request: Request) -> Response:
@@ -79,8 +104,15 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     @app.put("/v1/var/{path:path}")
     async def write_variable(path: str, request: Request) -> Response:
-        body = await request.json()
-        return answer(variables.put(state, namespace_of(request), path, body, cas_of(request)))
+        body, space, cas = await request.json(), namespace_of(request), cas_of(request)
+        operations = [name for name in locks.OPERATIONS if name in request.query_params]
+        if not operations:
+            return answer(variables.put(state, space, path, body, cas))
+        if cas is not None:
+            raise Refusal(400, "CAS can't be used with lock operations")
+        if len(operations) > 1:
+            raise Refusal(501, f"the double does not know {' and '.join(operations)} together")
+        return answer(locks.operate(cluster, space, path, operations[0], body))
 
     @app.delete("/v1/var/{path:path}")
     def delete_variable(path: str, request: Request) -> Response:
@@ -91,6 +123,8 @@ def make_app(cluster: Cluster) -> FastAPI:
     add_clients(app, cluster)
     add_catalogue(app, state)
     add_events(app, cluster)
+    add_operations(app, cluster)
+    tokens.add_tokens(app, cluster)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
@@ -116,19 +150,10 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/jobs")
     def jobs(request: Request) -> Response:
-        """Metadata only where it is asked for (command/agent/job_endpoint.go)."""
-        query, space = request.query_params, namespace_of(request)
-        names = ["ID", "Name", "Type", "Status", "Stop", "Namespace", "ModifyIndex"]
-        names += ["Meta"] if query.get("meta") == "true" else []
-        return table(
-            request,
-            "jobs",
-            lambda: [
-                {name: job.get(name) for name in names}
-                for (where, name), job in sorted(cluster.jobs.items())
-                if where == space and name.startswith(query.get("prefix", ""))
-            ],
-        )
+        query = request.query_params
+        space, prefix = namespace_of(request), query.get("prefix", "")
+        has_meta = query.get("meta") == "true"
+        return table(request, "jobs", lambda: cluster.job_stubs(space, prefix, meta=has_meta))
 
     @app.get("/v1/allocation/{name}")
     def allocation(name: str, request: Request) -> Response:
@@ -136,7 +161,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = cluster.allocations.get(name)
             if found is None:
                 raise Refusal(404, "alloc not found")
-            return found, found["ModifyIndex"]
+            return documents.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -157,7 +182,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def job(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
             found = cluster.job(namespace_of(request), name)
-            return found, found["ModifyIndex"]
+            return cluster.shown(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -189,12 +214,18 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/job/{name}/allocations")
     def allocations(name: str, request: Request) -> Response:
         return table(
-            request, "allocs", lambda: list(map(stub, of_job(request, name, cluster.allocations)))
+            request,
+            "allocs",
+            lambda: list(map(documents.stub, of_job(request, name, cluster.allocations))),
         )
 
     @app.get("/v1/job/{name}/evaluations")
     def evaluations(name: str, request: Request) -> Response:
-        return table(request, "evals", lambda: of_job(request, name, cluster.evaluations))
+        return table(
+            request,
+            "evals",
+            lambda: list(map(documents.filled, of_job(request, name, cluster.evaluations))),
+        )
 
     @app.get("/v1/deployment/{name}")
     def deployment(name: str, request: Request) -> Response:
@@ -206,56 +237,102 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
         return blocking(state, request, read)
 
-    @app.post("/v1/deployment/fail/{name}")
-    def fail(name: str) -> Response:
-        return answer(cluster.fail(name))
-
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
-        wanted = request.query_params.get("resources") == "true"
+        query, space = request.query_params, namespace_of(request)
+        resources = query.get("resources") == "true"
+        states, prefix = query.get("task_states") != "false", query.get("prefix", "")
         return table(
             request,
             "allocs",
-            lambda: [stub(a, resources=wanted) for a in cluster.allocations.values()],
+            lambda: [
+                documents.stub(a, resources=resources, states=states)
+                for a in cluster.allocations.values()
+                if space in ("*", a["Namespace"]) and a["ID"].startswith(prefix)
+            ],
         )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
-        return table(request, "nodes", nodes_now)
+        query = request.query_params
+        resources, system = query.get("resources") == "true", query.get("os") == "true"
+        return table(
+            request,
+            "nodes",
+            lambda: [
+                node.stub(VERSION, resources=resources, system=system)
+                for node in cluster.nodes
+                if node.id.startswith(query.get("prefix", ""))
+            ],
+        )
 
     @app.get("/v1/node/{name}")
     def node(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
-            found = next((n for n in nodes_now() if n["ID"] == name), None)
+            found = next((n for n in cluster.nodes if n.id == name), None)
             if found is None:
                 raise Refusal(404, "node not found")
-            return found, found["ModifyIndex"]
+            return found.document(cluster.http_address, VERSION), found.index
 
         return blocking(state, request, read)
-
-    def nodes_now() -> list[Json]:
-        return [node.document(cluster.http_address, VERSION) for node in cluster.nodes]
 
 
 def _add_operator(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/operator/scheduler/configuration")
     def scheduler() -> Response:
-        settings = {"MemoryOversubscriptionEnabled": cluster.oversubscription}
-        return answer({"SchedulerConfig": settings, "Index": 5, "KnownLeader": True})
+        settings = {
+            "SchedulerAlgorithm": "binpack",
+            "PreemptionConfig": {
+                "SystemSchedulerEnabled": True,
+                "SysBatchSchedulerEnabled": False,
+                "BatchSchedulerEnabled": False,
+                "ServiceSchedulerEnabled": False,
+            },
+            "MemoryOversubscriptionEnabled": cluster.oversubscription,
+            "RejectJobRegistration": False,
+            "PauseEvalBroker": False,
+            "CreateIndex": 5,
+            "ModifyIndex": 5,
+        }
+        return answer(
+            {
+                "SchedulerConfig": settings,
+                "Index": 5,
+                "KnownLeader": True,
+                "LastContact": 0,
+                "NextToken": "",
+            }
+        )
+
+    @app.get("/v1/namespaces")
+    def namespaces() -> Response:
+        return answer([shown(name) for name in sorted(cluster.namespaces)], index=1)
 
     @app.get("/v1/namespace/{name}")
     def namespace(name: str) -> Response:
         """Text of the 404: command/agent/namespace_endpoint.go."""
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
-        return answer({"Name": name, "Capabilities": None, "CreateIndex": 1, "ModifyIndex": 1})
+        return answer(shown(name), index=1)
 
+    @app.get("/v1/status/peers")
+    def peers() -> Response:
+        return answer([LEADER])
 
-def stub(allocation: Json, *, resources: bool = False) -> Json:
-    """An allocation in a list is without its job, and without what it was given unless somebody
-    asks for that (nomad/structs/alloc.go, AllocListStub)."""
-    left_out = ("Job",) if resources else ("Job", "AllocatedResources")
-    return {k: v for k, v in allocation.items() if k not in left_out}
+    @app.get("/v1/regions")
+    def regions() -> Response:
+        return answer(["global"])
+
+    def shown(name: str) -> Json:
+        return {
+            "Name": name,
+            "Description": "Default shared namespace" if name == "default" else "",
+            "Quota": "",
+            "Capabilities": None,
+            "Meta": None,
+            "CreateIndex": 1,
+            "ModifyIndex": 1,
+        }
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:
@@ -267,14 +344,9 @@ def answer(value: Any, status: int = 200, index: int = 0) -> Response:
 
 def blocking(state: State, request: Request, read: Callable[[], tuple[Any, int]]) -> Response:
     query = request.query_params
-    seconds = duration(query.get("wait", "")) or LONGEST_WAIT
-    value, index = state.wait(read, int(query.get("index") or 0), seconds)
+    longest = seconds_of(query.get("wait", "")) or LONGEST_WAIT
+    value, index = state.wait(read, int(query.get("index") or 0), longest)
     return answer(value, index=index)
-
-
-def duration(text: str) -> float:
-    """Seconds of a duration as Go writes it: "1m30s"."""
-    return sum(float(number) * SECONDS[unit] for number, unit in DURATION.findall(text))
 
 
 def namespace_of(request: Request) -> str:

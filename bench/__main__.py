@@ -1,4 +1,4 @@
-"""python -m bench startup | rollout | load | plan [--json] [--rounds N]"""
+"""python -m bench startup | plan | rollout | rollout-nomad | load [--json] [--rounds N]"""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 
-from bench import load, plan, rollout, startup
+from bench import load, plan, rollout, rollout_nomad, startup
 from bench.report import Report
 
 BENCHMARKS = {
     "startup": startup.run,
     "plan": plan.run,
     "rollout": rollout.run,
+    "rollout-nomad": rollout_nomad.run,
     "load": load.run,
 }
 

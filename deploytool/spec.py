@@ -586,6 +586,11 @@ class AppSpec(Model):
         return bool(service.domains) and self.proxy.https
 
     @cached_property
+    def served(self) -> tuple[str, ...]:
+        """The services that the proxy serves."""
+        return tuple(service.name for service in self.services if self.hosts(service))
+
+    @cached_property
     def default_hosts(self) -> dict[str, tuple[str, ...]]:
         """Service → its name at the proxy in an app without any domain: APP.localhost, which is
         enough to try it. A service that is kept off the proxy has none."""

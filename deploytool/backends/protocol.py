@@ -62,7 +62,8 @@ class Rollout(Protocol):
         nothing. Reads the cluster only."""
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait so long at most, and less where the cluster says that a service has changed."""
+        """Wait so long, less where the cluster says that a service has changed, and up to some
+        seconds longer where it says so of every change."""
 
     def recover(self) -> None:
         """Do what gets the services going again that the last `observe` found to be stalled, such

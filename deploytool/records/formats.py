@@ -11,7 +11,7 @@ from typing import Any
 
 from deploytool.json_types import Json
 
-FORMAT = 2
+FORMAT = 3
 
 
 def upgraded(data: Json) -> Json:
@@ -46,10 +46,15 @@ def _service_from_1(service: Any) -> Any:
     return read
 
 
+def _from_2(data: Json) -> Json:
+    """The proxy had no constraints and no namespaces, which is what they are by default."""
+    return data
+
+
 def _holds_port(publish: Any) -> bool:
     ports = publish if isinstance(publish, list) else ()
     return any(isinstance(port, dict) and port.get("mode") == "host" for port in ports)
 
 
-UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1}
+UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 """Form → what makes the next one of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deploytool.spec import AppSpec, Service
 from deploytool.traefik import rules
@@ -255,16 +256,21 @@ def _rules(own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
+@lru_cache(maxsize=2)
+def _current(app: str, served: tuple[str, ...]) -> Mapping[str, str]:
+    """Former name → that of today, of what deploytool defines for these services."""
+    return {
+        f"{app}-{service}{ending}": f"{router_name(app, service)}{ending}"
+        for service in served
+        for ending in ("", REDIRECT, HSTS, RETRY)
+    }
+
+
 def renamed(app: AppSpec, own: Mapping[str, str]) -> dict[str, str]:
     """A user's labels with the names that deploytool gives now, where they say APP-SERVICE, as it
     did before: a middleware that protects a router must not be lost with its name."""
-    current = {
-        f"{app.name}-{service.name}{ending}": f"{router_name(app.name, service.name)}{ending}"
-        for service in app.services
-        if app.hosts(service)
-        for ending in ("", REDIRECT, HSTS, RETRY)
-    }
     found: dict[str, str] = {}
+    current = _current(app.name, app.served) if own else {}
     for key, value in own.items():
         if (named := _NAMED.match(key)) and named[3] in current:
             key = f"{key[: named.start(3)]}{current[named[3]]}{key[named.end(3) :]}"

@@ -536,6 +536,7 @@ def test_any_app_is_the_same_job_as_json_and_as_hcl(spec: AppSpec) -> None:
 
 
 NASTY = (
+    *("\r%%{", "\r\r${", "a\r%{", "x\r\r\r%${", "\r<%%{", "\r<p>${x}"),
     *("${HOME", "$${", "$$${x}", "%{if a}", "%%{", "$%{", "%${", "$", "{", "{{ x }}", "\\${"),
     *("a\n$${x}\n\n", "a\n%{b}\n${1}\n", "<<EOF\nEOF\n\n", " EOF\n\n", "a\tb\n\nc\n", "\r\n\r\n"),
     *(

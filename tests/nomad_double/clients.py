@@ -56,9 +56,7 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
         _allocation(cluster, name)
         if runner := _runner(cluster, name):
             return _measured(runner.statistics())
-        memory = {"Measured": ["Cache", "Swap", "Usage"], "Usage": 96 * 2**20, "Cache": 32 * 2**20}
-        cpu = {"Measured": ["Percent"], "Percent": 25.0, "TotalTicks": 500.0}
-        return {"ResourceUsage": {"MemoryStats": memory, "CpuStats": cpu}, "Tasks": {}}
+        return _statistics(usage=96 * 2**20, cache=32 * 2**20, percent=25.0, ticks=500.0)
 
     @app.get("/v1/client/allocation/{name}/checks")
     def checks(name: str) -> Json:
@@ -119,19 +117,33 @@ def _measured(found: Json) -> Json:
     total = cpu.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
     share = used / total * (cpu.get("online_cpus") or 1) if total > 0 else 0.0
     cache = memory.get("stats", {}).get("file", 0)
+    return _statistics(
+        usage=memory.get("usage", 0),
+        cache=cache,
+        percent=share * 100,
+        ticks=share * MHZ_OF_A_CORE,
+    )
+
+
+def _statistics(*, usage: int, cache: int, percent: float, ticks: float) -> Json:
     return {
         "ResourceUsage": {
             "MemoryStats": {
                 "Measured": ["Cache", "Swap", "Usage"],
-                "Usage": memory.get("usage", 0),
+                "Usage": usage,
                 "Cache": cache,
+                **dict.fromkeys(("RSS", "Swap", "MaxUsage", "KernelUsage", "KernelMaxUsage"), 0),
             },
             "CpuStats": {
                 "Measured": ["Percent"],
-                "Percent": share * 100,
-                "TotalTicks": share * MHZ_OF_A_CORE,
+                "Percent": percent,
+                "TotalTicks": ticks,
+                **dict.fromkeys(("SystemMode", "UserMode"), 0.0),
+                **dict.fromkeys(("ThrottledPeriods", "ThrottledTime"), 0),
             },
+            "DeviceStats": None,
         },
+        "Timestamp": time.time_ns(),
         "Tasks": {},
     }
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from tests.nomad_double import catalogue, documents, scheduler
+from tests.nomad_double import answers, catalogue, scheduler
 from tests.nomad_double.canonical import OF_THE_SERVER, canonical
 from tests.nomad_double.diff import job_diff
 from tests.nomad_double.nodes import Node, Spot, Usage, choose, key_of, unmet_constraint
@@ -135,12 +135,12 @@ class Cluster:
     def shown(self, job: Json) -> Json:
         """A job as the API shows it, with its status as it is now."""
         return job | {
-            "Status": documents.job_status(job, self.allocations_of(job), waits=self._waits(job))
+            "Status": answers.job_status(job, self.allocations_of(job), waits=self._waits(job))
         }
 
     def job_stubs(self, namespace: str, prefix: str, *, meta: bool) -> list[Json]:
         return [
-            documents.job_stub(job, self.allocations_of(job), waits=self._waits(job), meta=meta)
+            answers.job_stub(job, self.allocations_of(job), waits=self._waits(job), meta=meta)
             for (space, name), job in sorted(self.jobs.items())
             if namespace in ("*", space) and name.startswith(prefix)
         ]
@@ -151,9 +151,12 @@ class Cluster:
         found = self.evaluations.values()
         return any((e["Namespace"], e["JobID"], e["Status"]) == key for e in found)
 
-    def register(self, namespace: str, body: Json, trigger: str = "job-register") -> Json:
+    def register(self, namespace: str, body: Json) -> Json:
         """Make a version of a job, unless it is what there is already: then only an evaluation is
         made, and the answer's JobModifyIndex is the job's ModifyIndex (nomad/job_endpoint.go)."""
+        return self._register(namespace, body, "job-register")
+
+    def _register(self, namespace: str, body: Json, trigger: str) -> Json:
         job = canonical(body["Job"], namespace)
         key = namespace, job["ID"]
         with self.state.changed:
@@ -261,7 +264,7 @@ class Cluster:
             group["Count"] = count
             index = job["JobModifyIndex"]
             answer = {"Job": made, "EnforceIndex": True, "JobModifyIndex": index}
-            return self.register(namespace, answer, "job-scaling")
+            return self._register(namespace, answer, "job-scaling")
 
     def scale_status(self, namespace: str, name: str) -> Json:
         job = self.job(namespace, name)
@@ -353,21 +356,25 @@ class Cluster:
         versions = self.versions.get((job["Namespace"], job["ID"]), {})
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
+        there: dict[str, list[Json]] = {}
+        for allocation in self.allocations_of(job):
+            there.setdefault(allocation["TaskGroup"], []).append(allocation)
         plans = {
             group["Name"]: scheduler.reconcile(
                 job,
                 group,
-                self.allocations_of(job),
+                there.get(group["Name"], []),
                 versions,
                 states.get(group["Name"]),
                 halted=halted,
             )
             for group in job["TaskGroups"]
         }
-        for allocation in self.allocations_of(job):
-            if allocation["TaskGroup"] not in plans and is_live(allocation):
-                gone = plans.setdefault(f"-{allocation['TaskGroup']}", GroupPlan())
-                gone.stop.append((allocation, "alloc not needed due to job update"))
+        for name in there.keys() - plans.keys():
+            if live := [
+                (a, "alloc not needed due to job update") for a in there[name] if is_live(a)
+            ]:
+                plans[f"-{name}"] = GroupPlan(stop=live)
         return {name.removeprefix("-"): plan for name, plan in plans.items()}
 
     def evaluate(self, job: Json, trigger: str = "job-register") -> Json:
@@ -467,11 +474,11 @@ class Cluster:
         return spots, failed
 
     def _usage(self, stopped: set[str]) -> Usage:
-        usage = Usage([])
+        usage = Usage()
         for allocation in self.allocations.values():
             if is_live(allocation) and allocation["ID"] not in stopped:
                 job, group = self._job_of(allocation), self.group(allocation)
-                usage.allocations.append((allocation["NodeID"], key_of(job, group), group))
+                usage.add(allocation["NodeID"], key_of(job, group), group)
             ended = allocation["ClientStatus"] in scheduler.TERMINAL
             if not ended and allocation["ID"] not in stopped:
                 usage.ports |= {(allocation["NodeID"], p["Value"]) for p in ports_of(allocation)}

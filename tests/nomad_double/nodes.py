@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tests.nomad_double.state import Json
 from tests.nomad_double.variables import Refusal
@@ -74,7 +76,7 @@ class Node:
     eligible: bool = True
     index: int = 5
 
-    @property
+    @cached_property
     def id(self) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
 
@@ -123,6 +125,8 @@ class Node:
             "Links": None,
             "Events": None,
             "Drivers": {"docker": self._driver()},
+            "Resources": None,
+            "Reserved": None,
             "HostNetworks": None,
             "HostVolumes": None,
             "CSIControllerPlugins": None,
@@ -192,19 +196,19 @@ class Spot:
 class Usage:
     """What is taken while allocations are placed one after the other."""
 
-    allocations: list[tuple[str, str, Json]]
-    """Node id, what is spread together, and group of each allocation that holds resources."""
+    memory: Counter[str] = field(default_factory=Counter)
+    """Node id → MiB that are reserved there."""
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Node id and what is spread together → allocations."""
     ports: set[tuple[str, int]] = field(default_factory=set)
     """Node id and port."""
 
-    def memory(self, node: Node) -> int:
-        return sum(memory(group) for where, _, group in self.allocations if where == node.id)
-
-    def count(self, node: Node, together: str) -> int:
-        return sum((where, key) == (node.id, together) for where, key, _ in self.allocations)
+    def add(self, node: str, together: str, group: Json) -> None:
+        self.memory[node] += memory(group)
+        self.counts[node, together] += 1
 
     def take(self, spot: Spot, together: str, group: Json) -> None:
-        self.allocations.append((spot.node.id, together, group))
+        self.add(spot.node.id, together, group)
         self.ports |= {(spot.node.id, int(port["Value"])) for port in spot.ports}
 
 
@@ -247,7 +251,7 @@ def choose(nodes: Sequence[Node], job: Json, group: Json, usage: Usage) -> Spot 
             found.append(node)
     if not found:
         return metric
-    best = min(found, key=lambda node: (usage.count(node, together), usage.memory(node)))
+    best = min(found, key=lambda node: (usage.counts[node.id, together], usage.memory[node.id]))
     return Spot(best, tuple(_ports(best, group, usage)), metric)
 
 
@@ -270,7 +274,7 @@ def unmet_constraint(node: Node, job: Json, group: Json, usage: Usage) -> str | 
         left = constraint.get("LTarget") or ""
         if operand in DISTINCT:
             most = 1 if operand == "distinct_hosts" else int(right or 1)
-            if usage.count(node, key_of(job, group)) >= most:
+            if usage.counts[node.id, key_of(job, group)] >= most:
                 return operand if operand == "distinct_hosts" else f"{operand}: {left}"
             continue
         if operand not in OPERATORS:
@@ -291,7 +295,7 @@ def _constraints(job: Json, group: Json) -> Iterator[Json]:
 
 
 def _lacking(node: Node, group: Json, usage: Usage) -> str | None:
-    if usage.memory(node) + memory(group) > node.memory:
+    if usage.memory[node.id] + memory(group) > node.memory:
         return "memory"
     wanted = {int(port["Value"]) for port in _of_networks(group, "ReservedPorts")}
     if any((node.id, port) in usage.ports for port in wanted):

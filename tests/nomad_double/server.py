@@ -17,11 +17,12 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import documents, locks, tokens, variables
+from tests.nomad_double import answers, locks, tokens, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
+from tests.nomad_double.history import add_history
 from tests.nomad_double.operations import add_operations
 from tests.nomad_double.state import LONGEST_WAIT, Json, State
 from tests.nomad_double.state import seconds as seconds_of
@@ -123,6 +124,7 @@ def make_app(cluster: Cluster) -> FastAPI:
     add_clients(app, cluster)
     add_catalogue(app, state)
     add_events(app, cluster)
+    add_history(app, cluster)
     add_operations(app, cluster)
     tokens.add_tokens(app, cluster)
     _add_operator(app, cluster)
@@ -161,7 +163,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             found = cluster.allocations.get(name)
             if found is None:
                 raise Refusal(404, "alloc not found")
-            return documents.allocation(found), found["ModifyIndex"]
+            return answers.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
@@ -216,7 +218,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return table(
             request,
             "allocs",
-            lambda: list(map(documents.stub, of_job(request, name, cluster.allocations))),
+            lambda: list(map(answers.allocation_stub, of_job(request, name, cluster.allocations))),
         )
 
     @app.get("/v1/job/{name}/evaluations")
@@ -224,7 +226,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         return table(
             request,
             "evals",
-            lambda: list(map(documents.filled, of_job(request, name, cluster.evaluations))),
+            lambda: list(map(answers.evaluation, of_job(request, name, cluster.evaluations))),
         )
 
     @app.get("/v1/deployment/{name}")
@@ -246,7 +248,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             request,
             "allocs",
             lambda: [
-                documents.stub(a, resources=resources, states=states)
+                answers.allocation_stub(a, resources=resources, states=states)
                 for a in cluster.allocations.values()
                 if space in ("*", a["Namespace"]) and a["ID"].startswith(prefix)
             ],
@@ -304,16 +306,12 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
             }
         )
 
-    @app.get("/v1/namespaces")
-    def namespaces() -> Response:
-        return answer([shown(name) for name in sorted(cluster.namespaces)], index=1)
-
     @app.get("/v1/namespace/{name}")
     def namespace(name: str) -> Response:
         """Text of the 404: command/agent/namespace_endpoint.go."""
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
-        return answer(shown(name), index=1)
+        return answer(answers.namespace(name), index=1)
 
     @app.get("/v1/status/peers")
     def peers() -> Response:
@@ -322,17 +320,6 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/regions")
     def regions() -> Response:
         return answer(["global"])
-
-    def shown(name: str) -> Json:
-        return {
-            "Name": name,
-            "Description": "Default shared namespace" if name == "default" else "",
-            "Quota": "",
-            "Capabilities": None,
-            "Meta": None,
-            "CreateIndex": 1,
-            "ModifyIndex": 1,
-        }
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:

@@ -253,7 +253,7 @@ def as_meant(data: Any) -> Any:
             stored_service["domains"] = stored_service.get("domains") or None
             if any(port["mode"] == "host" for port in stored_service["publish"]):
                 stored_service["update"]["order"] = "stop-first"
-    return data
+    return data | {"format": FORMAT}
 
 
 @pytest.mark.parametrize(("name", "spec"), [("plain", app()), ("every-key", maximal_app())])

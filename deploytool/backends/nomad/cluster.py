@@ -276,7 +276,7 @@ def _running(folder: Folder) -> int | None:
     another program's by now."""
     try:
         pid = int(folder.pid.read_text(encoding="utf-8"))
-        found = capture(["ps", "-o", "stat=,command=", "-p", str(pid)], timeout=10)
+        found = capture(["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)], timeout=10)
     except (OSError, ValueError, ProgramMissing, TookTooLong):
         return None
     has_ended = found.stdout.lstrip().startswith("Z")

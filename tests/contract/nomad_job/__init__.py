@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from deploytool.json_types import Json
-from tests.lab.go import go
+from tests.contract.go_program import build
 
 HERE = Path(__file__).parent
 
@@ -35,29 +31,10 @@ class Answered(NamedTuple):
     """GROUP/TASK → what its driver is given."""
 
 
-@cache
-def program() -> str:
-    """The program, built once in a run."""
-    folder = tempfile.mkdtemp(prefix="nomad-job-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    target = str(Path(folder) / "nomad-job")
-    built = subprocess.run(
-        [str(go()), "build", "-mod=readonly", "-buildvcs=false", "-o", target, "."],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-        env={**os.environ, "GOTOOLCHAIN": "auto"},
-    )
-    assert built.returncode == 0, f"{HERE} does not build:\n{built.stderr}"
-    return target
-
-
 def check(cases: Sequence[Asked]) -> Mapping[str, Answered]:
     """What the official types make of jobs, by name."""
     done = subprocess.run(
-        [program()],
+        [build(HERE)],
         input=json.dumps([case._asdict() for case in cases]),
         capture_output=True,
         text=True,

@@ -1,7 +1,5 @@
-// Runs Prometheus' own discovery of Nomad services once, and prints its targets as JSON: a list of
-// maps from label to value.
-//
-// Usage: nomad-prometheus ADDRESS NAMESPACE
+// Finds the services of a Nomad cluster as Prometheus does. The argument is the address; standard
+// output is a JSON list of targets, each an object of its labels.
 package main
 
 import (
@@ -13,53 +11,52 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/nomad"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-const patience = 30 * time.Second
-
 func main() {
-	found, err := targets(os.Args[1], os.Args[2])
-	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(found)
-	}
-	if err != nil {
+	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(2)
 	}
 }
 
-// targets is what the first round of the discovery gives.
-func targets(address, namespace string) ([]model.LabelSet, error) {
-	settings := nomad.DefaultSDConfig
-	settings.Server = address
-	settings.Namespace = namespace
+func run(address string) error {
+	config := nomad.DefaultSDConfig
+	config.Server = address
 	registry := prometheus.NewRegistry()
-	refreshing := discovery.NewRefreshMetrics(registry)
-	metrics := settings.NewDiscovererMetrics(registry, refreshing)
-	finder, err := settings.NewDiscoverer(discovery.DiscovererOptions{
+	refresh := discovery.NewRefreshMetrics(registry)
+	if err := refresh.Register(); err != nil {
+		return err
+	}
+	found, err := config.NewDiscoverer(discovery.DiscovererOptions{
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Metrics: metrics,
-		SetName: "double",
+		Metrics: config.NewDiscovererMetrics(registry, refresh),
+		SetName: "test",
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	rounds := make(chan []*targetgroup.Group)
-	go finder.Run(ctx, rounds)
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	groups := make(chan []*targetgroup.Group)
+	go found.Run(ctx, groups)
+	targets := []map[string]string{}
 	select {
-	case groups := <-rounds:
-		all := []model.LabelSet{}
-		for _, group := range groups {
-			all = append(all, group.Targets...)
-		}
-		return all, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("the discovery found nothing in %s", patience)
+		return ctx.Err()
+	case batch := <-groups:
+		for _, group := range batch {
+			for _, target := range group.Targets {
+				labels := map[string]string{}
+				for name, value := range target {
+					labels[string(name)] = string(value)
+				}
+				targets = append(targets, labels)
+			}
+		}
 	}
+	return json.NewEncoder(os.Stdout).Encode(targets)
 }

@@ -23,7 +23,10 @@ class Probe:
     address: str
     port: int
     status: str = "pending"
+    task: str = ""
     output: str = "nomad: waiting to run"
+    code: int = 0
+    """HTTP status of the last answer."""
     at: int = 0
     next: float = field(init=False)
     failures: int = 0
@@ -69,7 +72,7 @@ class Probe:
             connection.request(
                 self.check.get("Method") or "GET", self.check["Path"], headers=headers
             )
-            code = connection.getresponse().status
+            code = self.code = connection.getresponse().status
         except http.client.HTTPException as error:
             return "failure", f"nomad: {error!r}"
         finally:
@@ -83,6 +86,8 @@ class Probe:
             "Group": self.group,
             "Mode": "healthiness" if self.counts else "readiness",
             "Service": self.service,
+            "Task": self.task,
+            "StatusCode": self.code,
             "Status": self.status,
             "Output": self.output,
             "Timestamp": self.at,
@@ -102,6 +107,7 @@ def probes_of(allocation: Json, task: Json, ports: dict[str, Json]) -> list[Prob
                     allocation["Name"],
                     str(port["HostIP"]),
                     int(port["Value"]),
+                    task=task["Name"],
                 )
             )
     return found

@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from deploytool.__main__ import run
+from tests.any_registry import any_registry
 from tests.nomad_double import server
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
 
-DIGEST = f"sha256:{'c' * 64}"
-MANIFEST = {"manifests": [{"platform": {"architecture": "amd64", "os": "linux"}}]}
 CONFIG = """
 app = "items"
 backend = "nomad"
@@ -45,25 +44,8 @@ Project = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[str]:
-    """One that has whatever it is asked for."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text = json.dumps(MANIFEST).encode()
-            self.send_response(200)
-            self.send_header("Docker-Content-Digest", DIGEST)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"127.0.0.1:{made.server_port}"
-    made.shutdown()
-    made.server_close()
+    with any_registry() as address:
+        yield address
 
 
 @pytest.fixture

@@ -123,8 +123,10 @@ def test_logs_are_followed_and_new_replicas_join(nomad: Nomad, cluster: Cluster)
     assert [(line.slot, line.text) for line in islice(lines, 1)] == [(1, "old")]
     cluster.scripts["web"] = Script(output="old\nnew\n", complaints="warned\n")
     assert sorted(line.text for line in islice(lines, 2)) == ["new", "warned"]
-    threading.Thread(target=deploy, args=(nomad, app(service(replicas=2))), daemon=True).start()
+    deploying = threading.Thread(target=deploy, args=(nomad, app(service(replicas=2))))
+    deploying.start()
     found = {(line.slot, line.text) for line in islice(lines, 3)}
+    deploying.join()
     assert found == {(2, "old"), (2, "new"), (2, "warned")}
 
 

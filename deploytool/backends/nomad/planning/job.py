@@ -78,9 +78,10 @@ def stamped(job: Json, release: str, replaced: Iterable[str]) -> Json:
 def with_releases_of(job: Json, live: Mapping[str, Json]) -> Json:
     """The job with the releases that its groups are of now, so that a plan of it shows nothing but
     what differs otherwise."""
+    groups = []
     for group in job["TaskGroups"]:
         there = live.get(group["Name"], {}).get("Meta") or {}
         kept = {key: there[key] for key in OF_REPLICAS if key in there}
         meta = {k: v for k, v in (group.get("Meta") or {}).items() if k not in OF_REPLICAS}
-        group["Meta"] = {**meta, **kept} or None
-    return job
+        groups.append(group | {"Meta": {**meta, **kept} or None})
+    return job | {"TaskGroups": groups}

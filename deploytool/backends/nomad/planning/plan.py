@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -131,7 +130,7 @@ def plan_job(
     app = str(job["ID"])
     live = snapshot.live
     check_ownership(job, live)
-    wanted = with_releases_of(copy.deepcopy(job), groups_of(live))
+    wanted = with_releases_of(job, groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
     found = _with_stopped(changes(answer), live)
     _check_placement(answer, found)

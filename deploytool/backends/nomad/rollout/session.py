@@ -32,6 +32,9 @@ from deploytool.spec import Release
 
 ENFORCING = "Enforcing job modify index"
 """How a server begins to say that the job is not as it was (nomad/structs/job.go); HTTP 500."""
+LONGEST_WAIT = 2.0
+"""Seconds for a question that the server answers as soon as the deployment moves: what is known of
+the lock and of the deadline is this old at most."""
 AT_ONCE = 8
 """Requests that are under way at the same time."""
 
@@ -247,6 +250,8 @@ class NomadRollout:
             self.is_stale = True
             return
         path = f"/v1/deployment/{self.deployment_id}"
+        if not (self.seen and self.seen.unplaced):
+            seconds = max(seconds, LONGEST_WAIT)
         answer = self.client.poll(path, self.deployment_index, seconds)
         moved = answer.index != self.deployment_index
         self.is_stale = moved or bool(self.seen and self.seen.unplaced)

@@ -16,7 +16,8 @@ FILLED_IN = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_.-]*\}")
 """What a client may know: node attributes, NOMAD_* and the task's own variables. A name that begins
 with a digit, such as Traefik's `${1}`, is none of these and stays."""
 BYTE_ORDER_MARK = "\ufeff"
-OPENS = re.compile(r"([$%]+)\{")
+OPENS = re.compile(r"[$%]\{")
+SPECIAL = re.compile(r"([$%]*)(\{|\r)")
 
 
 def for_driver(value: Any) -> Any:
@@ -30,15 +31,21 @@ def for_driver(value: Any) -> Any:
 
 def _escaped(text: str) -> str:
     """Of `$${`, HCL would read the escape itself: a sign before the last is one that a template
-    comes to. A byte order mark at the beginning, which HCL leaves out, stands behind one."""
+    comes to, and so is a carriage return, behind which HCL misses templates. A byte order mark at
+    the beginning, which HCL leaves out, stands behind one."""
     before = '${""}' if text.startswith(BYTE_ORDER_MARK) else ""
-    return before + OPENS.sub(_opened, text)
+    return before + (SPECIAL.sub(_replaced, text) if OPENS.search(text) else text)
 
 
-def _opened(found: re.Match[str]) -> str:
-    signs = found[1]
-    before = "".join(f'${{"{sign}"}}' for sign in signs[:-1])
-    return f"{before}{signs[-1]}{signs[-1]}{{"
+def _replaced(found: re.Match[str]) -> str:
+    signs, after = found.groups()
+    if after == "\r":
+        return _as_template(signs) + '${"\\r"}'
+    return _as_template(signs[:-1]) + signs[-1:] * 2 + after
+
+
+def _as_template(signs: str) -> str:
+    return "".join(f'${{"{sign}"}}' for sign in signs)
 
 
 def is_filled_in(text: str) -> bool:

@@ -63,10 +63,11 @@ class Neighbours:
 
     def check_offers(self) -> None:
         """Raises PlanError where the app is the proxy and would lose what others' routes need."""
-        for spec in self.specs:
+        proxies = [live for live in self.own if is_proxy(live)]
+        for spec in self.specs if proxies else ():
             after = offers.offered(spec, self.network_names)
-            for live in self.own:
-                if not is_proxy(live) or live["Spec"]["Name"] != spec["Name"]:
+            for live in proxies:
+                if live["Spec"]["Name"] != spec["Name"]:
                     continue
                 lost = offers.offered(live["Spec"], self.network_names) - after
                 users = list(offers.users(self.others, lost))

@@ -59,7 +59,7 @@ STUB = (
 OF_STUBS_ALONE = ("JobType", "JobVersion")
 JOB_STUB = (
     *("ID", "ParentID", "Name", "Namespace", "Datacenters", "NodePool", "Multiregion", "Type"),
-    *("Priority", "Stop", "Status", "StatusDescription", "Version", "CreateIndex", "ModifyIndex"),
+    *("Priority", "Stop", "Status", "StatusDescription", "CreateIndex", "ModifyIndex"),
     *("JobModifyIndex", "SubmitTime"),
 )
 SUMMARY = ("Queued", "Complete", "Failed", "Running", "Starting", "Lost", "Unknown")
@@ -73,7 +73,7 @@ BY_STATUS = {
 }
 
 
-def stub(allocation: Json, *, resources: bool = False, states: bool = True) -> Json:
+def allocation_stub(allocation: Json, *, resources: bool = False, states: bool = True) -> Json:
     """An allocation in a list: without its job, and with what it was given only where somebody asks
     for that (nomad/structs/alloc.go, AllocListStub)."""
     shown = {name: allocation[name] for name in STUB} | {
@@ -91,6 +91,10 @@ def allocation(kept: Json) -> Json:
     """A whole allocation. Its job's version and type are in its job only."""
     shown = {name: value for name, value in kept.items() if name not in OF_STUBS_ALONE}
     return filled(shown | {"TaskStates": _states(kept)})
+
+
+def evaluation(kept: Json) -> Json:
+    return filled({name: value for name, value in kept.items() if name != "JobCreateIndex"})
 
 
 def filled(document: Json) -> Json:
@@ -144,4 +148,19 @@ def job_stub(job: Json, allocations: list[Json], *, waits: bool, meta: bool) -> 
         "ParameterizedJob": job.get("ParameterizedJob") is not None,
         "Periodic": job.get("Periodic") is not None,
         "Status": job_status(job, allocations, waits=waits),
+    }
+
+
+def namespace(name: str) -> Json:
+    return {
+        "Name": name,
+        "Description": "Default shared namespace" if name == "default" else "",
+        "Quota": "",
+        "Capabilities": None,
+        "Meta": None,
+        "NodePoolConfiguration": None,
+        "VaultConfiguration": None,
+        "ConsulConfiguration": None,
+        "CreateIndex": 1,
+        "ModifyIndex": 1,
     }

@@ -115,7 +115,7 @@ def canonical(job: Json, namespace: str) -> Json:
 
 def _group(group: Json) -> Json:
     made = GROUP | group
-    made["Tasks"] = [_task(task) for task in made.get("Tasks") or ()]
+    made["Tasks"] = [_task(task, made) for task in made.get("Tasks") or ()]
     made["Services"] = [SERVICE | service for service in made["Services"] or ()] or None
     owned = [made, *made["Tasks"]]
     services = [service for owner in owned for service in owner["Services"] or ()]
@@ -127,7 +127,9 @@ def _group(group: Json) -> Json:
     return made
 
 
-def _task(task: Json) -> Json:
-    made = TASK | task
-    made["Services"] = [SERVICE | service for service in made["Services"] or ()] or None
+def _task(task: Json, group: Json) -> Json:
+    """It has the group's policy of restarts, where it has none."""
+    made = TASK | {"RestartPolicy": group.get("RestartPolicy")} | task
+    own = SERVICE | {"TaskName": task["Name"]}
+    made["Services"] = [own | service for service in made["Services"] or ()] or None
     return made

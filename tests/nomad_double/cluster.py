@@ -159,6 +159,9 @@ class Cluster:
     def _register(self, namespace: str, body: Json, trigger: str) -> Json:
         job = canonical(body["Job"], namespace)
         key = namespace, job["ID"]
+        if namespace not in self.namespaces:
+            where = f'job "{job["ID"]}" is in nonexistent namespace "{namespace}"'
+            raise Refusal(500, where)
         with self.state.changed:
             there = self.jobs.get(key)
             _enforce(body, there)
@@ -222,7 +225,8 @@ class Cluster:
             if purge:
                 del self.jobs[namespace, name]
                 self.versions.pop((namespace, name), None)
-        return _registered(evaluation, index)
+        answer = _registered(evaluation, index)
+        return {name: value for name, value in answer.items() if name != "Warnings"}
 
     def revert(self, namespace: str, name: str, body: Json) -> Json:
         """Register an older version anew (nomad/job_endpoint.go, Revert)."""

@@ -26,6 +26,7 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "regexp": lambda left, right: re.search(right, left) is not None,
     "semver": lambda left, right: _is_at_least(left, right),
 }
+REGISTERED = "2026-01-02T03:04:05Z"
 OF_STUBS = (
     *("ID", "Name", "Datacenter", "NodeClass", "NodePool", "Status", "StatusDescription"),
     *("SchedulingEligibility", "Drain", "LastDrain", "Drivers", "CreateIndex", "ModifyIndex"),
@@ -123,7 +124,15 @@ class Node:
             "Attributes": {"unique.hostname": self.name} | self.attributes,
             "Meta": self.meta,
             "Links": None,
-            "Events": None,
+            "Events": [
+                {
+                    "CreateIndex": 5,
+                    "Details": None,
+                    "Message": "Node registered",
+                    "Subsystem": "Cluster",
+                    "Timestamp": REGISTERED,
+                }
+            ],
             "Drivers": {"docker": self._driver()},
             "Resources": None,
             "Reserved": None,
@@ -157,7 +166,7 @@ class Node:
             "Detected": bool(found),
             "Healthy": "driver.docker" in self.attributes,
             "HealthDescription": "Healthy" if "driver.docker" in self.attributes else "",
-            "UpdateTime": None,
+            "UpdateTime": REGISTERED,
         }
 
     def _resources(self) -> Json:

@@ -24,10 +24,11 @@ from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
 from tests.nomad_double.history import add_history
 from tests.nomad_double.operations import add_operations
-from tests.nomad_double.state import LONGEST_WAIT, Json, State
+from tests.nomad_double.state import DURATION, LONGEST_WAIT, Json, State
 from tests.nomad_double.state import seconds as seconds_of
 from tests.nomad_double.variables import Refusal
 
+DURATIONS = re.compile(rf"({DURATION.pattern})+")
 LEADER = "127.0.0.1:4647"
 MEMBER: Json = {
     "Name": "server-1.global",
@@ -166,6 +167,14 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             return answers.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
+
+    @app.post("/v1/job/{name}")
+    @app.put("/v1/job/{name}")
+    async def register_as(name: str, request: Request) -> Response:
+        body = await request.json()
+        if body["Job"]["ID"] != name:
+            raise Refusal(400, "Job ID does not match name")
+        return answer(cluster.register(namespace_of(request), body))
 
     @app.post("/v1/jobs")
     @app.put("/v1/jobs")
@@ -331,8 +340,12 @@ def answer(value: Any, status: int = 200, index: int = 0) -> Response:
 
 def blocking(state: State, request: Request, read: Callable[[], tuple[Any, int]]) -> Response:
     query = request.query_params
-    longest = seconds_of(query.get("wait", "")) or LONGEST_WAIT
-    value, index = state.wait(read, int(query.get("index") or 0), longest)
+    wait, since = query.get("wait", ""), query.get("index") or "0"
+    if wait and not DURATIONS.fullmatch(wait):
+        raise Refusal(400, "Invalid wait time")
+    if not since.isdecimal():
+        raise Refusal(400, "Invalid index")
+    value, index = state.wait(read, int(since), seconds_of(wait) or LONGEST_WAIT)
     return answer(value, index=index)
 
 

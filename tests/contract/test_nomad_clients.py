@@ -59,7 +59,8 @@ def job() -> Any:
 
 @pytest.fixture(scope="module")
 def cluster() -> Cluster:
-    made = Cluster(scripts={"web": Script(output="one\ntwo\n")}, checks=[CHECK])
+    script = Script(healthy_after=2.0, output="one\ntwo\n")
+    made = Cluster(scripts={"web": script}, checks=[CHECK])
     variables.put(made.state, "default", "nomad/jobs/kept", {"Items": {"A": "1"}}, None)
     catalogue.register(made.state, [REPLICA, REPLICA | {"ID": "2", "Tags": []}])
     return made
@@ -118,7 +119,6 @@ STEPS: dict[str, object] = {
     "stream": ["Allocation", "Deployment", "Evaluation", "Job"],
     "scale": {
         "because": "job-scaling",
-        "blocked": [400, "job scaling blocked due to active deployment"],
         "version": 5,
         "counts": [3, 3, 3, 3],
     },
@@ -133,6 +133,7 @@ STEPS: dict[str, object] = {
     "stop": {"because": "alloc-stop", "desired": "stop", "name": True},
     "pause": {
         "said": ["paused", "running"],
+        "scale": [400, "job scaling blocked due to active deployment"],
         "reverted": True,
         "again": [500, "can't fail terminal deployment"],
         "missing": [500, "deployment not found"],

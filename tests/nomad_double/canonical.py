@@ -7,6 +7,7 @@ nomad/structs/structs.go; the constraint is of nomad/job_endpoint_hooks.go.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from tests.nomad_double.state import Json
 
@@ -100,6 +101,21 @@ HAS_CHECKS: Json = {
     "Operand": "semver",
 }
 """And this one, where they have checks."""
+
+
+ZERO: tuple[object, ...] = (None, "", 0, False, [], {})
+VERBATIM = frozenset({"Config", "Env", "Header", "Meta"})
+"""What is in these is not Nomad's, so that nothing in them may be left out."""
+
+
+def bare(value: Any) -> Any:
+    """To compare with: without what is left out or zero, which is one thing for servers, as they
+    read into types. Where a type's own default is another than zero, they tell the two apart, and
+    this does not."""
+    if isinstance(value, dict):
+        kept = {k: v if k in VERBATIM else bare(v) for k, v in value.items()}
+        return {k: v for k, v in kept.items() if v not in ZERO}
+    return [bare(item) for item in value] if isinstance(value, list) else value
 
 
 def canonical(job: Json, namespace: str) -> Json:

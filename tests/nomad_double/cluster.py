@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tests.nomad_double import answers, catalogue, scheduler
-from tests.nomad_double.canonical import OF_THE_SERVER, canonical
+from tests.nomad_double.canonical import OF_THE_SERVER, bare, canonical
 from tests.nomad_double.diff import job_diff
 from tests.nomad_double.nodes import Node, Spot, Usage, choose, key_of, unmet_constraint
 from tests.nomad_double.scheduler import GroupPlan, is_live
@@ -1111,9 +1111,8 @@ class Cluster:
 
 def _same(one: Json, other: Json) -> bool:
     strip = (*OF_THE_SERVER, "Stop")
-    return {k: v for k, v in one.items() if k not in strip} == {
-        k: v for k, v in other.items() if k not in strip
-    }
+    first, second = (bare({k: v for k, v in job.items() if k not in strip}) for job in (one, other))
+    return bool(first == second)
 
 
 def _enforce(body: Json, there: Json | None) -> None:

@@ -38,11 +38,14 @@ async def _lines(
     cluster: Cluster, wanted: set[tuple[str, str]], namespace: str, since: int
 ) -> AsyncIterator[bytes]:
     spoken = 0.0
-    kept = cluster.state.events[-EVENTS_KEPT:]
+    state = cluster.state
+    with state.changed:
+        kept = state.events[-EVENTS_KEPT:]
     since = max(since, kept[0]["Index"] - 1 if kept else 0)
     while not cluster.closing:
-        events = cluster.state.events
-        found = events[bisect_right(events, since, key=itemgetter("Index")) :]
+        with state.changed:
+            begin = bisect_right(state.events, since, key=itemgetter("Index"))
+            found = state.events[begin:]
         for index, together in groupby(found, key=itemgetter("Index")):
             own = [event for event in together if _matches(event, wanted, namespace)]
             if own:

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.datastructures import QueryParams
 from fastapi.requests import HTTPConnection
 
 from tests.nomad_double import answers, locks, tokens, variables
@@ -29,6 +30,8 @@ from tests.nomad_double.state import seconds as seconds_of
 from tests.nomad_double.variables import Refusal
 
 DURATIONS = re.compile(rf"({DURATION.pattern})+")
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
 LEADER = "127.0.0.1:4647"
 MEMBER: Json = {
     "Name": "server-1.global",
@@ -155,7 +158,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def jobs(request: Request) -> Response:
         query = request.query_params
         space, prefix = namespace_of(request), query.get("prefix", "")
-        has_meta = query.get("meta") == "true"
+        has_meta = is_set(query, "meta")
         return table(request, "jobs", lambda: cluster.job_stubs(space, prefix, meta=has_meta))
 
     @app.get("/v1/allocation/{name}")
@@ -199,7 +202,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.delete("/v1/job/{name}")
     def deregister(name: str, request: Request) -> Response:
-        purge = request.query_params.get("purge") == "true"
+        purge = is_set(request.query_params, "purge")
         return answer(cluster.deregister(namespace_of(request), name, purge=purge))
 
     def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
@@ -209,7 +212,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         key = namespace_of(request), name
         found = [t for t in things.values() if (t["Namespace"], t["JobID"]) == key]
         job = cluster.jobs.get(key)
-        if job is None or request.query_params.get("all") == "true":
+        if job is None or is_set(request.query_params, "all"):
             return found
         return [t for t in found if created(t) == job["CreateIndex"]]
 
@@ -251,8 +254,8 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
         query, space = request.query_params, namespace_of(request)
-        resources = query.get("resources") == "true"
-        states, prefix = query.get("task_states") != "false", query.get("prefix", "")
+        resources = is_set(query, "resources")
+        states, prefix = is_set(query, "task_states", usual=True), query.get("prefix", "")
         return table(
             request,
             "allocs",
@@ -266,7 +269,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
         query = request.query_params
-        resources, system = query.get("resources") == "true", query.get("os") == "true"
+        resources, system = is_set(query, "resources"), is_set(query, "os")
         return table(
             request,
             "nodes",
@@ -351,6 +354,16 @@ def blocking(state: State, request: Request, read: Callable[[], tuple[Any, int]]
 
 def namespace_of(request: Request) -> str:
     return request.query_params.get("namespace") or "default"
+
+
+def is_set(query: QueryParams, name: str, *, usual: bool = False) -> bool:
+    """As Go reads it: nomad-tools says True, and others 1 (command/agent/http.go, parseBool)."""
+    given = query.get(name, "")
+    if not given:
+        return usual
+    if given not in (*TRUE, *FALSE):
+        raise Refusal(501, f"the double does not know what is said of {name}={given}")
+    return given in TRUE
 
 
 def cas_of(request: Request) -> int | None:

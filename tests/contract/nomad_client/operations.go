@@ -72,7 +72,7 @@ func isAbout(event api.Event, job string) (bool, error) {
 	return false, nil
 }
 
-// scale makes another version with one more replica, and tries again while that is rolled out.
+// scale makes another version with one more replica.
 func (s *session) scale() (any, error) {
 	before, _, err := s.client.Jobs().ScaleStatus(*s.job.ID, nil)
 	if err != nil {
@@ -88,7 +88,6 @@ func (s *session) scale() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, _, blocked := s.client.Jobs().Scale(*s.job.ID, group, &count, "more", false, nil, nil)
 	ended, err := s.ended(5)
 	if err != nil {
 		return nil, err
@@ -100,7 +99,6 @@ func (s *session) scale() (any, error) {
 	found := after.TaskGroups[group]
 	return map[string]any{
 		"because": evaluation.TriggeredBy,
-		"blocked": []any{status(blocked), body(blocked)},
 		"version": ended.JobVersion,
 		"counts":  []int{found.Desired, found.Placed, found.Running, found.Healthy},
 	}, nil
@@ -166,12 +164,14 @@ func (s *session) stop() (any, error) {
 	}, nil
 }
 
-// pause halts a deployment, lets it go on, and fails it.
+// pause halts a deployment that waits for a promotion, lets it go on, and fails it. Nothing can be
+// scaled meanwhile.
 func (s *session) pause() (any, error) {
 	live, _, err := s.client.Jobs().Info(*s.job.ID, nil)
 	if err != nil {
 		return nil, err
 	}
+	live.TaskGroups[0].Update.AutoPromote = new(bool)
 	for _, task := range live.TaskGroups[0].Tasks {
 		task.Env = map[string]string{"PAUSED": "by hand"}
 	}
@@ -183,6 +183,8 @@ func (s *session) pause() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	count := 1
+	_, _, blocked := s.client.Jobs().Scale(*s.job.ID, *s.job.TaskGroups[0].Name, &count, "", false, nil, nil)
 	said := []string{}
 	for _, halt := range []bool{true, false} {
 		if _, _, err := s.client.Deployments().Pause(found.ID, halt, nil); err != nil {
@@ -202,6 +204,7 @@ func (s *session) pause() (any, error) {
 	_, _, missing := s.client.Deployments().Fail("nothing", nil)
 	return map[string]any{
 		"said":     said,
+		"scale":    []any{status(blocked), body(blocked)},
 		"reverted": failed.RevertedJobVersion != nil && *failed.RevertedJobVersion == before,
 		"again":    []any{status(again), body(again)},
 		"missing":  []any{status(missing), body(missing)},

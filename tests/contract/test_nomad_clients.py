@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -290,29 +291,80 @@ def nomadtools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin/nomadtools"
 
 
-def test_nomad_tools_watch_a_job_until_it_runs(nomadtools: Path, job: Any) -> None:
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def deployed(job: Any) -> Cluster:
     cluster = Cluster(scripts={"web": Script(output="one\ntwo\n")})
-    with running(cluster, speed=20) as address:
+    cluster.register("default", {"Job": job})
+    return cluster
+
+
+@pytest.fixture
+def tool(nomadtools: Path, deployed: Cluster, tmp_path: Path) -> Iterator[Tool]:
+    with running(deployed, speed=20) as address:
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
                 [nomadtools, *arguments],
-                env={**os.environ, "NOMAD_ADDR": address},
+                env={**os.environ, "NOMAD_ADDR": address, "XDG_CACHE_HOME": str(tmp_path)},
                 capture_output=True,
                 text=True,
                 check=False,
                 timeout=60,
             )
 
-        cluster.register("default", {"Job": job})
-        watched = run("watch", "-a", "started", "items")
-        ports = run("port", "items")
+        yield run
+
+
+def test_nomad_tools_watch_a_job_until_it_runs(tool: Tool, deployed: Cluster) -> None:
+    watched = tool("watch", "-a", "started", "items")
+    ports = tool("port", "items")
     assert watched.returncode == 0, watched.stderr
     assert "Healthy=2 Unhealthy=0 Deployment completed successfully" in watched.stdout
     assert watched.stdout.count("> one\n") == 2
     addresses = {
         f"{port['HostIP']}:{port['Value']}"
-        for allocation in cluster.allocations.values()
+        for allocation in deployed.allocations.values()
         for port in allocation["AllocatedResources"]["Shared"]["Ports"]
     }
     assert set(ports.stdout.split()) == addresses
+
+
+def test_nomad_tools_stop_a_job_and_purge_it(tool: Tool, deployed: Cluster) -> None:
+    """They hear of its end in the event stream."""
+    assert tool("watch", "started", "items").returncode == 0
+    stopped = tool("watch", "-a", "stop", "items")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "dead with no active allocations" in stopped.stderr
+    assert stopped.stdout.count("Killed Task successfully killed") == 2
+    purged = tool("watch", "-a", "--purge", "stop", "items")
+    assert "purged with no active allocations" in purged.stderr
+    assert deployed.jobs == {}
+    missing = tool("watch", "started", "items")
+    assert missing.returncode != 0
+    assert "Job named 'items' not found in default namespace" in missing.stderr
+
+
+def test_nomad_tools_keep_variables(tool: Tool, deployed: Cluster) -> None:
+    """Without check and set: 0.5.8 sends no index, whatever it is told."""
+    directory = ("vardir", "nomad/jobs/items")
+    for key, value in (("A", "1"), ("B", "2")):
+        assert tool(*directory, "set", key, value).returncode == 0
+    assert tool(*directory, "ls", "-1").stdout.split() == ["A", "B"]
+    assert tool(*directory, "cat", "B").stdout.strip() == "2"
+    assert tool(*directory, "rm", "A").returncode == 0
+    assert deployed.state.variables["default", "nomad/jobs/items"]["Items"] == {"B": "2"}
+
+
+def test_nomad_tools_look_at_jobs_and_nodes(tool: Tool, deployed: Cluster) -> None:
+    assert tool("watch", "started", "items").returncode == 0
+    (node,) = deployed.nodes
+    assert tool("nodenametoid", node.name).stdout.split() == [node.id]
+    assert "attr.kernel.name" in tool("listnodeattributes", node.name).stdout
+    topology = tool("info", "topology")
+    assert "2allocs" in topology.stdout, topology.stderr
+    reference = deployed.jobs["default", "items"]["TaskGroups"][0]["Tasks"][0]["Config"]["image"]
+    for of_versions in ("-j", "-a"):
+        assert tool("dockers", of_versions, "items").stdout.split() == [reference]

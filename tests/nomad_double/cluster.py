@@ -215,11 +215,12 @@ class Cluster:
         with self.state.changed:
             with self.state.writing("jobs") as index:
                 job |= {"Stop": True, "ModifyIndex": index, "Version": job["Version"] + 1}
-                self.state.publish("Job", "JobDeregistered", job["ID"], {"Job": job})
+                self.versions[namespace, name][job["Version"]] = job | {"Stable": False}
             self._cancel_older(job, "Cancelled because job is stopped")
             for allocation in self.allocations_of(job):
                 if is_live(allocation):
                     self._stop(allocation, "alloc not needed as job is stopped")
+            self.state.publish("Job", "JobDeregistered", job["ID"], {"Job": self.shown(job)})
             self.retry_blocked()
             evaluation = self._make_evaluation(job, {}, "job-deregister")
             if purge:
@@ -454,7 +455,7 @@ class Cluster:
         return made
 
     def _tell_evaluation(self, evaluation: Json) -> None:
-        payload = {"Evaluation": evaluation}
+        payload = {"Evaluation": answers.evaluation(evaluation)}
         self.state.publish("Evaluation", "EvaluationUpdated", evaluation["ID"], payload)
 
     def _spots(self, job: Json, plans: dict[str, GroupPlan]) -> tuple[dict[Key, Spot], Json]:
@@ -564,7 +565,7 @@ class Cluster:
 
     def _tell(self, allocation: Json, kind: str = "AllocationUpdated") -> None:
         """Events have allocations without their jobs (nomad/state/events.go)."""
-        shown = {name: value for name, value in allocation.items() if name != "Job"}
+        shown = answers.allocation({k: v for k, v in allocation.items() if k != "Job"})
         self.state.publish("Allocation", kind, allocation["ID"], {"Allocation": shown})
 
     def _touch(self, deployment: Json) -> None:
@@ -916,8 +917,16 @@ class Cluster:
                 "ModifyTime": self.state.now() + index,
             }
             self._tell(allocation)
+        self._tell_job(allocation)
         if status in scheduler.TERMINAL:
             self._has_ended(allocation)
+
+    def _tell_job(self, allocation: Json) -> None:
+        """An allocation changes its job's status (nomad/state/state_store.go, setJobStatus)."""
+        job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
+        if job is not None and (shown := self.shown(job))["Status"] != job["Status"]:
+            job["Status"] = shown["Status"]
+            self.state.publish("Job", "AllocationUpdated", job["ID"], {"Job": shown})
 
     def _has_ended(self, allocation: Json) -> None:
         """Its room is free; what failed is placed anew, unless its deployment is about to end."""
@@ -1020,6 +1029,10 @@ class Cluster:
             if allocation["ClientStatus"] not in scheduler.TERMINAL and not is_real:
                 allocation["ClientStatus"] = "complete"
                 allocation["ClientDescription"] = DESCRIPTIONS["complete"]
+                for task in allocation["TaskStates"] or ():
+                    say = functools.partial(self.task_event, allocation, task, "dead")
+                    say("Terminated", "Exit Code: 0", ExitCode=0)
+                    say("Killed", "Task successfully killed")
                 catalogue.deregister(self.state, allocation["ID"])
             self._tell(allocation, "PlanResult")
 

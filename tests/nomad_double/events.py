@@ -61,6 +61,5 @@ async def _lines(
 def _matches(event: Json, wanted: Iterable[tuple[str, str]], namespace: str) -> bool:
     if event["Namespace"] and namespace not in ("*", event["Namespace"]):
         return False
-    return any(
-        topic in ("*", event["Topic"]) and key in ("*", event["Key"]) for topic, key in wanted
-    )
+    keys = {"*", event["Key"], *(event["FilterKeys"] or ())}
+    return any(topic in ("*", event["Topic"]) and key in keys for topic, key in wanted)

@@ -18,6 +18,14 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST_WAIT = 300.0
 """Seconds; the code caps `wait` there, also where the documentation says ten minutes
 (command/agent/http.go, parseWait)."""
+FILTERED = {
+    "Job": (),
+    "Evaluation": ("JobID", "DeploymentID"),
+    "Deployment": ("JobID",),
+    "Allocation": ("JobID", "DeploymentID"),
+    "Service": ("JobID", "ServiceName"),
+}
+"""Topic → by what its events are found too, besides their keys (nomad/state/events.go)."""
 EVENTS_KEPT = 100
 """How many a new reader of index 0 gets (nomad/stream/event_buffer.go)."""
 EVENTS_HELD = 10_000
@@ -54,12 +62,13 @@ class State:
 
     def publish(self, topic: str, kind: str, key: str, payload: Json) -> None:
         """Keep an event of the write that is under way."""
+        thing = next(iter(payload.values()))
         event = {
             "Topic": topic,
             "Type": kind,
             "Key": key,
-            "Namespace": next(iter(payload.values())).get("Namespace", ""),
-            "FilterKeys": None,
+            "Namespace": thing.get("Namespace", ""),
+            "FilterKeys": [thing[name] for name in FILTERED[topic] if thing.get(name)] or None,
             "Index": self.index,
             "Payload": {name: dict(value) for name, value in payload.items()},
         }

@@ -1,150 +1,160 @@
-"""What the API says of a thing: the fields that Nomad's own types have, those too that nothing here
-fills in (github.com/hashicorp/nomad/api; tests/contract/test_nomad_clients.py compares them)."""
+"""What the API shows of what the double keeps: which fields an answer has, and what they are where
+there is nothing. Pure.
+
+Names and nullness are those of recorded answers and of the types in nomad/structs. Full allocations
+and evaluations leave empty fields out, everything else has them (the `codec` tags there).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from tests.nomad_double.state import Json
 
-NEVER = "0001-01-01T00:00:00Z"
-"""How Go writes a time that is not set."""
+TERMINAL = ("complete", "failed", "lost")
+EMPTY: tuple[object, ...] = ("", None, 0, False, [], {})
 EVENT: Json = {
+    "Type": "",
+    "Time": 0,
+    "Message": "",
+    "DisplayMessage": "",
+    "Details": {},
     "FailsTask": False,
     "RestartReason": "",
     "SetupError": "",
     "DriverError": "",
-    "DriverMessage": "",
     "ExitCode": 0,
     "Signal": 0,
-    "KillReason": "",
     "KillTimeout": 0,
     "KillError": "",
+    "KillReason": "",
     "StartDelay": 0,
     "DownloadError": "",
     "ValidationError": "",
     "DiskLimit": 0,
-    "DiskSize": 0,
     "FailedSibling": "",
     "VaultError": "",
     "TaskSignalReason": "",
     "TaskSignal": "",
+    "DriverMessage": "",
     "GenericSource": "",
 }
-EVALUATION: Json = {
-    "Priority": 50,
-    "NodeID": "",
-    "NodeModifyIndex": 0,
-    "StatusDescription": "",
-    "Wait": 0,
-    "WaitUntil": NEVER,
-    "NextEval": "",
-    "PreviousEval": "",
-    "RelatedEvals": None,
-    "PlanAnnotations": None,
-    "ClassEligibility": None,
-    "EscapedComputedClass": False,
-    "QuotaLimitReached": "",
-    "MissingNonNodeResources": None,
-    "AnnotatePlan": False,
-    "QueuedAllocations": {},
-    "SnapshotIndex": 0,
+TASK_STATE: Json = {
+    "State": "pending",
+    "Failed": False,
+    "Restarts": 0,
+    "LastRestart": None,
+    "StartedAt": None,
+    "FinishedAt": None,
+    "Events": None,
+    "TaskHandle": None,
 }
-LISTED_ALLOCATION: Json = {
-    "FollowupEvalID": "",
-    "RescheduleTracker": None,
-    "PreemptedAllocations": None,
-    "PreemptedByAllocation": "",
-}
-ALLOCATION: Json = {
-    **LISTED_ALLOCATION,
-    "DesiredTransition": {
-        "Migrate": None,
-        "Reschedule": None,
-        "ForceReschedule": None,
-        "NoShutdownDelay": None,
-        "MigrateDisablePlacement": None,
-    },
-    "Metrics": None,
-    "NetworkStatus": None,
-    "Resources": None,
-    "TaskResources": None,
-    "Services": None,
-}
+TRANSITION: Json = {"ForceReschedule": None, "Migrate": None, "Reschedule": None}
+STUB = (
+    *("ID", "EvalID", "Name", "Namespace", "NodeID", "NodeName", "JobID", "JobType", "JobVersion"),
+    *("TaskGroup", "DesiredStatus", "DesiredDescription", "ClientStatus", "ClientDescription"),
+    *("DeploymentStatus", "NextAllocation", "CreateIndex", "ModifyIndex"),
+    *("CreateTime", "ModifyTime"),
+)
+OF_STUBS_ALONE = ("JobType", "JobVersion")
 JOB_STUB = (
-    *("ID", "Name", "Namespace", "Datacenters", "Type", "Priority", "Status", "Stop"),
-    *("SubmitTime", "CreateIndex", "ModifyIndex", "JobModifyIndex"),
+    *("ID", "ParentID", "Name", "Namespace", "Datacenters", "NodePool", "Multiregion", "Type"),
+    *("Priority", "Stop", "Status", "StatusDescription", "CreateIndex", "ModifyIndex"),
+    *("JobModifyIndex", "SubmitTime"),
 )
-NODE_STUB = (
-    *("Address", "ID", "Datacenter", "Name", "NodeClass", "NodePool", "Version", "Drain"),
-    *("SchedulingEligibility", "Status", "StatusDescription", "Drivers", "LastDrain"),
-    *("CreateIndex", "ModifyIndex"),
-)
-NOT_IN_LISTS = ("Job", "AllocatedResources", "DeploymentID", "PreviousAllocation")
+SUMMARY = ("Queued", "Complete", "Failed", "Running", "Starting", "Lost", "Unknown")
+BY_STATUS = {
+    "pending": "Starting",
+    "running": "Running",
+    "complete": "Complete",
+    "failed": "Failed",
+    "lost": "Lost",
+    "unknown": "Unknown",
+}
 
 
-def allocation(thing: Json) -> Json:
-    known = {k: v for k, v in _with_states(thing).items() if k not in ("JobType", "JobVersion")}
-    index = {"AllocModifyIndex": thing["ModifyIndex"]}
-    return {**ALLOCATION, **index, **known, "Job": job(thing["Job"])}
-
-
-def allocation_stub(thing: Json, *, resources: bool = False) -> Json:
-    """An allocation in a list is without its job and some more, and without what it was given
-    unless somebody asks for that (nomad/structs/alloc.go, AllocListStub)."""
-    listed = {k: v for k, v in _with_states(thing).items() if k not in NOT_IN_LISTS}
-    given = {"AllocatedResources": thing["AllocatedResources"]} if resources else {}
-    return {**LISTED_ALLOCATION, **listed, **given}
-
-
-def _with_states(thing: Json) -> Json:
-    states = {
-        name: state | {"Events": [{**EVENT, **event} for event in state.get("Events") or ()]}
-        for name, state in (thing["TaskStates"] or {}).items()
+def allocation_stub(allocation: Json, *, resources: bool = False, states: bool = True) -> Json:
+    """An allocation in a list: without its job, and with what it was given only where somebody asks
+    for that (nomad/structs/alloc.go, AllocListStub)."""
+    shown = {name: allocation[name] for name in STUB} | {
+        "DesiredTransition": TRANSITION,
+        "FollowupEvalID": "",
+        "PreemptedAllocations": None,
+        "PreemptedByAllocation": "",
+        "RescheduleTracker": None,
+        "TaskStates": _states(allocation) if states else None,
     }
-    status = thing["DeploymentStatus"]
-    return thing | {
-        "TaskStates": states or None,
-        "DeploymentStatus": {"Timestamp": NEVER, **status} if status else None,
+    return shown | ({"AllocatedResources": allocation["AllocatedResources"]} if resources else {})
+
+
+def allocation(kept: Json) -> Json:
+    """A whole allocation. Its job's version and type are in its job only."""
+    shown = {name: value for name, value in kept.items() if name not in OF_STUBS_ALONE}
+    return filled(shown | {"TaskStates": _states(kept)})
+
+
+def evaluation(kept: Json) -> Json:
+    return filled({name: value for name, value in kept.items() if name != "JobCreateIndex"})
+
+
+def filled(document: Json) -> Json:
+    """Without what is empty."""
+    return {name: value for name, value in document.items() if value not in EMPTY}
+
+
+def _states(allocation: Json) -> Json | None:
+    """Every event has every field."""
+    states: Json | None = allocation["TaskStates"]
+    if states is None:
+        return None
+    return {
+        task: TASK_STATE | state | {"Events": [EVENT | event for event in state["Events"]]}
+        for task, state in states.items()
     }
 
 
-def evaluation(thing: Json) -> Json:
-    return {**EVALUATION, **{k: v for k, v in thing.items() if k != "JobCreateIndex"}}
+def summary(job: Json, allocations: Iterable[Json]) -> Json:
+    """How many allocations of each group are how; queued ones are those that found no room
+    (nomad/state/state_store.go)."""
+    groups = {group["Name"]: dict.fromkeys(SUMMARY, 0) for group in job.get("TaskGroups") or ()}
+    for one in allocations:
+        if one["TaskGroup"] in groups:
+            groups[one["TaskGroup"]][BY_STATUS[one["ClientStatus"]]] += 1
+    return {
+        "JobID": job["ID"],
+        "Namespace": job["Namespace"],
+        "Summary": groups,
+        "Children": {"Dead": 0, "Pending": 0, "Running": 0},
+        "CreateIndex": job["CreateIndex"],
+        "ModifyIndex": job["ModifyIndex"],
+    }
 
 
-def job(thing: Json) -> Json:
-    return {"StatusDescription": "", "VersionTag": None, **thing}
+def job_status(job: Json, allocations: Iterable[Json], *, waits: bool) -> str:
+    """What a job's status is by what there is of it: "dead" says nothing of success
+    (nomad/state/state_store.go, getJobStatus). `waits`: an evaluation of it is blocked."""
+    if job["Type"] == "system":
+        return "dead" if job.get("Stop") else "running"
+    if any(one["ClientStatus"] not in TERMINAL for one in allocations):
+        return "running"
+    return "pending" if waits else "dead"
 
 
-def job_stub(thing: Json, *, meta: bool) -> Json:
-    """Metadata only where it is asked for (command/agent/job_endpoint.go)."""
-    found: dict[str, Any] = {name: thing.get(name) for name in JOB_STUB}
-    found |= {"ParentID": "", "Periodic": False, "ParameterizedJob": False, "JobSummary": None}
-    found |= {"StatusDescription": ""}
-    return found | ({"Meta": thing.get("Meta")} if meta else {})
-
-
-def node_stub(node: Json, *, resources: bool, system: bool) -> Json:
-    """A node in a list has no metadata, of its attributes those of its system at most, and its
-    resources where they are asked for (nomad/structs/structs.go, Node.Stub)."""
-    found: dict[str, Any] = {name: node[name] for name in NODE_STUB}
-    if resources:
-        found |= {name: node[name] for name in ("NodeResources", "ReservedResources")}
-    if system:
-        attributes = node["Attributes"].items()
-        found |= {"Attributes": {k: v for k, v in attributes if k.startswith("os.")}}
-    return found
-
-
-def node(node: Json) -> Json:
-    return {k: v for k, v in node.items() if k not in ("Address", "Version")}
+def job_stub(job: Json, allocations: list[Json], *, waits: bool, meta: bool) -> Json:
+    """A job in a list; metadata only where it is asked for (command/agent/job_endpoint.go)."""
+    return {name: job[name] for name in JOB_STUB} | {
+        "JobSummary": summary(job, allocations),
+        "Meta": job.get("Meta") if meta else None,
+        "ParameterizedJob": job.get("ParameterizedJob") is not None,
+        "Periodic": job.get("Periodic") is not None,
+        "Status": job_status(job, allocations, waits=waits),
+    }
 
 
 def namespace(name: str) -> Json:
     return {
         "Name": name,
-        "Description": "",
+        "Description": "Default shared namespace" if name == "default" else "",
         "Quota": "",
         "Capabilities": None,
         "Meta": None,

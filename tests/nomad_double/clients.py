@@ -39,6 +39,7 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
         its task (hashicorp/nomad#4663)."""
         query = request.query_params
         kind, offset = query.get("type", ""), int(query.get("offset") or 0)
+        _check_log(cluster, name, query.get("task", ""), kind)
         log = _log(cluster, name, kind)
         if query.get("plain") == "true":
             if query.get("follow") == "true":
@@ -69,7 +70,17 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
     def host(request: Request) -> Json:
         if request.query_params.get("node_id") not in {node.id for node in cluster.nodes}:
             raise Refusal(404, "Unknown node")
-        return {"Memory": {"Total": 2**34, "Used": 2**31}, "CPUTicksConsumed": 1000.0}
+        memory = {"Total": 2**34, "Used": 2**31, "Available": 2**34 - 2**31, "Free": 2**33}
+        return {
+            "Memory": memory,
+            "CPUTicksConsumed": 1000.0,
+            "CPU": None,
+            "DiskStats": None,
+            "AllocDirStats": None,
+            "DeviceStats": None,
+            "Timestamp": time.time_ns(),
+            "Uptime": 1000,
+        }
 
     @app.websocket("/v1/client/allocation/{name}/exec")
     async def execute(socket: WebSocket, name: str) -> None:
@@ -90,6 +101,19 @@ def add_clients(app: FastAPI, cluster: Cluster) -> None:
             await _in_terminal(socket, command)
         else:
             await _in_pipes(socket, command)
+
+
+def _check_log(cluster: Cluster, name: str, task: str, kind: str) -> None:
+    """client/fs_endpoint.go, command/agent/fs_endpoint.go"""
+    if kind not in ("stdout", "stderr"):
+        raise Refusal(500, "must provide log type (stdout/stderr)")
+    allocation = _allocation(cluster, name)
+    tasks = {own["Name"] for own in cluster.group(allocation).get("Tasks") or ()}
+    if tasks and task not in tasks:
+        raise Refusal(400, f'unknown task name "{task}"')
+    state = (allocation["TaskStates"] or {}).get(task) or {}
+    if tasks and not state.get("StartedAt"):
+        raise Refusal(404, f'task "{task}" not started yet. No logs available')
 
 
 def _allocation(cluster: Cluster, name: str) -> Json:

@@ -7,6 +7,7 @@ them. What the servers do later, such as when a deadline passes, is an event in 
 from __future__ import annotations
 
 import copy
+import functools
 import heapq
 import itertools
 import uuid
@@ -14,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from tests.nomad_double import catalogue, scheduler
+from tests.nomad_double import answers, catalogue, scheduler
+from tests.nomad_double.canonical import OF_THE_SERVER, bare, canonical
 from tests.nomad_double.diff import job_diff
 from tests.nomad_double.nodes import Node, Spot, Usage, choose, key_of, unmet_constraint
 from tests.nomad_double.scheduler import GroupPlan, is_live
-from tests.nomad_double.state import Json, State
+from tests.nomad_double.state import Json, State, stamp
 from tests.nomad_double.variables import Refusal
 
 if TYPE_CHECKING:
@@ -28,14 +30,20 @@ NS = 10**9
 BATCH = ("batch", "sysbatch")
 """Types of jobs that run to an end."""
 VERSION = "2.0.6"
+RUNNING = "Deployment is running"
 Key = tuple[str, str | None, str | None]
+HEALTH: Json = {"Canary": False, "Healthy": None, "Timestamp": None, "ModifyIndex": 0}
 EVENTS_OF_A_TASK = 10
 """client/config: the newest ten are kept."""
+MOMENTS = {"Started": "StartedAt", "Restarting": "LastRestart"}
+"""Event → what it sets in a task's state (client/allocrunner/taskrunner, appendEvent)."""
+DESCRIPTIONS = {
+    "running": "Tasks are running",
+    "complete": "All tasks have completed",
+    "failed": "Failed tasks",
+}
+"""client/allocrunner/alloc_runner.go, getClientStatus"""
 ACTIVE = ("running", "pending", "paused", "initializing")
-OF_THE_SERVER = (
-    *("CreateIndex", "JobModifyIndex", "ModifyIndex", "Stable", "Status", "StatusDescription"),
-    *("SubmitTime", "Version", "VersionTag"),
-)
 
 
 @dataclass
@@ -93,6 +101,12 @@ class Cluster:
         """Whether its servers have no leader, and can do nothing."""
         self.identities: set[str] = set()
         """Tokens that tasks have of the servers."""
+        self.tokens: dict[str, Json] = {}
+        """Secret → token. Without any, ACLs are off."""
+        self.delays: dict[tuple[str, str], float] = {}
+        """Variable → when its lock can be had again."""
+        self.renewed: dict[tuple[str, str], int] = {}
+        """Variable → how often its lock was got or renewed."""
         self.clients: Clients | None = None
         """Runs the tasks of nodes that have an engine."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -120,11 +134,36 @@ class Cluster:
             raise Refusal(404, "job not found")
         return found
 
+    def shown(self, job: Json) -> Json:
+        """A job as the API shows it, with its status as it is now."""
+        return job | {
+            "Status": answers.job_status(job, self.allocations_of(job), waits=self._waits(job))
+        }
+
+    def job_stubs(self, namespace: str, prefix: str, *, meta: bool) -> list[Json]:
+        return [
+            answers.job_stub(job, self.allocations_of(job), waits=self._waits(job), meta=meta)
+            for (space, name), job in sorted(self.jobs.items())
+            if namespace in ("*", space) and name.startswith(prefix)
+        ]
+
+    def _waits(self, job: Json) -> bool:
+        """Whether some of it found no room."""
+        key = job["Namespace"], job["ID"], "blocked"
+        found = self.evaluations.values()
+        return any((e["Namespace"], e["JobID"], e["Status"]) == key for e in found)
+
     def register(self, namespace: str, body: Json) -> Json:
         """Make a version of a job, unless it is what there is already: then only an evaluation is
         made, and the answer's JobModifyIndex is the job's ModifyIndex (nomad/job_endpoint.go)."""
-        job = _canonical(body["Job"], namespace)
+        return self._register(namespace, body, "job-register")
+
+    def _register(self, namespace: str, body: Json, trigger: str) -> Json:
+        job = canonical(body["Job"], namespace)
         key = namespace, job["ID"]
+        if namespace not in self.namespaces:
+            where = f'job "{job["ID"]}" is in nonexistent namespace "{namespace}"'
+            raise Refusal(500, where)
         with self.state.changed:
             there = self.jobs.get(key)
             _enforce(body, there)
@@ -141,17 +180,20 @@ class Cluster:
                     "Stable": False,
                     "Stop": False,
                     "Status": "pending",
+                    "StatusDescription": "",
                     "SubmitTime": self.state.now(),
+                    "VersionTag": None,
                 }
                 self.jobs[key] = job
                 self.versions.setdefault(key, {})[version] = copy.deepcopy(job)
+                self.state.publish("Job", "JobRegistered", job["ID"], {"Job": job})
             self._cancel_older(job)
-            evaluation = self.evaluate(job)
+            evaluation = self.evaluate(job, trigger)
             return _registered(evaluation, job["JobModifyIndex"])
 
     def plan(self, namespace: str, body: Json) -> Json:
         """A dry run: nothing is kept."""
-        job = _canonical(body["Job"], namespace)
+        job = canonical(body["Job"], namespace)
         there = self.jobs.get((namespace, job["ID"]))
         before = there if there and not there.get("Stop") else None
         changed = before is None or not _same(before, job)
@@ -175,19 +217,92 @@ class Cluster:
         with self.state.changed:
             with self.state.writing("jobs") as index:
                 job |= {"Stop": True, "ModifyIndex": index, "Version": job["Version"] + 1}
+                self.versions[namespace, name][job["Version"]] = job | {"Stable": False}
             self._cancel_older(job, "Cancelled because job is stopped")
-            for allocation in self._of(job):
+            for allocation in self.allocations_of(job):
                 if is_live(allocation):
                     self._stop(allocation, "alloc not needed as job is stopped")
+            self.state.publish("Job", "JobDeregistered", job["ID"], {"Job": self.shown(job)})
             self.retry_blocked()
+            evaluation = self._make_evaluation(job, {}, "job-deregister")
             if purge:
                 del self.jobs[namespace, name]
                 self.versions.pop((namespace, name), None)
-        return {"EvalID": "", "EvalCreateIndex": 0, "JobModifyIndex": index, "Index": index}
+        answer = _registered(evaluation, index)
+        return {name: value for name, value in answer.items() if name != "Warnings"}
+
+    def revert(self, namespace: str, name: str, body: Json) -> Json:
+        """Register an older version anew (nomad/job_endpoint.go, Revert)."""
+        with self.state.changed:
+            job = self.job(namespace, name)
+            wanted, enforced = int(body["JobVersion"]), body.get("EnforcePriorVersion")
+            if wanted == job["Version"]:
+                raise Refusal(500, "can't revert to current version")
+            if enforced is not None and enforced != job["Version"]:
+                text = f"Current job has version {job['Version']}; enforcing version {enforced}"
+                raise Refusal(500, text)
+            target = self.versions[namespace, name].get(wanted)
+            if target is None:
+                where = f'job "{name}" in namespace "{namespace}"'
+                raise Refusal(500, f"{where} at version {wanted} not found")
+            index = job["JobModifyIndex"]
+            body = {"Job": target, "EnforceIndex": True, "JobModifyIndex": index}
+            return self.register(namespace, body)
+
+    def scale(self, namespace: str, name: str, body: Json) -> Json:
+        """Another count of a group is a new version (nomad/job_endpoint.go, Scale)."""
+        with self.state.changed:
+            job = self.job(namespace, name)
+            wanted, count = (body.get("Target") or {}).get("Group"), body.get("Count")
+            made = copy.deepcopy(job)
+            group = next((g for g in made["TaskGroups"] if g["Name"] == wanted), None)
+            if group is None or count is None:
+                raise Refusal(501, "the double scales groups that there are, to a count")
+            deployment = self._deployment(job)
+            if deployment is not None and deployment["Status"] in ACTIVE:
+                raise Refusal(400, "job scaling blocked due to active deployment")
+            policy = group.get("Scaling") or {}
+            least, most = policy.get("Min"), policy.get("Max")
+            text = "group count was {} than scaling policy {}: {}"
+            if least is not None and count < least:
+                raise Refusal(400, text.format("less", "minimum", f"{count} < {least}"))
+            if most is not None and count > most:
+                raise Refusal(400, text.format("greater", "maximum", f"{count} > {most}"))
+            group["Count"] = count
+            index = job["JobModifyIndex"]
+            answer = {"Job": made, "EnforceIndex": True, "JobModifyIndex": index}
+            return self._register(namespace, answer, "job-scaling")
+
+    def scale_status(self, namespace: str, name: str) -> Json:
+        job = self.job(namespace, name)
+        groups = {}
+        for group in job["TaskGroups"]:
+            own = [
+                a
+                for a in self.allocations_of(job)
+                if a["TaskGroup"] == group["Name"] and is_live(a)
+            ]
+            health = [(a["DeploymentStatus"] or {}).get("Healthy") for a in own]
+            groups[group["Name"]] = {
+                "Desired": group["Count"],
+                "Placed": len(own),
+                "Running": sum(a["ClientStatus"] == "running" for a in own),
+                "Healthy": health.count(True),
+                "Unhealthy": health.count(False),
+                "Events": None,
+            }
+        return {
+            "JobID": name,
+            "Namespace": namespace,
+            "JobCreateIndex": job["CreateIndex"],
+            "JobModifyIndex": job["ModifyIndex"],
+            "JobStopped": bool(job.get("Stop")),
+            "TaskGroups": groups,
+        }
 
     # --- scheduling -----------------------------------------------------------------------------
 
-    def _of(self, job: Json) -> list[Json]:
+    def allocations_of(self, job: Json) -> list[Json]:
         return [
             a
             for a in self.allocations.values()
@@ -211,7 +326,7 @@ class Cluster:
         be rescheduled neither (scheduler/reconciler/filters.go, filterOldTerminalAllocs)."""
         plans = {}
         for group in job["TaskGroups"]:
-            there = [a for a in self._of(job) if a["TaskGroup"] == group["Name"]]
+            there = [a for a in self.allocations_of(job) if a["TaskGroup"] == group["Name"]]
             name = f"{job['ID']}.{group['Name']}[0]"
             place = [] if there else [scheduler.Placement(name)]
             plans[group["Name"]] = GroupPlan(place=place, ignore=len(there))
@@ -226,18 +341,18 @@ class Cluster:
         plans = {}
         for group in job["TaskGroups"]:
             plan = plans[group["Name"]] = GroupPlan()
-            usage = self._usage({a["ID"] for a in self._of(job)})
+            usage = self._usage({a["ID"] for a in self.allocations_of(job)})
             for node in self.nodes:
                 own = [
                     a
-                    for a in self._of(job)
+                    for a in self.allocations_of(job)
                     if (a["TaskGroup"], a["NodeID"]) == (group["Name"], node.id)
                     and (is_live(a) or job["Type"] == "sysbatch")
                 ]
                 fits = node.takes_tasks and not unmet_constraint(node, job, group, usage)
                 scheduler.on_node(plan, job, group, node.id, own, versions, fits=fits)
             if self.system_deployments and job["Type"] == "system":
-                scheduler.limit(plan, job, group, self._of(job), halted=halted)
+                scheduler.limit(plan, job, group, self.allocations_of(job), halted=halted)
         return plans
 
     def _group_plans(self, job: Json, deployment: Json | None) -> dict[str, GroupPlan]:
@@ -249,7 +364,7 @@ class Cluster:
         halted = bool(deployment and deployment["Status"] in ("failed", "paused", "cancelled"))
         states = (deployment or {}).get("TaskGroups") or {}
         there: dict[str, list[Json]] = {}
-        for allocation in self._of(job):
+        for allocation in self.allocations_of(job):
             there.setdefault(allocation["TaskGroup"], []).append(allocation)
         plans = {
             group["Name"]: scheduler.reconcile(
@@ -276,12 +391,12 @@ class Cluster:
         node = self.node(allocation["NodeID"])
         return unmet_constraint(node, job, group, without) is None
 
-    def evaluate(self, job: Json) -> Json:
+    def evaluate(self, job: Json, trigger: str = "job-register") -> Json:
         """Schedule a job, and keep the evaluation: "complete" says scheduled, not placed."""
         deployment = self._deployment(job)
         plans = self._group_plans(job, deployment)
         spots, failed = self._spots(job, plans)
-        evaluation = self._make_evaluation(job, failed)
+        evaluation = self._make_evaluation(job, failed, trigger)
         changes = any(plan.place or plan.in_place or plan.stop for plan in plans.values())
         kinds = ("service", "system") if self.system_deployments else ("service",)
         if deployment is None and changes and job["Type"] in kinds and not job.get("Stop"):
@@ -316,8 +431,10 @@ class Cluster:
                 if job is not None and not job.get("Stop"):
                     self.evaluate(job)
 
-    def _make_evaluation(self, job: Json, failed: Json) -> Json:
+    def _make_evaluation(self, job: Json, failed: Json, trigger: str) -> Json:
         with self.state.writing("evals") as index:
+            now = self.state.now()
+            groups = [group["Name"] for group in job["TaskGroups"]]
             made = {
                 "ID": str(uuid.uuid4()),
                 "JobID": job["ID"],
@@ -326,14 +443,17 @@ class Cluster:
                 "JobCreateIndex": job["CreateIndex"],
                 "Status": "complete",
                 "Type": job["Type"],
-                "TriggeredBy": "job-register",
+                "Priority": job["Priority"],
+                "TriggeredBy": trigger,
                 "FailedTGAllocs": failed or None,
+                "QueuedAllocations": {name: _queued(failed.get(name)) for name in groups},
+                "SnapshotIndex": index,
                 "BlockedEval": "",
                 "DeploymentID": "",
                 "CreateIndex": index,
                 "ModifyIndex": index,
-                "CreateTime": self.state.now(),
-                "ModifyTime": self.state.now(),
+                "CreateTime": now,
+                "ModifyTime": now,
             }
             self.evaluations[made["ID"]] = made
             if failed:
@@ -346,7 +466,12 @@ class Cluster:
                 }
                 made["BlockedEval"] = blocked["ID"]
                 self.evaluations[blocked["ID"]] = blocked
+            self._tell_evaluation(made)
         return made
+
+    def _tell_evaluation(self, evaluation: Json) -> None:
+        payload = {"Evaluation": answers.evaluation(evaluation)}
+        self.state.publish("Evaluation", "EvaluationUpdated", evaluation["ID"], payload)
 
     def _spots(self, job: Json, plans: dict[str, GroupPlan]) -> tuple[dict[Key, Spot], Json]:
         """Where each new allocation goes, and why the rest goes nowhere: group → metric. What is
@@ -423,7 +548,8 @@ class Cluster:
                 "IsMultiregion": False,
                 "TaskGroups": groups,
                 "Status": "running",
-                "StatusDescription": "Deployment is running",
+                "StatusDescription": RUNNING,
+                "EvalPriority": job["Priority"],
                 "CreateIndex": index,
                 "ModifyIndex": index,
                 "CreateTime": self.state.now(),
@@ -448,9 +574,21 @@ class Cluster:
 
         self.later(seconds, check)
 
+    def _expect_progress(self, group: Json) -> None:
+        """By when another one has to be healthy (nomad/deploymentwatcher/deployment_watcher.go)."""
+        if deadline := int(group["ProgressDeadline"]):
+            group["RequireProgressBy"] = stamp(self.state.now() + deadline)
+
+    def _tell(self, allocation: Json, kind: str = "AllocationUpdated") -> None:
+        """Events have allocations without their jobs (nomad/state/events.go)."""
+        shown = answers.allocation({k: v for k, v in allocation.items() if k != "Job"})
+        self.state.publish("Allocation", kind, allocation["ID"], {"Allocation": shown})
+
     def _touch(self, deployment: Json) -> None:
         with self.state.writing("deployment") as index:
             deployment |= {"ModifyIndex": index, "ModifyTime": self.state.now()}
+            payload = {"Deployment": deployment}
+            self.state.publish("Deployment", "DeploymentStatusUpdate", deployment["ID"], payload)
 
     def _cancel_older(self, job: Json, why: str = "Cancelled due to newer version of job") -> None:
         for deployment in list(self.deployments.values()):
@@ -469,14 +607,74 @@ class Cluster:
 
     def fail(self, name: str) -> Json:
         """The API's `fail` reverts too (nomad/deploymentwatcher/deployment_watcher.go)."""
+        with self.state.changed:
+            deployment = self._unfinished(name, "fail")
+            reverted = self._fail(deployment, "Deployment marked as failed")
+            return self._deployment_answer(deployment, self._noted(deployment), reverted)
+
+    def pause(self, name: str, *, pause: bool) -> Json:
+        """A paused one places and replaces nothing (nomad/structs/structs.go,
+        DeploymentStatusDescriptionPaused)."""
+        with self.state.changed:
+            deployment = self._unfinished(name, "pause" if pause else "resume")
+            what = ("paused", "Deployment is paused") if pause else ("running", RUNNING)
+            deployment |= {"Status": what[0], "StatusDescription": what[1]}
+            self._touch(deployment)
+            job = self.jobs.get((deployment["Namespace"], deployment["JobID"]))
+            evaluation = None
+            if job is not None and not pause:
+                evaluation = self.evaluate(job, "deployment-watcher")
+                self._follow(deployment)
+            return self._deployment_answer(deployment, evaluation)
+
+    def promote(self, name: str, groups: list[str] | None) -> Json:
+        """Of some groups, or of all: their canaries become what the others are, if there are enough
+        healthy ones (nomad/state/state_store.go, UpdateDeploymentPromotion)."""
+        with self.state.changed:
+            deployment = self._unfinished(name, "promote")
+            chosen = {
+                group: state
+                for group, state in deployment["TaskGroups"].items()
+                if state["DesiredCanaries"] and (groups is None or group in groups)
+            }
+            lacking = [
+                f'\t* Task group "{group}" has {healthy}/{state["DesiredCanaries"]} healthy '
+                "allocations\n"
+                for group, state in chosen.items()
+                if (healthy := self._healthy_canaries(state)) < state["DesiredCanaries"]
+            ]
+            if lacking:
+                errors = f"{len(lacking)} error{'s' if len(lacking) > 1 else ''} occurred:\n"
+                raise Refusal(500, f"{errors}{''.join(lacking)}\n")
+            self._promote(deployment, list(chosen.values()))
+            evaluation = self._noted(deployment)
+            self._follow(deployment)
+            return self._deployment_answer(deployment, evaluation)
+
+    def _unfinished(self, name: str, what: str) -> Json:
+        """nomad/deployment_endpoint.go; texts: nomad/structs/errors.go."""
         deployment = self.deployments.get(name)
         if deployment is None:
             raise Refusal(500, "deployment not found")
         if deployment["Status"] not in ACTIVE:
-            raise Refusal(500, "can't fail terminal deployment")
-        with self.state.changed:
-            reverted = self._fail(deployment, "Deployment marked as failed")
-        return {"RevertedJobVersion": reverted, "EvalID": "", "Index": self.state.index}
+            raise Refusal(500, f"can't {what} terminal deployment")
+        return deployment
+
+    def _noted(self, deployment: Json) -> Json | None:
+        """The evaluation that a change of a deployment makes."""
+        job = self.jobs.get((deployment["Namespace"], deployment["JobID"]))
+        return self._make_evaluation(job, {}, "deployment-watcher") if job else None
+
+    def _deployment_answer(
+        self, deployment: Json, evaluation: Json | None, reverted: int | None = None
+    ) -> Json:
+        return {
+            "EvalID": evaluation["ID"] if evaluation else "",
+            "EvalCreateIndex": evaluation["CreateIndex"] if evaluation else 0,
+            "DeploymentModifyIndex": deployment["ModifyIndex"],
+            "RevertedJobVersion": reverted,
+            "Index": self.state.index,
+        }
 
     def _fail(self, deployment: Json, why: str) -> int | None:
         """Fail a deployment, and re-register the newest stable version where a group wants that, as
@@ -536,7 +734,9 @@ class Cluster:
             for g in groups
         )
         # Neither while others are to be replaced (scheduler/reconciler, isDeploymentComplete).
-        older = [a for a in self._of(job) if is_live(a) and a["JobVersion"] != job["Version"]]
+        older = [
+            a for a in self.allocations_of(job) if is_live(a) and a["JobVersion"] != job["Version"]
+        ]
         if is_there and not older:
             deployment |= {
                 "Status": "successful",
@@ -556,21 +756,6 @@ class Cluster:
                 self.allocations[name]["DeploymentStatus"]["Canary"] = False
         self._touch(deployment)
 
-    def promote(self, deployment: Json, names: set[str] | None) -> None:
-        """By hand, of all groups or of some. 500 where canaries are not healthy."""
-        groups = {
-            name: group
-            for name, group in deployment["TaskGroups"].items()
-            if group["DesiredCanaries"] and (names is None or name in names)
-        }
-        for name, group in groups.items():
-            healthy, wanted = self._healthy_canaries(group), group["DesiredCanaries"]
-            if healthy < wanted:
-                why = f'Task group "{name}" has {healthy}/{wanted} healthy allocations'
-                raise Refusal(500, why)
-        self._promote(deployment, list(groups.values()))
-        self._follow(deployment)
-
     def _healthy_canaries(self, group: Json) -> int:
         found = (self.allocations[name] for name in group["PlacedCanaries"] or ())
         return sum((a["DeploymentStatus"] or {}).get("Healthy") is True for a in found)
@@ -588,7 +773,7 @@ class Cluster:
     ) -> None:
         failed = (
             a
-            for a in self._of(job)
+            for a in self.allocations_of(job)
             if a["Name"] == placement.name
             and (a["ClientStatus"] in ("failed", "lost") or scheduler.is_migrating(a))
         )
@@ -610,13 +795,16 @@ class Cluster:
                 "ClientStatus": "pending",
                 "ClientDescription": "",
                 "DeploymentID": deployment["ID"] if deployment else "",
-                "DeploymentStatus": {"Canary": True, "Healthy": None}
+                "DeploymentStatus": HEALTH | {"Canary": True, "ModifyIndex": index}
                 if placement.is_canary
                 else None,
                 "TaskStates": None,
+                "Metrics": spot.metric,
                 "AllocatedResources": {
                     "Tasks": {task["Name"]: _reserved(task) for task in self._tasks_of(job, group)},
-                    "TaskLifecycles": {},
+                    "TaskLifecycles": {
+                        task["Name"]: task.get("Lifecycle") for task in self._tasks_of(job, group)
+                    },
                     "Shared": {"DiskMB": 300, "Networks": None, "Ports": list(spot.ports)},
                 },
                 "PreviousAllocation": before["ID"] if before else "",
@@ -624,15 +812,19 @@ class Cluster:
                 "Job": job,
                 "CreateIndex": index,
                 "ModifyIndex": index,
+                "AllocModifyIndex": index,
                 "CreateTime": self.state.now(),
                 "ModifyTime": self.state.now(),
             }
             self.allocations[made["ID"]] = made
             if before is not None:
                 before |= {"NextAllocation": made["ID"], "ModifyIndex": index}
+            self._tell(made, "PlanResult")
         if deployment is not None:
             state = deployment["TaskGroups"][group]
             state["PlacedAllocs"] += 1
+            if state["RequireProgressBy"] is None:
+                self._expect_progress(state)
             if placement.is_canary:
                 state["PlacedCanaries"] = [*(state["PlacedCanaries"] or ()), made["ID"]]
             self._touch(deployment)
@@ -725,22 +917,38 @@ class Cluster:
                     "FinishedAt": None,
                 },
             )
+            now = stamp(self.state.now())
+            if kind in MOMENTS:
+                own[MOMENTS[kind]] = now
+            if state == "dead" and own.get("State") != "dead":
+                own["FinishedAt"] = now
             event |= more
             own["Events"] = [*own["Events"], event][-EVENTS_OF_A_TASK:]
             own["State"] = state
             own["Failed"] = bool(more.get("FailsTask")) or bool(own.get("Failed"))
             own["Restarts"] += kind == "Restarting"
             allocation |= {"TaskStates": states, "ModifyIndex": index}
+            self._tell(allocation)
 
     def client_status(self, allocation: Json, status: str) -> None:
         with self.state.writing("allocs") as index:
             allocation |= {
                 "ClientStatus": status,
+                "ClientDescription": DESCRIPTIONS.get(status, ""),
                 "ModifyIndex": index,
                 "ModifyTime": self.state.now() + index,
             }
+            self._tell(allocation)
+        self._tell_job(allocation)
         if status in scheduler.TERMINAL:
             self._has_ended(allocation)
+
+    def _tell_job(self, allocation: Json) -> None:
+        """An allocation changes its job's status (nomad/state/state_store.go, setJobStatus)."""
+        job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
+        if job is not None and (shown := self.shown(job))["Status"] != job["Status"]:
+            job["Status"] = shown["Status"]
+            self.state.publish("Job", "AllocationUpdated", job["ID"], {"Job": shown})
 
     def _has_ended(self, allocation: Json) -> None:
         """Its room is free; what failed is placed anew, unless its deployment is about to end."""
@@ -780,17 +988,24 @@ class Cluster:
         if allocation["DesiredStatus"] != "run":
             return
         with self.state.writing("allocs") as index:
-            status = allocation["DeploymentStatus"] or {"Canary": False}
+            status = allocation["DeploymentStatus"] or HEALTH
             if status.get("Healthy") is not None:
                 return
-            allocation["DeploymentStatus"] = status | {"Healthy": healthy, "ModifyIndex": index}
+            allocation["DeploymentStatus"] = status | {
+                "Healthy": healthy,
+                "ModifyIndex": index,
+                "Timestamp": stamp(self.state.now()),
+            }
             allocation["ModifyIndex"] = index
+            self._tell(allocation)
         if deployment is None:
             return
         group = deployment["TaskGroups"].get(allocation["TaskGroup"])
         if group is None or deployment["Status"] not in ACTIVE:
             return
         group["HealthyAllocs" if healthy else "UnhealthyAllocs"] += 1
+        if healthy:
+            self._expect_progress(group)
         self._touch(deployment)
         if healthy:
             self._follow(deployment)
@@ -817,6 +1032,7 @@ class Cluster:
                 "DeploymentID": deployment["ID"] if deployment else "",
                 "DeploymentStatus": None,
                 "ModifyIndex": index,
+                "AllocModifyIndex": index,
             }
         if deployment is not None:
             deployment["TaskGroups"][allocation["TaskGroup"]]["PlacedAllocs"] += 1
@@ -835,11 +1051,55 @@ class Cluster:
                 "DesiredStatus": "stop",
                 "DesiredDescription": why,
                 "ModifyIndex": index,
+                "AllocModifyIndex": index,
             }
             is_real = self.node(allocation["NodeID"]).engine is not None
             if allocation["ClientStatus"] not in scheduler.TERMINAL and not is_real:
                 allocation["ClientStatus"] = "complete"
+                allocation["ClientDescription"] = DESCRIPTIONS["complete"]
+                for task in allocation["TaskStates"] or ():
+                    say = functools.partial(self.task_event, allocation, task, "dead")
+                    say("Terminated", "Exit Code: 0", ExitCode=0)
+                    say("Killed", "Task successfully killed")
                 catalogue.deregister(self.state, allocation["ID"])
+            self._tell(allocation, "PlanResult")
+
+    def stop_allocation(self, name: str) -> Json:
+        """Stopped and placed anew by one evaluation, which is not start-first
+        (nomad/alloc_endpoint.go, Stop)."""
+        with self.state.changed:
+            allocation = self.allocations.get(name)
+            if allocation is None:
+                raise Refusal(404, "allocation not found")
+            self._stop(allocation, "alloc is being migrated")
+            job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
+            evaluation = self.evaluate(job, "alloc-stop") if job else None
+            return {"EvalID": evaluation["ID"] if evaluation else "", "Index": self.state.index}
+
+    def restart_tasks(self, name: str, task: str) -> None:
+        """At once, and not counted by the policy (client/allocrunner/taskrunner/lifecycle.go)."""
+        allocation, asked = self.allocations[name], task or "running tasks"
+        reason = "User requested task to restart" if task else f"User requested {asked} to restart"
+        if self.clients is not None and name in self.clients.runners:
+            self.clients.runners[name].restart_for(reason)
+            return
+        with self.state.changed:
+            states = allocation["TaskStates"] or {}
+            for own in [task] if task else list(states):
+                say = functools.partial(self.task_event, allocation, own)
+                say("running", "Restart Signaled", reason)
+                say("dead", "Terminated", "Exit Code: 0", ExitCode=0)
+                say("pending", "Restarting", "Task restarting in 0s")
+                say("running", "Started", "Task started by client")
+
+    def signal_tasks(self, name: str, task: str, signal: str) -> None:
+        allocation = self.allocations[name]
+        for own in [task] if task else list(allocation["TaskStates"] or {}):
+            text = f"Task being sent signal {signal}"
+            details = {"signal": signal}
+            self.task_event(allocation, own, "running", "Signaling", text, Details=details)
+        if self.clients is not None and name in self.clients.runners:
+            self.clients.runners[name].send(signal)
 
     # --- nodes ------------------------------------------------------------------------------------
 
@@ -885,26 +1145,10 @@ class Cluster:
         catalogue.deregister(self.state, allocation["ID"])
 
 
-def _canonical(job: Json, namespace: str) -> Json:
-    """With what servers fill in."""
-    made = copy.deepcopy(job)
-    made["Namespace"] = namespace
-    made.setdefault("Region", "global")
-    made.setdefault("Type", "service")
-    made.setdefault("Priority", 50)
-    for group in made.get("TaskGroups") or ():
-        group.setdefault("Count", 1)
-    for name in OF_THE_SERVER:
-        made.pop(name, None)
-    made.pop("Stop", None)
-    return made
-
-
 def _same(one: Json, other: Json) -> bool:
     strip = (*OF_THE_SERVER, "Stop")
-    return {k: v for k, v in one.items() if k not in strip} == {
-        k: v for k, v in other.items() if k not in strip
-    }
+    first, second = (bare({k: v for k, v in job.items() if k not in strip}) for job in (one, other))
+    return bool(first == second)
 
 
 def _enforce(body: Json, there: Json | None) -> None:
@@ -952,6 +1196,11 @@ def _reserved(task: Json) -> Json:
         "Networks": None,
         "Devices": None,
     }
+
+
+def _queued(metric: Json | None) -> int:
+    """How many of a group found no room."""
+    return 0 if metric is None else 1 + int(metric["CoalescedFailures"])
 
 
 def ports_of(allocation: Json) -> list[Json]:

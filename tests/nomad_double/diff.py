@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.nomad_double.canonical import bare
+
 Json = dict[str, Any]
 
 
@@ -48,6 +50,8 @@ def _node(name: str, old: Any, new: Any) -> Json:
         if key == "Name" and old and new:
             continue
         one, other = (old or {}).get(key), (new or {}).get(key)
+        if old and new and one != other and bare({key: one}) == bare({key: other}):
+            continue
         if _is_flat(one) and _is_flat(other):
             fields += list(_fields(key, one, other))
         else:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable
+from itertools import groupby
+from operator import itemgetter
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from tests.nomad_double.cluster import Cluster
-from tests.nomad_double.state import Json
+from tests.nomad_double.state import EVENTS_KEPT, Json
 
 HEARTBEAT = 30.0
 """Seconds between `{}`, of which the first comes at once."""
@@ -35,10 +38,16 @@ async def _lines(
     cluster: Cluster, wanted: set[tuple[str, str]], namespace: str, since: int
 ) -> AsyncIterator[bytes]:
     spoken = 0.0
+    state = cluster.state
+    with state.changed:
+        kept = state.events[-EVENTS_KEPT:]
+    since = max(since, kept[0]["Index"] - 1 if kept else 0)
     while not cluster.closing:
-        found = [e for e in cluster.state.events if e["Index"] > since]
-        for index in sorted({event["Index"] for event in found}):
-            own = [e for e in found if e["Index"] == index and _matches(e, wanted, namespace)]
+        with state.changed:
+            begin = bisect_right(state.events, since, key=itemgetter("Index"))
+            found = state.events[begin:]
+        for index, together in groupby(found, key=itemgetter("Index")):
+            own = [event for event in together if _matches(event, wanted, namespace)]
             if own:
                 spoken = time.monotonic()
                 yield json.dumps({"Index": index, "Events": own}).encode() + b"\n"
@@ -52,6 +61,5 @@ async def _lines(
 def _matches(event: Json, wanted: Iterable[tuple[str, str]], namespace: str) -> bool:
     if event["Namespace"] and namespace not in ("*", event["Namespace"]):
         return False
-    return any(
-        topic in ("*", event["Topic"]) and key in ("*", event["Key"]) for topic, key in wanted
-    )
+    keys = {"*", event["Key"], *(event["FilterKeys"] or ())}
+    return any(topic in ("*", event["Topic"]) and key in keys for topic, key in wanted)

@@ -3,144 +3,130 @@ promoting by hand, summaries, and lists of everything."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
 from tests.nomad_double import answers
-from tests.nomad_double.cluster import ACTIVE, Cluster
+from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.state import Json
 from tests.nomad_double.variables import Refusal
 
-COUNTED = {
-    "pending": "Starting",
-    "running": "Running",
-    "complete": "Complete",
-    "failed": "Failed",
-    "lost": "Lost",
-}
-"""A client's status → what a summary counts it as (nomad/structs/job.go, TaskGroupSummary)."""
+
+def table(cluster: Cluster, request: Request, name: str, read: Callable[[], Any]) -> Response:
+    from tests.nomad_double.server import blocking
+
+    state = cluster.state
+    return blocking(state, request, lambda: (read(), state.table_index.get(name, 1)))
+
+
+def _of(request: Request, things: dict[str, Json], namespace: str) -> list[Json]:
+    prefix = request.query_params.get("prefix", "")
+    return [
+        thing
+        for name, thing in things.items()
+        if namespace in ("*", thing["Namespace"]) and name.startswith(prefix)
+    ]
 
 
 def add_history(app: FastAPI, cluster: Cluster) -> None:
+    _add_versions(app, cluster)
+    _add_deployments(app, cluster)
+    _add_evaluations(app, cluster)
+
+
+def _add_versions(app: FastAPI, cluster: Cluster) -> None:
     from tests.nomad_double.server import answer, blocking, namespace_of
-
-    state = cluster.state
-
-    def table(request: Request, name: str, read: Callable[[], Any]) -> Response:
-        return blocking(state, request, lambda: (read(), state.table_index.get(name, 1)))
-
-    def versions_of(request: Request, name: str) -> dict[int, Json]:
-        found = cluster.versions.get((namespace_of(request), name))
-        if found is None:
-            raise Refusal(404, "job versions not found")
-        return found
 
     @app.get("/v1/job/{name}/versions")
     def versions(name: str, request: Request) -> Response:
-        def read() -> Json:
-            found = versions_of(request, name)
-            newest_first = [found[number] for number in sorted(found, reverse=True)]
-            return {"Versions": newest_first, "Diffs": None}
+        """Newest first. Diffs between them are not known here."""
+        if request.query_params.get("diffs") == "true":
+            raise Refusal(501, "the double does not know the differences between versions")
 
-        return table(request, "jobs", read)
+        def read() -> Json:
+            found = cluster.versions.get((namespace_of(request), name))
+            if not found:
+                raise Refusal(404, "job versions not found")
+            return {
+                "Versions": [found[number] for number in sorted(found, reverse=True)],
+                "Diffs": None,
+                "Index": cluster.state.table_index.get("jobs", 1),
+                "KnownLeader": True,
+                "LastContact": 0,
+                "NextToken": "",
+            }
+
+        return table(cluster, request, "jobs", read)
+
+    @app.get("/v1/job/{name}/summary")
+    def summary(name: str, request: Request) -> Response:
+        job = cluster.job(namespace_of(request), name)
+        return table(
+            cluster, request, "allocs", lambda: answers.summary(job, cluster.allocations_of(job))
+        )
+
+    @app.get("/v1/job/{name}/deployment")
+    def newest(name: str, request: Request) -> Response:
+        """The newest deployment, `null` where there is none (command/agent/job_endpoint.go,
+        jobLatestDeployment)."""
+
+        def read() -> tuple[Json | None, int]:
+            key = namespace_of(request), name
+            own = [d for d in cluster.deployments.values() if (d["Namespace"], d["JobID"]) == key]
+            found = max(own, key=lambda d: int(d["CreateIndex"]), default=None)
+            return found, found["ModifyIndex"] if found else 1
+
+        return blocking(cluster.state, request, read)
 
     @app.post("/v1/job/{name}/revert")
     @app.put("/v1/job/{name}/revert")
     async def revert(name: str, request: Request) -> Response:
-        """The version is registered anew, and is not stable before its own deployment succeeds
-        (nomad/job_endpoint.go, Revert)."""
-        body = await request.json()
-        space, number = namespace_of(request), int(body["JobVersion"])
-        live, found = cluster.job(space, name), versions_of(request, name).get(number)
-        prior = body.get("EnforcePriorVersion")
-        if found is None:
-            raise Refusal(404, f'job "{name}" in namespace "{space}" at version {number} not found')
-        if number == live["Version"]:
-            raise Refusal(500, f"can't revert to current version: {number}")
-        if prior is not None and prior != live["Version"]:
-            raise Refusal(
-                500, f"Current job has version {live['Version']}; enforcing version {prior}"
-            )
-        job = copy.deepcopy(found) | {"Stable": False, "Stop": False}
-        return answer(cluster.register(space, {"Job": job}))
+        return answer(cluster.revert(namespace_of(request), name, await request.json()))
 
-    @app.get("/v1/job/{name}/summary")
-    def summary(name: str, request: Request) -> Response:
-        def read() -> Json:
-            job = cluster.job(namespace_of(request), name)
-            counts = {
-                group["Name"]: dict.fromkeys((*COUNTED.values(), "Queued", "Unknown"), 0)
-                for group in job["TaskGroups"]
-            }
-            for allocation in cluster.allocations.values():
-                is_of = (allocation["Namespace"], allocation["JobID"]) == (job["Namespace"], name)
-                if is_of and allocation["TaskGroup"] in counts:
-                    counts[allocation["TaskGroup"]][COUNTED[allocation["ClientStatus"]]] += 1
-            return {
-                "JobID": name,
-                "Namespace": job["Namespace"],
-                "Summary": counts,
-                "Children": {"Pending": 0, "Running": 0, "Dead": 0},
-                "CreateIndex": job["CreateIndex"],
-                "ModifyIndex": state.table_index.get("allocs", job["ModifyIndex"]),
-            }
 
-        return table(request, "allocs", read)
-
-    @app.get("/v1/job/{name}/deployment")
-    def latest(name: str, request: Request) -> Response:
-        space = namespace_of(request)
-
-        def read() -> Json | None:
-            found = [
-                d
-                for d in cluster.deployments.values()
-                if (d["Namespace"], d["JobID"]) == (space, name)
-            ]
-            return max(found, key=lambda d: d["CreateIndex"], default=None)
-
-        return table(request, "deployment", read)
+def _add_deployments(app: FastAPI, cluster: Cluster) -> None:
+    from tests.nomad_double.server import answer, namespace_of
 
     @app.get("/v1/deployments")
     def deployments(request: Request) -> Response:
-        return table(request, "deployment", lambda: _listed(request, cluster.deployments))
+        space = namespace_of(request)
+        return table(
+            cluster, request, "deployment", lambda: _of(request, cluster.deployments, space)
+        )
 
     @app.get("/v1/deployment/allocations/{name}")
-    def of_deployment(name: str, request: Request) -> Response:
-        def read() -> list[Json]:
-            found = cluster.allocations.values()
-            return [answers.allocation_stub(a) for a in found if a["DeploymentID"] == name]
-
-        return table(request, "allocs", read)
+    def allocations(name: str, request: Request) -> Response:
+        return table(
+            cluster,
+            request,
+            "allocs",
+            lambda: [
+                answers.allocation_stub(a)
+                for a in cluster.allocations.values()
+                if a["DeploymentID"] == name
+            ],
+        )
 
     @app.post("/v1/deployment/promote/{name}")
     @app.put("/v1/deployment/promote/{name}")
     async def promote(name: str, request: Request) -> Response:
-        """Of all groups, or of those that are named (nomad/state/state_store.go,
-        UpdateDeploymentPromotion)."""
         body = await request.json()
-        deployment = cluster.deployments.get(name)
-        if deployment is None:
-            raise Refusal(404, "deployment not found")
-        if deployment["Status"] not in ACTIVE:
-            raise Refusal(500, "can't promote terminal deployment")
-        wanted = None if body.get("All") else set(body.get("Groups") or ())
-        with state.changed:
-            cluster.promote(deployment, wanted)
-        index = deployment["ModifyIndex"]
-        return answer(
-            {"EvalID": "", "EvalCreateIndex": index, "DeploymentModifyIndex": index, "Index": index}
-        )
+        return answer(cluster.promote(name, None if body.get("All") else body.get("Groups") or []))
+
+
+def _add_evaluations(app: FastAPI, cluster: Cluster) -> None:
+    from tests.nomad_double.server import answer, blocking, namespace_of
 
     @app.get("/v1/evaluations")
     def evaluations(request: Request) -> Response:
+        space = namespace_of(request)
         return table(
+            cluster,
             request,
             "evals",
-            lambda: list(map(answers.evaluation, _listed(request, cluster.evaluations))),
+            lambda: [answers.evaluation(e) for e in _of(request, cluster.evaluations, space)],
         )
 
     @app.get("/v1/evaluation/{name}")
@@ -151,27 +137,21 @@ def add_history(app: FastAPI, cluster: Cluster) -> None:
                 raise Refusal(404, "eval not found")
             return answers.evaluation(found), found["ModifyIndex"]
 
-        return blocking(state, request, read)
+        return blocking(cluster.state, request, read)
 
     @app.get("/v1/evaluation/{name}/allocations")
-    def of_evaluation(name: str, request: Request) -> Response:
-        def read() -> list[Json]:
-            found = cluster.allocations.values()
-            return [answers.allocation_stub(a) for a in found if a["EvalID"] == name]
-
-        return table(request, "allocs", read)
+    def placed(name: str, request: Request) -> Response:
+        return table(
+            cluster,
+            request,
+            "allocs",
+            lambda: [
+                answers.allocation_stub(a)
+                for a in cluster.allocations.values()
+                if a["EvalID"] == name
+            ],
+        )
 
     @app.get("/v1/namespaces")
     def namespaces() -> Response:
-        return answer([answers.namespace(name) for name in sorted(cluster.namespaces)])
-
-
-def _listed(request: Request, things: dict[str, Json]) -> list[Json]:
-    from tests.nomad_double.server import namespace_of
-
-    space, prefix = namespace_of(request), request.query_params.get("prefix", "")
-    return [
-        thing
-        for name, thing in things.items()
-        if space in ("*", thing["Namespace"]) and name.startswith(prefix)
-    ]
+        return answer([answers.namespace(name) for name in sorted(cluster.namespaces)], index=1)

@@ -25,8 +25,26 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "is": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
     "regexp": lambda left, right: re.search(right, left) is not None,
+    "semver": lambda left, right: _is_at_least(left, right),
 }
+REGISTERED = "2026-01-02T03:04:05Z"
+OF_STUBS = (
+    *("ID", "Name", "Datacenter", "NodeClass", "NodePool", "Status", "StatusDescription"),
+    *("SchedulingEligibility", "Drain", "LastDrain", "Drivers", "CreateIndex", "ModifyIndex"),
+)
 DISTINCT = ("distinct_hosts", "distinct_property")
+
+
+def _is_at_least(left: str, right: str) -> bool:
+    """The one form that servers add by themselves: ">= 1.4.0"."""
+    operator, _, version = right.partition(" ")
+    if operator != ">=":
+        raise Refusal(501, f"the double does not know the versions {right}")
+    return _numbers(left) >= _numbers(version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split("."))
 
 
 def _attributes() -> dict[str, str]:
@@ -36,6 +54,9 @@ def _attributes() -> dict[str, str]:
         "driver.docker": "1",
         "driver.docker.volumes.enabled": "true",
         "kernel.name": "linux",
+        "nomad.service_discovery": "true",
+        "nomad.version": "2.0.6",
+        "os.name": "debian",
     }
 
 
@@ -84,44 +105,84 @@ class Node:
         return {"attr": self.attributes, "meta": self.meta}.get(kind, {}).get(rest)
 
     def document(self, http_address: str, version: str) -> Json:
-        has_docker = "driver.docker" in self.attributes
-        driver = {
-            "Detected": has_docker,
-            "Healthy": has_docker,
-            "HealthDescription": "Healthy" if has_docker else "",
-            "UpdateTime": "2026-01-02T03:04:05Z",
-            "Attributes": {
-                name: value
-                for name, value in self.attributes.items()
-                if name.startswith("driver.docker")
-            },
-        }
+        """The whole node (nomad/structs/structs.go, Node)."""
+        del version
         return {
             "ID": self.id,
             "Name": self.name,
-            "Address": self.address,
             "HTTPAddr": http_address,
+            "TLSEnabled": False,
             "Datacenter": "dc1",
             "NodeClass": "",
             "NodePool": "default",
+            "ComputedClass": "",
+            "CgroupParent": "",
             "Status": self.status,
             "StatusDescription": "",
+            "StatusUpdatedAt": 0,
             "SchedulingEligibility": "eligible" if self.eligible else "ineligible",
             "Drain": self.drain is not None,
             "DrainStrategy": self.drain,
             "LastDrain": None,
-            "Version": version,
             "Attributes": {"unique.hostname": self.name} | self.attributes,
             "Meta": self.meta,
-            "Drivers": {"docker": driver},
+            "Links": None,
+            "Events": [
+                {
+                    "CreateIndex": 5,
+                    "Details": None,
+                    "Message": "Node registered",
+                    "Subsystem": "Cluster",
+                    "Timestamp": REGISTERED,
+                }
+            ],
+            "Drivers": {"docker": self._driver()},
+            "Resources": None,
+            "Reserved": None,
+            "HostNetworks": None,
+            "HostVolumes": None,
+            "CSIControllerPlugins": None,
+            "CSINodePlugins": None,
+            **self._resources(),
+            "CreateIndex": 5,
+            "ModifyIndex": self.index,
+        }
+
+    def stub(self, version: str, *, resources: bool, system: bool) -> Json:
+        """A node in a list: resources, and of its attributes `os.name`, only where somebody asks
+        for them, and no metadata (nomad/structs/structs.go, Node.Stub)."""
+        whole = self.document("", version)
+        shown = {name: whole[name] for name in OF_STUBS} | {
+            "Address": self.address,
+            "Version": version,
+        }
+        if resources:
+            shown |= self._resources()
+        if system:
+            shown["Attributes"] = {"os.name": self.attributes.get("os.name", "")}
+        return shown
+
+    def _driver(self) -> Json:
+        found = {name: v for name, v in self.attributes.items() if name.startswith("driver.docker")}
+        return {
+            "Attributes": found or None,
+            "Detected": bool(found),
+            "Healthy": "driver.docker" in self.attributes,
+            "HealthDescription": "Healthy" if "driver.docker" in self.attributes else "",
+            "UpdateTime": REGISTERED,
+        }
+
+    def _resources(self) -> Json:
+        return {
             "NodeResources": {
                 "Cpu": {"CpuShares": self.cpu, "TotalCpuCores": 4, "ReservableCpuCores": None},
                 "Memory": {"MemoryMB": self.memory},
                 "Disk": {"DiskMB": 50_000},
-                "Devices": None,
                 "Networks": None,
-                "MinDynamicPort": 20_000,
-                "MaxDynamicPort": 32_000,
+                "NodeNetworks": None,
+                "Devices": None,
+                "MinDynamicPort": DYNAMIC_PORTS.start,
+                "MaxDynamicPort": DYNAMIC_PORTS.stop - 1,
             },
             "ReservedResources": {
                 "Cpu": {"CpuShares": 0},
@@ -129,19 +190,6 @@ class Node:
                 "Disk": {"DiskMB": 0},
                 "Networks": {"ReservedHostPorts": ""},
             },
-            "Links": None,
-            "Events": [],
-            "TLSEnabled": False,
-            "Resources": None,
-            "Reserved": None,
-            "HostVolumes": None,
-            "HostNetworks": None,
-            "CSIControllerPlugins": None,
-            "CSINodePlugins": None,
-            "CgroupParent": "",
-            "StatusUpdatedAt": 1_767_323_045,
-            "CreateIndex": 5,
-            "ModifyIndex": self.index,
         }
 
 
@@ -152,6 +200,8 @@ class Spot:
     node: Node
     ports: tuple[Json, ...] = ()
     """As `AllocatedResources.Shared.Ports`."""
+    metric: Json = field(default_factory=dict)
+    """As an AllocationMetric."""
 
 
 @dataclass
@@ -191,6 +241,7 @@ def choose(nodes: Sequence[Node], job: Json, group: Json, usage: Usage) -> Spot 
         "NodesEvaluated": len(ready),
         "NodesFiltered": 0,
         "NodesInPool": len(ready),
+        "NodePool": "default",
         "NodesAvailable": {"dc1": len(ready)},
         "ClassFiltered": None,
         "ConstraintFiltered": None,
@@ -200,6 +251,7 @@ def choose(nodes: Sequence[Node], job: Json, group: Json, usage: Usage) -> Spot 
         "QuotaExhausted": None,
         "ResourcesExhausted": None,
         "ScoreMetaData": None,
+        "Scores": None,
         "AllocationTime": 0,
         "CoalescedFailures": 0,
     }
@@ -214,7 +266,7 @@ def choose(nodes: Sequence[Node], job: Json, group: Json, usage: Usage) -> Spot 
     if not found:
         return metric
     best = min(found, key=lambda node: (usage.counts[node.id, together], usage.memory[node.id]))
-    return Spot(best, tuple(_ports(best, group, usage)))
+    return Spot(best, tuple(_ports(best, group, usage)), metric)
 
 
 def key_of(job: Json, group: Json) -> str:

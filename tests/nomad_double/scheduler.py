@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.nomad_double.canonical import bare
+
 Json = dict[str, Any]
 TERMINAL = frozenset({"complete", "failed", "lost"})
 IN_PLACE = frozenset({"KillTimeout", "Services", "RestartPolicy", "ShutdownDelay", "KillSignal"})
@@ -79,7 +81,7 @@ def is_destructive(before: Json, after: Json, meta: tuple[Json, Json]) -> bool:
     group are every task's (scheduler/util.go, tasksUpdated)."""
     if _combined(meta[0], before) != _combined(meta[1], after):
         return True
-    if any(before.get(name) != after.get(name) for name in GROUP_FIELDS):
+    if any(bare(before.get(name)) != bare(after.get(name)) for name in GROUP_FIELDS):
         return True
     old = {task["Name"]: task for task in before.get("Tasks") or ()}
     new = {task["Name"]: task for task in after.get("Tasks") or ()}
@@ -89,7 +91,7 @@ def is_destructive(before: Json, after: Json, meta: tuple[Json, Json]) -> bool:
 
 
 def _compared(task: Json) -> Json:
-    return {key: value for key, value in task.items() if key not in IN_PLACE}
+    return dict(bare({key: value for key, value in task.items() if key not in IN_PLACE}))
 
 
 def _combined(job_meta: Json, group: Json) -> Json:

@@ -15,29 +15,48 @@ from typing import Any
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.datastructures import QueryParams
 from fastapi.requests import HTTPConnection
 
-from tests.nomad_double import answers, drainer, variables
+from tests.nomad_double import answers, locks, tokens, variables
 from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
 from tests.nomad_double.history import add_history
-from tests.nomad_double.nodes import Node
-from tests.nomad_double.state import LONGEST_WAIT, Json, State
+from tests.nomad_double.operations import add_operations
+from tests.nomad_double.state import DURATION, LONGEST_WAIT, Json, State
+from tests.nomad_double.state import seconds as seconds_of
 from tests.nomad_double.variables import Refusal
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATIONS = re.compile(rf"({DURATION.pattern})+")
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
+LEADER = "127.0.0.1:4647"
+MEMBER: Json = {
+    "Name": "server-1.global",
+    "Addr": "127.0.0.1",
+    "Port": 4648,
+    "Tags": {"role": "nomad", "region": "global", "dc": "dc1", "build": VERSION},
+    "Status": "alive",
+    "ProtocolMin": 1,
+    "ProtocolMax": 5,
+    "ProtocolCur": 2,
+    "DelegateMin": 2,
+    "DelegateMax": 5,
+    "DelegateCur": 4,
+}
 
 
 def make_app(cluster: Cluster) -> FastAPI:
     def check_right(asked: HTTPConnection) -> None:
+        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
         if not asked.client or not asked.client.port:
             _check_identity(cluster, asked)
+        else:
+            tokens.check(cluster, asked)
         if cluster.leaderless:
             raise Refusal(500, "No cluster leader")
-        what = f"{asked.scope.get('method', 'GET')} {asked.url.path}"
         if cluster.denied and re.search(cluster.denied, what):
             raise Refusal(403, "Permission denied")
 
@@ -53,12 +72,21 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     @app.get("/v1/status/leader")
     def leader() -> Response:
-        return answer("127.0.0.1:4647")
+        return answer(LEADER)
 
     @app.get("/v1/agent/self")
     def agent() -> Response:
+        """Of the configuration what is asked for; its `Version` became an object in 0.9
+        (command/agent/agent_endpoint.go)."""
         client = {"Enabled": True, "MaxKillTimeout": cluster.longest_kill}
-        return answer({"config": {"Version": {"Version": VERSION}, "Client": client}})
+        configuration = {
+            "Region": "global",
+            "Datacenter": "dc1",
+            "NodeName": "server-1",
+            "Version": {"Version": VERSION, "VersionPrerelease": "", "VersionMetadata": ""},
+            "Client": client,
+        }
+        return answer({"config": configuration, "member": MEMBER, "stats": {}})
 
     @app.get("/v1/vars")
     def list_variables(request: Request) -> Response:
@@ -83,8 +111,15 @@ def make_app(cluster: Cluster) -> FastAPI:
 
     @app.put("/v1/var/{path:path}")
     async def write_variable(path: str, request: Request) -> Response:
-        body = await request.json()
-        return answer(variables.put(state, namespace_of(request), path, body, cas_of(request)))
+        body, space, cas = await request.json(), namespace_of(request), cas_of(request)
+        operations = [name for name in locks.OPERATIONS if name in request.query_params]
+        if not operations:
+            return answer(variables.put(state, space, path, body, cas))
+        if cas is not None:
+            raise Refusal(400, "CAS can't be used with lock operations")
+        if len(operations) > 1:
+            raise Refusal(501, f"the double does not know {' and '.join(operations)} together")
+        return answer(locks.operate(cluster, space, path, operations[0], body))
 
     @app.delete("/v1/var/{path:path}")
     def delete_variable(path: str, request: Request) -> Response:
@@ -96,6 +131,8 @@ def make_app(cluster: Cluster) -> FastAPI:
     add_catalogue(app, state)
     add_events(app, cluster)
     add_history(app, cluster)
+    add_operations(app, cluster)
+    tokens.add_tokens(app, cluster)
     _add_operator(app, cluster)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
@@ -121,17 +158,10 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/jobs")
     def jobs(request: Request) -> Response:
-        query, space = request.query_params, namespace_of(request)
-        meta = query.get("meta") == "true"
-        return table(
-            request,
-            "jobs",
-            lambda: [
-                answers.job_stub(job, meta=meta)
-                for (where, name), job in sorted(cluster.jobs.items())
-                if where == space and name.startswith(query.get("prefix", ""))
-            ],
-        )
+        query = request.query_params
+        space, prefix = namespace_of(request), query.get("prefix", "")
+        has_meta = is_set(query, "meta")
+        return table(request, "jobs", lambda: cluster.job_stubs(space, prefix, meta=has_meta))
 
     @app.get("/v1/allocation/{name}")
     def allocation(name: str, request: Request) -> Response:
@@ -142,6 +172,14 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
             return answers.allocation(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
+
+    @app.post("/v1/job/{name}")
+    @app.put("/v1/job/{name}")
+    async def register_as(name: str, request: Request) -> Response:
+        body = await request.json()
+        if body["Job"]["ID"] != name:
+            raise Refusal(400, "Job ID does not match name")
+        return answer(cluster.register(namespace_of(request), body))
 
     @app.post("/v1/jobs")
     @app.put("/v1/jobs")
@@ -160,13 +198,13 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     def job(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
             found = cluster.job(namespace_of(request), name)
-            return answers.job(found), found["ModifyIndex"]
+            return cluster.shown(found), found["ModifyIndex"]
 
         return blocking(state, request, read)
 
     @app.delete("/v1/job/{name}")
     def deregister(name: str, request: Request) -> Response:
-        purge = request.query_params.get("purge") == "true"
+        purge = is_set(request.query_params, "purge")
         return answer(cluster.deregister(namespace_of(request), name, purge=purge))
 
     def of_job(request: Request, name: str, things: dict[str, Json]) -> list[Json]:
@@ -176,7 +214,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         key = namespace_of(request), name
         found = [t for t in things.values() if (t["Namespace"], t["JobID"]) == key]
         job = cluster.jobs.get(key)
-        if job is None or request.query_params.get("all") == "true":
+        if job is None or is_set(request.query_params, "all"):
             return found
         return [t for t in found if created(t) == job["CreateIndex"]]
 
@@ -215,76 +253,44 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
         return blocking(state, request, read)
 
-    @app.post("/v1/deployment/fail/{name}")
-    def fail(name: str) -> Response:
-        return answer(cluster.fail(name))
-
     @app.get("/v1/allocations")
     def all_allocations(request: Request) -> Response:
-        wanted = request.query_params.get("resources") == "true"
+        query, space = request.query_params, namespace_of(request)
+        resources = is_set(query, "resources")
+        states, prefix = is_set(query, "task_states", usual=True), query.get("prefix", "")
         return table(
             request,
             "allocs",
             lambda: [
-                answers.allocation_stub(a, resources=wanted) for a in cluster.allocations.values()
+                answers.allocation_stub(a, resources=resources, states=states)
+                for a in cluster.allocations.values()
+                if space in ("*", a["Namespace"]) and a["ID"].startswith(prefix)
             ],
         )
 
     @app.get("/v1/nodes")
     def nodes(request: Request) -> Response:
         query = request.query_params
-        resources, system = query.get("resources") == "true", query.get("os") == "true"
+        resources, system = is_set(query, "resources"), is_set(query, "os")
         return table(
             request,
             "nodes",
             lambda: [
-                answers.node_stub(node, resources=resources, system=system) for node in nodes_now()
+                node.stub(VERSION, resources=resources, system=system)
+                for node in cluster.nodes
+                if node.id.startswith(query.get("prefix", ""))
             ],
         )
 
     @app.get("/v1/node/{name}")
     def node(name: str, request: Request) -> Response:
         def read() -> tuple[Json, int]:
-            found = next((n for n in nodes_now() if n["ID"] == name), None)
+            found = next((n for n in cluster.nodes if n.id == name), None)
             if found is None:
                 raise Refusal(404, "node not found")
-            return answers.node(found), found["ModifyIndex"]
+            return found.document(cluster.http_address, VERSION), found.index
 
         return blocking(state, request, read)
-
-    def node_of(name: str) -> Node:
-        found = next((n for n in cluster.nodes if n.id == name), None)
-        if found is None:
-            raise Refusal(404, "node not found")
-        return found
-
-    def node_changed(node: Node) -> Response:
-        index = {"Index": node.index, "NodeModifyIndex": node.index}
-        return answer({"EvalCreateIndex": 0, "EvalIDs": None, **index})
-
-    @app.post("/v1/node/{name}/drain")
-    @app.put("/v1/node/{name}/drain")
-    async def drain(name: str, request: Request) -> Response:
-        """Without a specification the draining ends (command/agent/node_endpoint.go)."""
-        body = await request.json()
-        found = node_of(name)
-        with state.changed:
-            drainer.drain(cluster, found, body.get("DrainSpec"))
-            if body.get("MarkEligible"):
-                drainer.set_eligible(cluster, found, eligible=True)
-        return node_changed(found)
-
-    @app.post("/v1/node/{name}/eligibility")
-    @app.put("/v1/node/{name}/eligibility")
-    async def eligibility(name: str, request: Request) -> Response:
-        body = await request.json()
-        found = node_of(name)
-        with state.changed:
-            drainer.set_eligible(cluster, found, eligible=body["Eligibility"] == "eligible")
-        return node_changed(found)
-
-    def nodes_now() -> list[Json]:
-        return [node.document(cluster.http_address, VERSION) for node in cluster.nodes]
 
 
 def _add_operator(app: FastAPI, cluster: Cluster) -> None:
@@ -292,21 +298,42 @@ def _add_operator(app: FastAPI, cluster: Cluster) -> None:
     def scheduler() -> Response:
         settings = {
             "SchedulerAlgorithm": "binpack",
-            "PreemptionConfig": None,
+            "PreemptionConfig": {
+                "SystemSchedulerEnabled": True,
+                "SysBatchSchedulerEnabled": False,
+                "BatchSchedulerEnabled": False,
+                "ServiceSchedulerEnabled": False,
+            },
             "MemoryOversubscriptionEnabled": cluster.oversubscription,
             "RejectJobRegistration": False,
             "PauseEvalBroker": False,
             "CreateIndex": 5,
             "ModifyIndex": 5,
         }
-        return answer({"SchedulerConfig": settings, "Index": 5, "KnownLeader": True})
+        return answer(
+            {
+                "SchedulerConfig": settings,
+                "Index": 5,
+                "KnownLeader": True,
+                "LastContact": 0,
+                "NextToken": "",
+            }
+        )
 
     @app.get("/v1/namespace/{name}")
     def namespace(name: str) -> Response:
         """Text of the 404: command/agent/namespace_endpoint.go."""
         if name not in cluster.namespaces:
             raise Refusal(404, "Namespace not found")
-        return answer(answers.namespace(name))
+        return answer(answers.namespace(name), index=1)
+
+    @app.get("/v1/status/peers")
+    def peers() -> Response:
+        return answer([LEADER])
+
+    @app.get("/v1/regions")
+    def regions() -> Response:
+        return answer(["global"])
 
 
 def answer(value: Any, status: int = 200, index: int = 0) -> Response:
@@ -318,18 +345,27 @@ def answer(value: Any, status: int = 200, index: int = 0) -> Response:
 
 def blocking(state: State, request: Request, read: Callable[[], tuple[Any, int]]) -> Response:
     query = request.query_params
-    seconds = duration(query.get("wait", "")) or LONGEST_WAIT
-    value, index = state.wait(read, int(query.get("index") or 0), seconds)
+    wait, since = query.get("wait", ""), query.get("index") or "0"
+    if wait and not DURATIONS.fullmatch(wait):
+        raise Refusal(400, "Invalid wait time")
+    if not since.isdecimal():
+        raise Refusal(400, "Invalid index")
+    value, index = state.wait(read, int(since), seconds_of(wait) or LONGEST_WAIT)
     return answer(value, index=index)
-
-
-def duration(text: str) -> float:
-    """Seconds of a duration as Go writes it: "1m30s"."""
-    return sum(float(number) * SECONDS[unit] for number, unit in DURATION.findall(text))
 
 
 def namespace_of(request: Request) -> str:
     return request.query_params.get("namespace") or "default"
+
+
+def is_set(query: QueryParams, name: str, *, usual: bool = False) -> bool:
+    """As Go reads it: nomad-tools says True, and others 1 (command/agent/http.go, parseBool)."""
+    given = query.get(name, "")
+    if not given:
+        return usual
+    if given not in (*TRUE, *FALSE):
+        raise Refusal(501, f"the double does not know what is said of {name}={given}")
+    return given in TRUE
 
 
 def cas_of(request: Request) -> int | None:

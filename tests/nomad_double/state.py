@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 Json = dict[str, Any]
 T = TypeVar("T")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST_WAIT = 300.0
 """Seconds; the code caps `wait` there, also where the documentation says ten minutes
 (command/agent/http.go, parseWait)."""
+FILTERED = {
+    "Job": (),
+    "Evaluation": ("JobID", "DeploymentID"),
+    "Deployment": ("JobID",),
+    "Allocation": ("JobID", "DeploymentID"),
+    "Service": ("JobID", "ServiceName"),
+}
+"""Topic → by what its events are found too, besides their keys (nomad/state/events.go)."""
 EVENTS_KEPT = 100
+"""How many a new reader of index 0 gets (nomad/stream/event_buffer.go)."""
+EVENTS_HELD = 10_000
+"""How many who reads already may be behind."""
 
 
 @dataclass
@@ -46,19 +61,21 @@ class State:
             self.changed.notify_all()
 
     def publish(self, topic: str, kind: str, key: str, payload: Json) -> None:
-        """Keep an event of the write that is under way; the buffer keeps 100
-        (nomad/stream/event_buffer.go)."""
+        """Keep an event of the write that is under way."""
+        thing = next(iter(payload.values()))
         event = {
             "Topic": topic,
             "Type": kind,
             "Key": key,
-            "Namespace": next(iter(payload.values())).get("Namespace", ""),
-            "FilterKeys": None,
+            "Namespace": thing.get("Namespace", ""),
+            "FilterKeys": [thing[name] for name in FILTERED[topic] if thing.get(name)] or None,
             "Index": self.index,
-            "Payload": payload,
+            "Payload": {name: dict(value) for name, value in payload.items()},
         }
         with self.changed:
-            self.events = [*self.events, event][-EVENTS_KEPT:]
+            self.events.append(event)
+            if len(self.events) > 2 * EVENTS_HELD:
+                self.events = self.events[-EVENTS_HELD:]
 
     def now(self) -> int:
         """Nanoseconds, as Go's UnixNano."""
@@ -75,3 +92,14 @@ class State:
                 if index <= 0 or own > index or left <= 0:
                     return found, own
                 self.changed.wait(left)
+
+
+def stamp(ns: int) -> str:
+    """A moment as Go writes it in JSON."""
+    whole = datetime.fromtimestamp(ns // 10**9, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+def seconds(text: str) -> float:
+    """Of a duration as Go writes it: "1m30s"."""
+    return sum(float(number) * SECONDS[unit] for number, unit in DURATION.findall(text))

@@ -1,4 +1,4 @@
-"""Variables, with check and set. Pure but for the state that they are given."""
+"""Variables, with check and set; `locks.py` locks them. Pure but for the state they are given."""
 
 from __future__ import annotations
 
@@ -47,29 +47,43 @@ def put(state: State, namespace: str, path: str, body: Json, cas: int | None) ->
     none. Every write raises the index, changed or not, as the ciphertext is fresh
     (nomad/variables_endpoint.go, Apply)."""
     items = body.get("Items")
-    _check(path, items)
+    if not isinstance(items, dict) or not items:
+        raise Refusal(400, "variable missing required Items object")
+    check(path, items)
+    lock = body.get("Lock") or {}
+    if lock.get("TTL") or lock.get("LockDelay"):
+        raise Refusal(400, "variable should not contain lock definition")
     with state.changed:
         there = state.variables.get((namespace, path))
+        check_holder(there, lock.get("ID") or "")
         _check_index(there, path, namespace, cas)
-        with state.writing("variables") as index:
-            now = state.now()
-            made = {
-                "Namespace": namespace,
-                "Path": path,
-                "CreateIndex": there["CreateIndex"] if there else index,
-                "ModifyIndex": index,
-                "CreateTime": there["CreateTime"] if there else now,
-                "ModifyTime": max(now, there["ModifyTime"] + 1) if there else now,
-                "Items": dict(items or {}),
-            }
-            state.variables[namespace, path] = made
-        return dict(made)
+        return store(state, namespace, path, items, (there or {}).get("Lock"))
+
+
+def store(state: State, namespace: str, path: str, items: Json, lock: Json | None) -> Json:
+    """One write."""
+    there = state.variables.get((namespace, path))
+    with state.writing("variables") as index:
+        now = state.now()
+        made = {
+            "Namespace": namespace,
+            "Path": path,
+            "CreateIndex": there["CreateIndex"] if there else index,
+            "ModifyIndex": index,
+            "CreateTime": there["CreateTime"] if there else now,
+            "ModifyTime": max(now, there["ModifyTime"] + 1) if there else now,
+            "Items": dict(items),
+            **({"Lock": lock} if lock else {}),
+        }
+        state.variables[namespace, path] = made
+    return dict(made)
 
 
 def delete(state: State, namespace: str, path: str, cas: int | None) -> None:
     """204, also where there is none (command/agent/variable_endpoint.go, variableDelete)."""
     with state.changed:
         there = state.variables.get((namespace, path))
+        check_holder(there, "")
         if cas is not None:
             _check_index(there, path, namespace, cas)
         if there is not None:
@@ -77,7 +91,7 @@ def delete(state: State, namespace: str, path: str, cas: int | None) -> None:
                 del state.variables[namespace, path]
 
 
-def _check(path: str, items: object) -> None:
+def check(path: str, items: Json) -> None:
     if not PATH.match(path):
         raise Refusal(400, f'invalid path "{path}"')
     if RESERVED.match(path):
@@ -86,11 +100,17 @@ def _check(path: str, items: object) -> None:
             'only paths at "nomad/jobs" or "nomad/job-templates" and below are valid paths under '
             'the top-level "nomad" directory',
         )
-    if not isinstance(items, dict) or not items:
-        raise Refusal(400, "variable missing required Items object")
     size = sum(len(str(key).encode()) + len(str(value).encode()) for key, value in items.items())
     if size > LARGEST:
         raise Refusal(400, "variables are limited to 64KiB in total size")
+
+
+def check_holder(there: Json | None, lock: str) -> None:
+    """409 with a variable that says nothing, for all but who holds its lock
+    (nomad/variables_endpoint.go)."""
+    held = ((there or {}).get("Lock") or {}).get("ID")
+    if there is not None and held and held != lock:
+        raise Refusal(409, nothing(there["Namespace"], there["Path"]))
 
 
 def _check_index(there: Json | None, path: str, namespace: str, cas: int | None) -> None:
@@ -98,7 +118,11 @@ def _check_index(there: Json | None, path: str, namespace: str, cas: int | None)
     (nomad/state/state_store.go, svSetCheckAndSet)."""
     if cas is None or (there["ModifyIndex"] if there else 0) == cas:
         return
-    empty = {
+    raise Refusal(409, dict(there) if there else nothing(namespace, path))
+
+
+def nothing(namespace: str, path: str) -> Json:
+    return {
         "Namespace": namespace,
         "Path": path,
         "CreateIndex": 0,
@@ -107,4 +131,3 @@ def _check_index(there: Json | None, path: str, namespace: str, cas: int | None)
         "ModifyTime": 0,
         "Items": None,
     }
-    raise Refusal(409, dict(there) if there else empty)

@@ -1,7 +1,8 @@
 // Drives a Nomad API with Nomad's own client library, and says what it found.
 //
 // The arguments are the address, and a file with a job as JSON, as {"Job": …}. Standard output is a
-// JSON object: the name of each step → what it found, or {"error": …}.
+// JSON object: the name of each step → what it found, or {"error": …}. With "tokens" and a secret
+// after the address, it says what a server with ACLs answers to that, to another one and to none.
 package main
 
 import (
@@ -29,6 +30,12 @@ type session struct {
 
 func main() {
 	address, file := os.Args[1], os.Args[2]
+	if file == "tokens" {
+		found, err := tokens(address, os.Args[3])
+		fatal(err)
+		fatal(json.NewEncoder(os.Stdout).Encode(found))
+		return
+	}
 	client, err := api.NewClient(&api.Config{Address: address})
 	fatal(err)
 	text, err := os.ReadFile(file)
@@ -56,7 +63,15 @@ func main() {
 		{"versions", s.versions},
 		{"conformance", s.conformance},
 		{"revert", s.revert},
+		{"stream", s.stream},
+		{"scale", s.scale},
+		{"tasks", s.tasks},
+		{"stop", s.stop},
+		{"pause", s.pause},
 		{"nodes", s.nodes},
+		{"eligibility", s.eligibility},
+		{"locks", s.locks},
+		{"lists", s.lists},
 		{"unknown", s.unknown},
 		{"deregister", s.deregister},
 	} {
@@ -484,7 +499,7 @@ func (s *session) nodes() (any, error) {
 
 func (s *session) unknown() (any, error) {
 	_, _, err := s.client.CSIVolumes().List(nil)
-	return map[string]any{"status": status(err)}, nil
+	return map[string]any{"status": status(err), "gc": status(s.client.System().GarbageCollect())}, nil
 }
 
 func (s *session) deregister() (any, error) {

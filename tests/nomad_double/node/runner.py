@@ -25,7 +25,7 @@ from tests.nomad_double.node import container, templates
 from tests.nomad_double.node.log_files import LogFiles
 from tests.nomad_double.node.probes import NS, Probe, probes_of
 from tests.nomad_double.nodes import Node
-from tests.nomad_double.state import Json
+from tests.nomad_double.state import Json, seconds
 
 if TYPE_CHECKING:
     from tests.nomad_double.cluster import Cluster
@@ -60,6 +60,8 @@ class Runner:
         self.started = 0.0
         self.passing_since: float | None = None
         self.tracked = ""
+        self.asked = ""
+        """Why somebody wants the task started anew."""
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True, name=allocation["Name"])
 
@@ -354,6 +356,8 @@ class Runner:
     def _probe(self) -> str | None:
         """Ask the checks that are due; why the task has to be restarted, if it has."""
         now = time.monotonic()
+        if self.asked:
+            return self.asked
         for probe in self.probes:
             if now < probe.next:
                 continue
@@ -404,6 +408,11 @@ class Runner:
     def _restart(self, *, recoverable: bool) -> bool:
         """Wait for the next try in place; False when there is none."""
         policy = self.group.get("RestartPolicy") or {}
+        if self.asked:
+            self.asked = ""
+            self._say("pending", "Restarting", "Task restarting in 0s")
+            self._remove()
+            return True
         if not recoverable:
             self._give_up("Error was unrecoverable")
             return False
@@ -485,6 +494,13 @@ class Runner:
 
     # --- what others ask --------------------------------------------------------------------------
 
+    def restart_for(self, reason: str) -> None:
+        """Restart the task, which its policy does not count."""
+        self.asked = reason
+
+    def send(self, signal: str) -> None:
+        self.api.kill(self.container, signal=signal)
+
     def command(self, command: list[str], *, terminal: bool) -> list[str]:
         """The command line that runs a command in the container."""
         flags = ["-it"] if terminal else ["-i"]
@@ -511,9 +527,3 @@ def _duration(ns: int) -> str:
     elif text.endswith("m"):
         text += "0s"
     return text or "0s"
-
-
-def seconds(text: str) -> float:
-    from tests.nomad_double.server import duration
-
-    return duration(text)

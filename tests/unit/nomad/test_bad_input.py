@@ -427,7 +427,7 @@ def test_job_that_somebody_else_changes_meanwhile(
     monkeypatch.setattr(cluster, "plan", plan_and_change)
     assert call("deploy", "--yes") == (1, "changed_meanwhile")
     assert "deploy again" in call.said
-    assert "Env" not in cluster.jobs["default", "items"]["TaskGroups"][0]["Tasks"][0]
+    assert not cluster.jobs["default", "items"]["TaskGroups"][0]["Tasks"][0]["Env"]
     assert cluster.jobs["default", "items"]["TaskGroups"][0]["Count"] == 3
 
 

@@ -74,7 +74,7 @@ def test_no_replica_and_no_service(nomad: Nomad, cluster: Cluster) -> None:
 def test_what_nomad_says_of_a_command_is_repeated(nomad: Nomad, cluster: Cluster) -> None:
     deploy(nomad, app(service()))
     for allocation in cluster.allocations.values():
-        allocation["TaskStates"] = {"other": {}}
+        allocation["TaskStates"] = {"other": {"State": "running", "Events": []}}
     with pytest.raises(EngineError, match='Unknown task name "web"'):
         nomad.execute("items", "web", ["ls"])
 

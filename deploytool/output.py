@@ -4,8 +4,8 @@ Results go to standard output, everything on the way there to standard error. Wi
 standard output is exactly one object: {"data": …, "warnings": […]} or
 {"error": {"code", "message", "hint"}}. Rich is imported when something is first shown.
 
-No text is ever markup: users' names, notes, commands and paths may look like it. What has a style
-is a `Text`.
+No text is ever markup, and none moves the cursor: users' names, notes, commands and paths may look
+like it. What has a style is a `Text`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deploytool.errors import DeploytoolError, UsageError
+from deploytool.printable import printable_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -67,17 +68,25 @@ class Output:
         """Standard output."""
         return self._console("stdout")
 
+    def of_replicas(self, *, raw: bool) -> Console:
+        """Standard output for what replicas print: as it is where that is wanted, and where it
+        goes into a file or a pipe."""
+        return self._console("stdout", raw=raw or not sys.stdout.isatty())
+
     @property
     def progress(self) -> Console:
         """Standard error."""
         return self._console("stderr")
 
-    def _console(self, stream: str) -> Console:
-        if stream not in self._consoles:
+    def _console(self, stream: str, *, raw: bool = False) -> Console:
+        name = f"{stream} {raw}"
+        if name not in self._consoles:
             from rich.console import Console
             from rich.theme import Theme
 
-            console = Console(
+            from deploytool.terminal import Terminal
+
+            self._consoles[name] = (Console if raw else Terminal)(
                 stderr=stream == "stderr",
                 width=None if getattr(sys, stream).isatty() else 160,
                 theme=Theme(COLOURS),
@@ -86,8 +95,7 @@ class Output:
                 markup=False,
                 soft_wrap=True,
             )
-            self._consoles[stream] = console
-        return self._consoles[stream]
+        return self._consoles[name]
 
     @property
     def interactive(self) -> bool:
@@ -190,7 +198,7 @@ class Output:
             yield lambda renderable: live.update(renderable)
 
     def _write_json(self, value: dict[str, Any]) -> None:
-        text = json.dumps(value, indent=2, ensure_ascii=False)
+        text = printable_json(json.dumps(value, indent=2, ensure_ascii=False))
         try:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:

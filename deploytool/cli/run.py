@@ -35,6 +35,10 @@ def run(
         ),
     ] = None,
     timeout: Annotated[str, typer.Option(help="Stop it after this long.")] = "1h",
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Pass escape sequences on to the terminal too."),
+    ] = False,
 ) -> None:
     """Run a command once, in a container of its own."""
     from deploytool.backends import open_backend
@@ -56,7 +60,7 @@ def run(
 
     def emit(line: str) -> None:
         if not output.as_json:
-            output.console.print(line)
+            output.of_replicas(raw=raw).print(line)
 
     def refuse_input() -> None:
         if has_input():

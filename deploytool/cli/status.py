@@ -83,6 +83,10 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="D", help='Not older, for example "5m".')
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Pass escape sequences on to the terminal too."),
+    ] = False,
 ) -> None:
     """Show the output of every replica."""
     from deploytool.backends import open_backend
@@ -107,8 +111,9 @@ def logs(
         found = [line.model_dump(mode="json") for line in lines]
         session.output.result({"lines": found}, lambda _: None)
         return
+    console = session.output.of_replicas(raw=raw)
     for line in lines:
-        _show(session.output.console, line)
+        _show(console, line)
 
 
 def _show(console: Console, line: LogLine) -> None:

@@ -217,6 +217,7 @@ class Cluster:
         with self.state.changed:
             with self.state.writing("jobs") as index:
                 job |= {"Stop": True, "ModifyIndex": index, "Version": job["Version"] + 1}
+                # Unverified: whether the version that stops a job keeps `Stable`.
                 self.versions[namespace, name][job["Version"]] = job | {"Stable": False}
             self._cancel_older(job, "Cancelled because job is stopped")
             for allocation in self.allocations_of(job):
@@ -944,7 +945,8 @@ class Cluster:
             self._has_ended(allocation)
 
     def _tell_job(self, allocation: Json) -> None:
-        """An allocation changes its job's status (nomad/state/state_store.go, setJobStatus)."""
+        """An allocation changes its job's status (nomad/state/state_store.go, setJobStatus).
+        Unverified: the type of the event."""
         job = self.jobs.get((allocation["Namespace"], allocation["JobID"]))
         if job is not None and (shown := self.shown(job))["Status"] != job["Status"]:
             job["Status"] = shown["Status"]
@@ -1066,7 +1068,7 @@ class Cluster:
 
     def stop_allocation(self, name: str) -> Json:
         """Stopped and placed anew by one evaluation, which is not start-first
-        (nomad/alloc_endpoint.go, Stop)."""
+        (nomad/alloc_endpoint.go, Stop). Unverified: the description."""
         with self.state.changed:
             allocation = self.allocations.get(name)
             if allocation is None:
@@ -1077,7 +1079,8 @@ class Cluster:
             return {"EvalID": evaluation["ID"] if evaluation else "", "Index": self.state.index}
 
     def restart_tasks(self, name: str, task: str) -> None:
-        """At once, and not counted by the policy (client/allocrunner/taskrunner/lifecycle.go)."""
+        """At once, and not counted by the policy (client/allocrunner/taskrunner/lifecycle.go).
+        Unverified: what is said of a restart of all that runs, and of one without a delay."""
         allocation, asked = self.allocations[name], task or "running tasks"
         reason = "User requested task to restart" if task else f"User requested {asked} to restart"
         if self.clients is not None and name in self.clients.runners:

@@ -50,8 +50,8 @@ def add_tokens(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/acl/token/self")
     def own(request: Request) -> Response:
-        """403 for one that is unknown, from 1.10.1 on (command/agent/acl_endpoint.go). With ACLs
-        off there is no answer but a refusal."""
+        """403 for one that is unknown, from 1.10.1 on (command/agent/acl_endpoint.go). Unverified:
+        what is said with ACLs off."""
         if not cluster.tokens:
             raise Refusal(400, "ACL support disabled")
         found = _token(cluster, request)

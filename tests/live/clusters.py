@@ -33,6 +33,9 @@ HOUR = 3600 * 10**9
 on_the_double = pytest.param("nomad", marks=pytest.mark.double)
 both = pytest.mark.parametrize("kind", ["swarm", on_the_double], scope="session")
 """For what users are promised on both kinds of cluster."""
+_thorough = pytest.param("nomad", marks=[pytest.mark.double, pytest.mark.thorough])
+both_thorough = pytest.mark.parametrize("kind", ["swarm", _thorough], scope="session")
+"""The same, on Nomad with `make test-all` alone: what the proxy does is Traefik's on both."""
 on_swarm = pytest.mark.parametrize("kind", ["swarm"], scope="session")
 on_nomad = pytest.mark.parametrize("kind", [on_the_double], scope="session")
 """For what one of them alone has, beside tests for both."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.live.clusters import NomadCluster, both, cluster
+from tests.live.clusters import NomadCluster, both, both_thorough, cluster
 from tests.live.conftest import Project, make_project
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -68,7 +68,7 @@ def is_enabled(project: Project) -> bool:
     return any("traefik.enable=true" in found["Tags"] for found in registered)
 
 
-@both
+@both_thorough
 @pytest.mark.load
 def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     host = f"d{time.monotonic_ns()}.example.com"
@@ -96,7 +96,7 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     assert second.ok("deploy", "--image", example_image)["changed"] is False
 
 
-@both
+@both_thorough
 def test_no_domains_are_no_way_in(make: Make, example_image: str) -> None:
     project = make(domains=[])
     project.ok("deploy", "--image", example_image)
@@ -125,7 +125,7 @@ def test_short_names_lead_into_no_other_app(make: Make, example_image: str) -> N
     assert not finds("api")
 
 
-@both
+@both_thorough
 @pytest.mark.core
 def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_image: str) -> None:
     """A reference that is missing is found by the plan; what only Traefik knows, afterwards."""
@@ -159,6 +159,7 @@ def test_what_the_proxy_answers_itself_fails_the_rollout(make: Make, example_ima
 
 
 @pytest.mark.load
+@pytest.mark.thorough
 def test_nobody_notices_the_change_of_names(project: Project, load_image: str) -> None:
     """From the names and labels of the version before: APP-SERVICE, short names everywhere."""
     project.deploy(load_image, drain="10s", stop_grace="40s")

@@ -9,6 +9,12 @@ _SECRET = re.compile(
     r"(passw(or)?d|passphrase|secret|token|api_?key|private_?key|access_?key|credential|dsn$)",
     re.IGNORECASE,
 )
+_SECRET_END = re.compile(
+    r"(^|_)(pass|passwd|pwd|pw|key|pat|auth|authorization|salt|pepper|cookie|signature|sas"
+    r"|hash|webhook(_url)?|conn(ection)?_str(ing)?|basicauth_users|digestauth_users)s?$"
+)
+"""Words at the end of a name: DB_PASS, MYSQL_PWD, JWT_KEY, GITHUB_PAT."""
+_PUBLIC_END = re.compile(r"(^|_)(public|publishable|primary|foreign|sort|cache|partition)_keys?$")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _SECRET_WORD = re.compile(
     r"(?<![a-z])("
@@ -16,13 +22,34 @@ _SECRET_WORD = re.compile(
     r"|[a-z]*(passw(or)?d|passphrase|secret|secret_?key|api_?key|private_?key|access_?key)"
     r"|credential|dsn$)s?(?![a-z])"
 )
-_URL_PASSWORD = re.compile(r"(?P<user>://[^\s:/@]*):[^\s@/]+@")
+_URL_PASSWORD = re.compile(r"(?P<user>://[^\s:/@]*):(?!\d{1,5}(?:[/?#\s]|$))[^\s\"'<>]{1,256}@")
+"""A password may hold a slash or another @; what looks like a port is one."""
+_FORMS = (
+    re.compile(
+        r"(?P<kept>\b(?:password|passwd|pwd|secret|token|sig|sharedaccesskey|accountkey|api_?key)"
+        r"\s*=\s*)[^\s;&,\"']+",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?P<kept>\b(?:basic|bearer)\s+)(?=[^\s\d=]{0,256}[\d=])[A-Za-z0-9+/._~-]{6,}=*",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?P<kept>)(?:\$apr1\$|\$2[abxy]\$|\$[156]\$|\{SHA\})[A-Za-z0-9./$=+]+"),
+    re.compile(r"(?P<kept>)\b(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk_live_)[\w-]{8,}"),
+    re.compile(r"(?P<kept>)\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+)
+"""What says itself that it is a secret: settings of a connection, headers, hashes, known tokens."""
 MASK = "••••••"
 
 
 def looks_secret(name: str) -> bool:
     """Whether a variable of this name may hold a secret, so that its value is better not shown."""
-    return bool(_SECRET.search(name)) and not name.upper().endswith("_FILE")
+    if name.upper().endswith("_FILE"):
+        return False
+    if _SECRET.search(name):
+        return True
+    words = words_of(name)
+    return bool(_SECRET_END.search(words)) and not _PUBLIC_END.search(words)
 
 
 def names_secret(name: str) -> bool:
@@ -41,8 +68,12 @@ def mask(name: str, value: str) -> str:
 
 
 def hide_passwords(text: str) -> str:
-    """The text without the passwords of the URLs in it."""
-    return _URL_PASSWORD.sub(rf"\g<user>:{MASK}@", text)
+    """The text without the passwords of the URLs in it, and without what else says itself that it
+    is a secret."""
+    text = _URL_PASSWORD.sub(rf"\g<user>:{MASK}@", text)
+    for form in _FORMS:
+        text = form.sub(rf"\g<kept>{MASK}", text)
+    return text
 
 
 def hide_variables(text: str, env: Iterable[str]) -> str:

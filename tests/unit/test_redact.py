@@ -40,3 +40,59 @@ def test_long_text_is_read_in_no_time() -> None:
     before = time.process_time()
     assert hide_passwords("a" * 200_000) == "a" * 200_000
     assert time.process_time() - before < 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DB_PASS", "MYSQL_PWD", "JWT_KEY", "SESSION_KEY", "GITHUB_PAT", "AUTH", "HTTP_AUTH"),
+        *("ENCRYPTION_KEY", "PASSWORD_SALT", "SESSION_COOKIE", "AZURE_SAS", "SLACK_WEBHOOK_URL"),
+        *("SQL_CONNECTION_STRING", "traefik.http.middlewares.auth.basicauth.users", "jwtKey"),
+    ],
+)
+def test_value_of_a_usual_name_is_hidden(name: str) -> None:
+    assert mask(name, "hunter2") == MASK
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LOG_LEVEL", "PATH", "AUTHOR", "KEYBOARD", "PUBLIC_KEY", "STRIPE_PUBLISHABLE_KEY"),
+        *("COMPASS", "PATTERN", "BYPASS_CACHE", "JWT_KEY_FILE", "AUTH_URL", "HASHING"),
+    ],
+)
+def test_value_of_another_name_is_shown(name: str) -> None:
+    assert mask(name, "info") == "info"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgres://u:le@k10/x@db/app", f"postgres://u:{MASK}@db/app"),
+        ("postgres://u:hunter2@db/app", f"postgres://u:{MASK}@db/app"),
+        ("redis://:hunter2@cache:6379/0", f"redis://:{MASK}@cache:6379/0"),
+        ("http://web:8080/users?mail=a@b.example", "http://web:8080/users?mail=a@b.example"),
+        ("http://[::1]:8080/", "http://[::1]:8080/"),
+        ("Server=db;User=sa;Password=hunter2;Encrypt=no",
+         f"Server=db;User=sa;Password={MASK};Encrypt=no"),
+        ("AccountName=a;AccountKey=aGVsbG8=;x", f"AccountName=a;AccountKey={MASK};x"),
+        ("Basic dXNlcjpodW50ZXIy", f"Basic {MASK}"),
+        ("Authorization: Bearer abc.d3f.ghi", f"Authorization: Bearer {MASK}"),
+        ("ann:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/", f"ann:{MASK}"),
+        ("ann:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC", f"ann:{MASK}"),
+        ("x ghp_0123456789abcdef", f"x {MASK}"),
+        ("AKIAIOSFODNN7EXAMPLE", MASK),
+        ("basic information about tokens = none yet", "basic information about tokens = none yet"),
+        ("costs $1 and $2", "costs $1 and $2"),
+        ("https://api.example.com/v1", "https://api.example.com/v1"),
+    ],
+)  # fmt: skip
+def test_what_says_itself_that_it_is_a_secret_is_hidden(text: str, shown: str) -> None:
+    assert hide_passwords(text) == shown
+
+
+@pytest.mark.parametrize("text", ["://a:" * 40_000, "password=" * 20_000, "basic " * 30_000])
+def test_patterns_are_linear(text: str) -> None:
+    before = time.process_time()
+    hide_passwords(text)
+    assert time.process_time() - before < 2

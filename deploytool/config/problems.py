@@ -116,6 +116,8 @@ def _short(value: object) -> str:
 
 def _unknown_key(location: Sequence[int | str]) -> tuple[str, str]:
     key = str(location[-1])
+    if location == ("tool",):
+        return "unknown key 'tool'", "in a deploytool.toml, [tool.deploytool.NAME] is [NAME]"
     known = _known_keys(location[:-1])
     if close := difflib.get_close_matches(key, known, 1, 0.6):
         return f"unknown key {key!r}", f"did you mean {close[0]!r}?"

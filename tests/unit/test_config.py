@@ -235,6 +235,10 @@ class TestMistakes:
                 "swarm.zzz: unknown key 'zzz' (known here: context, host)",
             ),
             (
+                SMALL + '[tool.deploytool.nomad]\naddress = "http://n:4646"',
+                "tool: unknown key 'tool' (in a deploytool.toml, [tool.deploytool.NAME] is [NAME])",
+            ),
+            (
                 SMALL + '"a b" = 1',
                 "services.web.\"a b\": unknown key 'a b' (known here: ",
             ),

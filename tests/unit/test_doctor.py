@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploytool.backends import build_checks
 from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm import doctor
 from deploytool.backends.swarm.doctor import examine
@@ -23,8 +24,11 @@ from tests.fake_engine import FakeEngine, node
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(doctor, "_run", lambda *command: "github.com/docker/buildx v0.20\nmore")
-    monkeypatch.setattr(doctor, "registry_answers", lambda registry: True)
+    for module in (doctor, build_checks):
+        monkeypatch.setattr(
+            module, "output_of", lambda *command: "github.com/docker/buildx v0.20\nmore"
+        )
+    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: True)
 
 
 def config(**keys: Any) -> Config:
@@ -54,7 +58,7 @@ def test_all_is_well() -> None:
 
 def test_every_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "registry_answers", lambda registry: False)
+    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
     made = FakeEngine(nodes=[node("n1", availability="drain")])
     made.engine_info = {
         "Swarm": {"LocalNodeState": "inactive"},
@@ -80,7 +84,7 @@ def test_no_docker_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_buildx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_run", lambda *command: None)
+    monkeypatch.setattr(build_checks, "output_of", lambda *command: None)
     assert checks()["buildx"].state is State.WARNING
 
 
@@ -160,7 +164,7 @@ def test_proxy_version(tag: str, state: State) -> None:
 
 @pytest.mark.parametrize("registry", ["localhost:5000", "registry.example.com/team"])
 def test_a_registry_that_is_silent(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "registry_answers", lambda registry: False)
+    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
     found = checks(registry=registry)["registry"]
     assert found.state is State.BAD
     assert registry in found.message

@@ -12,6 +12,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from deploytool.backends.build_checks import docker_command, registry
 from deploytool.backends.kind import Check, State
 from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Conflict, NotFound
@@ -45,12 +46,13 @@ PROXIES = ("proxy", "traefik")
 
 def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
     """Every check, in the order in which a deploy would meet them."""
+    checks: list[Check] = [*docker_command(), registry(config)]
     try:
         client = connect()
         leader = client.get("/v1/status/leader")
     except DeploytoolError as error:
-        return [Check("servers", State.BAD, error.message, error.hint)]
-    checks: list[Check] = [*_servers(client, str(leader)), *_namespace(client)]
+        return [*checks, Check("servers", State.BAD, error.message, error.hint)]
+    checks += [*_servers(client, str(leader)), *_namespace(client)]
     checks += [*_rights(client, config), *_nodes(client, config)]
     checks += [*_oversubscription(client, config), *_kill_timeout(client, config)]
     return [*checks, *_proxy(client, config)]

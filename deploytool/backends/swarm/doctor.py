@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploytool.backends.build_checks import docker_command, output_of, registry
 from deploytool.backends.kind import Check, State
 from deploytool.backends.swarm.api.tasks import read_time
-from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, split_registry
 from deploytool.backends.swarm.specification import init_process, labels, offers
 from deploytool.backends.swarm.specification.routing import ports
 from deploytool.errors import DeploytoolError
@@ -30,50 +29,21 @@ OLDEST_TRAEFIK = (3, 6, 1)
 
 def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
     """Every check, in the order in which a deploy would meet them."""
-    checks: list[Check | None] = [*_docker_cli()]
+    checks: list[Check | None] = [*docker_command()]
     try:
         client = connect()
         info, version = client.info(), client.version()
     except DeploytoolError as error:
-        checks += [Check("engine", State.BAD, error.message, error.hint), _registry(config)]
+        checks += [Check("engine", State.BAD, error.message, error.hint), registry(config)]
         return [check for check in checks if check is not None]
     checks += [_engine(version), _init(info), _at_boot(client), _clock(info), _disk(info, client)]
-    checks.append(_registry(config))
+    checks.append(registry(config))
     swarm = _swarm(info)
     checks.append(swarm)
     if swarm.state is not State.BAD:
         checks += _cluster(client, config)
     checks.append(_ipvs(client))
     return [check for check in checks if check is not None]
-
-
-def _docker_cli() -> Iterator[Check]:
-    if shutil.which("docker") is None:
-        yield Check(
-            "docker command",
-            State.BAD,
-            "the docker command line is missing; images are built with it",
-            "install docker-cli or Docker Desktop",
-        )
-        return
-    found = _run("docker", "buildx", "version")
-    if found is None:
-        yield Check(
-            "buildx",
-            State.WARNING,
-            "docker has no buildx: builds use the legacy builder, which is slower",
-            "install the package docker-buildx or docker-buildx-plugin",
-        )
-    else:
-        yield Check("buildx", State.GOOD, found.split("\n", 1)[0])
-
-
-def _run(*command: str) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _engine(version: Json) -> Check:
@@ -106,7 +76,7 @@ def _at_boot(client: Client) -> Check | None:
     """Whether services come back after the machine restarts."""
     if not _is_local(client) or not Path("/run/systemd/system").is_dir():
         return None
-    state = _run("systemctl", "is-enabled", "docker.service")
+    state = output_of("systemctl", "is-enabled", "docker.service")
     if state == "enabled":
         return Check("start on boot", State.GOOD, "the engine starts when the machine does")
     return Check(
@@ -145,18 +115,6 @@ def _disk(info: Json, client: Client) -> Check | None:
     if free < LOW_DISK:
         return Check("disk", State.WARNING, text, "docker system prune removes what is unused")
     return Check("disk", State.GOOD, text)
-
-
-def _registry(config: Config) -> Check:
-    if registry_answers(config.registry):
-        return Check("registry", State.GOOD, f"{config.registry} answers")
-    is_local = split_registry(config.registry)[0] in LOCAL_HOSTS
-    hint = (
-        "deploytool cluster up starts one"
-        if is_local
-        else "check its name and the network; docker login if it asks for a password"
-    )
-    return Check("registry", State.BAD, f"{config.registry} does not answer", hint)
 
 
 def _swarm(info: Json) -> Check:

@@ -14,6 +14,7 @@ from deploytool.backends.nomad.backend import Nomad
 from deploytool.config.nomad import NomadSettings
 from deploytool.errors import JobFailed, RolledBack, RolloutFailed, UsageError
 from deploytool.records import history
+from deploytool.removal import plan_removal
 from deploytool.rollout.limits import Limits
 from deploytool.rollout.release_step import Step
 from deploytool.rollout.roll_out import Result, roll_out
@@ -182,6 +183,15 @@ def test_secrets_reach_the_job_by_version_alone(nomad: Nomad) -> None:
     deploy(nomad, spec)
     (secret,) = nomad.secrets("items")
     assert (secret.version, secret.services) == (2, {"web": 2})
+
+
+def test_volumes_stay_on_the_nodes_that_had_the_service(nomad: Nomad, cluster: Cluster) -> None:
+    deploy(nomad, app(service(volumes=["data:/data", "/srv:/srv"])))
+    removal = plan_removal(nomad, "items", volumes=True, command="deploytool destroy")
+    (volume,) = removal.elsewhere
+    assert (volume.kind, volume.name, volume.nodes) == ("volume", "items_data", ("node-1",))
+    assert "docker --host ssh://node-1 volume rm items_data" in next(removal.warnings())
+    assert not any("volume" in name for name in nomad.destroy("items", volumes=True))
 
 
 def test_destroy_leaves_nothing(nomad: Nomad, cluster: Cluster) -> None:

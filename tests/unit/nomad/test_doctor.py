@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from deploytool.backends import build_checks
 from deploytool.backends.kind import Check, State
 from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.api.connection import Connection
@@ -15,6 +17,13 @@ from deploytool.config import Config
 from tests.builders import service
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
+
+
+@pytest.fixture(autouse=True)
+def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(build_checks, "output_of", lambda *command: "buildx v0.20")
+    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: True)
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def test_all_is_well(address: str, cluster: Cluster) -> None:
     assert {name: check.state for name, check in found.items()} == dict.fromkeys(
         (
             *("servers", "namespace", "rights", "nodes", "docker driver", "volumes"),
-            *("memory limits", "proxy"),
+            *("memory limits", "proxy", "buildx", "registry"),
         ),
         State.GOOD,
     )
@@ -63,7 +72,7 @@ def test_all_is_well(address: str, cluster: Cluster) -> None:
 
 def test_nobody_answers() -> None:
     found = checks("http://127.0.0.1:1")
-    assert list(found) == ["servers"]
+    assert list(found) == ["buildx", "registry", "servers"]
     assert found["servers"].state is State.BAD
     assert "NOMAD_ADDR" in found["servers"].hint
 
@@ -150,3 +159,11 @@ def test_proxy_that_is_none(
     assert found.state is state
     assert words in found.message
     assert found.hint
+
+
+def test_machine_that_cannot_build_or_push(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
+    found = checks(address)
+    assert found["docker command"].state is State.BAD
+    assert "does not answer" in found["registry"].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from deploytool.backends.model import Belonging
@@ -28,7 +29,7 @@ def own_job(client: Client, app: str) -> Json | None:
 
 
 def belongings(client: Client, app: str) -> list[Belonging]:
-    """Everything that the cluster has of an app. Volumes of nodes are their operators'."""
+    """Everything that the cluster has of an app. Volumes stay on the nodes that have them."""
     job = own_job(client, app)
     services = [f"{app}.{group['Name']}" for group in (job or {}).get("TaskGroups") or ()]
     services += [f"{app}-{name}" for name in jobs.names(client, app)]
@@ -38,13 +39,30 @@ def belongings(client: Client, app: str) -> list[Belonging]:
         *(Belonging(kind="service", name=name) for name in services),
         *(Belonging(kind="secret", name=name) for name in secrets),
         *(Belonging(kind="config", name=variable["Path"]) for variable in listed),
+        *_volumes(client, app, job),
     ]
+
+
+def _volumes(client: Client, app: str, job: Json | None) -> Iterator[Belonging]:
+    """Named volumes of the job's groups, and the nodes where these ran."""
+    nodes: dict[str, set[str]] = {}
+    for allocation in client.get(f"/v1/job/{app}/allocations") or () if job else ():
+        nodes.setdefault(allocation["TaskGroup"], set()).add(allocation["NodeName"])
+    found: dict[str, set[str]] = {}
+    for group in (job or {}).get("TaskGroups") or ():
+        for task in group.get("Tasks") or ():
+            for mount in (task.get("Config") or {}).get("mount") or ():
+                if mount.get("type") == "volume" and group["Name"] in nodes:
+                    found.setdefault(mount["source"], set()).update(nodes[group["Name"]])
+    for name, where in sorted(found.items()):
+        yield Belonging(kind="volume", name=name, nodes=tuple(sorted(where)))
 
 
 def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
     """Remove everything of an app; the names of what was removed. The lock comes last, and is not
     named: whoever removes an app holds it."""
-    gone = [b for b in belongings(client, app) if secrets or b.kind != "secret"]
+    spared = ("volume",) if secrets else ("volume", "secret")
+    gone = [b for b in belongings(client, app) if b.kind not in spared]
     removed = [str(b) for b in gone if not b.name.endswith("/lock")]
     if own_job(client, app) is not None:
         client.delete(f"/v1/job/{app}", purge="true")

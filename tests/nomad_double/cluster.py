@@ -756,6 +756,15 @@ class Cluster:
             for name in group["PlacedCanaries"] or ():
                 self.allocations[name]["DeploymentStatus"]["Canary"] = False
         self._touch(deployment)
+        self._hear_of_the_promotion([n for g in groups for n in g["PlacedCanaries"] or ()])
+
+    def _hear_of_the_promotion(self, names: list[str]) -> None:
+        """The promotion has an index of its own, before the evaluation that stops others is worked
+        through: clients give canaries their own tags first. Unverified: nothing makes the stop on
+        another node wait for that."""
+        for name in names:
+            if self.clients is not None and name in self.clients.runners:
+                self.clients.runners[name].register()
 
     def _healthy_canaries(self, group: Json) -> int:
         found = (self.allocations[name] for name in group["PlacedCanaries"] or ())

@@ -285,7 +285,7 @@ class Runner:
             before, self.task = self.task, self._task()
             if before.get("Services") != self.task.get("Services"):
                 self._set_probes()
-            self._register()
+            self.register()
             state = self._state()
             if state is None:
                 return -1 if not self.is_lost else None
@@ -328,8 +328,12 @@ class Runner:
         self._say("dead", "Terminated", said, ExitCode=code, details=details)
         return code
 
-    def _register(self) -> None:
+    def register(self) -> None:
         """What the catalogue shall have. A canary's tags are others until it is promoted."""
+        with self.cluster.state.changed:
+            catalogue.register(self.cluster.state, self._services())
+
+    def _services(self) -> list[Json]:
         status = self.allocation["DeploymentStatus"] or {}
         ports = {p["Label"]: p for p in self.allocation["AllocatedResources"]["Shared"]["Ports"]}
         found = []
@@ -351,7 +355,7 @@ class Runner:
                     "Port": port["Value"],
                 }
             )
-        catalogue.register(self.cluster.state, found)
+        return found
 
     def _probe(self) -> str | None:
         """Ask the checks that are due; why the task has to be restarted, if it has."""

@@ -30,6 +30,18 @@ def _of(request: Request, things: dict[str, Json], namespace: str) -> list[Json]
     ]
 
 
+def _allocations(cluster: Cluster, request: Request, field: str, value: str) -> Response:
+    """Those that have a value in a field."""
+    return table(
+        cluster,
+        request,
+        "allocs",
+        lambda: [
+            answers.allocation_stub(a) for a in cluster.allocations.values() if a[field] == value
+        ],
+    )
+
+
 def add_history(app: FastAPI, cluster: Cluster) -> None:
     _add_versions(app, cluster)
     _add_deployments(app, cluster)
@@ -98,16 +110,7 @@ def _add_deployments(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/deployment/allocations/{name}")
     def allocations(name: str, request: Request) -> Response:
-        return table(
-            cluster,
-            request,
-            "allocs",
-            lambda: [
-                answers.allocation_stub(a)
-                for a in cluster.allocations.values()
-                if a["DeploymentID"] == name
-            ],
-        )
+        return _allocations(cluster, request, "DeploymentID", name)
 
     @app.post("/v1/deployment/promote/{name}")
     @app.put("/v1/deployment/promote/{name}")
@@ -141,16 +144,7 @@ def _add_evaluations(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/evaluation/{name}/allocations")
     def placed(name: str, request: Request) -> Response:
-        return table(
-            cluster,
-            request,
-            "allocs",
-            lambda: [
-                answers.allocation_stub(a)
-                for a in cluster.allocations.values()
-                if a["EvalID"] == name
-            ],
-        )
+        return _allocations(cluster, request, "EvalID", name)
 
     @app.get("/v1/namespaces")
     def namespaces() -> Response:

@@ -23,7 +23,7 @@ from tests.nomad_double.catalogue import add_catalogue
 from tests.nomad_double.clients import add_clients
 from tests.nomad_double.cluster import VERSION, Cluster
 from tests.nomad_double.events import add_events
-from tests.nomad_double.history import add_history
+from tests.nomad_double.history import add_history, table
 from tests.nomad_double.operations import add_operations
 from tests.nomad_double.state import DURATION, LONGEST_WAIT, Json, State
 from tests.nomad_double.state import seconds as seconds_of
@@ -153,15 +153,14 @@ def _check_identity(cluster: Cluster, asked: HTTPConnection) -> None:
 def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     state = cluster.state
 
-    def table(request: Request, name: str, read: Callable[[], Any]) -> Response:
-        return blocking(state, request, lambda: (read(), state.table_index.get(name, 1)))
-
     @app.get("/v1/jobs")
     def jobs(request: Request) -> Response:
         query = request.query_params
         space, prefix = namespace_of(request), query.get("prefix", "")
         has_meta = is_set(query, "meta")
-        return table(request, "jobs", lambda: cluster.job_stubs(space, prefix, meta=has_meta))
+        return table(
+            cluster, request, "jobs", lambda: cluster.job_stubs(space, prefix, meta=has_meta)
+        )
 
     @app.get("/v1/allocation/{name}")
     def allocation(name: str, request: Request) -> Response:
@@ -225,11 +224,14 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/v1/job/{name}/deployments")
     def deployments(name: str, request: Request) -> Response:
-        return table(request, "deployment", lambda: of_job(request, name, cluster.deployments))
+        return table(
+            cluster, request, "deployment", lambda: of_job(request, name, cluster.deployments)
+        )
 
     @app.get("/v1/job/{name}/allocations")
     def allocations(name: str, request: Request) -> Response:
         return table(
+            cluster,
             request,
             "allocs",
             lambda: list(map(answers.allocation_stub, of_job(request, name, cluster.allocations))),
@@ -238,6 +240,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/job/{name}/evaluations")
     def evaluations(name: str, request: Request) -> Response:
         return table(
+            cluster,
             request,
             "evals",
             lambda: list(map(answers.evaluation, of_job(request, name, cluster.evaluations))),
@@ -259,6 +262,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         resources = is_set(query, "resources")
         states, prefix = is_set(query, "task_states", usual=True), query.get("prefix", "")
         return table(
+            cluster,
             request,
             "allocs",
             lambda: [
@@ -273,6 +277,7 @@ def _add_jobs(app: FastAPI, cluster: Cluster) -> None:
         query = request.query_params
         resources, system = is_set(query, "resources"), is_set(query, "os")
         return table(
+            cluster,
             request,
             "nodes",
             lambda: [

@@ -61,8 +61,7 @@ def _volumes(client: Client, app: str, job: Json | None) -> Iterator[Belonging]:
 def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
     """Remove everything of an app; the names of what was removed. The lock comes last, and is not
     named: whoever removes an app holds it."""
-    spared = ("volume",) if secrets else ("volume", "secret")
-    gone = [b for b in belongings(client, app) if b.kind not in spared]
+    gone = [b for b in belongings(client, app) if not b.nodes and (secrets or b.kind != "secret")]
     removed = [str(b) for b in gone if not b.name.endswith("/lock")]
     if own_job(client, app) is not None:
         client.delete(f"/v1/job/{app}", purge="true")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.errors import PlanError
-from deploytool.traefik import routing
+from deploytool.traefik import routing, rules
 from deploytool.traefik.rules import Claim
 
 
@@ -23,6 +23,31 @@ class Routed:
     """The same in the words of its owner."""
     labels: Mapping[str, str]
     """Its labels, or its tags as such."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What another app's router serves."""
+
+    claim: Claim
+    priority: int
+    service: Routed
+
+
+@dataclass(frozen=True)
+class Overtaking:
+    """A router of the app that gets requests before another app's, which claims them."""
+
+    router: str
+    part: str
+    """The part of its rule that does."""
+    held: Held
+
+    def __str__(self) -> str:
+        return (
+            f"the router {self.router} takes {self.part} from {self.held.claim}, which is served "
+            f"by {self.held.service.described}"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,8 +95,51 @@ class Routes:
         found = {s.name: wanted & routing.claims(s.labels) for s in self.others}
         return {name: claims for name, claims in found.items() if claims}
 
+    @cached_property
+    def overtaking(self) -> list[Overtaking]:
+        """The routers that come before those of other apps with the plan, and did not before."""
+        known = {(found.router, found.held.claim) for found in self._overtaking(self.before)}
+        return [
+            found
+            for found in self._overtaking(self.after)
+            if (found.router, found.held.claim) not in known
+        ]
+
+    def _overtaking(self, own: Sequence[Routed]) -> Iterator[Overtaking]:
+        for router in (
+            router for service in own for router in routing.http_routers(service.labels)
+        ):
+            for part in rules.parts(router.rule):
+                hosts = self._held if part.hosts is None else part.hosts
+                for held in (held for host in hosts for held in self._held.get(host, ())):
+                    is_known = held.claim in self.taken.get(held.service.name, ())
+                    is_first = router.priority >= held.priority
+                    if is_first and not is_known and part.reaches(held.claim):
+                        yield Overtaking(router.name, str(part), held)
+
+    @cached_property
+    def _held(self) -> dict[str, list[Held]]:
+        """What other apps claim, by host."""
+        found: dict[str, list[Held]] = {}
+        for service in self.others:
+            for router in routing.http_routers(service.labels):
+                for claim in rules.claims(router.rule):
+                    found.setdefault(claim.host, []).append(Held(claim, router.priority, service))
+        return found
+
     def check_domains(self) -> None:
-        """Raises PlanError where the app claims what another one serves."""
+        """Raises PlanError where the app claims what another one serves, or gets its requests."""
+        self._check_claims()
+        for found in self.overtaking:
+            raise PlanError(
+                f"{str(found)[0].upper()}{str(found)[1:]}",
+                code="domain_taken",
+                hint="narrow its rule in the labels, or lower its priority; --take-over deploys it "
+                "as it is",
+                details=[f"{one.part}: {one.held.service.name}" for one in self.overtaking],
+            )
+
+    def _check_claims(self) -> None:
         for service in self.others:
             if claims := self.taken.get(service.name):
                 raise PlanError(
@@ -97,3 +165,11 @@ class Routes:
             for claim in sorted(claims):
                 moved = FieldChange(path="service", before=name, after=holders[claim])
                 yield Change(kind="route", name=str(claim), action=Action.UPDATE, fields=(moved,))
+        for found in self.overtaking:
+            first = FieldChange(
+                path="first router",
+                before=found.held.service.name,
+                after=f"{found.router}: {found.part}",
+            )
+            name = str(found.held.claim)
+            yield Change(kind="route", name=name, action=Action.UPDATE, fields=(first,))

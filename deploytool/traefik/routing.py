@@ -222,6 +222,25 @@ def claims(own: Mapping[str, str]) -> frozenset[Claim]:
     return found
 
 
+@dataclass(frozen=True)
+class Router:
+    """An HTTP router as its labels define it."""
+
+    name: str
+    rule: str
+    priority: int
+    """The highest comes first: what a label says, or the length of the rule."""
+
+
+def http_routers(own: Mapping[str, str]) -> Iterator[Router]:
+    """The HTTP routers that a service's labels define."""
+    for key, rule in _rules(own) if is_routed(own) else ():
+        wanted = f"{key[: -len('rule')]}priority".lower()
+        given = next((value for name, value in own.items() if name.lower() == wanted), "0")
+        priority = int(given) if re.fullmatch(r"-?[0-9]{1,18}", given) else 0
+        yield Router(key[len(ROUTERS) : -len(".rule")], rule, priority or len(rule))
+
+
 def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
     """The HTTP routers of a service that do not only redirect, and what each claims."""
     for key, rule in _rules(own) if is_routed(own) else ():

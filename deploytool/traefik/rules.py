@@ -47,6 +47,68 @@ def claims(rule: str) -> frozenset[Claim]:
     return frozenset(claim for alternative in _alternatives(rule) for claim in _claim(alternative))
 
 
+@dataclass(frozen=True)
+class Part:
+    """An alternative of a rule: what a router takes when it comes first."""
+
+    matchers: Alternative
+
+    def __str__(self) -> str:
+        return " && ".join(self.matchers)
+
+    @property
+    def hosts(self) -> tuple[str, ...] | None:
+        """The only hosts whose requests it can match; None where it may be any."""
+        found = [_values(m) for m in self.matchers if _kind(m) == "host"]
+        return tuple(map(str.lower, found[0])) if found else None
+
+    def reaches(self, claim: Claim) -> bool:
+        """Whether it matches some requests of a claim, other than by claiming a part of it: a
+        longer prefix is how apps share a host."""
+        own = _claim(self.matchers)
+        if any(o.host == claim.host and o.prefix.startswith(f"{claim.prefix}/") for o in own):
+            return False
+        return all(_may_match(matcher, claim) for matcher in self.matchers)
+
+
+def parts(rule: str) -> list[Part]:
+    """The alternatives of a rule."""
+    return list(map(Part, _alternatives(rule)))
+
+
+def _may_match(matcher: Matcher, claim: Claim) -> bool:
+    """Whether a matcher holds for some request of a claim. What cannot be known may hold."""
+    kind, values = _kind(matcher), _values(matcher)
+    if kind == "host":
+        return claim.host in map(str.lower, values)
+    if kind == "hostregexp":
+        return any(_matches(value, claim.host) for value in values)
+    if kind in ("path", "pathprefix"):
+        inside = f"{claim.prefix}/"
+        paths = [f"{value.rstrip('/')}/" for value in values]
+        return any(
+            path.startswith(inside) or (kind == "pathprefix" and inside.startswith(path))
+            for path in paths
+        )
+    return True
+
+
+def _matches(pattern: str, host: str) -> bool:
+    try:
+        return host == _wildcard(pattern) or re.search(pattern, host, re.IGNORECASE) is not None
+    except re.error:
+        return True
+
+
+def _kind(matcher: Matcher) -> str:
+    """Its function in lower case, with the sign of its negation."""
+    return matcher.partition("(")[0].replace(" ", "").lower()
+
+
+def _values(matcher: Matcher) -> list[str]:
+    return [value[1:-1] for value in re.findall(_QUOTED, matcher)]
+
+
 def without(rule: str, taken: Iterable[Claim]) -> str:
     """The rule but for what others claim; empty where nothing is left of it."""
     gone = frozenset(taken)
@@ -58,8 +120,7 @@ def _claim(alternative: Alternative) -> frozenset[Claim]:
     hosts: list[str] = []
     prefixes: list[str] = []
     for matcher in alternative:
-        kind = matcher.partition("(")[0].strip().lower()
-        values = [value[1:-1] for value in re.findall(_QUOTED, matcher)]
+        kind, values = _kind(matcher), _values(matcher)
         if kind == "host" and len(values) == 1:
             hosts.append(values[0].lower())
         elif kind == "hostregexp" and len(values) == 1:

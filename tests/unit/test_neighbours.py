@@ -211,6 +211,71 @@ def test_a_stack_of_somebody_else_has_its_domains_too() -> None:
     assert "served by the service shop_web already" in error.message
 
 
+def labelled(rule: str, priority: int | None = None) -> AppSpec:
+    """An app whose labels add a router."""
+    router = "traefik.http.routers.x"
+    more = {f"{router}.priority": str(priority)} if priority else {}
+    return app(service(labels={f"{router}.rule": rule, **more}))
+
+
+@pytest.mark.parametrize(
+    ("rule", "priority"),
+    [
+        ("Host(`a.example.com`) && Path(`/pay`)", 5000),
+        ("Host(`a.example.com`) && (Path(`/pay`) || Path(`/x`))", 5000),
+        ("Host(`a.example.com`, `b`) && Method(`POST`)", 5000),
+        ("HostRegexp(`^.*$`)", 5000),
+        ("PathPrefix(`/`)", 5000),
+        ("!Host(`b.example.com`)", 5000),
+        ("Path(`/v1/pay`) && Host(`A.example.com`)", 2000),
+        ("HostRegexp(`^[a-z]+[.]wild[.]example$`) && PathPrefix(`/`)", None),
+        ("Host(`wild.example`) || Host(`one.wild.example`) && Path(`/" + "x" * 2000 + "`)", None),
+    ],
+)
+def test_labels_that_take_requests_of_another_app_are_refused(
+    rule: str, priority: int | None
+) -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    deploy(made, serving("a.example.com", name="prefix", path_prefix="/v1"))
+    deploy(made, serving("one.wild.example", "*.wild.example", name="wild"))
+    error = refused(made, labelled(rule, priority))
+    assert error.code == "domain_taken"
+    assert "the router x takes" in error.message.lower()
+    (found, *_) = [
+        change
+        for change in plan(made, labelled(rule, priority), take_over=True).changes
+        if change.kind == "route"
+    ]
+    assert str(found.fields[0].after).startswith("x: ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "priority"),
+    [
+        ("Host(`a.example.com`) && PathPrefix(`/pay`)", 5000),
+        ("PathPrefix(`/`)", None),
+        ("Host(`a.example.com`) && Path(`/pay`)", 5),
+        ("Host(`c.example.com`) && Path(`/pay`)", 5000),
+        ("Path(`/v2`) && Host(`b.example.com`)", 5000),
+        ("HostRegexp(`^c`)", 5000),
+    ],
+)
+def test_labels_that_leave_others_alone(rule: str, priority: int | None) -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    deploy(made, serving("b.example.com", name="prefix", path_prefix="/v1"))
+    assert not plan(made, labelled(rule, priority)).is_empty
+
+
+def test_what_took_requests_before_stays() -> None:
+    made = cluster()
+    spec = labelled("Host(`a.example.com`) && Path(`/pay`)", 5000)
+    deploy(made, spec)
+    deploy(made, serving("a.example.com", name="shop"))
+    assert plan(made, spec).is_empty
+
+
 def test_taking_over_leaves_the_domain_with_one_app() -> None:
     made = cluster()
     deploy(made, serving("a.example.com", "b.example.com", name="shop"))

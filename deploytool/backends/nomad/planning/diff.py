@@ -100,7 +100,9 @@ def _put(values: Json, path: str, value: str) -> None:
 def _leaves(
     node: Json, path: str = "", *, mounted: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Path, old and new of each field below a group, a task or an object."""
+    """Path, old and new of each field below a group, a task or an object, where any changed."""
+    if node.get("Type") == "None":
+        return
     for field in node.get("Fields") or ():
         yield f"{path}{field['Name']}", str(field.get("Old") or ""), str(field.get("New") or "")
     objects = node.get("Objects") or ()

@@ -196,14 +196,13 @@ def render(job: Json) -> str:
     return "".join(f"{line}\n" for line in _block(JOB, job, ""))
 
 
-def _block(block: Block, value: Json, indent: str) -> Iterator[str]:
+def _block(block: Block, value: Json, indent: str) -> list[str]:
     label = f" {_quoted(value[block.label])}" if block.label else ""
-    yield f"{indent}{block.name}{label} {{"
-    yield from _body(block, value, f"{indent}  ")
-    yield f"{indent}}}"
+    body = _body(block, value, f"{indent}  ")
+    return [f"{indent}{block.name}{label} {{", *body, f"{indent}}}"]
 
 
-def _body(block: Block, value: Json, indent: str) -> Iterator[str]:
+def _body(block: Block, value: Json, indent: str) -> list[str]:
     """Attributes that are one line together and aligned; all else each by itself."""
     short: list[tuple[str, str]] = []
     apart: list[list[str]] = []
@@ -213,10 +212,10 @@ def _body(block: Block, value: Json, indent: str) -> Iterator[str]:
             raise KeyError(f"{block.name} has no {name} in HCL")
         if isinstance(kind, Block):
             items = item if isinstance(item, list) else [item]
-            apart += [list(_block(kind, each, indent)) for each in items]
+            apart += [_block(kind, each, indent) for each in items]
         elif _is_blocks(item):
             inner = Block(name, NAMES.fields)
-            apart += [list(_block(inner, each, indent)) for each in item]
+            apart += [_block(inner, each, indent) for each in item]
         else:
             lines = _value(item, indent, is_duration=name in DURATIONS | {"Stagger"})
             is_long = isinstance(item, list) and len(indent + name + lines[0]) > WIDTH
@@ -226,7 +225,7 @@ def _body(block: Block, value: Json, indent: str) -> Iterator[str]:
             else:
                 lines = _value(item, indent, is_wide=True, is_duration=False)
                 apart.append([f"{indent}{kind or name} = {lines[0]}", *lines[1:]])
-    yield from _paragraphs(short, apart, indent)
+    return _paragraphs(short, apart, indent)
 
 
 def _ordered(block: Block, value: Json) -> Iterator[tuple[str, Any]]:
@@ -240,14 +239,14 @@ def _ordered(block: Block, value: Json) -> Iterator[tuple[str, Any]]:
 
 def _paragraphs(
     short: Sequence[tuple[str, str]], apart: Sequence[Sequence[str]], indent: str
-) -> Iterator[str]:
+) -> list[str]:
     width = max((len(name) for name, _ in short), default=0)
-    for name, text in short:
-        yield f"{indent}{name:<{width}} = {text}"
-    for number, lines in enumerate(apart):
-        if short or number:
-            yield ""
-        yield from lines
+    found = [f"{indent}{name:<{width}} = {text}" for name, text in short]
+    for lines in apart:
+        if found:
+            found.append("")
+        found += lines
+    return found
 
 
 def _is_blocks(item: Any) -> bool:

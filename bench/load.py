@@ -38,6 +38,7 @@ app = "bench"
 registry = "{registry}"
 entrypoint = "app.main:app"
 proxy.image = "{registry}/traefik:v3.7"
+proxy.socket_proxy_image = "{registry}/haproxy:3.0-alpine"
 
 [services.web]
 replicas = 4

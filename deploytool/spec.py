@@ -464,9 +464,12 @@ class ProxySettings(Model):
     those are `dns_secrets`."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
+    socket_proxy_image: Line = "haproxy:3.0-alpine"
+    """HAProxy, which on a Swarm keeps Traefik from the engine's socket: it passes on the questions
+    that Traefik asks, and nothing else."""
     constraints: tuple[Constraint, ...] = ()
     """Nodes that run the proxy, as in `placement.constraints`. By default a manager of a Swarm,
-    which it is in any case, and every node of Nomad's data centres."""
+    and every node of Nomad's data centres."""
     namespaces: tuple[Namespace, ...] = ()
     """Nomad's namespaces whose apps the proxy serves, beside the one that it is in."""
 

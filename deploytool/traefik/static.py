@@ -23,8 +23,6 @@ cluster has noticed; the request then goes to another."""
 GRACE = "200ms"
 """How long a proxy that stops finishes what it has, with its port closed for everybody: Traefik's
 own ten seconds would go by whenever a WebSocket is open, and the next proxy starts only then."""
-CERTIFICATES = "/certificates"
-"""Where a volume keeps what the authority gave: an order costs minutes, and they are limited."""
 DYNAMIC_TARGET = "/etc/traefik/dynamic.yml"
 """Traefik's dynamic configuration that comes from a file, in the container."""
 STARTING, UNKNOWN = "proxy_starting", "proxy_unknown"
@@ -36,16 +34,17 @@ NOBODY = "255.255.255.255/32"
 
 
 def arguments(
-    settings: ProxySettings, *, http: int, https: int, provider: Sequence[str]
+    settings: ProxySettings, *, http: int, https: int, provider: Sequence[str], certificates: str
 ) -> tuple[str, ...]:
     """How Traefik is called but for its ping. `http` and `https` are the ports that it listens on,
-    `provider` is how it learns of routes."""
+    `provider` is how it learns of routes, `certificates` the folder, on a volume, of those that the
+    authority gave: an order costs minutes, and they are limited."""
     return (
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
         *_entrypoint("http", http, settings),
         *(_entrypoint("https", https, settings) if settings.https else ()),
-        *(_resolver(settings) if settings.email else ()),
+        *(_resolver(settings, certificates) if settings.email else ()),
         f"--providers.file.filename={DYNAMIC_TARGET}",
         "--providers.file.watch=false",
         *provider,
@@ -65,7 +64,7 @@ def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
 
 
-def _resolver(settings: ProxySettings) -> Iterator[str]:
+def _resolver(settings: ProxySettings, certificates: str) -> Iterator[str]:
     """What gets certificates from the authority and renews them."""
     acme = f"--certificatesresolvers.{RESOLVER}.acme"
     yield f"{acme}.email={settings.email}"
@@ -76,7 +75,7 @@ def _resolver(settings: ProxySettings) -> Iterator[str]:
         yield f"{acme}.profile={settings.acme_profile}"
     yield f"{acme}.certificatesduration={settings.certificate_lifetime // 3_600_000}"
     yield f"{acme}.keytype=EC256"
-    yield f"{acme}.storage={CERTIFICATES}/acme.json"
+    yield f"{acme}.storage={certificates}/acme.json"
     if settings.dns_provider is None:
         yield f"{acme}.httpchallenge.entrypoint=http"
         return
@@ -96,11 +95,6 @@ def secrets(settings: ProxySettings) -> tuple[str, ...]:
     """The secrets that Traefik reads."""
     authority = [settings.acme_ca] if settings.acme_ca else []
     return tuple(sorted({*settings.dns_secrets, *settings.certificates, *authority}))
-
-
-def volumes(settings: ProxySettings) -> tuple[str, ...]:
-    """What Traefik keeps."""
-    return (f"certificates:{CERTIFICATES}",) if settings.email else ()
 
 
 def dynamic(settings: ProxySettings) -> bytes:

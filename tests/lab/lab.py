@@ -24,8 +24,8 @@ from tests.lab.registry import Registry
 from tests.lab.shell import LabError, run, say, wait_until
 
 STAND_INS = Path(__file__).resolve().parents[2] / "scripts" / "stand-ins.sh"
-IMAGES = ("registry:2", "ghcr.io/astral-sh/uv:0.13", "traefik:v3.7", "python:3.13-slim")
-PROXY = "traefik:v3.7"
+PROXIES = ("traefik:v3.7", "haproxy:3.0-alpine")
+IMAGES = ("registry:2", "ghcr.io/astral-sh/uv:0.13", *PROXIES, "python:3.13-slim")
 
 
 def number() -> int:
@@ -122,11 +122,12 @@ class Lab:
         wait_until(lambda: self.ready() >= len(nodes), "all nodes are ready")
 
     def fill(self) -> None:
-        """Base images on node 1, the proxy in the registry."""
+        """Base images on node 1, the proxy's in the registry."""
         provide(self.manager, *IMAGES)
-        name, tag = PROXY.split(":")
-        if not self.registry_process.has(name, tag):
-            self.load(PROXY)
+        missing = [i for i in PROXIES if not self.registry_process.has(*i.split(":"))]
+        for image in missing:
+            self.load(image)
+        if missing:
             self.registry_process.harvest(seed())
 
     def down(self) -> None:
@@ -293,5 +294,5 @@ def prepared_images() -> Iterator[None]:
 def seed() -> Path:
     """A registry with the proxy in it: compressing and pushing that one takes longest of all."""
     made = cache_folder() / "stand-ins"
-    version = next((path.stem for path in made.glob(PROXY.replace(":", "_") + "-*.tar")), "none")
-    return cache_folder() / "registry" / f"seed-{version}"
+    files = (path.stem for i in PROXIES for path in made.glob(i.replace(":", "_") + "-*.tar"))
+    return cache_folder() / "registry" / f"seed-{'-'.join(files) or 'none'}"

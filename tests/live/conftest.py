@@ -85,6 +85,14 @@ class Project:
     def address(self) -> str:
         return (self.entry or self.lab.manager).address
 
+    @property
+    def proxy_images(self) -> dict[str, str]:
+        """The proxy's images, where all nodes find them."""
+        return {
+            "image": f"{self.lab.registry}/traefik:v3.7",
+            "socket_proxy_image": f"{self.lab.registry}/haproxy:3.0-alpine",
+        }
+
     def configure(self) -> None:
         """Write what `services` says as deploytool.toml."""
         import tomlkit
@@ -92,7 +100,7 @@ class Project:
         document = {
             "app": self.app,
             "registry": self.lab.registry,
-            "proxy": {"image": f"{self.lab.registry}/traefik:v3.7"},
+            "proxy": self.proxy_images,
             "entrypoint": "app.main:app",
             "services": self.services,
         }

@@ -21,6 +21,18 @@ from typing import Any
 
 import pytest
 
+from deploytool.backends.swarm import connect
+from deploytool.backends.swarm.proxy import (
+    CERTIFICATES,
+    ENGINE_SOCKET,
+    FORMER_VOLUME,
+    RULES,
+    files,
+)
+from deploytool.records.history import current_release, records
+from deploytool.rollout.release import new_release
+from deploytool.rollout.roll_out import roll_out
+from deploytool.spec import Release, Volume
 from tests.lab import Lab
 from tests.lab.acme import SHORT, Pebble
 from tests.lab.cache import locked
@@ -142,7 +154,7 @@ def operator(running_proxy: Project, pebble: Pebble) -> Iterator[Project]:
         plain(running_proxy)
         removed = running_proxy.ok("proxy", "down", "--yes", "--volumes")["removed"]
         running_proxy.ok("proxy", "up", "--yes")
-    assert "volume proxy_certificates" in removed
+    assert "volume proxy_acme" in removed
     assert "secret proxy_LAB_CA.1" in removed
 
 
@@ -169,7 +181,7 @@ def settings(project: Project, pebble: Pebble, **changes: Any) -> None:
     """Ask for HTTPS."""
     project.extra = {
         "proxy": {
-            "image": f"{project.lab.registry}/traefik:v3.7",
+            **project.proxy_images,
             "email": "ops@example.com",
             "acme_directory": pebble.directory,
             "acme_ca": "LAB_CA",
@@ -324,22 +336,113 @@ def test_own_certificate_is_served(blog: Project, visitor: Visitor, pebble: Pebb
 def test_the_dashboard_is_closed(operator: Project, visitor: Visitor) -> None:
     for path in ("/dashboard/", "/api/rawdata", "/debug/vars", "/ping", "/metrics"):
         assert visitor.ask("proxy.example.com", path, scheme="http").status == 404
-    published = operator.ok("proxy", "status")["services"][0]["ports"]
+    found = {one["name"]: one for one in operator.ok("proxy", "status")["services"]}
+    published = found["traefik"]["ports"]
     assert sorted(published) == ["443 to 8443/tcp", "80 to 8080/tcp"]
 
 
 def store(project: Project) -> Path:
     """Where the node that runs the proxy keeps its certificates."""
-    found = project.docker(
-        *("volume", "inspect", "proxy_certificates", "--format", "{{.Mountpoint}}")
-    )
+    found = project.docker(*("volume", "inspect", "proxy_acme", "--format", "{{.Mountpoint}}"))
     return Path(found.strip(), "acme.json")
 
 
-def test_keys_are_roots_alone(operator: Project, visitor: Visitor) -> None:
+def test_keys_are_traefiks_alone(operator: Project, visitor: Visitor) -> None:
     file = store(operator)
     assert "PRIVATE KEY" not in operator.docker("service", "logs", "proxy_traefik")
-    assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o600, 0)
+    assert (file.stat().st_mode & 0o777, file.stat().st_uid) == (0o600, 65532)
+
+
+def as_it_was(release: Release) -> Release:
+    """A proxy of the form in which Traefik was root and had the engine's socket."""
+    traefik, _ = release.spec.services
+    former = traefik.model_copy(
+        update={
+            "user": "0:0",
+            "depends_on": (),
+            "volumes": tuple(
+                Volume(source=source, target=target)
+                for source, target in (
+                    (ENGINE_SOCKET, ENGINE_SOCKET),
+                    tuple(FORMER_VOLUME.split(":")),
+                )
+            ),
+            "command": tuple(
+                argument.replace(CERTIFICATES, FORMER_VOLUME.partition(":")[2])
+                for argument in traefik.command or ()
+                if "swarm.endpoint" not in argument
+            ),
+        }
+    )
+    files = {path: digest for path, digest in release.spec.files.items() if path != RULES}
+    spec = release.spec.model_copy(update={"services": (former,), "files": files})
+    return release.model_copy(update={"spec": spec})
+
+
+def test_a_proxy_that_was_root_keeps_its_certificates(by_http: Project, visitor: Visitor) -> None:
+    backend = connect(host=by_http.lab.manager.docker_host)
+    today = current_release(records(backend.store, "proxy"), "proxy")
+    spec = as_it_was(today).spec
+    plan = backend.plan(spec, today.images, files=files(spec.proxy))
+    roll_out(backend, plan, new_release(spec, dict(today.images)), timeout=90_000)
+    ended = by_http.docker("ps", "-aq", "--filter", "volume=proxy_acme").split()
+    by_http.docker("rm", "--force", *ended)
+    by_http.docker("volume", "rm", "proxy_acme")
+    before = visitor.wait(SHOP)
+    assert "Pebble" in str(before.certificate["issuer"])
+    stamp = by_http.ok("proxy", "up", "--yes")
+    assert stamp["changed"]
+    assert visitor.wait(SHOP).serial == before.serial
+    assert store(by_http).stat().st_uid == 65532
+    form = ("--format", "{{json .Spec}}")
+    inspected = by_http.docker("service", "inspect", *form, "proxy_traefik")
+    assert ENGINE_SOCKET not in inspected
+
+
+def test_the_socket_proxy_refuses_what_changes_anything(by_http: Project) -> None:
+    node = by_http.lab.manager
+    container = node.docker("ps", "-q", "--filter", "name=proxy_traefik").strip()
+    asked = {
+        path: node.docker(
+            *("exec", container, "sh", "-c"),
+            f"wget -q -S -O /dev/null {more} http://tasks.proxy_socket-proxy:2375{path} 2>&1 || :",
+        )
+        for path, more in {
+            "/v1.40/services": "",
+            "/v1.40/nodes": "",
+            "/v1.40/secrets": "",
+            "/v1.40/swarm": "",
+            "/v1.40/containers/json": "",
+            "/v1.40/services/../secrets": "",
+            "/v1.40/services/create": "--post-data {}",
+            "/v1.40/tasks": "--post-data {}",
+        }.items()
+    }
+    passed = [path for path, said in asked.items() if " 200 " in said]
+    assert passed == ["/v1.40/services", "/v1.40/nodes"]
+    assert all(" 403 " in said for path, said in asked.items() if path not in passed)
+
+
+def test_no_route_is_lost_while_the_socket_proxy_restarts(
+    by_http: Project, visitor: Visitor
+) -> None:
+    """It is killed, and a request is made every 50 ms until it is there again."""
+    node = by_http.lab.manager
+    serving = ("ps", "-q", "--filter", "name=proxy_socket-proxy")
+    killed = node.docker(*serving).strip()
+    node.docker("kill", killed)
+    statuses = []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        statuses.append(visitor.ask(SHOP, "/health").status)
+        running = node.docker(*serving).strip()
+        if running and running != killed:
+            break
+        time.sleep(0.05)
+    assert running not in ("", killed)
+    statuses += [visitor.ask(SHOP, "/health").status for _ in range(20)]
+    assert set(statuses) == {200}
+    assert len(statuses) > 25
 
 
 # --- names proved by DNS --------------------------------------------------------------------------

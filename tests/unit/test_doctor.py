@@ -16,7 +16,7 @@ from deploytool.backends.swarm.doctor import examine
 from deploytool.config import Config
 from deploytool.errors import EngineError
 from deploytool.spec import ProxySettings, Service
-from tests.builders import app, deploy, engine, image, service, with_proxy
+from tests.builders import app, deploy, engine, image, images, service, with_proxy
 from tests.builders import proxy as proxy_app
 from tests.fake_engine import FakeEngine, node
 
@@ -158,7 +158,8 @@ def test_no_proxy() -> None:
 )
 def test_proxy_version(tag: str, state: State) -> None:
     made = engine()
-    deploy(made, proxy_app(), {"traefik": image(tag)})
+    spec = proxy_app()
+    deploy(made, spec, images(spec) | {"traefik": image(tag)})
     assert checks(made)["proxy"].state is state
 
 

@@ -34,12 +34,31 @@ def compiled(settings: ProxySettings | None = None) -> Json:
     return swarm.service_spec(spec, spec.services[0], image("traefik:v3.7"), None)
 
 
-def test_it_sits_where_the_swarm_can_be_asked() -> None:
+def socket_proxy() -> Json:
+    spec = app_spec(ProxySettings())
+    return swarm.service_spec(spec, spec.services[1], image("haproxy:3.0-alpine"), None)
+
+
+def sources(spec: Json) -> list[str]:
+    return [mount.get("Source", "") for mount in spec["TaskTemplate"]["ContainerSpec"]["Mounts"]]
+
+
+def test_the_engines_socket_is_the_socket_proxys_alone() -> None:
+    assert socket_proxy()["TaskTemplate"]["Placement"]["Constraints"] == ["node.role == manager"]
+    assert ENGINE_SOCKET in sources(socket_proxy())
+    assert ENGINE_SOCKET not in sources(compiled())
+
+
+def test_the_socket_proxy_is_on_a_network_of_the_two_alone() -> None:
+    attached = socket_proxy()["TaskTemplate"]["Networks"]
+    assert [network["Target"] for network in attached] == ["proxy_default"]
+    assert socket_proxy()["EndpointSpec"]["Ports"] == []
+
+
+def test_traefik_is_where_its_constraints_say() -> None:
+    chosen = compiled(ProxySettings(constraints=("node.labels.edge == yes",)))
+    assert chosen["TaskTemplate"]["Placement"]["Constraints"] == ["node.labels.edge == yes"]
     assert compiled()["TaskTemplate"]["Placement"]["Constraints"] == ["node.role == manager"]
-    mounts = compiled()["TaskTemplate"]["ContainerSpec"]["Mounts"]
-    assert {"Type": "bind", "Source": ENGINE_SOCKET, "Target": ENGINE_SOCKET, "ReadOnly": True} in (
-        mounts
-    )
 
 
 def test_it_sees_the_callers_addresses() -> None:
@@ -53,6 +72,7 @@ def test_it_has_no_privileges() -> None:
     assert container["CapabilityDrop"] == ["ALL"]
     assert container["CapabilityAdd"] == []
     assert container["ReadOnly"] is True
+    assert container["User"] == "65532:65532"
 
 
 @pytest.mark.parametrize(
@@ -91,11 +111,11 @@ def test_certificates_are_asked_for_and_kept() -> None:
         for mount in spec["TaskTemplate"]["ContainerSpec"]["Mounts"]
         if mount["Type"] == "volume"
     ]
-    assert volumes == [("proxy_certificates", "/certificates")]
+    assert volumes == [("proxy_acme", "/var/tmp")]
     acme = "--certificatesresolvers.acme.acme"
     assert {
         f"{acme}.email=ops@example.com",
-        f"{acme}.storage=/certificates/acme.json",
+        f"{acme}.storage=/var/tmp/acme.json",
         f"{acme}.httpchallenge.entrypoint=http",
         f"{acme}.certificatesduration=2160",
     } <= set(told())
@@ -292,7 +312,7 @@ def test_it_brings_its_network() -> None:
     made.remove_network("id-of-deploytool-proxy")
     plan = Swarm(made).plan(proxy(), images(proxy()), files=files(ProxySettings()))
     created = [c.name for c in plan.changes if c.kind == "network" and c.action is Action.CREATE]
-    assert created == ["deploytool-proxy"]
+    assert created == ["deploytool-proxy", "proxy_default"]
 
 
 def test_another_port_is_a_change() -> None:
@@ -323,7 +343,7 @@ def test_a_new_image_is_pulled_before_the_proxy_stops() -> None:
     made = engine()
     deploy(made, proxy())
     newer = proxy(ProxySettings(image="traefik:v3.8"))
-    chosen = {"traefik": image("traefik:v3.8", digest=OTHER_DIGEST)}
+    chosen = images(newer) | {"traefik": image("traefik:v3.8", digest=OTHER_DIGEST)}
     plan = Swarm(made).plan(newer, chosen, files=files(newer.proxy))
     assert restarts_with(plan, "image")
     first = Swarm(engine()).plan(newer, chosen, files=files(newer.proxy))

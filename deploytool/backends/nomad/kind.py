@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from deploytool.backends.kind import Check, LocalCluster
 
 if TYPE_CHECKING:
+    from deploytool.backends.model import Job
     from deploytool.backends.nomad.api.client import Client
     from deploytool.backends.protocol import Backend
     from deploytool.backends.swarm.api.client import Client as Engine
     from deploytool.config import Config
     from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
-    from deploytool.spec import AppSpec, ProxySettings
+    from deploytool.spec import AppSpec, ProxySettings, Release
 
 
 class NomadKind:
@@ -67,6 +68,9 @@ class NomadKind:
         from deploytool.backends.nomad.specification.proxy import files
 
         return files(settings)
+
+    def proxy_move(self, running: Release, release: Release, node: str) -> Job | None:  # noqa: ARG002
+        return None
 
     def examine(self, config: Config) -> list[Check]:
         from deploytool.backends.nomad.doctor import examine

@@ -9,12 +9,13 @@ from deploytool.backends.kind import Check, LocalCluster
 from deploytool.errors import UsageError
 
 if TYPE_CHECKING:
+    from deploytool.backends.model import Job
     from deploytool.backends.swarm.api.client import Client
     from deploytool.backends.swarm.backend import Swarm
     from deploytool.config import Config
     from deploytool.errors import Problem
     from deploytool.render.files import RenderedFile
-    from deploytool.spec import AppSpec, ProxySettings
+    from deploytool.spec import AppSpec, ProxySettings, Release
 
 
 class SwarmKind:
@@ -73,6 +74,11 @@ class SwarmKind:
         from deploytool.backends.swarm.proxy import files
 
         return files(settings)
+
+    def proxy_move(self, running: Release, release: Release, node: str) -> Job | None:
+        from deploytool.backends.swarm.proxy import move
+
+        return move(running, release, node)
 
     def examine(self, config: Config) -> list[Check]:
         from deploytool.backends.swarm.doctor import examine

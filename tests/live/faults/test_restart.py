@@ -67,8 +67,7 @@ def test_the_proxy_restarts(faulty: Faulty, proxy_project: Project) -> None:
     with locked(PROXY):
         try:
             given = proxy_project.cluster.settings().get("proxy", {})
-            image = f"{faulty.lab.registry}/traefik:v3.7"
-            more = {"image": image, "trusted_proxies": ["192.0.2.0/24"]}
+            more = proxy_project.proxy_images | {"trusted_proxies": ["192.0.2.0/24"]}
             proxy_project.extra = {"proxy": given | more}
             proxy_project.configure()
             ran = case.run(lambda: proxy_project.run("proxy", "up", "--yes"))

@@ -22,10 +22,9 @@ from deploytool.errors import ConfigError, Problem
 from deploytool.json_types import Json
 from deploytool.spec import AppSpec, Backend, ProxySettings, Service
 from deploytool.traefik import static
-from deploytool.traefik.proxy import NAME
+from deploytool.traefik.proxy import NAME, SERVICE
 from deploytool.traefik.routing import ROUTERS
 
-SERVICE = "traefik"
 ROLE, PROXY = "deploytool.role", "proxy"
 """What says of a group, and in the catalogue, that it is the load balancer of all apps."""
 HTTPS = "deploytool.https"
@@ -34,6 +33,8 @@ SERVES = "deploytool.namespaces"
 """The namespaces whose apps it serves, in the catalogue."""
 API = "unix:///secrets/api.sock"
 """Nomad's API inside a container of Docker's (client/allocrunner/taskrunner/api_hook.go)."""
+CERTIFICATES = "/certificates"
+"""Where a volume keeps what the authority gave."""
 PING = "ping"
 READY = "/ready"
 """Answers 200 once the routes have been read: its router comes from the catalogue, with them."""
@@ -89,7 +90,7 @@ def _traefik(settings: ProxySettings) -> Service:
             "env": static.environment(settings),
             "secrets": static.secrets(settings),
             "files": {static.DYNAMIC_TARGET: DYNAMIC},
-            "volumes": static.volumes(settings),
+            "volumes": (f"certificates:{CERTIFICATES}",) if settings.email else (),
             "user": "0:0",
             "init": False,
             "capabilities": ("NET_BIND_SERVICE",),
@@ -170,6 +171,7 @@ def _arguments(source: Source) -> tuple[str, ...]:
         http=settings.http_port,
         https=settings.https_port,
         provider=tuple(_provider(source)),
+        certificates=CERTIFICATES,
     )
 
 

@@ -358,16 +358,16 @@ def _check_ownership(app: AppSpec, snapshot: Snapshot) -> None:
             f'docker stack rm "{app.name}"',
             details=strangers[:5],
         )
-    roles = {service.labels.get(labels.ROLE) for service in app.services}
-    if others := [
-        name for name, live in stack.items() if labels_of(live).get(labels.ROLE) not in roles
-    ]:
-        what = "the cluster's proxy" if is_proxy(stack[others[0]]) else "an app, and not the proxy"
+    proxies = [name for name, live in stack.items() if is_proxy(live)]
+    is_for_proxy = any(service.labels.get(labels.ROLE) == labels.PROXY for service in app.services)
+    if stack and bool(proxies) != is_for_proxy:
+        others = proxies or list(stack)
+        what = "the cluster's proxy" if proxies else "an app, and not the proxy"
         raise PlanError(
             f"{others[0]} runs under the name {app.name}, and is {what}",
             code="not_ours",
             hint="choose another name for the app"
-            if is_proxy(stack[others[0]])
+            if proxies
             else f'deploy it under another name, and remove it: docker stack rm "{app.name}"',
             details=others[:5],
         )

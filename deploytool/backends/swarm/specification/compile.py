@@ -105,10 +105,7 @@ def file_labels(app: AppSpec, path: str) -> dict[str, str]:
 
 
 def networks(app: AppSpec, service: Service) -> list[str]:
-    """The networks of a service: the app's own, the proxy's where it is routed, and the named. The
-    proxy has nobody on a network of its own, and each network makes its restart longer."""
-    if service.labels.get(labels.ROLE) == labels.PROXY:
-        return sorted(set(service.networks))
+    """The networks of a service: the app's own, the proxy's where it is routed, and the named."""
     names = {default_network(app.name), *service.networks}
     if app.hosts(service):
         names.add(app.proxy.network)

@@ -420,6 +420,9 @@ class ProxySettings(Model):
     """The network that the proxy and the services it serves are on."""
     subnet: Annotated[str, AfterValidator(lambda v: str(_subnet(v)))] = "10.253.0.0/20"
     """The addresses of that network: the only ones whose forwarded headers an app trusts."""
+    encrypted: bool = False
+    """Encrypt what goes between nodes on the networks that deploytool makes: the one of the proxy,
+    and each app's own. Nodes need IP protocol 50 (ESP) open to one another; a Swarm's only."""
     http_port: Port = 80
     """Port of the proxy for HTTP on its node."""
     https_port: Port = 443
@@ -462,6 +465,9 @@ class ProxySettings(Model):
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment variables of the proxy, for example a DNS provider's settings. Never secrets:
     those are `dns_secrets`."""
+    access_log: bool = True
+    """Log each request as a line of JSON, without headers and queries, which may hold secrets.
+    Traefik 3.7 or newer."""
     image: Line = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
     socket_proxy_image: Line = "haproxy:3.0-alpine"

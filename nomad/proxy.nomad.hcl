@@ -85,6 +85,7 @@ job "proxy" {
           "--global.sendanonymoususage=false",
           "--entrypoints.http.address=:80",
           "--entrypoints.http.transport.lifecycle.gracetimeout=200ms",
+          "--entrypoints.http.http.middlewares=proxy_caller@file",
           "--providers.file.filename=/etc/traefik/dynamic.yml",
           "--providers.file.watch=false",
           "--entrypoints.http.asdefault=true",
@@ -97,6 +98,9 @@ job "proxy" {
           "--serverstransport.forwardingtimeouts.dialtimeout=250ms",
           "--ping=true",
           "--ping.entrypoint=ping",
+          "--accesslog=true",
+          "--accesslog.format=json",
+          "--accesslog.fields.queryparameters.defaultmode=drop",
           "--entrypoints.ping.address=:$${NOMAD_PORT_ping}",
         ]
 
@@ -177,6 +181,10 @@ job "proxy" {
         data = <<EOF
 http:
   middlewares:
+    proxy_caller:
+      headers:
+        customRequestHeaders:
+          Forwarded: ''
     proxy_starting:
       ipAllowList:
         rejectStatusCode: 503

@@ -56,7 +56,13 @@ def node(
     }
 
 
-def network(name: str, *, subnet: str = "10.0.9.0/24", labels: Json | None = None) -> Json:
+def network(
+    name: str,
+    *,
+    subnet: str = "10.0.9.0/24",
+    labels: Json | None = None,
+    options: Json | None = None,
+) -> Json:
     return {
         "Name": name,
         "Id": f"id-of-{name}",
@@ -64,6 +70,7 @@ def network(name: str, *, subnet: str = "10.0.9.0/24", labels: Json | None = Non
         "Driver": "overlay",
         "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet, "Gateway": "10.0.9.1"}]},
         "Labels": dict(labels or {}),
+        "Options": dict(options or {}),
     }
 
 
@@ -330,7 +337,8 @@ class FakeEngine(Client):
         self._meet("create_network", name)
         pools = (settings.get("ipam") or {}).get("Config") or [{"Subnet": "10.0.9.0/24"}]
         subnet = pools[0]["Subnet"]
-        self._networks.append(network(name, subnet=subnet, labels=settings.get("labels")))
+        more = {key: settings.get(key) for key in ("labels", "options")}
+        self._networks.append(network(name, subnet=subnet, **more))
 
     def remove_network(self, network_id: str) -> None:
         self._meet("remove_network", network_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
+import re
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +12,12 @@ from datetime import UTC, datetime
 from deploytool.backends.protocol import Inspection
 from deploytool.errors import UsageError
 from deploytool.spec import AppSpec, Image, Release, release_number
+
+CI = (
+    ("GITHUB_ACTIONS", "GITHUB_ACTOR", "GitHub Actions"),
+    ("GITLAB_CI", "GITLAB_USER_LOGIN", "GitLab CI"),
+)
+"""Variable that a CI system sets, the one with who started the job, and the system's name."""
 
 
 def new_release(
@@ -27,13 +35,19 @@ def new_release(
     )
 
 
-def whoami() -> str:
-    """user@machine."""
+def whoami(environment: Mapping[str, str] = os.environ) -> str:
+    """Who does it, as far as this machine knows: account@machine, whatever the environment calls
+    the user; in CI, whom its own variables name, marked with the system that says so."""
+    for is_there, actor, system in CI:
+        if environment.get(is_there) and re.fullmatch(
+            r"[\w.@\[\]-]{1,64}", environment.get(actor, "")
+        ):
+            return f"{environment[actor]} ({system})"
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+        account = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        account = str(os.getuid())
+    return f"{account}@{socket.gethostname()}"
 
 
 def running_release(backend: Inspection, app: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from deploytool.spec import ProxySettings
@@ -25,6 +26,17 @@ GRACE = "200ms"
 own ten seconds would go by whenever a WebSocket is open, and the next proxy starts only then."""
 DYNAMIC_TARGET = "/etc/traefik/dynamic.yml"
 """Traefik's dynamic configuration that comes from a file, in the container."""
+CALLER = "proxy_caller"
+"""Middleware of each entry point: takes off the header `Forwarded` (RFC 7239), which Traefik itself
+passes on as the caller wrote it."""
+CIPHERS = tuple(
+    f"TLS_ECDHE_{key}_WITH_{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256")
+)
+"""Those of TLS 1.2 that authenticate what they encrypt, with keys that are never used again."""
+LOGS_WITHOUT_QUERIES = (3, 7)
+"""The first Traefik that can leave queries out of its log."""
 STARTING, UNKNOWN = "proxy_starting", "proxy_unknown"
 """Routers for what no app's router takes. The first comes from the file, and answers 503 until the
 routes have been read from the cluster, as nobody knows yet what exists. The second comes from the
@@ -53,12 +65,26 @@ def arguments(
         f"--serverstransport.forwardingtimeouts.dialtimeout={DIAL}",
         "--ping=true",
         "--ping.entrypoint=ping",
+        *(_access_log() if settings.access_log and _can_log(settings.image) else ()),
     )
+
+
+def _access_log() -> Iterator[str]:
+    """Headers are left out by themselves. What is logged is as long as the engine keeps it."""
+    yield "--accesslog=true"
+    yield "--accesslog.format=json"
+    yield "--accesslog.fields.queryparameters.defaultmode=drop"
+
+
+def _can_log(image: str) -> bool:
+    numbers = tuple(map(int, re.findall(r"\d+", image.rpartition(":")[2].partition("@")[0])))
+    return not numbers or numbers >= LOGS_WITHOUT_QUERIES
 
 
 def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     yield f"--entrypoints.{name}.address=:{port}"
     yield f"--entrypoints.{name}.transport.lifecycle.gracetimeout={GRACE}"
+    yield f"--entrypoints.{name}.http.middlewares={CALLER}@file"
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
@@ -102,14 +128,17 @@ def dynamic(settings: ProxySettings) -> bytes:
     from deploytool.render.text import to_yaml
 
     paths = [f"/run/secrets/{name}" for name in settings.certificates]
-    content: dict[str, object] = {"http": _starting(settings)}
-    if paths:
-        content["tls"] = {"certificates": [{"certFile": p, "keyFile": p} for p in paths]}
+    content: dict[str, object] = {"http": _http(settings)}
+    if settings.https:
+        own = {"certificates": [{"certFile": p, "keyFile": p} for p in paths]} if paths else {}
+        content["tls"] = own | {
+            "options": {"default": {"cipherSuites": list(CIPHERS), "sniStrict": True}}
+        }
     return to_yaml(content).encode()
 
 
-def _starting(settings: ProxySettings) -> dict[str, object]:
-    """Answers 503 to what is asked before the routes are known."""
+def _http(settings: ProxySettings) -> dict[str, object]:
+    """What callers may not say, and the answer 503 to what is asked before routes are known."""
     route = {
         "rule": "PathPrefix(`/`)",
         "priority": -2,
@@ -122,6 +151,7 @@ def _starting(settings: ProxySettings) -> dict[str, object]:
     return {
         "routers": routers,
         "middlewares": {
+            CALLER: {"headers": {"customRequestHeaders": {"Forwarded": ""}}},
             f"{STARTING}_headers": {
                 "headers": {
                     "customResponseHeaders": {

@@ -36,6 +36,7 @@ from deploytool.spec import Release, Volume
 from tests.lab import Lab
 from tests.lab.acme import SHORT, Pebble
 from tests.lab.cache import locked
+from tests.lab.shell import wait_until
 from tests.live.conftest import LIMIT, PROXY, Project, make_project
 
 SHOP, BLOG, OWN = "shop.example.com", "blog.example.com", "own.example.com"
@@ -46,7 +47,9 @@ WHO = """
 @app.get("/who")
 def read_who(request: Request) -> dict[str, str | None]:
     client = request.client.host if request.client else None
-    return {"client": client, "url": str(request.url), "scheme": request.url.scheme}
+    forwarded = request.headers.get("Forwarded")
+    url = {"url": str(request.url), "scheme": request.url.scheme}
+    return {"client": client, "forwarded": forwarded, **url}
 """
 
 
@@ -303,7 +306,41 @@ def test_the_app_sees_the_caller(visitor: Visitor) -> None:
     for headers in ({}, forged):
         answer = visitor.ask(SHOP, "/who", headers=headers)
         expected = {"client": answer.caller, "url": f"https://{SHOP}/who", "scheme": "https"}
-        assert answer.json == expected
+        assert answer.json == expected | {"forwarded": None}
+
+
+def test_requests_are_logged_without_what_may_be_secret(
+    operator: Project, visitor: Visitor
+) -> None:
+    secret = {"Authorization": "Bearer of-a-secret", "Cookie": "session=of-a-secret"}
+    visitor.ask(SHOP, "/items/77?token=of-a-secret", headers=secret)
+    logs = ("service", "logs", "proxy_traefik")
+    wait_until(lambda: "/items/77" in operator.docker(*logs), "the request is in the log")
+    logged = operator.docker(*logs)
+    (line,) = (line for line in logged.splitlines() if "/items/77" in line)
+    assert '"DownstreamStatus":200' in line
+    assert "of-a-secret" not in logged
+
+
+def test_unknown_names_and_old_ciphers_get_no_answer(visitor: Visitor) -> None:
+    with pytest.raises(ssl.SSLError):
+        visitor.ask("unknown.example.com")
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname = False
+    old.verify_mode = ssl.CERT_NONE
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    for ciphers, is_taken in (
+        ("ECDHE+AESGCM", True),
+        ("ECDHE+SHA", False),
+        ("AES128-GCM-SHA256", False),
+    ):
+        old.set_ciphers(ciphers)
+        with socket.create_connection((visitor.address, 443), timeout=5) as plain_socket:
+            try:
+                with old.wrap_socket(plain_socket, server_hostname=SHOP):
+                    assert is_taken, ciphers
+            except ssl.SSLError:
+                assert not is_taken, ciphers
 
 
 def test_docs_below_a_prefix_find_their_api(visitor: Visitor) -> None:
@@ -442,7 +479,7 @@ def test_no_route_is_lost_while_the_socket_proxy_restarts(
     assert running not in ("", killed)
     statuses += [visitor.ask(SHOP, "/health").status for _ in range(20)]
     assert set(statuses) == {200}
-    assert len(statuses) > 25
+    assert len(statuses) > 20
 
 
 # --- names proved by DNS --------------------------------------------------------------------------

@@ -28,8 +28,8 @@ class Api:
         if name in self.fails:
             raise self.fails[name]
 
-    def init_swarm(self, *, advertise_addr: str) -> None:
-        self._meet(f"init_swarm {advertise_addr}")
+    def init_swarm(self, *, advertise_addr: str, listen_addr: str = "0.0.0.0:2377") -> None:
+        self._meet(f"init_swarm {advertise_addr} {listen_addr}")
         self.engine.engine_info["Swarm"] = {"LocalNodeState": "active", "ControlAvailable": True}
 
     def leave_swarm(self, *, force: bool) -> None:
@@ -104,7 +104,12 @@ def down(engine: FakeEngine, *, volumes: bool = False) -> list[str]:
 
 def test_up_from_nothing(engine: FakeEngine) -> None:
     assert up(engine) == cluster.ClusterStatus("active", True, 1, "running", REGISTRY)
-    assert "init_swarm 10.0.0.5" in engine.api.said
+    assert "init_swarm 10.0.0.5 0.0.0.0:2377" in engine.api.said, "no address of this machine"
+
+
+def test_up_listens_on_the_advertised_address_only(engine: FakeEngine) -> None:
+    cluster.up(engine, registry=REGISTRY, advertise="127.0.0.1", step=lambda _: None)
+    assert "init_swarm 127.0.0.1 127.0.0.1:2377" in engine.api.said
 
 
 def test_registry_listens_on_this_machine_only(engine: FakeEngine) -> None:

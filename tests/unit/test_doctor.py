@@ -56,6 +56,49 @@ def test_all_is_well() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("addresses", "options", "warned"),
+    [
+        (("192.0.2.1", "10.0.0.2"), {}, False),
+        (("8.8.8.8", "10.0.0.2"), {}, True),
+        (("2001:4860::1", "10.0.0.2"), {}, True),
+        (("8.8.8.8", "10.0.0.2"), {"encrypted": ""}, False),
+        (("8.8.8.8",), {}, False),
+    ],
+)
+def test_a_clear_network_between_public_nodes_is_worth_a_warning(
+    addresses: tuple[str, ...], options: dict[str, str], warned: bool
+) -> None:
+    made = with_proxy(engine(nodes=len(addresses)))
+    for live, address in zip(made.nodes(), addresses, strict=True):
+        live["Status"]["Addr"] = address
+    for live in made.networks():
+        live["Options"] = options
+    assert ("encryption" in checks(made)) is warned
+
+
+@pytest.mark.parametrize(
+    ("rows", "has_bridge_ipv6", "warned"),
+    [
+        ("20010db8000000000000000000000001 02 40 00 80 eth0", False, True),
+        ("20010db8000000000000000000000001 02 40 00 80 eth0", True, False),
+        ("fe800000000000000000000000000001 02 40 20 80 eth0", False, False),
+        ("fd000000000000000000000000000001 02 40 00 80 eth0", False, False),
+    ],
+)
+def test_callers_by_ipv6_that_lose_their_addresses_are_told(
+    rows: str, has_bridge_ipv6: bool, warned: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "if_inet6"
+    file.write_text(rows)
+    monkeypatch.setattr(doctor, "ADDRESSES", file)
+    made = with_proxy(engine())
+    made.add_network("docker_gwbridge")
+    (bridge,) = (live for live in made.networks() if live["Name"] == "docker_gwbridge")
+    bridge |= {"Driver": "bridge", "EnableIPv6": has_bridge_ipv6}
+    assert ("IPv6" in checks(made)) is warned
+
+
 def test_every_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)

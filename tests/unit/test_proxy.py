@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from deploytool.backends.swarm.proxy import (
     files,
 )
 from deploytool.backends.swarm.specification import compile as swarm
-from deploytool.backends.swarm.specification import labels
+from deploytool.backends.swarm.specification import labels, stack
 from deploytool.errors import PlanError, UsageError
 from deploytool.json_types import Json
 from deploytool.spec import ProxySettings
@@ -158,18 +159,16 @@ def test_an_authority_of_ones_own() -> None:
 def test_certificates_of_ones_own() -> None:
     settings = ProxySettings(certificates=("example.com", "intra"))
     spec = app_spec(settings)
-    assert dynamic(settings)["tls"] == {
-        "certificates": [
-            {"certFile": f"/run/secrets/{name}", "keyFile": f"/run/secrets/{name}"}
-            for name in ("example.com", "intra")
-        ]
-    }
+    assert dynamic(settings)["tls"]["certificates"] == [
+        {"certFile": f"/run/secrets/{name}", "keyFile": f"/run/secrets/{name}"}
+        for name in ("example.com", "intra")
+    ]
     traefik = spec.services[0]
     assert traefik.secrets == ("example.com", "intra")
     assert traefik.files == {DYNAMIC_TARGET: DYNAMIC}
     assert f"--providers.file.filename={DYNAMIC_TARGET}" in (traefik.command or ())
     assert 443 in {port.port for port in traefik.publish}
-    assert not traefik.volumes[1:], "nothing is asked of an authority"
+    assert not traefik.volumes, "nothing is asked of an authority"
     another = app_spec(ProxySettings(certificates=("other",)))
     assert swarm.file_name(spec, DYNAMIC) != swarm.file_name(another, DYNAMIC)
 
@@ -313,6 +312,65 @@ def test_it_brings_its_network() -> None:
     plan = Swarm(made).plan(proxy(), images(proxy()), files=files(ProxySettings()))
     created = [c.name for c in plan.changes if c.kind == "network" and c.action is Action.CREATE]
     assert created == ["deploytool-proxy", "proxy_default"]
+
+
+ENCRYPTED = ProxySettings(encrypted=True)
+
+
+def test_networks_are_encrypted_where_the_configuration_says_so() -> None:
+    made = engine()
+    made.remove_network("id-of-deploytool-proxy")
+    deploy(made, proxy(ENCRYPTED))
+    assert {n["Name"]: n["Options"] for n in made.networks()} == {
+        "deploytool-proxy": {"encrypted": ""},
+        "proxy_default": {"encrypted": ""},
+    }
+    document = stack.document(proxy(ENCRYPTED))
+    assert document["networks"]["default"]["driver_opts"] == {"encrypted": ""}
+
+
+def test_a_network_that_is_there_in_the_clear_is_refused() -> None:
+    made = engine()
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).plan(proxy(ENCRYPTED), images(proxy(ENCRYPTED)), files=files(ENCRYPTED))
+    assert caught.value.code == "network_unencrypted"
+    assert "docker network rm deploytool-proxy" in caught.value.hint
+
+
+def test_what_callers_say_of_their_way_is_taken_off() -> None:
+    content = yaml.safe_load(files(ProxySettings())[DYNAMIC])
+    (name,) = (n for n, m in content["http"]["middlewares"].items() if m == FORWARDED_IS_DROPPED)
+    assert f"--entrypoints.http.http.middlewares={name}@file" in told()
+
+
+FORWARDED_IS_DROPPED = {"headers": {"customRequestHeaders": {"Forwarded": ""}}}
+
+
+def test_old_ciphers_and_unknown_names_are_refused() -> None:
+    content = yaml.safe_load(files(ProxySettings(email="ops@example.com"))[DYNAMIC])
+    options = content["tls"]["options"]["default"]
+    assert options["sniStrict"] is True
+    assert options["cipherSuites"]
+    assert all("GCM" in name or "POLY1305" in name for name in options["cipherSuites"])
+    assert all(name.startswith("TLS_ECDHE_") for name in options["cipherSuites"])
+    assert "tls" not in yaml.safe_load(files(ProxySettings())[DYNAMIC])
+
+
+@pytest.mark.parametrize(
+    ("settings", "logged"),
+    [
+        ({}, True),
+        ({"image": "r.example.com:5000/traefik:latest"}, True),
+        ({"image": "traefik:v3.6.1"}, False),
+        ({"access_log": False}, False),
+    ],
+)
+def test_requests_are_logged_without_queries_or_not_at_all(
+    settings: dict[str, Any], logged: bool
+) -> None:
+    arguments = told(**settings)
+    assert ("--accesslog=true" in arguments) is logged
+    assert ("--accesslog.fields.queryparameters.defaultmode=drop" in arguments) is logged
 
 
 def test_another_port_is_a_change() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -946,17 +946,31 @@ def test_a_failure_of_the_engine_is_none_of_a_registry() -> None:
 
 
 def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
+    monkeypatch.setattr(os, "getuid", lambda: 0)
     monkeypatch.setattr(socket, "gethostname", lambda: "laptop")
-    assert whoami() == "ada@laptop"
+    assert whoami({}) == "root@laptop"
+    assert whoami({"LOGNAME": "ada", "USER": "ada", "LNAME": "ada"}) == "root@laptop"
 
 
-def test_who_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("uid not found")
+def test_who_deploys_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert whoami({}).startswith("4000000@")
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert whoami().startswith("unknown@")
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "ada"}, "ada (GitHub Actions)"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "a[bot]"}, "a[bot] (GitHub Actions)"),
+        ({"GITLAB_CI": "true", "GITLAB_USER_LOGIN": "ada"}, "ada (GitLab CI)"),
+        ({"GITHUB_ACTOR": "ada"}, None),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "ada\nroot@prod"}, None),
+    ],
+)
+def test_who_deploys_in_ci_is_marked_as_such(
+    environment: dict[str, str], expected: str | None
+) -> None:
+    assert whoami(environment) == (expected or whoami({}))
 
 
 # Which release to roll back to

@@ -5,6 +5,7 @@ Everything here can be run again: what is there already is left as it is.
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ USUAL_PORT = 5000
 REGISTRY_IMAGE = "registry:2"
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 LOOPBACK = "127.0.0.1"
+MANAGEMENT_PORT = 2377
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,10 @@ def _swarm(client: Client) -> Json:
 
 
 def _init_swarm(client: Client, advertise: str) -> None:
-    _call(lambda: client.api.init_swarm(advertise_addr=advertise))
+    host = f"[{advertise}]" if ":" in advertise else advertise
+    is_here = _is_of_this_machine(advertise)
+    more = {"listen_addr": f"{host}:{MANAGEMENT_PORT}"} if is_here else {}
+    _call(lambda: client.api.init_swarm(advertise_addr=advertise, **more))
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if _swarm(client).get("ControlAvailable"):
@@ -184,6 +189,16 @@ def _init_swarm(client: Client, advertise: str) -> None:
     raise EngineError(
         "The engine did not become a Swarm manager", code="swarm_init", hint="see its log"
     )
+
+
+def _is_of_this_machine(address: str) -> bool:
+    """Whether an address is one that can be listened on here, not one that a router translates."""
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.create_server((address, 0), family=family):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _registries(client: Client) -> Iterator[Registry]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ OLDEST_ENGINE = (20, 10)
 CLOCK_SECONDS = 30.0
 LOW_DISK = 2 * 2**30
 OLDEST_TRAEFIK = (3, 6, 1)
+ADDRESSES = Path("/proc/net/if_inet6")
 
 
 def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
@@ -155,10 +157,66 @@ def _cluster(client: Client, config: Config) -> list[Check]:
     state = State.WARNING if away else State.GOOD
     text = f"not taking work: {', '.join(away)}" if away else "all take work"
     hint = "docker node ls; docker node update --availability active NODE" if away else ""
-    return [Check("nodes", state, text, hint), _proxy(client, config)]
+    networks = client.networks(scope="swarm")
+    return [
+        Check("nodes", state, text, hint),
+        *_between_nodes(nodes, networks),
+        *_ipv6(client),
+        _proxy(client, config, networks),
+    ]
 
 
-def _proxy(client: Client, config: Config) -> Check:
+def _between_nodes(nodes: list[Json], networks: list[Json]) -> Iterator[Check]:
+    """Whether what replicas say to one another crosses the internet in the clear."""
+    public = [node["Description"]["Hostname"] for node in nodes if _is_public(node)]
+    clear = [
+        network["Name"]
+        for network in networks
+        if network.get("Driver") == "overlay"
+        and not network.get("Ingress")
+        and "encrypted" not in (network.get("Options") or {})
+    ]
+    if public and len(nodes) > 1 and clear:
+        yield Check(
+            "encryption",
+            State.WARNING,
+            f"{public[0]} has a public address, and the network {clear[0]} is not encrypted: "
+            "anybody on the way between nodes reads what goes over it",
+            "join the nodes by a private network, or set proxy.encrypted before the networks exist",
+        )
+
+
+def _is_public(node: Json) -> bool:
+    try:
+        return ip_address(str((node.get("Status") or {}).get("Addr", ""))).is_global
+    except ValueError:
+        return False
+
+
+def _ipv6(client: Client) -> Iterator[Check]:
+    """Whether callers by IPv6 keep their addresses on the way to the proxy."""
+    if not _is_local(client) or not _has_global_ipv6(ADDRESSES):
+        return
+    bridges = [one for one in client.networks(scope="local") if one["Name"] == "docker_gwbridge"]
+    if bridges and not bridges[0].get("EnableIPv6"):
+        yield Check(
+            "IPv6",
+            State.WARNING,
+            "callers by IPv6 all look like the engine's gateway: its docker_gwbridge has no IPv6",
+            "leave AAAA records out, or make that bridge with --ipv6 before the node joins",
+        )
+
+
+def _has_global_ipv6(addresses: Path) -> bool:
+    """Whether this machine has an address of scope 0, as /proc/net/if_inet6 lists them, other than
+    unique local ones."""
+    if not addresses.exists():
+        return False
+    rows = (line.split() for line in addresses.read_text().splitlines())
+    return any(row[3] == "00" and row[0][:2] not in ("fc", "fd") for row in rows if len(row) > 3)
+
+
+def _proxy(client: Client, config: Config, networks: list[Json]) -> Check:
     found = client.services(label=f"{labels.ROLE}=proxy")
     if not found:
         return Check("proxy", State.WARNING, "no proxy runs on the cluster", "deploytool proxy up")
@@ -171,7 +229,7 @@ def _proxy(client: Client, config: Config) -> Check:
             f"{image} does not work with current engines",
             "3.6.1 is the oldest that does: deploytool proxy up",
         )
-    names = {network["Id"]: network["Name"] for network in client.networks(scope="swarm")}
+    names = {network["Id"]: network["Name"] for network in networks}
     listening = ports(found[0])
     if lacking := offers.unmet(client.services(), found[0], names):
         more = f", and {len(lacking) - 1} more" if lacking[1:] else ""

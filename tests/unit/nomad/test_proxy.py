@@ -113,9 +113,9 @@ def test_it_is_told_what_it_is_told_on_a_swarm() -> None:
         "certificates": ["example.com"],
     }
     settings = ProxySettings.model_validate(keys)
-    (other,) = swarm_proxy.app_spec(settings).services
+    other, _ = swarm_proxy.app_spec(settings).services
     found = compiled(**keys)
-    apart = ("--providers.swarm", "--providers.nomad", ".address=", ".asdefault=")
+    apart = ("--providers.swarm", "--providers.nomad", ".address=", ".asdefault=", ".storage=")
     assert [a for a in arguments(found) if not any(word in a for word in apart)] == [
         a for a in other.command or () if not any(word in a for word in apart)
     ]
@@ -140,8 +140,9 @@ def test_certificates_of_an_authority_are_kept_on_the_node() -> None:
 
 def test_networks_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        proxy.app_spec(ProxySettings(network="mine"))
-    assert [problem.path for problem in caught.value.problems] == ["proxy.network"]
+        proxy.app_spec(ProxySettings(network="mine", encrypted=True))
+    found = [problem.path for problem in caught.value.problems]
+    assert found == ["proxy.network", "proxy.encrypted"]
 
 
 def test_renders_one_file(

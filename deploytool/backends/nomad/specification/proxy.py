@@ -72,6 +72,12 @@ def _problems(settings: ProxySettings) -> Iterator[Problem]:
             "Nomad has no networks to attach to",
             "leave it out: the proxy sends to the addresses in Nomad's catalogue",
         )
+    if settings.encrypted:
+        yield Problem(
+            "proxy.encrypted",
+            "Nomad has no networks of its own to encrypt",
+            "leave it out, and join the nodes by a network that is private or encrypted",
+        )
 
 
 def files(settings: ProxySettings) -> dict[str, bytes]:

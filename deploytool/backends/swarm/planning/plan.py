@@ -390,13 +390,17 @@ def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:
     proxy = app.proxy
     if proxy.network in wanted & known.keys():
         _check_subnet(known[proxy.network], proxy.subnet)
+    for name in sorted({proxy.network, own} & wanted & known.keys()) if proxy.encrypted else ():
+        _check_encryption(known[name])
+    options = {"options": {"encrypted": ""}} if proxy.encrypted else {}
     missing: list[Json] = []
     for name in sorted(wanted - known.keys()):
         if name == own:
             stack = {labels.STACK: app.name}
-            missing.append({"name": own, "driver": "overlay", "labels": stack})
+            missing.append({"name": own, "driver": "overlay", "labels": stack, **options})
         elif name == proxy.network:
-            missing.append({"name": name, "driver": "overlay", "subnet": proxy.subnet})
+            subnet = {"subnet": proxy.subnet}
+            missing.append({"name": name, "driver": "overlay", **subnet, **options})
         else:
             raise PlanError(
                 f"The cluster has no network {name}",
@@ -404,6 +408,16 @@ def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:
                 hint=f"create it: docker network create --driver overlay {name}",
             )
     return missing
+
+
+def _check_encryption(network: Json) -> None:
+    if "encrypted" not in (network.get("Options") or {}):
+        raise PlanError(
+            f"The network {network['Name']} exists and is not encrypted, which cannot be changed",
+            code="network_unencrypted",
+            hint="remove what is on it (deploytool destroy; for the proxy's, deploytool proxy down "
+            f"and docker network rm {network['Name']}), or leave proxy.encrypted out",
+        )
 
 
 def _check_subnet(network: Json, subnet: str) -> None:

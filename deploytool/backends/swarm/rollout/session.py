@@ -77,6 +77,8 @@ class SwarmRollout:
             settings["ipam"] = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
         if found := network.get("labels"):
             settings["labels"] = found
+        if options := network.get("options"):
+            settings["options"] = options
         try:
             self.client.create_network(network["name"], **settings)
         except EngineError as error:

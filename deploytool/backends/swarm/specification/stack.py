@@ -72,12 +72,17 @@ def document(app: AppSpec) -> Json:
             service.name: _literal(_service(app, service)) | {"image": _image(app, service)}
             for service in app.services
         },
-        "networks": ({"default": {"driver": "overlay"}} if own in used else {})
+        "networks": ({"default": _default_network(app)} if own in used else {})
         | {name: {"external": True, "name": name} for name in sorted(used - {own})},
         **({"volumes": {name: {} for name in sorted(volumes)}} if volumes else {}),
         **({"secrets": {name: _secret(app, name) for name in secrets}} if secrets else {}),
         **({"configs": dict(configs)} if configs else {}),
     }
+
+
+def _default_network(app: AppSpec) -> Json:
+    options = {"driver_opts": {"encrypted": ""}} if app.proxy.encrypted else {}
+    return {"driver": "overlay", **options}
 
 
 def _secret(app: AppSpec, name: str) -> Json:

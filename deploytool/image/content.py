@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import tomli
 
 from deploytool.process import ProgramMissing, capture
+from deploytool.reading import LARGEST_TEXT, read_file
 from deploytool.render import RENDERED
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Content:
     @cached_property
     def _text(self) -> bytes:
         try:
-            return self._dockerfile.read_bytes()
+            return read_file(self._dockerfile, limit=LARGEST_TEXT)
         except OSError:
             return b""
 

@@ -20,6 +20,7 @@ from deploytool.lint import config_checks, hadolint, image_checks, modules
 from deploytool.lint.dockerfile import parse
 from deploytool.lint.rules import RULES, Finding, Rule, Severity
 from deploytool.lint.subject import Subject
+from deploytool.reading import LARGEST_TEXT, read_file, read_text
 
 if TYPE_CHECKING:
     from deploytool.config import LoadedConfig
@@ -97,7 +98,7 @@ def _subject(project: Path, config: LoadedConfig | None) -> Subject:
         shown=name,
         dockerfile=parse(_read(file, name) if _is_built(config) else b""),
         loaded=config,
-        config_text=config.file.read_text(encoding="utf-8") if config else "",
+        config_text=read_text(config.file) if config else "",
     )
 
 
@@ -108,7 +109,7 @@ def _is_built(config: LoadedConfig | None) -> bool:
 
 def _read(file: Path, name: str) -> bytes:
     try:
-        return file.read_bytes()
+        return read_file(file, limit=LARGEST_TEXT)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"There is no {name} in {file.parent}",

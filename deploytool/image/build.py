@@ -60,8 +60,9 @@ LATEST = "latest"
 QUIET = {"DOCKER_CLI_HINTS": "false"}
 # Attestations say when and where a build ran: they would give every build another digest, and turn
 # the image into an index, which Docker 20.10 stumbles over. The variable, not `--provenance=false`,
-# because buildx before 0.10 has neither the attestations nor the flag.
-NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+# because buildx before 0.10 has neither the attestations nor the flag. Nothing asks for what git
+# says either, which buildx runs with the repository's own settings.
+NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "false"}
 INSTALL_BUILDX = "install Docker's docker-buildx-plugin package"
 LAST_WITH_OWN_BUILDKIT = 22
 

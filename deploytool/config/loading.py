@@ -59,7 +59,9 @@ class LoadedConfig:
         for service in dumped["services"].values():
             del service["name"]
         for path, value in flatten(dumped):
-            shown = mask(path, value) if isinstance(value, str) else hide_passwords_in(value)
+            is_name = path.startswith("build.secrets.")
+            is_text = isinstance(value, str) and not is_name
+            shown = mask(path, value) if is_text else hide_passwords_in(value)
             yield Setting(path, shown, self.source(path))
 
     @cached_property

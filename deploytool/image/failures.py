@@ -277,7 +277,7 @@ def _needs_buildkit(failure: Failure) -> ImageError | None:
     if not _says(failure.cause, "requires BuildKit"):
         return None
     return ImageError(
-        f"The Dockerfile needs BuildKit, and docker buildx is missing: {_line(failure.cause)}",
+        f"The build needs BuildKit, and docker buildx is missing: {_line(failure.cause)}",
         code="buildx_missing",
         hint="install Docker's docker-buildx-plugin package: https://docs.docker.com/go/buildx/",
     )

@@ -225,7 +225,8 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "Build arguments stay in the image's history.",
         f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
-        "hand it to the one RUN that needs it: RUN --mount=type=secret,id=NAME",
+        "name it in `build.secrets` and hand it to the one RUN that needs it: "
+        "RUN --mount=type=secret,id=NAME",
     ),
     Rule(
         "secret-file-copied",

@@ -613,7 +613,7 @@ def test_secrets_of_the_build(source: Source) -> None:
     }
     source.configure()
     mounts = "--mount=type=secret,id=token --mount=type=secret,id=netrc"
-    read = "cat /run/secrets/token; sha256sum /run/secrets/* | cut -d' ' -f1 > /sums; sleep 2"
+    read = f"echo {source.app}; cat /run/secrets/token; sha256sum /run/secrets/* | cut -d' ' -f1 > /sums; sleep 2"
     source.dockerfile(f"FROM {BASE}\nRUN {mounts} {read}\n")
     process = source.start("build", "--json")
     assert process.stderr is not None

@@ -655,7 +655,7 @@ REFUSALS = [
         "registry_unreachable",
         "cannot be reached from the engine",
     ),
-    ("received unexpected HTTP status: 503 Service Unavailable", "registry_unreachable", "reached"),
+    ("received unexpected HTTP status: 503 Service Unavailable", "registry_unavailable", "order"),
     ('Get "https://registry.example/v2/": EOF', "registry_unreachable", "cannot be reached"),
     (
         'Get "https://198.18.5.1:5004/v2/": http: server gave HTTP response to HTTPS client',
@@ -680,8 +680,8 @@ REFUSALS = [
         "credential helper failed",
     ),
     ("unknown: Method not allowed", "registry_failed", "did not accept"),
-    ("received unexpected HTTP status: 500 Internal Server Error", "registry_failed", "did not"),
-    ("toomanyrequests: slow down", "registry_failed", "did not accept"),
+    ("received unexpected HTTP status: 500 Internal Server Error", "registry_unavailable", "order"),
+    ("toomanyrequests: slow down", "registry_limited", "asked too often"),
 ]
 
 

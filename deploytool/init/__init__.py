@@ -49,7 +49,11 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
         storage=findings.storage,
     )
     ignore = render_dockerignore(
-        findings.packaging, findings.sources, findings.tests, storage=findings.storage
+        findings.packaging,
+        findings.sources,
+        findings.tests,
+        storage=findings.storage,
+        meant=findings.meant,
     )
     return (
         configuration,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.lint import config_checks, hadolint, image_checks, modules
+from deploytool.lint import config_checks, hadolint, image_checks, modules, private
 from deploytool.lint.dockerfile import parse
 from deploytool.lint.rules import RULES, Finding, Rule, Severity
 from deploytool.lint.subject import Subject
@@ -57,6 +57,7 @@ def inspect(project: Path, config: LoadedConfig | None) -> Report:
     if _is_built(config):
         found += image_checks.check(subject)
         found += modules.check(subject)
+        found += private.check(subject)
         try:
             found = _merge(found, hadolint.run(project, subject.file, subject.shown))
         except hadolint.HadolintUnusable as error:

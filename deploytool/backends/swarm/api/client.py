@@ -104,8 +104,8 @@ def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
 
 
 def _load_sdk() -> None:
-    """Load the Docker SDK without Paramiko: importing that takes longer than all the rest of it,
-    and ssh:// is left to the ssh program. The SDK wants to import it all the same."""
+    """Load the Docker SDK without Paramiko, which need not be there: ssh:// is left to the ssh
+    program. The SDK wants to import it all the same."""
     if "paramiko" in sys.modules:
         import_module("docker")
         return

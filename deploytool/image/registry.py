@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from time import sleep, time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -131,7 +131,7 @@ class Registry:
         wait = _asked_to_wait(response)
         if wait is None or wait > LONGEST_WAIT:
             return response
-        time.sleep(wait)
+        sleep(wait)
         return self._authorized(parsed, path, accept)
 
     def _authorized(self, parsed: Reference, path: str, accept: str) -> Answer:
@@ -279,7 +279,7 @@ def _asked_to_wait(answer: Answer) -> float | None:
         return float(text)
     with suppress(ValueError):
         at = parsedate_to_datetime(text)
-        return max(0.0, at.timestamp() - time.time())
+        return max(0.0, at.timestamp() - time())
     return None
 
 

@@ -16,6 +16,7 @@ import requests
 
 from deploytool.backends.swarm.cluster import problem_at
 from deploytool.errors import DeploytoolError
+from deploytool.image import registry as registry_module
 from deploytool.image.registry import Registry
 from deploytool.image.registry_failures import by_exception
 
@@ -112,7 +113,7 @@ def test_it_is_asked_once_more_when_it_says_when(
     play: Play, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(registry_module, "sleep", waited.append)
     busy = answer(status, "{}", "Retry-After: 7")
     assert DIGEST in resolve(play(busy, FOUND))
     assert waited == [7.0]
@@ -126,7 +127,7 @@ def test_it_is_asked_once_more_when_it_says_when(
 
 def test_a_date_to_wait_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(registry_module, "sleep", waited.append)
     past = answer("429 Too", "{}", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT")
     assert DIGEST in resolve(play(past, FOUND))
     assert waited == [0.0]

@@ -6,10 +6,15 @@ this one's loopback.
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
+import urllib.error
 import urllib.request
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 
 def is_loopback(host: str) -> bool:
@@ -32,7 +37,40 @@ def proxies_for(url: str) -> dict[str, str]:
     return dict(get_environ_proxies(url, no_proxy=None))
 
 
-def open_url(url: str, *, timeout: float) -> Any:
-    """The answer to GET. Raises OSError, of which urllib's HTTPError is one."""
+def status_of(url: str, *, timeout: float) -> int:
+    """The status of the answer to GET, of which nothing more is read. Raises OSError, which
+    TimeoutError is."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies_for(url)))
-    return opener.open(url, timeout=timeout)
+
+    def ask() -> int:
+        try:
+            with opener.open(url, timeout=timeout) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except http.client.HTTPException as error:
+            raise OSError(f"what answers speaks no HTTP: {type(error).__name__}") from error
+
+    return within(timeout, ask)
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """What a question gives, and no later: a timeout of a socket begins anew with every byte, so
+    that an answer which never ends has no end either. Raises TimeoutError."""
+    from concurrent.futures import Future
+    from threading import Thread
+
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        raise TimeoutError(f"no whole answer came within {seconds:g} s") from None

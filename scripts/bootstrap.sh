@@ -55,7 +55,8 @@ main() {
     "$VENV/bin/python" -m ensurepip >/dev/null 2>&1 || make_venv
   fi
   if [[ ! -x $VENV/bin/uv ]]; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check uv \
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+      --require-hashes --requirement <("$VENV/bin/python" "$here/locked.py" uv) \
       || die "pip could not install uv" "Is PyPI, or the index your pip uses, reachable?"
   fi
   say "Installing the locked dependencies"

@@ -3,7 +3,7 @@
 # package registries but no Docker Hub. They carry the official names, so that Dockerfiles and
 # stacks are the ones everybody else would write.
 #
-#   scripts/stand-ins.sh [--if-needed] [--rebuild] [--prepare] [IMAGE...]
+#   scripts/stand-ins.sh [--if-needed] [--rebuild] [--prepare] [--for-lab] [IMAGE...]
 #
 #   python:3.13-slim           Debian trixie with python3.13, venv and pip (mmdebstrap)
 #   ghcr.io/astral-sh/uv:0.13  /uv and /uvx from PyPI, FROM scratch
@@ -19,6 +19,8 @@
 # --if-needed  only images that the engine neither has nor can pull
 # --rebuild    forget what is cached and make the images anew
 # --prepare    only fill the cache: needs no engine
+# --for-lab    on a Swarm of several nodes too, which is the tests' own: elsewhere one node would run
+#              a stand-in where the others run the official image of that name
 #
 # They go to the engine that the docker command talks to (DOCKER_HOST, the current context).
 # File systems are cached in ${XDG_CACHE_HOME:-~/.cache}/deploytool/stand-ins: a second engine
@@ -436,13 +438,26 @@ need_engine() {
     "scripts/engine.sh starts one here; DOCKER_HOST or 'docker context use' choose another."
 }
 
+# refuse_clusters IMAGE...: an official name means one thing on all nodes of a cluster.
+refuse_clusters() {
+  local state control nodes
+  read -r state control nodes < <(docker info -f \
+    '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.Nodes}}') || true
+  [[ $state == active ]] || return 0
+  [[ $control == true && $nodes -le 1 ]] || die \
+    "this engine is one of several nodes of a Swarm, and has no stand-ins for $* there" \
+    "The other nodes would run the official images of these names." \
+    "Let the engines pull them: from Docker Hub, or a mirror (registry-mirrors in daemon.json)."
+}
+
 main() {
-  local if_needed='' rebuild='' prepare='' wanted=() missing=() image name
+  local if_needed='' rebuild='' prepare='' for_lab='' wanted=() missing=() image name
   for name in "$@"; do
     case $name in
       --if-needed) if_needed=1 ;;
       --rebuild) rebuild=1 ;;
       --prepare) prepare=1 ;;
+      --for-lab) for_lab=1 ;;
       -h | --help) usage; return ;;
       -*) die "unknown option $name" "See scripts/stand-ins.sh --help" ;;
       *) wanted+=("$(resolve "$name")") ;;
@@ -460,6 +475,7 @@ main() {
     missing+=("$image")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
+  [[ -n $prepare || -n $for_lab ]] || refuse_clusters "${missing[@]}"
   ensure_all "${missing[@]}"
   [[ -z $prepare ]] || return 0
   for image in "${missing[@]}"; do

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from deploytool.backends.kind import Check, State
-from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_answers, split_registry
+from deploytool.backends.swarm.cluster import LOCAL_HOSTS, registry_problem, split_registry
 
 if TYPE_CHECKING:
     from deploytool.config import Config
@@ -36,15 +36,12 @@ def docker_command() -> Iterator[Check]:
 
 
 def registry(config: Config) -> Check:
-    if registry_answers(config.registry):
+    problem = registry_problem(config.registry)
+    if problem is None:
         return Check("registry", State.GOOD, f"{config.registry} answers")
     is_local = split_registry(config.registry)[0] in LOCAL_HOSTS
-    hint = (
-        "deploytool cluster up starts one"
-        if is_local
-        else "check its name and the network; docker login if it asks for a password"
-    )
-    return Check("registry", State.BAD, f"{config.registry} does not answer", hint)
+    hint = "deploytool cluster up starts one" if is_local else problem.hint
+    return Check("registry", State.BAD, problem.message, hint)
 
 
 def output_of(*command: str) -> str | None:

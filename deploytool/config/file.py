@@ -9,6 +9,7 @@ from typing import Any
 import tomli
 
 from deploytool.errors import ConfigError, Problem, UsageError
+from deploytool.reading import read_text
 
 
 def read(start: Path) -> tuple[Path, dict[str, Any], str | None]:
@@ -51,7 +52,7 @@ def depth(value: Any) -> int:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        return tomli.loads(file.read_text(encoding="utf-8"))
+        return tomli.loads(read_text(file))
     except tomli.TOMLDecodeError as error:
         problem = Problem("", f"not valid TOML: {error}")
     except UnicodeDecodeError:
@@ -59,7 +60,7 @@ def _parse(file: Path) -> dict[str, Any]:
     except RecursionError:
         problem = Problem("", "not valid TOML: nested too deeply")
     except (OSError, ValueError) as error:
-        problem = Problem("", f"cannot be read: {error}")
+        problem = Problem("", f"cannot be read: {getattr(error, 'strerror', None) or error}")
     raise ConfigError([problem], source=str(shown(file)), code="config_unreadable")
 
 

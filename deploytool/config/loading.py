@@ -5,6 +5,7 @@ Layers, later wins: defaults < file < [environments.NAME] < DEPLOYTOOL_* variabl
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from deploytool.config.model import Config, with_names
 from deploytool.config.paths import join, quoted
 from deploytool.config.problems import problems_in, problems_of, unique
 from deploytool.errors import ConfigError, Problem
+from deploytool.reading import read_file
 from deploytool.redact import hide_passwords_in, mask
 from deploytool.spec import AppSpec, needs_entrypoint
 
@@ -57,7 +59,9 @@ class LoadedConfig:
         for service in dumped["services"].values():
             del service["name"]
         for path, value in flatten(dumped):
-            shown = mask(path, value) if isinstance(value, str) else hide_passwords_in(value)
+            is_name = path.startswith("build.secrets.")
+            is_text = isinstance(value, str) and not is_name
+            shown = mask(path, value) if is_text else hide_passwords_in(value)
             yield Setting(path, shown, self.source(path))
 
     @cached_property
@@ -69,7 +73,7 @@ class LoadedConfig:
         for service in self.config.services.values():
             for target, source in service.files.items():
                 try:
-                    found[source] = _read_file(self.project / source)
+                    found[source] = _read_file(self.project, source)
                 except ValueError as error:
                     where = join(("services", service.name, "files", target))
                     problems.append(Problem(where, f"{source} {error}"))
@@ -159,18 +163,18 @@ LARGEST_FILE = 500 * 1024
 """bytes; what every Swarm takes is smaller"""
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(project: Path, path: str) -> bytes:
     """The content of a configuration file. Raises ValueError with what is wrong with it."""
     try:
-        content = path.read_bytes()
+        content = read_file(project / path, limit=LARGEST_FILE - 1, within=project)
     except FileNotFoundError:
         raise ValueError("does not exist") from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise ValueError("is too large: a cluster keeps files of less than 500 KiB") from None
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', error)}") from None
     if not content:
         raise ValueError("is empty, and a cluster keeps no empty file")
-    if len(content) >= LARGEST_FILE:
-        raise ValueError("is too large: a cluster keeps files of less than 500 KiB")
     return content
 
 

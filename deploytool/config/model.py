@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from deploytool.config.nomad import NomadSettings
 from deploytool.spec import (
     RESERVED,
     Backend,
+    EnvName,
+    FileSource,
     Line,
     Model,
     Name,
@@ -37,6 +39,7 @@ def _registry(value: str) -> str:
     return bare
 
 
+BuildSecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 OWN_LABELS = ("deploytool.", "com.docker.stack.")
 """What labels begin with that say which app a service is of, and what it is there for."""
 
@@ -46,6 +49,21 @@ def _no_own_labels(services: dict[str, Service]) -> dict[str, Service]:
         if own := [key for key in service.labels if key.lower().startswith(OWN_LABELS)]:
             raise ValueError(f"{name}.labels sets {own[0]}, which is deploytool's to set")
     return services
+
+
+class BuildSecret(Model):
+    """Where a secret of the build comes from: a variable or a file."""
+
+    env: EnvName | None = None
+    """A variable of deploytool's own environment."""
+    file: FileSource | None = None
+    """A file of the project, best one that git ignores."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("has one of `env`, a variable's name, and `file`, a path")
+        return self
 
 
 class BuildSettings(Model):
@@ -59,6 +77,9 @@ class BuildSettings(Model):
     """Platforms to build for, for example "linux/amd64"; by default the builder's own."""
     args: dict[Line, str] = Field(default_factory=dict)
     """Build arguments. Never secrets: they stay in the image's history."""
+    secrets: dict[BuildSecretName, BuildSecret] = Field(default_factory=dict)
+    """What RUN --mount=type=secret,id=NAME reads at /run/secrets/NAME: { env = "A" }, a variable
+    where deploytool runs, or { file = "a" }, a file of the project. Needs BuildKit."""
     target: Line | None = None
     """Stage of the Dockerfile; by default the last."""
 

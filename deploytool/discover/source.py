@@ -21,6 +21,7 @@ from typing import Any
 import tomli
 
 from deploytool.errors import UsageError
+from deploytool.reading import read_file
 
 SKIPPED_FOLDERS = frozenset(
     {"node_modules", "build", "dist", "site-packages", "venv", "env", "migrations", "alembic"}
@@ -151,18 +152,28 @@ class Project:
         return self._listings[folder]
 
     def text(self, file: PurePosixPath) -> str | None:
-        """A small text file, or None. Windows' PowerShell writes some in UTF-16."""
+        """A small text file, or None."""
         try:
-            data = self.data(file)[: 64 * MAX_BYTES]
-            return data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
+            return _decoded(self.data(file))
         except (OSError, ValueError):
             return None
+
+    def needed_text(self, file: PurePosixPath) -> str:
+        """A text file that nothing can be said without. Raises UsageError."""
+        try:
+            return _decoded(self.data(file))
+        except UnicodeError as error:
+            raise _invalid(file, "it is not UTF-8 text") from error
+        except (OSError, ValueError) as error:
+            raise _invalid(file, getattr(error, "strerror", None) or error) from error
 
     def data(self, file: PurePosixPath) -> bytes:
         """A file's content. Raises OSError or ValueError when it cannot be read."""
         if file not in self._data:
             try:
-                self._data[file] = (self.path / file).read_bytes()
+                self._data[file] = read_file(
+                    self.path / file, limit=64 * MAX_BYTES, within=self.path
+                )
             except (OSError, ValueError) as error:
                 self._data[file] = error
         data = self._data[file]
@@ -175,16 +186,9 @@ class Project:
         if not self.is_file(file):
             return {}
         try:
-            text = self.text(file)
-            if text is None:
-                raise ValueError("it is not UTF-8 text")
-            return tomli.loads(text)
+            return tomli.loads(self.needed_text(file))
         except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"{file} cannot be read: {error}",
-                code="file_invalid",
-                hint=LOCKS.get(file.name, "correct it and run this again"),
-            ) from error
+            raise _invalid(file, error) from error
 
     def helpful_toml(self, file: PurePosixPath) -> dict[str, Any]:
         """A TOML file that only helps: one that cannot be read says nothing."""
@@ -342,6 +346,19 @@ def below(folder: PurePosixPath, path: PurePosixPath | str) -> PurePosixPath | N
     """A path from a folder of the project, without ".."; None outside the project."""
     found = PurePosixPath(posixpath.normpath(folder / path))
     return None if found.is_absolute() or found.parts[:1] == ("..",) else found
+
+
+def _invalid(file: PurePosixPath, why: object) -> UsageError:
+    return UsageError(
+        f"{file} cannot be read: {why}",
+        code="file_invalid",
+        hint=LOCKS.get(file.name, "correct it and run this again"),
+    )
+
+
+def _decoded(data: bytes) -> str:
+    """Windows' PowerShell writes some files in UTF-16."""
+    return data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
 
 
 def is_utf16(data: bytes) -> bool:

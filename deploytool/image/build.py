@@ -36,8 +36,9 @@ from deploytool.image.progress import (
     PushLog,
 )
 from deploytool.image.reference import Reference
+from deploytool.image.secrets import read_secret
 from deploytool.process import Finished, ProgramMissing, capture, stream
-from deploytool.redact import MASK, hide_passwords, mask, names_secret
+from deploytool.redact import MASK, hide_passwords, looks_secret, mask, names_secret
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
@@ -60,10 +61,13 @@ LATEST = "latest"
 QUIET = {"DOCKER_CLI_HINTS": "false"}
 # Attestations say when and where a build ran: they would give every build another digest, and turn
 # the image into an index, which Docker 20.10 stumbles over. The variable, not `--provenance=false`,
-# because buildx before 0.10 has neither the attestations nor the flag.
-NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+# because buildx before 0.10 has neither the attestations nor the flag. Nothing asks for what git
+# says either, which buildx runs with the repository's own settings.
+NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "false"}
 INSTALL_BUILDX = "install Docker's docker-buildx-plugin package"
 LAST_WITH_OWN_BUILDKIT = 22
+SHORTEST = 4
+"""Characters of what is hidden of a secret in output: less is found in every other word."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,21 @@ def build(
     job.check()
     warn_of_changes(source, warn)
     for name in job.secret_arguments:
-        warn(
-            f"build.args.{name} looks like a secret, and build arguments stay in the image: "
-            "mount it in the Dockerfile instead, or give it to the service as a secret"
-        )
+        warn(_warning_of_secret(name))
     return _with_buildx(job, progress) or _without_buildx(job, progress, warn)
+
+
+def _warning_of_secret(name: str) -> str:
+    looks = f"build.args.{name} looks like a secret"
+    if _means_something(name):
+        return (
+            f"{looks}, and while docker runs, everybody on this machine sees it in the list of "
+            "processes: put it under proxies in ~/.docker/config.json"
+        )
+    return (
+        f"{looks}, and build arguments stay in the image's history: make it build.secrets.{name} "
+        f"and RUN --mount=type=secret,id={name}, or give it to the service as a secret"
+    )
 
 
 def push(repository: str, source: Source, *, progress: Progress, warn: Warn) -> BuiltImage:
@@ -196,7 +210,8 @@ class _Job:
         return self.project / self.settings.context
 
     def check(self) -> None:
-        """Raises ImageError when there is nothing to build from."""
+        """Raises ImageError when there is nothing to build from, or a secret is missing."""
+        list(self.secret_values())
         if not self.context.is_dir():
             raise ImageError(
                 f"The build context {self.settings.context} is not a folder of the project",
@@ -222,7 +237,22 @@ class _Job:
 
     @property
     def secret_arguments(self) -> list[str]:
-        return sorted(name for name in self.settings.args if names_secret(name))
+        arguments = self.settings.args.items()
+        return sorted(n for n, v in arguments if names_secret(n) or hide_passwords(v) != v)
+
+    def secret_values(self) -> Iterator[str]:
+        """The values of the build's secrets. Raises ImageError for one that is not there."""
+        for name, secret in sorted(self.settings.secrets.items()):
+            yield read_secret(self.project, name, secret)
+
+    def _secret_flags(self) -> Iterator[str]:
+        """Where docker finds the values: never the values themselves."""
+        for name, secret in sorted(self.settings.secrets.items()):
+            if secret.env is not None:
+                yield f"--secret=id={name},env={secret.env}"
+            else:
+                source = f"src={self.project / str(secret.file)}".replace('"', '""')
+                yield f'--secret=id={name},"{source}"'
 
     def flags(self) -> list[str]:
         """Options that all builders understand."""
@@ -231,6 +261,7 @@ class _Job:
             f"--tag={self.image}",
             *([] if self.pushed else [f"--tag={_latest(self.image)}"]),
             *(f"--build-arg={argument}" for argument in self._arguments()),
+            *self._secret_flags(),
             *([f"--target={self.settings.target}"] if self.settings.target else []),
             *([f"--platform={','.join(self.settings.platforms)}"] * bool(self.settings.platforms)),
             str(self.context),
@@ -256,7 +287,15 @@ class _Job:
         for name, value in self.settings.args.items():
             if value and mask(name, value) != value:
                 line = line.replace(value, MASK)
+        for value in self._shown_secrets:
+            line = line.replace(value, MASK)
         return hide_passwords(line)
+
+    @cached_property
+    def _shown_secrets(self) -> tuple[str, ...]:
+        """What a step may print of its secrets, line by line, the longest first."""
+        lines = {line.strip() for value in self.secret_values() for line in value.splitlines()}
+        return tuple(sorted((s for s in lines if len(s) >= SHORTEST), key=len, reverse=True))
 
     def listen(self, log: BuilderLog) -> Callable[[str], None]:
         return lambda line: log.feed(self.hide_secrets(line))
@@ -271,7 +310,7 @@ _VARIABLES_OF_DOCKER = re.compile(
 
 def _means_something(name: str) -> bool:
     """Whether a variable of this name would change what docker itself does."""
-    return bool(_VARIABLES_OF_DOCKER.fullmatch(name))
+    return bool(_VARIABLES_OF_DOCKER.fullmatch(name)) and not looks_secret(name)
 
 
 def _latest(image: Reference) -> Reference:
@@ -310,6 +349,8 @@ def _without_buildx(job: _Job, progress: Progress, warn: Warn) -> BuiltImage:
         refusal = Failure("", (), "Multi-platform build is not supported without docker buildx")
         raise build_failure(refusal, job.image)
     has_buildkit = _client_version() <= LAST_WITH_OWN_BUILDKIT
+    if job.settings.secrets and not has_buildkit:
+        raise build_failure(Failure("", (), "build.secrets requires BuildKit"), job.image)
     builder = "docker's own older BuildKit" if has_buildkit else "docker's legacy builder"
     warn(f"docker buildx is missing, {builder} builds the image: {INSTALL_BUILDX}")
     log: BuilderLog = BuildKitLog(progress) if has_buildkit else LegacyLog(progress)

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import tomli
 
-from deploytool.process import ProgramMissing, capture
+from deploytool.image.safe_git import git
+from deploytool.process import ProgramMissing
+from deploytool.reading import LARGEST_TEXT, read_file
 from deploytool.render import RENDERED
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Content:
     @cached_property
     def _text(self) -> bytes:
         try:
-            return self._dockerfile.read_bytes()
+            return read_file(self._dockerfile, limit=LARGEST_TEXT)
         except OSError:
             return b""
 
@@ -154,9 +156,9 @@ class Content:
 
     def _commit(self) -> bytes:
         """The repository's files differ from clone to clone; what it says of the code does not."""
-        command = ["git", "-C", str(self._context), "describe", "--always", "--tags", "--long"]
+        described = ("describe", "--always", "--tags", "--long", "--abbrev=40")
         try:
-            return capture([*command, "--abbrev=40"], env={"LC_ALL": "C"}).stdout.encode()
+            return git(self._context, *described).stdout.encode("utf-8", "surrogateescape")
         except ProgramMissing:
             return b""
 

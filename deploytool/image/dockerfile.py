@@ -17,6 +17,7 @@ from string import Template
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging
 from deploytool.discover.dependencies.packaging import PLAIN_FASTAPI
+from deploytool.discover.files.private import PATTERNS, looks_private
 from deploytool.discover.files.storage import SYSTEM_FOLDERS, Storage
 from deploytool.spec import uvicorn_app
 
@@ -101,11 +102,14 @@ def render_dockerignore(
     tests: Iterable[str] = (),
     *,
     storage: Storage = NOTHING_WRITTEN,
+    meant: Iterable[str] = (),
 ) -> str:
-    """The .dockerignore that lets only what the Dockerfile copies into a build."""
+    """The .dockerignore that lets only what the Dockerfile copies into a build, and of that no keys
+    and local databases but those that are `meant` for it."""
     wanted = {*packaging.files, *packaging.build_files, *map(str, _installed(packaging))}
     wanted |= {path for path, _ in storage.seeds}
     wanted |= {source.rstrip("/") for source in not_installed(packaging, sources)}
+    meant = {*meant, *(path for path in wanted if looks_private(PurePosixPath(path)))}
     lines = [
         OUR_DOCKERIGNORE,
         "*",
@@ -113,9 +117,10 @@ def render_dockerignore(
         "",
         "**/__pycache__",
         "**/*.py[co]",
-        "**/.env*",
         "**/.git",
         "**/.venv",
+        *PATTERNS,
+        *(f"!{_pattern(path)}" for path in sorted(meant)),
         *(_pattern(folder) for folder in sorted(tests)),
     ]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from deploytool.errors import DeploytoolError, EngineError, ImageError, RegistryError
+from deploytool.image import registry_failures
 from deploytool.image.progress import Failure
 from deploytool.image.reference import Reference
 
@@ -132,6 +133,8 @@ def _refused_push(failure: Failure, image: Reference) -> DeploytoolError | None:
 def registry(failure: Failure, image: Reference) -> RegistryError:
     """Why the registry did not take an image."""
     cause = _line(failure.cause)
+    if busy := registry_failures.busy(image.host, cause):
+        return busy
     for patterns, code, happened, hint in _registry_failures(image):
         if _says(cause, *patterns):
             return RegistryError(f"{happened}: {cause}", code=code, hint=hint)
@@ -197,8 +200,6 @@ def _registry_failures(image: Reference) -> list[tuple[tuple[str, ...], str, str
                 "i/o timeout",
                 "deadline exceeded",
                 "Client.Timeout exceeded",
-                "HTTP status: 50[234]",
-                "unexpected status.*: 50[234]",
                 r"\bEOF$",
             ),
             "registry_unreachable",
@@ -238,6 +239,8 @@ def _base_image(failure: Failure) -> ImageError | None:
     reference = base.partition("@")[0]
     if _says(cause, "denied", "unauthorized", "no basic auth"):
         hint = "check its name; if it is private, log in to its registry with `docker login`"
+    elif busy := registry_failures.busy(Reference(reference).host, cause):
+        hint = busy.hint
     elif _says(cause, "not found", "manifest unknown"):
         hint = "check its name and tag, and that it exists for the platform"
     else:
@@ -277,7 +280,7 @@ def _needs_buildkit(failure: Failure) -> ImageError | None:
     if not _says(failure.cause, "requires BuildKit"):
         return None
     return ImageError(
-        f"The Dockerfile needs BuildKit, and docker buildx is missing: {_line(failure.cause)}",
+        f"The build needs BuildKit, and docker buildx is missing: {_line(failure.cause)}",
         code="buildx_missing",
         hint="install Docker's docker-buildx-plugin package: https://docs.docker.com/go/buildx/",
     )

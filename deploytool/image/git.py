@@ -6,19 +6,20 @@ content alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploytool.errors import UsageError
 from deploytool.image.content import Content
-from deploytool.process import Finished, ProgramMissing, capture
+from deploytool.image.safe_git import git, git_on_files
+from deploytool.process import Finished, ProgramMissing
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
 
-_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+_SUBMODULE = "160000"
 _NO_COMMIT = ("not a git repository", "does not have any commits yet", "unknown revision")
 
 
@@ -51,15 +52,10 @@ def read_source(project: Path, settings: BuildSettings, volumes: Iterable[str] =
     return Source(revision, any(map(content.takes, changed)), content.tag)
 
 
-def _git(project: Path, *arguments: str) -> Finished:
-    command = ["git", "--literal-pathspecs", "-C", str(project), *arguments]
-    return capture(command, env=_ENVIRONMENT, errors="surrogateescape")
-
-
 def _commit(project: Path) -> str | None:
     """The commit that is checked out; None where there is none."""
     try:
-        shown = _git(project, "log", "-1", "--no-show-signature", "--format=%H")
+        shown = git(project, "log", "-1", "--no-show-signature", "--format=%H")
     except ProgramMissing:
         return None
     if shown.ok:
@@ -81,15 +77,41 @@ def _refused(project: Path, finished: Finished) -> UsageError:
 
 def _changed(project: Path, context: Path) -> list[Path]:
     """The files of the project and the build context that differ from the commit."""
-    top = _git(project, "rev-parse", "--show-toplevel")
+    paths = (".", *_outside(project, context))
+    changed = _status(project, *paths)
+    for module in _submodules(project, *paths):
+        if module not in changed and _status(module, "."):
+            changed.append(module)
+    return changed
+
+
+def _status(folder: Path, *paths: str) -> list[Path]:
+    """What differs from the commit. Of submodules only whether they are at another commit: git
+    would look into them by their own settings."""
     flags = ("--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    everything = (*flags, "--ignore-submodules=none", "--", ".", *_outside(project, context))
-    status = _git(project, "status", *everything)
-    for finished in (top, status):
-        if not finished.ok:
-            raise _refused(project, finished)
-    folder = Path(top.stdout.rstrip("\n")).resolve()
-    return [folder / entry[3:] for entry in status.stdout.split("\0") if entry]
+    shown = git_on_files(folder, "status", *flags, "--ignore-submodules=dirty", "--", *paths)
+    top = _top(folder)
+    if not shown.ok:
+        raise _refused(folder, shown)
+    return [top / entry[3:] for entry in shown.stdout.split("\0") if entry]
+
+
+def _submodules(folder: Path, *paths: str) -> Iterator[Path]:
+    """Those that are checked out, and theirs."""
+    listed = git(folder, "ls-files", "--stage", "-z", "--full-name", "--", *paths)
+    top = _top(folder)
+    for entry in listed.stdout.split("\0"):
+        module = top / entry.partition("\t")[2]
+        if entry.startswith(_SUBMODULE) and (module / ".git").exists():
+            yield module
+            yield from _submodules(module, ".")
+
+
+def _top(folder: Path) -> Path:
+    shown = git(folder, "rev-parse", "--show-toplevel")
+    if not shown.ok:
+        raise _refused(folder, shown)
+    return Path(shown.stdout.rstrip("\n")).resolve()
 
 
 def _outside(project: Path, context: Path) -> list[str]:

@@ -17,6 +17,11 @@ _REFERENCE = re.compile(
 HUB = "docker.io"
 
 
+def login(host: str) -> str:
+    """The command that logs in to a registry."""
+    return "docker login" if host == HUB else f"docker login {host}"
+
+
 @dataclass(frozen=True)
 class Reference:
     """An image's name, taken apart."""
@@ -47,7 +52,7 @@ class Reference:
     @property
     def login(self) -> str:
         """The command that logs in to the registry."""
-        return "docker login" if self.host == HUB else f"docker login {self.host}"
+        return login(self.host)
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -9,12 +9,17 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import sleep, time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deploytool.errors import DeploytoolError, ImageError, RegistryError
-from deploytool.http import is_loopback, proxies_for
+from deploytool.http import is_loopback, proxies_for, within
+from deploytool.image import registry_failures
 from deploytool.image.reference import HUB, Reference
 from deploytool.json_types import Json
 from deploytool.process import ProgramMissing, TookTooLong, capture
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     import requests
 
 TIMEOUT = 20.0
-"""Seconds that a registry may take to answer."""
+"""Seconds that a registry may take for a whole answer."""
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -36,6 +41,21 @@ MANIFESTS = (
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
+LARGEST = 4 * 2**20
+"""bytes of an answer: manifests have 4 MiB at most"""
+LONGEST_WAIT = 30.0
+"""Seconds that a registry may ask to wait before it is asked once more."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    """With names in small letters."""
+    content: bytes
+
+
 class Registry:
     """The registries of some images. Each is logged in to once."""
 
@@ -43,6 +63,7 @@ class Registry:
         import requests
 
         self.session = requests.Session()
+        self.timeout = TIMEOUT
         self._tokens: dict[str, str] = {}
         self._plain: set[str] = set()
         """Registries that are asked without TLS."""
@@ -55,8 +76,8 @@ class Registry:
         wanted = parsed.digest or parsed.tag or "latest"
         path = f"{name}/manifests/{wanted}"
         response = self._get(parsed, path, ", ".join((*INDEXES, *MANIFESTS)))
-        manifest: Json = response.json()
-        digest = response.headers.get("Docker-Content-Digest") or parsed.digest
+        manifest = _json(parsed, response)
+        digest = response.headers.get("docker-content-digest") or parsed.digest
         if not digest:
             raise _refused(parsed, "it does not say which digest the image has")
         return Image(
@@ -71,44 +92,56 @@ class Registry:
             found = [one.get("platform") or {} for one in manifest["manifests"]]
         else:
             digest = (manifest.get("config") or {}).get("digest")
-            found = [self._get(parsed, f"{name}/blobs/{digest}", "*/*").json()] if digest else []
+            path = f"{name}/blobs/{digest}"
+            found = [_json(parsed, self._get(parsed, path, "*/*"))] if digest else []
         return {
             (platform["architecture"], platform["os"])
             for platform in found
             if platform.get("architecture") and platform.get("os") not in (None, "unknown")
         }
 
-    def _get(self, parsed: Reference, path: str, accept: str) -> requests.Response:
+    def _get(self, parsed: Reference, path: str, accept: str) -> Answer:
         import requests
 
         try:
-            response = self._authorized(parsed, path, accept)
-        except requests.ConnectionError as error:
-            if not self._may_be_plain(parsed.host):
-                raise _unreachable(parsed, error) from None
+            response = self._patiently(parsed, path, accept)
+        except (requests.RequestException, OSError) as error:
+            is_connection = isinstance(error, requests.ConnectionError)
+            if not is_connection or not self._may_be_plain(parsed.host):
+                raise registry_failures.by_exception(parsed.host, error) from None
             return self._get(parsed, path, accept)
-        except requests.RequestException as error:
-            raise _unreachable(parsed, error) from None
-        if response.status_code in (401, 403):
-            raise _denied(parsed)
-        if response.status_code == 404:
+        failure = registry_failures.by_status(parsed.host, response.status, _said(response))
+        if failure is not None:
+            raise failure
+        if response.status in (401, 403):
+            raise _denied(parsed, is_known=bool(self._tokens.get(parsed.repository)))
+        if response.status == 404:
             raise ImageError(
                 f"The image {parsed} does not exist: {_reason(response)}",
                 code="image_missing",
                 hint="build and push it first, or correct its name",
             )
-        if response.status_code >= 400:
-            raise _refused(parsed, f"{response.status_code} {_reason(response)}")
+        if response.status >= 400:
+            raise _refused(parsed, f"{response.status} {_reason(response)}")
         return response
 
-    def _authorized(self, parsed: Reference, path: str, accept: str) -> requests.Response:
+    def _patiently(self, parsed: Reference, path: str, accept: str) -> Answer:
+        """The answer, or the one after the time that the registry asks to wait."""
+        response = self._authorized(parsed, path, accept)
+        wait = _asked_to_wait(response)
+        if wait is None or wait > LONGEST_WAIT:
+            return response
+        sleep(wait)
+        return self._authorized(parsed, path, accept)
+
+    def _authorized(self, parsed: Reference, path: str, accept: str) -> Answer:
         """The answer to whoever is logged in, if the registry wants to know."""
         scheme = "http" if parsed.host in self._plain else "https"
         url = f"{scheme}://{_address(parsed.host)}/v2/{path}"
         response = self._send(url, accept, self._tokens.get(parsed.repository, ""))
-        if response.status_code != 401:
+        if response.status != 401:
             return response
-        token = self._authorization(parsed, response.headers.get("WWW-Authenticate", ""))
+        token = self._authorization(parsed, response.headers.get("www-authenticate", ""))
         self._tokens[parsed.repository] = token
         return self._send(url, accept, token)
 
@@ -119,11 +152,27 @@ class Registry:
         self._plain.add(host)
         return True
 
-    def _send(self, url: str, accept: str, authorization: str) -> requests.Response:
+    def _send(
+        self, url: str, accept: str, authorization: str, params: dict[str, str] | None = None
+    ) -> Answer:
+        """The whole answer. Raises OSError and what requests raises."""
         headers = {"Accept": accept}
         if authorization:
             headers["Authorization"] = authorization
-        return self.session.get(url, headers=headers, timeout=TIMEOUT, proxies=proxies_for(url))
+
+        def ask() -> Answer:
+            with self.session.get(
+                url,
+                params=params,
+                headers=headers,
+                timeout=self.timeout,
+                proxies=proxies_for(url),
+                stream=True,
+            ) as response:
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, response.reason, names, _content(response))
+
+        return within(self.timeout, ask)
 
     def _authorization(self, parsed: Reference, challenge: str) -> str:
         """The header that a registry asks for: a login, or a token that its login buys."""
@@ -133,14 +182,14 @@ class Registry:
         if scheme.lower() != "bearer" or "realm" not in values:
             return _basic(user, password) if user else ""
         params = {"service": values.get("service", ""), "scope": f"repository:{_name(parsed)}:pull"}
-        headers = {"Authorization": _basic(user, password)} if user else {}
-        realm = values["realm"]
-        answer = self.session.get(
-            realm, params=params, headers=headers, timeout=TIMEOUT, proxies=proxies_for(realm)
-        )
-        if answer.status_code >= 400:
-            raise _denied(parsed)
-        found: Any = answer.json()
+        given = _basic(user, password) if user else ""
+        answer = self._send(values["realm"], "*/*", given, params)
+        failure = registry_failures.by_status(parsed.host, answer.status, _said(answer))
+        if failure is not None:
+            raise failure
+        if answer.status >= 400:
+            raise _denied(parsed, is_known=bool(user))
+        found = _json(parsed, answer)
         return f"Bearer {found.get('token') or found.get('access_token') or ''}"
 
 
@@ -205,33 +254,60 @@ def _basic(user: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-def _reason(response: requests.Response) -> str:
+def _json(parsed: Reference, answer: Answer) -> Json:
     try:
-        return str(response.json()["errors"][0]["message"])
+        return dict(json.loads(answer.content))
+    except (ValueError, TypeError):
+        raise _refused(parsed, "its answer is not that of a registry") from None
+
+
+def _content(response: requests.Response) -> bytes:
+    content = b""
+    for part in response.iter_content(64 * 1024):
+        content += part
+        if len(content) > LARGEST:
+            raise OSError(f"its answer has more than {LARGEST // 2**20} MiB")
+    return content
+
+
+def _asked_to_wait(answer: Answer) -> float | None:
+    """Seconds, of a registry that is busy; None where it does not say."""
+    text = answer.headers.get("retry-after", "").strip()
+    if answer.status not in (429, 503) or not text:
+        return None
+    if text.isdecimal():
+        return float(text)
+    with suppress(ValueError):
+        at = parsedate_to_datetime(text)
+        return max(0.0, at.timestamp() - time())
+    return None
+
+
+def _said(answer: Answer) -> str:
+    wait = _asked_to_wait(answer)
+    asks = "" if wait is None else f"; it asks to wait {wait:.0f} s"
+    return f"{answer.status} {_reason(answer)}{asks}"
+
+
+def _reason(response: Answer) -> str:
+    try:
+        return str(json.loads(response.content)["errors"][0]["message"])
     except (ValueError, LookupError, TypeError):
         return str(response.reason)
 
 
-def _denied(parsed: Reference) -> DeploytoolError:
+def _denied(parsed: Reference, *, is_known: bool) -> DeploytoolError:
+    who = "the login of this machine" if is_known else "this machine, which is not logged in"
     return RegistryError(
-        f"The registry {parsed.host} does not show {parsed} to this machine",
+        f"The registry {parsed.host} does not show {parsed} to {who}",
         code="registry_denied",
-        hint=f"log in: {parsed.login}",
+        hint=f"log in: {parsed.login}; if you are logged in, the image may not exist",
     )
 
 
 def _refused(parsed: Reference, why: str) -> DeploytoolError:
     return RegistryError(
         f"The registry of {parsed} refuses: {why}",
-        code="registry_unreachable",
+        code="registry_failed",
         hint="see the registry's log",
-    )
-
-
-def _unreachable(parsed: Reference, error: Exception) -> DeploytoolError:
-    return RegistryError(
-        f"The registry of {parsed} does not answer: {type(error).__name__}",
-        code="registry_unreachable",
-        hint="check its address and the network; for one with its own authority set "
-        "REQUESTS_CA_BUNDLE",
     )

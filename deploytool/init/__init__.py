@@ -13,6 +13,7 @@ from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
 from deploytool.init.configuration import CONFIGURATION, plan_configuration
 from deploytool.init.files import Fate, FileWrite, plan_file, write
 from deploytool.init.findings import DEFAULT_REGISTRY, Findings, inspect_project, valid_name
+from deploytool.reading import LARGEST_TEXT, read_file
 
 __all__ = [
     "CONFIGURATION",
@@ -37,7 +38,8 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
     project = findings.project
     configuration = plan_configuration(project, findings.settings)
     if findings.kept:
-        current = (project / "Dockerfile").read_text("utf-8", "replace")
+        data = read_file(project / "Dockerfile", limit=LARGEST_TEXT)
+        current = data.decode("utf-8", "replace")
         return configuration, FileWrite("Dockerfile", current, Fate.KEPT)
     dockerfile = render_dockerfile(
         findings.app,
@@ -47,7 +49,11 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
         storage=findings.storage,
     )
     ignore = render_dockerignore(
-        findings.packaging, findings.sources, findings.tests, storage=findings.storage
+        findings.packaging,
+        findings.sources,
+        findings.tests,
+        storage=findings.storage,
+        meant=findings.meant,
     )
     return (
         configuration,

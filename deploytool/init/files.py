@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from deploytool.errors import UsageError
+from deploytool.reading import read_text, refuse_outside
 
 
 class Fate(StrEnum):
@@ -46,24 +47,27 @@ def plan_file(project: Path, path: str, text: str, *, force: bool) -> FileWrite:
 def write(project: Path, planned: Iterable[FileWrite]) -> None:
     """Write what changes. Each file is whole or as it was, even when interrupted.
 
-    Raises UsageError when a file cannot be written.
+    Raises UsageError when a file cannot be written, or links lead it out of the project: then
+    nothing is written.
     """
-    for file in planned:
-        if file.changes:
-            try:
-                _write_whole(project / file.path, file.text)
-            except OSError as error:
-                raise UsageError(
-                    f"{file.path} cannot be written: {error.strerror or error}",
-                    code="not_writable",
-                    hint="nothing is half-written; free the way and run this again",
-                ) from error
+    changed = [file for file in planned if file.changes]
+    for file in changed:
+        refuse_outside(project, Path(file.path))
+    for file in changed:
+        try:
+            _write_whole(project / file.path, file.text)
+        except OSError as error:
+            raise UsageError(
+                f"{file.path} cannot be written: {error.strerror or error}",
+                code="not_writable",
+                hint="nothing is half-written; free the way and run this again",
+            ) from error
 
 
 def read(path: Path) -> str | None:
     """The text of a file; None when there is none, or it is not text."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -47,6 +47,12 @@ from deploytool.discover.files.missing import (
     missing_files,
     missing_folders,
 )
+from deploytool.discover.files.private import (
+    holds_private_key,
+    is_meant,
+    is_named,
+    private_in,
+)
 from deploytool.discover.files.storage import Storage, shipped_files, storage
 from deploytool.discover.files.writes import WriteKind, find_writes
 from deploytool.discover.kept.kept import Kept, dockerfile_elsewhere, read_kept
@@ -99,6 +105,8 @@ class Findings:
     kept: Kept | None
     """The Dockerfile that was there, if it stays."""
     settings: Settings
+    meant: tuple[str, ...] = ()
+    """Files that look private, and that the app comes with."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -214,8 +222,22 @@ class Inspection:
             storage=self.storage,
             kept=self.kept,
             settings=settings,
+            meant=tuple(str(f) for f in self._private if is_meant(self.project, f)),
             warnings=tuple(dict.fromkeys(map(self._with_headings, self._warnings()))),
         )
+
+    @cached_property
+    def _private(self) -> list[PurePosixPath]:
+        return private_in(self.folder, self.sources)
+
+    def _left_out(self) -> Iterator[str]:
+        """Keys that the code names, and that an image should not have all the same."""
+        for file in self._private:
+            if holds_private_key(self.project, file) and is_named(self.project, file):
+                yield (
+                    f"{file} holds a private key, and .dockerignore keeps it out of the image: "
+                    "give it to the service as a secret"
+                )
 
     def _name(self, asked: str | None) -> str:
         """The app's name. One that deploytool needs for itself is refused where it was asked for,
@@ -368,6 +390,7 @@ class Inspection:
             yield from self._about_dependencies()
             yield from self.storage.notes
             yield from self._about_volumes()
+            yield from self._left_out()
         yield from self._about_source()
         yield from self._about_memory()
         yield from self._about_settings()

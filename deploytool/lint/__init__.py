@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.lint import config_checks, hadolint, image_checks, modules
+from deploytool.lint import config_checks, hadolint, image_checks, modules, private
 from deploytool.lint.dockerfile import parse
 from deploytool.lint.rules import RULES, Finding, Rule, Severity
 from deploytool.lint.subject import Subject
+from deploytool.reading import LARGEST_TEXT, read_file, read_text
 
 if TYPE_CHECKING:
     from deploytool.config import LoadedConfig
@@ -56,6 +57,7 @@ def inspect(project: Path, config: LoadedConfig | None) -> Report:
     if _is_built(config):
         found += image_checks.check(subject)
         found += modules.check(subject)
+        found += private.check(subject)
         try:
             found = _merge(found, hadolint.run(project, subject.file, subject.shown))
         except hadolint.HadolintUnusable as error:
@@ -97,7 +99,7 @@ def _subject(project: Path, config: LoadedConfig | None) -> Subject:
         shown=name,
         dockerfile=parse(_read(file, name) if _is_built(config) else b""),
         loaded=config,
-        config_text=config.file.read_text(encoding="utf-8") if config else "",
+        config_text=read_text(config.file) if config else "",
     )
 
 
@@ -108,7 +110,7 @@ def _is_built(config: LoadedConfig | None) -> bool:
 
 def _read(file: Path, name: str) -> bytes:
     try:
-        return file.read_bytes()
+        return read_file(file, limit=LARGEST_TEXT)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"There is no {name} in {file.parent}",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from deploytool.reading import LARGEST_TEXT, read_file
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -54,9 +56,10 @@ class Dockerignore:
 def read(file: Path | None) -> Dockerignore:
     """The patterns of a file; none without one or where it cannot be read."""
     try:
-        text = file.read_bytes().decode("utf-8-sig", "replace") if file else ""
+        data = read_file(file, limit=LARGEST_TEXT) if file else b""
     except OSError:
-        text = ""
+        data = b""
+    text = data.decode("utf-8-sig", "replace")
     return Dockerignore(tuple(_patterns(text.splitlines())))
 
 

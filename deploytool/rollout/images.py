@@ -20,11 +20,13 @@ def resolve_images(
 
     `own` is the reference of the app's own image. `warn` is called for each service that
     keeps the image that it runs, as its registry does not resolve the unchanged reference. Raises
-    ImageError, RegistryError.
+    ImageError, RegistryError, and UsageError for what cannot be the name of an image.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     references = {s.name: s.image or own or f"{spec.image}:latest" for s in spec.services}
+    for reference in references.values():
+        Reference.parse(reference)
     with ThreadPoolExecutor(max_workers=8) as pool:
         asked = {ref: pool.submit(backend.resolve, ref) for ref in set(references.values())}
     failed = {

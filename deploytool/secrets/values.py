@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploytool.errors import UsageError
+from deploytool.reading import MIB, read_file
 from deploytool.spec import valid_secret_name
 
+LARGEST = MIB
+"""bytes of a value, or of an env-file; what clusters keep is smaller"""
 PIPE = 'printf %s "$VALUE" | deploytool secrets set NAME'
 
 
@@ -114,7 +117,7 @@ def _problem(name: str | None, value: str | None, *, known: bool) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_file(file, limit=LARGEST, pipes=True)
     except (OSError, ValueError) as error:
         raise _unreadable(str(file), getattr(error, "strerror", "") or "no such path") from None
 
@@ -129,7 +132,7 @@ def _unreadable(source: str, reason: str) -> UsageError:
 
 def _typed(name: str, can_ask: bool) -> bytes:
     if not sys.stdin.isatty():
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(LARGEST + 1)
     if can_ask:
         from getpass import GetPassWarning, getpass
 

@@ -272,7 +272,7 @@ def provide(node: Node, *images: str) -> None:
     """Stand-ins for what the node's engine does not have yet."""
     missing = [image for image in images if not node.docker("images", "--quiet", image)]
     if missing:
-        run([STAND_INS, *missing], env=node.env, timeout=900)
+        run([STAND_INS, "--for-lab", *missing], env=node.env, timeout=900)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import pty
@@ -599,6 +600,37 @@ def test_an_engine_that_dies(source: Source, lab: Lab, spare_engine: Node) -> No
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert json.loads(stdout)["error"]["code"] == "engine_unreachable"
+
+
+def test_secrets_of_the_build(source: Source) -> None:
+    """A step reads them; history, layers, output and processes do not have them."""
+    secret = f"hunter-{time.time_ns()}"
+    (source.folder / "netrc").write_text(f"file-{secret}\n")
+    (source.folder / ".dockerignore").write_text("netrc\n")
+    source.env = source.env | {"INDEX_TOKEN": secret}
+    source.extra["build"] = {
+        "secrets": {"token": {"env": "INDEX_TOKEN"}, "netrc": {"file": "netrc"}}
+    }
+    source.configure()
+    mounts = "--mount=type=secret,id=token --mount=type=secret,id=netrc"
+    read = f"echo {source.app}; cat /run/secrets/token; sha256sum /run/secrets/*"
+    step = f"{read} | cut -d' ' -f1 > /sums; sleep 2"
+    source.dockerfile(f"FROM {BASE}\nRUN {mounts} {step}\n")
+    process = source.start("build", "--json")
+    assert process.stderr is not None
+    told = next(line for line in process.stderr if "••••••" in line)
+    docker = [line for line in processes_about(str(source.folder)) if "docker" in line]
+    assert docker
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, stderr
+    image = f"{source.lab.registry}/{source.app}:latest"
+    history = source.docker("history", "--no-trunc", image)
+    assert secret not in "".join([told, stdout, stderr, history, *docker])
+    sums = source.docker("run", "--rm", "--network=none", image, "cat", "/sums")
+    expected = [hashlib.sha256(v.encode()).hexdigest() for v in (f"file-{secret}\n", secret)]
+    assert sums.split() == expected
+    left = ("sh", "-c", "cat /run/secrets/* 2>/dev/null || true")
+    assert not source.docker("run", "--rm", "--network=none", image, *left)
 
 
 def test_secrets_do_not_appear(source: Source) -> None:

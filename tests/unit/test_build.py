@@ -22,6 +22,7 @@ from deploytool.errors import (
 )
 from deploytool.image import build as build_module
 from deploytool.image.build import BuiltImage, Source, build, move_latest, owned_volumes, push
+from deploytool.image.content import Content
 from deploytool.process import Finished, ProgramMissing
 from tests.builders import service, worker
 
@@ -230,6 +231,7 @@ def test_one_call_builds_and_pushes(run: Run, docker: Docker) -> None:
     assert docker.environments[0] == {
         "DOCKER_CLI_HINTS": "false",
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        "BUILDX_GIT_INFO": "false",
     }
     assert run.warnings == []
 
@@ -292,24 +294,97 @@ def test_values_of_build_arguments_are_not_on_the_command_line(
         "HOME": "/app",
         "HTTP_PROXY": "http://proxy:3128",
         "DOCKER_HOST": "elsewhere",
+        "DOCKER_TOKEN": "t0ken-of-hub",
+        "HTTPS_PROXY": "http://ada:s3cret@proxy:3128",
     }
     run(BuildSettings(args=args))
     given = [a.removeprefix("--build-arg=") for a in docker.calls[0] if "--build-arg" in a]
     assert given == [
         "API_TOKEN",
         "DOCKER_HOST=elsewhere",
+        "DOCKER_TOKEN",
         "HOME=/app",
+        "HTTPS_PROXY=http://ada:s3cret@proxy:3128",
         "HTTP_PROXY=http://proxy:3128",
         "INDEX",
     ]
     environment = docker.environments[0]
     assert environment["API_TOKEN"] == "hunter22"
     assert environment["INDEX"] == args["INDEX"]
-    assert not {"HOME", "HTTP_PROXY", "DOCKER_HOST"} & environment.keys()
+    assert environment["DOCKER_TOKEN"] == "t0ken-of-hub"
+    assert not {"HOME", "HTTP_PROXY", "HTTPS_PROXY", "DOCKER_HOST"} & environment.keys()
     assert run.lines[-1] == "[4/4] RUN echo •••••• and more"
-    (warning,) = run.warnings
-    assert warning.startswith("build.args.API_TOKEN looks like a secret")
-    assert "hunter22" not in warning
+    told = "\n".join(run.warnings)
+    named = ["API_TOKEN", "DOCKER_TOKEN", "HTTPS_PROXY", "INDEX"]
+    assert re.findall(r"^build\.args\.(\w+) looks like a secret", told, re.M) == named
+    assert "make it build.secrets.API_TOKEN" in run.warnings[0]
+    assert "proxies in ~/.docker/config.json" in run.warnings[2]
+    assert not re.search("hunter22|s3cret|t0ken", told)
+
+
+# --- secrets of the build
+
+
+def with_secrets(**secrets: dict[str, str]) -> BuildSettings:
+    return BuildSettings.model_validate({"secrets": secrets})
+
+
+def test_docker_is_told_where_secrets_are_and_not_what(
+    run: Run, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "hunter22")
+    (run.project / 'a "b",c').write_text("machine example.com\npassword 0123456\n")
+    docker.streams.append((SUCCESS + "#11 [4/4] RUN echo hunter22 and password 0123456\n", 0))
+    run(with_secrets(token={"env": "INDEX_TOKEN"}, netrc={"file": 'a "b",c'}))
+    given = [a for a in docker.calls[0] if a.startswith("--secret=")]
+    assert given == [
+        f'--secret=id=netrc,"src={run.project}/a ""b"",c"',
+        "--secret=id=token,env=INDEX_TOKEN",
+    ]
+    assert "hunter22" not in str(docker.calls)
+    assert run.lines[-1] == "[4/4] RUN echo •••••• and ••••••"
+
+
+def test_another_secret_is_no_other_image(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_secrets(token={"env": "INDEX_TOKEN"})
+    tags = set()
+    for value in ("1", "2"):
+        monkeypatch.setenv("INDEX_TOKEN", value)
+        tags.add(Content(project, settings).tag)
+    assert tags == {Content(project, BuildSettings()).tag}
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ({"env": "INDEX_TOKEN"}, "the variable INDEX_TOKEN is not set"),
+        ({"file": "no-such"}, "no-such cannot be read: No such file or directory"),
+        ({"file": "../elsewhere"}, "cannot be read: it leads out of the project"),
+    ],
+)
+def test_a_secret_that_is_not_there(
+    run: Run, docker: Docker, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str], words: str
+) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "")
+    (run.project.parent / "elsewhere").write_text("x")
+    with pytest.raises(ImageError, match=words) as caught:
+        run(with_secrets(token=secret))
+    assert caught.value.code == "build_secret_missing"
+    assert not docker.calls
+
+
+def test_secrets_need_buildkit(run: Run, docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "hunter22")
+    docker.without_buildx("26.1.5")
+    with pytest.raises(DeploytoolError, match=r"build\.secrets requires BuildKit") as caught:
+        run(with_secrets(token={"env": "INDEX_TOKEN"}))
+    assert caught.value.code == "buildx_missing"
+
+
+@pytest.mark.parametrize("secret", [{}, {"env": "A", "file": "b"}])
+def test_a_secret_has_one_source(secret: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="has one of `env`"):
+        with_secrets(token=secret)
 
 
 DECLARES_VOLUMES = "FROM scratch AS base\nARG VOLUMES\nRUN install -d /code $VOLUMES\n"
@@ -580,7 +655,7 @@ REFUSALS = [
         "registry_unreachable",
         "cannot be reached from the engine",
     ),
-    ("received unexpected HTTP status: 503 Service Unavailable", "registry_unreachable", "reached"),
+    ("received unexpected HTTP status: 503 Service Unavailable", "registry_unavailable", "order"),
     ('Get "https://registry.example/v2/": EOF', "registry_unreachable", "cannot be reached"),
     (
         'Get "https://198.18.5.1:5004/v2/": http: server gave HTTP response to HTTPS client',
@@ -605,8 +680,8 @@ REFUSALS = [
         "credential helper failed",
     ),
     ("unknown: Method not allowed", "registry_failed", "did not accept"),
-    ("received unexpected HTTP status: 500 Internal Server Error", "registry_failed", "did not"),
-    ("toomanyrequests: slow down", "registry_failed", "did not accept"),
+    ("received unexpected HTTP status: 500 Internal Server Error", "registry_unavailable", "order"),
+    ("toomanyrequests: slow down", "registry_limited", "asked too often"),
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from deploytool.backends.swarm import cluster
 from deploytool.errors import EngineError, RegistryError, UsageError
+from deploytool.image.registry_failures import silent
 from tests.fake_engine import FakeEngine, node
 
 REGISTRY = "localhost:5000"
@@ -67,11 +68,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made.engine_info["Swarm"] = {"LocalNodeState": "inactive"}
     made.api = Api(made)
 
-    def answers(url: str, **_: float) -> bool:
+    def problem_at(url: str, address: str, **_: float) -> RegistryError | None:
         host, port = cluster.split_registry(url.partition("://")[2])
-        return host not in cluster.LOCAL_HOSTS or port in running(made)
+        is_there = host not in cluster.LOCAL_HOSTS or port in running(made)
+        return None if is_there else silent(address, "refused")
 
-    monkeypatch.setattr(cluster, "answers", answers)
+    monkeypatch.setattr(cluster, "problem_at", problem_at)
     return made
 
 
@@ -132,7 +134,7 @@ def test_a_registry_elsewhere_is_not_ours_to_start(engine: FakeEngine) -> None:
 def test_a_registry_elsewhere_that_does_not_answer(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    monkeypatch.setattr(cluster, "problem_at", lambda url, address, **_: silent(address, "no"))
     assert cluster.status(engine, registry="registry.example.com").registry == "silent"
 
 
@@ -181,7 +183,7 @@ def test_a_registry_that_runs_and_is_silent_is_not_replaced(
 ) -> None:
     up(engine)
     engine.api.said.clear()
-    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    monkeypatch.setattr(cluster, "problem_at", lambda url, address, **_: silent(address, "no"))
     no_waiting(monkeypatch)
     assert cluster.status(engine, registry=REGISTRY).registry == "silent"
     with pytest.raises(RegistryError) as caught:
@@ -207,7 +209,7 @@ def test_a_port_that_is_taken(engine: FakeEngine) -> None:
 def test_a_registry_that_does_not_come_up(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "answers", lambda url, **_: False)
+    monkeypatch.setattr(cluster, "problem_at", lambda url, address, **_: silent(address, "no"))
     no_waiting(monkeypatch)
     with pytest.raises(RegistryError):
         up(engine)

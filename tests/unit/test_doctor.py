@@ -15,6 +15,7 @@ from deploytool.backends.swarm import doctor
 from deploytool.backends.swarm.doctor import examine
 from deploytool.config import Config
 from deploytool.errors import EngineError
+from deploytool.image.registry_failures import silent
 from deploytool.spec import ProxySettings, Service
 from tests.builders import app, deploy, engine, image, images, service, with_proxy
 from tests.builders import proxy as proxy_app
@@ -28,7 +29,7 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             module, "output_of", lambda *command: "github.com/docker/buildx v0.20\nmore"
         )
-    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: True)
+    monkeypatch.setattr(build_checks, "registry_problem", lambda registry: None)
 
 
 def config(**keys: Any) -> Config:
@@ -101,7 +102,7 @@ def test_callers_by_ipv6_that_lose_their_addresses_are_told(
 
 def test_every_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
+    monkeypatch.setattr(build_checks, "registry_problem", lambda r: silent(r, "refused"))
     made = FakeEngine(nodes=[node("n1", availability="drain")])
     made.engine_info = {
         "Swarm": {"LocalNodeState": "inactive"},
@@ -208,7 +209,7 @@ def test_proxy_version(tag: str, state: State) -> None:
 
 @pytest.mark.parametrize("registry", ["localhost:5000", "registry.example.com/team"])
 def test_a_registry_that_is_silent(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
+    monkeypatch.setattr(build_checks, "registry_problem", lambda r: silent(r, "refused"))
     found = checks(registry=registry)["registry"]
     assert found.state is State.BAD
     assert registry in found.message

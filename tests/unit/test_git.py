@@ -8,7 +8,7 @@ import pytest
 
 from deploytool.config import BuildSettings
 from deploytool.errors import UsageError
-from deploytool.image import git as git_module
+from deploytool.image import safe_git
 from deploytool.image.git import Source, read_source
 from deploytool.process import Finished, ProgramMissing
 
@@ -183,7 +183,7 @@ def test_a_machine_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -
     def missing(*_: object, **__: object) -> Finished:
         raise ProgramMissing("git")
 
-    monkeypatch.setattr(git_module, "capture", missing)
+    monkeypatch.setattr(safe_git, "capture", missing)
     assert read(project).revision is None
 
 
@@ -193,6 +193,68 @@ def test_a_repository_of_somebody_else(project: Path, monkeypatch: pytest.Monkey
         read(project)
     assert raised.value.code == "git_refused"
     assert f"safe.directory {project}" in raised.value.hint
+
+
+def names_programs(repository: Path, mark: Path) -> None:
+    """Settings that let git run a program, which leaves a mark."""
+    program = mark.with_name(f"{mark.name}.sh")
+    program.write_text(f"#!/bin/sh\necho $0 >> '{mark}'\ncat\n")
+    program.chmod(0o755)
+    included = mark.with_name(f"{mark.name}.config")
+    included.write_text(f'[filter "included"]\n\tclean = {program}\n')
+    for key, value in {
+        "core.fsmonitor": str(program),
+        "core.hooksPath": str(program.parent),
+        "filter.a=b.clean": str(program),
+        "filter.required.process": str(program),
+        "filter.required.required": "true",
+        "include.path": str(included),
+    }.items():
+        git(repository, "config", key, value)
+
+
+FILTERED = "*.a filter=a=b\n*.b filter=required\n*.c filter=included\n"
+
+
+def test_no_program_of_a_repository_runs(project: Path, tmp_path: Path) -> None:
+    """Not of a submodule either. A filter of the user's own does."""
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "--quiet")
+    for folder in (library, project):
+        (folder / ".gitattributes").write_text(FILTERED)
+        for name in "abc":
+            (folder / f"x.{name}").write_text("1\n")
+    commit(library)
+    git(project, *ALLOW_FILES, "submodule", "--quiet", "add", str(library), "library")
+    commit(project)
+    for repository in (project, project / "library"):
+        names_programs(repository, tmp_path / "ran")
+        for name in "abc":
+            os.utime(repository / f"x.{name}", (1, 1))
+    (project / ".git" / "hooks").mkdir(exist_ok=True)
+    assert not read(project).dirty
+    assert not (tmp_path / "ran").exists()
+
+    (project / "library" / "x.a").write_text("2\n")
+    assert read(project).dirty
+    assert not (tmp_path / "ran").exists()
+
+
+ALLOW_FILES = ("-c", "protocol.file.allow=always")
+
+
+def test_filters_of_the_user_count(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of git-lfs: what is committed is not what is in the folder."""
+    (tmp_path / "gitconfig").write_text('[filter "up"]\n\tclean = tr a-z A-Z\n')
+    (project / ".gitattributes").write_text("*.up filter=up\n")
+    (project / "x.up").write_text("A\n")
+    commit(project)
+    (project / "x.up").write_text("a\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    assert not read(project).dirty
 
 
 def test_a_broken_repository(project: Path) -> None:

@@ -73,7 +73,11 @@ def test_this_machine_is_asked_directly(host: str, registry: Server, proxy: Serv
 
 
 def test_other_machines_are_asked_through_the_proxy(proxy: Server) -> None:
-    assert not cluster.answers("http://registry.example.com:5000", timeout=5)
+    problem = cluster.problem_at(
+        "http://registry.example.com:5000", "registry.example.com", timeout=5
+    )
+    assert problem is not None
+    assert problem.code == "registry_unavailable"
     assert proxy.asked == ["http://registry.example.com:5000/v2/"]
 
 
@@ -115,5 +119,6 @@ def test_loopback(host: str, expected: bool) -> None:
 @pytest.mark.parametrize(("status", "there"), [(401, True), (403, True), (404, False)])
 def test_a_registry_that_asks_for_a_login_answers(status: int, there: bool) -> None:
     server = Server(status=status)
-    assert cluster.answers(f"http://127.0.0.1:{server.port}", timeout=5) is there
+    problem = cluster.problem_at(f"http://127.0.0.1:{server.port}", "r", timeout=5)
+    assert (problem is None) is there
     server.close()

@@ -22,6 +22,7 @@ from deploytool.init import (
     valid_name,
     write,
 )
+from deploytool.lint import dockerignore, lint
 from deploytool.spec import NAME_PATTERN
 
 REPOSITORY = Path(__file__).parents[2]
@@ -451,3 +452,37 @@ def test_alembic_runs_where_its_settings_are(tmp_path: Path) -> None:
     assert findings.settings.release is not None
     command = " ".join(findings.settings.release.command)
     assert findings.app.workdir == "backend" or "cd backend" in command
+
+
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nabc\n"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nabc\n"
+HIDDEN = (
+    *("app/.env.local", "app/.ssh/config", "app/.aws/credentials", "app/.netrc", "app/.pypirc"),
+    *("app/prod.env", "app/id_rsa", "app/id_ed25519", "app/dev.sqlite3", "app/other.pem"),
+    *("app/server.key", "app/sub/server.key"),
+)
+
+
+def test_private_files_in_packages_stay_out(tmp_path: Path) -> None:
+    """But for what the code names and is no key."""
+    code = APP + "PATHS = 'ca.pem', 'data/places.sqlite3', 'named.pem'\n"
+    project = make(tmp_path, {"app/__init__.py": "", "app/main.py": code})
+    make(project, dict.fromkeys(HIDDEN, "x"))
+    make(project, {"app/ca.pem": CERTIFICATE, "app/data/places.sqlite3": "x"})
+    make(project, {"app/named.pem": PRIVATE_KEY, "app/id_numbers.py": "", "app/env.py": ""})
+    run(project, force=True)
+    ignored = dockerignore.read(project / ".dockerignore")
+    assert [file for file in (*HIDDEN, "app/named.pem") if not ignored.hides(file)] == []
+    shown = ("app/ca.pem", "app/data/places.sqlite3", "app/id_numbers.py", "app/env.py")
+    assert [file for file in shown if ignored.hides(file)] == []
+    warnings = inspect_project(project, force=True, offline=True).warnings
+    assert [w for w in warnings if "private key" in w] == [
+        "app/named.pem holds a private key, and .dockerignore keeps it out of the image: give it "
+        "to the service as a secret"
+    ]
+    assert [f for f in lint(project, load(project)) if f.rule == "private-file-copied"] == []
+
+    (project / ".dockerignore").write_text("**/.git\n")
+    (found,) = [f for f in lint(project, load(project)) if f.rule == "private-file-copied"]
+    assert found.message.endswith("and 9 more are copied into the image")
+    assert (project / "Dockerfile").read_text().splitlines()[found.line - 1] == "COPY app app"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from deploytool.discover import Project, find_app, find_sources
+from deploytool.discover import Project, find_app, find_sources, source
 from deploytool.errors import UsageError
+from deploytool.reading import read_file
 from tests.unit.test_discover import APP, Files, make
 
 
@@ -217,13 +218,12 @@ def test_work_grows_with_the_number_of_modules_and_no_faster(tmp_path: Path) -> 
 
 def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    read_bytes = Path.read_bytes
 
-    def reading(path: Path) -> bytes:
+    def reading(path: Path, **options: Any) -> bytes:
         read.append(path.name)
-        return read_bytes(path)
+        return read_file(path, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", reading)
+    monkeypatch.setattr(source, "read_file", reading)
     files = {"shop/web.py": "from shop import a\n" + APP, "shop/a.py": "import b", "b.py": ""}
     project = Project(make(tmp_path, files))
     find_sources(project, find_app(project))

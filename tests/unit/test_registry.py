@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from deploytool.backends.swarm.api.client import Client, open_client
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.errors import DeploytoolError, RegistryError
+from deploytool.errors import DeploytoolError, RegistryError, UsageError
 from deploytool.rollout.images import resolve_images
 from tests.builders import app, deploy, engine, image, service, worker
 from tests.fake_engine import FakeEngine
@@ -37,7 +38,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ask]:
     servers: list[ThreadingHTTPServer] = []
     over = threading.Event()
 
-    def start(status: int, answer: object, *, hangs: bool = False) -> Client:
+    def start(status: int, answer: object, *, hangs: bool = False, drips: bool = False) -> Client:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 is_version = self.path.endswith("/version")
@@ -48,7 +49,10 @@ def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ask]:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
-                self.wfile.write(text)
+                with suppress(OSError):
+                    while drips and not is_version and not over.wait(0.1):
+                        self.wfile.write(b" ")
+                    self.wfile.write(text)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -86,8 +90,12 @@ def test_a_digest_and_its_platforms(ask: Ask, reference: str, repository: str, t
         ("unauthorized: authentication required", "registry_denied"),
         ('Head "http://r:5001/v2/app/manifests/1": no basic auth credentials', "registry_denied"),
         ("pull access denied for app", "registry_denied"),
-        ("toomanyrequests: You have reached your pull rate limit.", "registry_unreachable"),
-        ("received unexpected HTTP status: 503 Service Unavailable", "registry_unreachable"),
+        ("toomanyrequests: You have reached your pull rate limit.", "registry_limited"),
+        ("toomanyrequests: the unauthenticated pull rate limit: denied", "registry_limited"),
+        ("received unexpected HTTP status: 503 Service Unavailable", "registry_unavailable"),
+        ("dial tcp: lookup r on 1.1.1.1:53: no such host", "registry_unreachable"),
+        ("tls: failed to verify certificate: x509: unknown authority", "registry_untrusted"),
+        ("net/http: request canceled (Client.Timeout exceeded)", "registry_unreachable"),
         ("dial tcp 10.0.0.1:5000: connect: connection refused", "registry_unreachable"),
     ],
 )
@@ -104,13 +112,29 @@ def test_the_fix_names_the_registry(ask: Ask) -> None:
     assert caught.value.hint.startswith("docker login docker.io;")
 
 
-def test_a_registry_that_hangs_is_unreachable(ask: Ask) -> None:
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+def test_a_registry_that_hangs_is_unreachable(ask: Ask, how: str) -> None:
     """It is not the engine that does not answer."""
-    client = ask(200, FOUND, hangs=True)
+    client = ask(200, FOUND, **{how: True})
     client.registry_timeout = 0.3
-    with pytest.raises(RegistryError) as caught:
+    with pytest.raises(
+        RegistryError, match="The registry r:5001 does not answer in time"
+    ) as caught:
         client.resolve("r:5001/app:1")
     assert caught.value.code == "registry_unreachable"
+
+
+@pytest.mark.parametrize("reference", ["Bad Ref", "https://r.example/app", "r.example/App:1", ""])
+def test_what_is_no_name_of_an_image_is_asked_of_nobody(reference: str) -> None:
+    made = engine()
+    made.images = {}
+    spec = app(service(), worker("cache", image=reference or "redis:8 "))
+    with pytest.raises(UsageError) as caught:
+        resolve_images(Swarm(made), spec, None)
+    assert caught.value.code == "reference_invalid"
+    if reference:
+        with pytest.raises(UsageError):
+            resolve_images(Swarm(made), app(service()), reference)
 
 
 def test_an_outage_touches_nothing() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import time
-import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from deploytool.backends.kind import LocalCluster, State
 from deploytool.errors import EngineError, ImageError, RegistryError, UsageError
-from deploytool.http import open_url
+from deploytool.http import status_of
+from deploytool.image import registry_failures
 from deploytool.json_types import Json
 
 if TYPE_CHECKING:
@@ -152,24 +152,34 @@ def split_registry(registry: str) -> tuple[str, int]:
 
 
 def registry_answers(registry: str) -> bool:
-    """Whether a registry speaks at the address that the configuration names: by HTTPS or, as on
-    this machine, by plain HTTP."""
+    return registry_problem(registry) is None
+
+
+def registry_problem(registry: str) -> RegistryError | None:
+    """Why no registry speaks at the address that the configuration names, by HTTPS or, as on this
+    machine, by plain HTTP; None where one does."""
     host, port = split_registry(registry)
-    if host in LOCAL_HOSTS:
-        return answers(f"http://{LOOPBACK}:{port}", timeout=2)
     address = registry.partition("/")[0]
-    return answers(f"https://{address}", timeout=5) or answers(f"http://{address}", timeout=2)
+    if host in LOCAL_HOSTS:
+        return problem_at(f"http://{LOOPBACK}:{port}", address, timeout=2)
+    problem = problem_at(f"https://{address}", address, timeout=5)
+    if problem is None or problem_at(f"http://{address}", address, timeout=2) is None:
+        return None
+    return problem
 
 
-def answers(url: str, *, timeout: float) -> bool:
-    """Whether a registry speaks there, if only to ask who wants to know."""
+def problem_at(url: str, address: str, *, timeout: float) -> RegistryError | None:
+    """Why no registry speaks there, if only to ask who wants to know."""
     try:
-        with open_url(f"{url}/v2/", timeout=timeout):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code in (401, 403)
-    except OSError:
-        return False
+        status = status_of(f"{url}/v2/", timeout=timeout)
+    except OSError as error:
+        return registry_failures.by_exception(address, error)
+    if status < 400 or status in (401, 403):
+        return None
+    said = f"{status} of {url}/v2/"
+    return registry_failures.by_status(address, status, said) or registry_failures.silent(
+        address, f"{said}, as no registry does"
+    )
 
 
 def _swarm(client: Client) -> Json:

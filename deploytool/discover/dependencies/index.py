@@ -25,6 +25,7 @@ from deploytool.discover.dependencies.python_version import latest_patch
 from deploytool.discover.dependencies.requested import Requested, name_of
 from deploytool.discover.dependencies.wheels import GLIBC
 from deploytool.discover.source import table_at
+from deploytool.reading import read_text
 
 LIMIT = 40.0
 """Seconds for all questions together."""
@@ -242,7 +243,7 @@ def _pip_files() -> list[Path]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except (OSError, ValueError):
         return ""
 

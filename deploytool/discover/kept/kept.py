@@ -25,6 +25,7 @@ from deploytool.lint import dockerignore
 from deploytool.lint.copies import Copies
 from deploytool.lint.dockerfile import Dockerfile, Stage, expand, parse
 from deploytool.lint.image_checks import is_deprecated
+from deploytool.reading import read_file
 
 MAX_BYTES = 2**20
 MAX_FOLDERS = 5_000
@@ -306,7 +307,7 @@ def _mentions(stage: Stage, name: str) -> bool:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()[:MAX_BYTES]
+        return read_file(path, limit=MAX_BYTES)
     except (OSError, ValueError):
         return None
 

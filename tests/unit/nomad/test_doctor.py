@@ -14,6 +14,7 @@ from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.doctor import examine
 from deploytool.config import Config
+from deploytool.image.registry_failures import silent
 from tests.builders import service
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
@@ -23,7 +24,7 @@ from tests.nomad_double.server import running
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(build_checks, "output_of", lambda *command: "buildx v0.20")
-    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: True)
+    monkeypatch.setattr(build_checks, "registry_problem", lambda registry: None)
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_proxy_that_is_none(
 
 def test_machine_that_cannot_build_or_push(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(build_checks, "registry_answers", lambda registry: False)
+    monkeypatch.setattr(build_checks, "registry_problem", lambda r: silent(r, "refused"))
     found = checks(address)
     assert found["docker command"].state is State.BAD
     assert "does not answer" in found["registry"].message

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deploytool.errors import UsageError
+from deploytool.reading import read_text
 from deploytool.redact import hide_passwords
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _token(settings: NomadSettings, env: Mapping[str, str]) -> str:
     if settings.token_file is None:
         return _checked(env.get("NOMAD_TOKEN", "").strip(), "NOMAD_TOKEN")
     try:
-        text = Path(settings.token_file).read_text(encoding="utf-8").strip()
+        text = read_text(Path(settings.token_file)).strip()
     except (OSError, ValueError):
         raise _unreadable(settings.token_file) from None
     return _checked(text, settings.token_file)
@@ -129,7 +130,7 @@ def _checked(token: str, source: str) -> str:
 
 
 def _check_file(file: str) -> None:
-    if not Path(file).exists():
+    if not Path(file).is_file() and not Path(file).is_dir():
         raise _unreadable(file)
 
 

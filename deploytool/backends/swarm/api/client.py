@@ -26,6 +26,8 @@ from deploytool.errors import (
     PlanError,
     RegistryError,
 )
+from deploytool.http import within
+from deploytool.image import registry_failures
 from deploytool.image.reference import Reference
 from deploytool.json_types import Json
 from deploytool.redact import hide_passwords, looks_secret
@@ -102,8 +104,8 @@ def _cli_options(host: str | None, context: str | None) -> tuple[str, ...]:
 
 
 def _load_sdk() -> None:
-    """Load the Docker SDK without Paramiko: importing that takes longer than all the rest of it,
-    and ssh:// is left to the ssh program. The SDK wants to import it all the same."""
+    """Load the Docker SDK without Paramiko, which need not be there: ssh:// is left to the ssh
+    program. The SDK wants to import it all the same."""
     if "paramiko" in sys.modules:
         import_module("docker")
         return
@@ -390,11 +392,13 @@ class Client:
 
         tag = tagged(reference)
         try:
-            found = self._distribution(tag)
+            found = within(self.registry_timeout, lambda: self._distribution(tag))
         except APIError as error:
             raise _no_image(tag, str(error.explanation or error)) from error
-        except ReadTimeout as error:
-            raise _no_image(tag, f"nothing came within {self.registry_timeout:g} s") from error
+        except (ReadTimeout, TimeoutError) as error:
+            host = Reference.parse(tag).host
+            said = f"the engine had no whole answer within {self.registry_timeout:g} s"
+            raise registry_failures.slow(host, said) from error
         except RequestException as error:
             raise unreachable(error, self.address) from error
         digest = found["Descriptor"]["digest"]
@@ -588,6 +592,8 @@ def image_of(spec: Json) -> str:
 def _no_image(reference: str, text: str) -> DeploytoolError:
     lowered = text.lower()
     registry = Reference(reference).host
+    if busy := registry_failures.busy(registry, text):
+        return busy
     if any(word in lowered for word in ("manifest unknown", "not found", "no such image")):
         return ImageError(
             f"The image {reference} does not exist: {text}",
@@ -600,11 +606,7 @@ def _no_image(reference: str, text: str) -> DeploytoolError:
             code="registry_denied",
             hint=f"docker login {registry}; if you are logged in, the image may not exist",
         )
-    return RegistryError(
-        f"The registry of {reference} does not answer: {text}",
-        code="registry_unreachable",
-        hint="check the registry's name, and that the engine can reach it",
-    )
+    return registry_failures.no_connection(registry, text)
 
 
 DENIED = (

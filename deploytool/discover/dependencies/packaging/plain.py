@@ -19,6 +19,7 @@ from deploytool.errors import UsageError
 
 def from_requirements(where: Folder) -> FoundPackaging:
     start = where.requirements or HERE
+    where.project.needed_text(start)
     files = list(dict.fromkeys(requirements.included(where.project, start)))
     lines = [line for file in files for line in requirements.lines(where.project, file)]
     requirements.refuse_local(lines, str(start))

@@ -255,7 +255,7 @@ def fill(ground: Ground) -> None:
 
 def test_no_room_for_what_will_not_move_is_no_reason_not_to_build(ground: Ground) -> None:
     """Changed content may give the image that runs, and then nothing is replaced."""
-    ground.configure(replicas=8)
+    ground.configure(replicas=7)
     fill(ground)
     ground.ok("deploy")
     (ground.folder / "main.py").write_text("app = 2\n")

@@ -99,7 +99,7 @@ def test_addresses(proxy: dict[str, Any], listening: Ports, expected: str) -> No
 
 def test_ports_are_those_of_the_proxy_that_runs() -> None:
     made = with_proxy(engine(), proxy_app().proxy.model_copy(update={"http_port": 8081}))
-    (service_json,) = made.services()
+    service_json = made.service("proxy_traefik")
     assert ports(service_json) == Ports(http=8081, https=None)
     assert str(Ports(80, 443)) == "HTTP on port 80, HTTPS on port 443"
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from deploytool.backends.model import FieldChange
-from deploytool.redact import MASK, hide_passwords_in, looks_secret
+from deploytool.backends.model import Change, FieldChange, Plan
+from deploytool.redact import MASK, hide_passwords_in, is_plain, looks_secret
+
+PRIVATE = ("env.", "labels.", "container labels.")
+"""Fields whose values somebody chose."""
+ROUTING = ("labels.traefik.", "labels.deploytool.")
 
 
 def differences(
@@ -26,6 +30,28 @@ def differences(
         )
         for path, old, new in walk(before, after)
     )
+
+
+def hidden(plan: Plan) -> Plan:
+    """The plan without the values of variables and labels, which may be secrets whatever they are
+    called, but for those that say of themselves that they are none and those that Traefik reads."""
+    return plan.model_copy(update={"changes": tuple(map(_hidden, plan.changes))})
+
+
+def _hidden(change: Change) -> Change:
+    fields = tuple(
+        field.model_copy(
+            update={name: _hidden_value(getattr(field, name)) for name in ("before", "after")}
+        )
+        if field.path.startswith(PRIVATE) and not field.path.startswith(ROUTING)
+        else field
+        for field in change.fields
+    )
+    return change.model_copy(update={"fields": fields})
+
+
+def _hidden_value(value: Any) -> Any:
+    return value if is_plain(value) else MASK
 
 
 def variable(name: str, value: Any) -> Any:

@@ -39,6 +39,16 @@ _FORMS = (
     re.compile(r"(?P<kept>)\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
 )
 """What says itself that it is a secret: settings of a connection, headers, hashes, known tokens."""
+_PLAIN = re.compile(
+    r"""(?xi) (?: |
+      [+-]?\d{1,12}(\.\d{1,6})?\ ?(ns|us|ms|s|m|h|d|[kmgt]i?b?|%)?      # a number, with its unit
+    | true | false | yes | no | on | off | none | null
+    | trace | debug | info | notice | warn(ing)? | error | critical | fatal
+    | dev(elopment)? | test(ing)? | staging | prod(uction)? | utc
+    | (https?://)? (localhost | ([a-z0-9-]{1,63}\.)+[a-z]{2,24} | \d{1,3}(\.\d{1,3}){3})
+      (:\d{1,5})? /?                                                    # a host
+    )"""
+)
 MASK = "••••••"
 
 
@@ -65,6 +75,11 @@ def words_of(name: str) -> str:
 def mask(name: str, value: str) -> str:
     """The value, unless its name or its form says that it is a secret."""
     return MASK if value and looks_secret(name) else hide_passwords(value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is plainly no secret: a number, a switch, a log level, a host's name."""
+    return value is None or bool(_PLAIN.fullmatch(str(value)))
 
 
 def hide_passwords(text: str) -> str:

@@ -34,6 +34,12 @@ TakeOver = Annotated[
 ]
 
 
+ShowValues = Annotated[
+    bool,
+    typer.Option("--show-values", help="Show values of variables and labels that may be secrets."),
+]
+
+
 @command("plan", "deploytool plan", "deploytool plan --env production --exit-code")
 def plan(
     session: Session,
@@ -42,15 +48,18 @@ def plan(
         bool, typer.Option("--exit-code", help="Exit with 5 when there are changes.")
     ] = False,
     take_over: TakeOver = False,
+    show_values: ShowValues = False,
 ) -> None:
     """Show what a deploy would change, and change nothing."""
     from deploytool.backends import open_backend
     from deploytool.cli.views import show_plan
+    from deploytool.diff import hidden
 
     backend = open_backend(session.config.config)
     images = _known_images(session, backend, image)
     found = backend.plan(session.spec, images, files=session.config.files, take_over=take_over)
     warn(session, found)
+    found = found if show_values else hidden(found)
     data = found.model_dump(mode="json") | {"changed": not found.is_empty}
     session.output.result(
         data, lambda console: show_plan(console, found, verbose=session.output.verbose)
@@ -81,6 +90,7 @@ def deploy(
         typer.Option("--rebuild", help="Build although the registry has an image of this content."),
     ] = False,
     take_over: TakeOver = False,
+    show_values: ShowValues = False,
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
 ) -> None:
     """Build, push, and roll out until every replica runs."""
@@ -97,7 +107,7 @@ def deploy(
     images, source = _with_images(session, backend, make_plan, image, rebuild=rebuild)
     with holding(session, backend, "deploy", lock_limit) as guard:
         plan = make_plan(images)
-        confirm_plan(session, plan, "Deploy this?")
+        confirm_plan(session, plan, "Deploy this?", show_values=show_values)
         release = new_release(session.spec, images, commit=source.commit if source else None)
         result = roll_out_shown(
             session,
@@ -209,16 +219,18 @@ def roll_out_shown(
     return result
 
 
-def confirm_plan(session: Session, plan: Plan, question: str) -> None:
+def confirm_plan(session: Session, plan: Plan, question: str, *, show_values: bool = False) -> None:
     """Show what will be done and let somebody say no. Raises DeploytoolError when they do."""
     from deploytool.cli.views import show_plan
+    from deploytool.diff import hidden
 
     output = session.output
     warn(session, plan)
     if plan.is_empty:
         return
     output.step(f"Plan for {plan.app}")
-    show_plan(output.progress, plan, verbose=output.verbose)
+    shown = plan if show_values else hidden(plan)
+    show_plan(output.progress, shown, verbose=output.verbose)
     if not session.yes and not output.confirm(question):
         raise DeploytoolError("Nothing was changed", code="declined", hint="answer y, or add --yes")
 
@@ -249,6 +261,8 @@ def warn(session: Session, plan: Plan) -> None:
 
 def show(session: Session, backend: Backend, images: Mapping[str, Image], result: Result) -> None:
     """Show what was done, and the URLs."""
+    from deploytool.diff import hidden
+
     app = session.spec.name
     status = backend.status(app)
     urls = [url for service in status.services for url in service.urls]
@@ -261,7 +275,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
         "seconds": round(result.seconds, 1),
         "urls": urls,
         "images": {name: image.reference for name, image in images.items()},
-        "plan": result.plan.model_dump(mode="json"),
+        "plan": hidden(result.plan).model_dump(mode="json"),
     }
 
     def human(console: Console) -> None:

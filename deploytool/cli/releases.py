@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploytool.cli.common import Session, command, duration, warn_of_unread
-from deploytool.cli.deploy import TakeOver, confirm_plan, move_latest, roll_out_shown, show
+from deploytool.cli.deploy import (
+    ShowValues,
+    TakeOver,
+    confirm_plan,
+    move_latest,
+    roll_out_shown,
+    show,
+)
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding
 
 if TYPE_CHECKING:
@@ -54,6 +61,7 @@ def rollback(
     ] = None,
     timeout: Annotated[str, typer.Option(help="Give up after this long.")] = "10m",
     take_over: TakeOver = False,
+    show_values: ShowValues = False,
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
 ) -> None:
     """Go back to an earlier release: image, settings, secrets."""
@@ -74,7 +82,7 @@ def rollback(
         plan = backend.plan(
             earlier.spec, earlier.images, secrets=earlier.secrets, take_over=take_over
         )
-        confirm_plan(session, plan, f"Go back to {earlier.id}?")
+        confirm_plan(session, plan, f"Go back to {earlier.id}?", show_values=show_values)
         again = new_release(
             earlier.spec,
             earlier.images,

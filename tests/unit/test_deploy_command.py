@@ -19,6 +19,7 @@ from deploytool.errors import RegistryError
 from deploytool.image import build as build_module
 from deploytool.process import Finished
 from deploytool.records import lease
+from deploytool.redact import MASK
 from deploytool.spec import Image
 from tests.builders import with_proxy
 from tests.fake_engine import FakeEngine
@@ -276,6 +277,26 @@ def test_while_somebody_else_deploys_the_room_is_not_judged(ground: Ground) -> N
     assert (code, found["error"]["code"]) == (1, "locked")
     assert ground.docker.builds == 1
     lease.unlock(backend.store, held)
+
+
+def test_values_that_may_be_secret_are_shown_on_request_alone(ground: Ground) -> None:
+    own = '{ GREETING = "correct horse", LEVEL = "info", DB_PASS = "hunter2" }'
+    ground.configure(more=f'env = {own}\nlabels = {{ note = "battery staple" }}')
+
+    def told(*arguments: str) -> dict[str, Any]:
+        (change, *_) = ground.ok("plan", *arguments)["changes"]
+        return {field["path"]: field["after"] for field in change["fields"]}
+
+    hidden = told()
+    assert hidden["env.LEVEL"] == "info"
+    assert {hidden[path] for path in ("env.GREETING", "env.DB_PASS", "labels.note")} == {MASK}
+    assert hidden["labels.traefik.http.routers.items_web.rule"] == "Host(`items.localhost`)"
+    shown = told("--show-values")
+    assert (shown["env.GREETING"], shown["labels.note"]) == ("correct horse", "battery staple")
+    assert shown["env.DB_PASS"] == MASK
+    deployed = json.dumps(ground.ok("deploy"), ensure_ascii=False)
+    assert "correct horse" not in deployed
+    assert "battery staple" not in deployed
 
 
 # --- the tag `latest`

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deploytool.redact import MASK, hide_passwords, mask, names_secret
+from deploytool.redact import MASK, hide_passwords, is_plain, mask, names_secret
 
 SECRETS = (
     *("TOKEN", "API_TOKEN", "api-token", "apiToken", "APIToken", "MYTOKEN", "TOKENS", "TOKEN_2"),
@@ -89,6 +89,33 @@ def test_value_of_another_name_is_shown(name: str) -> None:
 )  # fmt: skip
 def test_what_says_itself_that_it_is_a_secret_is_hidden(text: str, shown: str) -> None:
     assert hide_passwords(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((value, True) for value in (None, "", 5, "12", "0.5", "30s", "64MiB", "true", "OFF")),
+        *(
+            (value, True)
+            for value in ("info", "WARNING", "production", "localhost:8000", "db.x.io")
+        ),
+        *((value, True) for value in ("https://api.example.com", "10.0.0.1:5432")),
+        *((value, False) for value in ("hunter2", "correct horse", "s3cr3t", "a.b.c1", "eyJ.a.b")),
+        *(
+            (value, False)
+            for value in ("postgres://db/app", "https://a.example/x?k=1", "12345678901234")
+        ),
+    ],
+)
+def test_value_that_is_plainly_no_secret(value: object, expected: bool) -> None:
+    assert is_plain(value) is expected
+
+
+@pytest.mark.parametrize("text", ["a." * 40_000, "1" * 100_000, "a-" * 50_000 + "!"])
+def test_telling_plain_values_is_linear(text: str) -> None:
+    before = time.process_time()
+    is_plain(text)
+    assert time.process_time() - before < 2
 
 
 @pytest.mark.parametrize("text", ["://a:" * 40_000, "password=" * 20_000, "basic " * 30_000])

@@ -142,7 +142,7 @@ def test_a_capability_written_both_ways_is_one() -> None:
 
 def test_prefix_is_routed_and_taken_off() -> None:
     found = compiled(app(service(domains=["b.example", "a.example"], path_prefix="/v1/")))["Labels"]
-    rule = "(Host(`a.example`) || Host(`b.example`)) && PathPrefix(`/v1`)"
+    rule = "(Host(`a.example`) || Host(`b.example`)) && PathRegexp(`^/v1(/|$)`)"
     assert found["traefik.http.routers.items_web.rule"] == rule
     assert found["traefik.http.middlewares.items_web.stripprefix.prefixes"] == "/v1"
 

@@ -117,6 +117,8 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "stop_grace": durations,
                 "volumes": volumes(),
                 "read_only": st.booleans(),
+                "pids": st.integers(0, 100_000),
+                "tmp_size": st.just("0B") | memory,
                 "user": lines,
                 "init": st.booleans(),
                 "capabilities": st.just("default")

@@ -166,7 +166,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-memory-limit",
-        _INFO,
+        _WARNING,
         "Without a limit, one replica that leaks takes the memory of everything else on its node.",
         f"{_DOCS}/docker/#memory",
         'set `memory_limit`, for example memory_limit = "256MiB"',

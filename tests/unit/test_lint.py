@@ -617,7 +617,7 @@ class TestCommand:
         assert self.run(folder, capsys, "--strict")[0] == 1
 
     def test_notes_never_fail(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        folder = project(tmp_path, config=service(memory_limit=""))
+        folder = project(tmp_path, config=service(read_only="false"))
         code, out, _ = self.run(folder, capsys, "--strict")
         assert (code, out.splitlines()[-1]) == (0, "1 note")
 

@@ -96,6 +96,7 @@ job "items" {
         cpu_hard_limit     = false
         image_pull_timeout = "5m"
         init               = false
+        pids_limit         = 1024
         ports              = ["http"]
         readonly_rootfs    = false
       }
@@ -249,6 +250,7 @@ job "items" {
         cpu_hard_limit     = true
         image_pull_timeout = "5m"
         init               = true
+        pids_limit         = 1024
         ports              = ["http", "publish_8080"]
         readonly_rootfs    = true
 
@@ -280,6 +282,10 @@ job "items" {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 268435456
+          }
         }
 
         volumes = [
@@ -500,12 +506,17 @@ job "items" {
         cpu_hard_limit     = false
         image_pull_timeout = "5m"
         init               = false
+        pids_limit         = 1024
         readonly_rootfs    = true
 
         mount {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 67108864
+          }
         }
       }
 

@@ -32,6 +32,8 @@ from deploytool.units import Duration, Memory
 KEEP_ALIVE = 60
 """Seconds that Uvicorn keeps an idle connection. The proxy closes it long before: it has to be the
 one that does, however far behind it is, as a POST on a connection that is being closed is lost."""
+TMP = 64 * 2**20
+"""Bytes of /tmp where neither its size nor the replica's memory is limited."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 RESERVED = frozenset({"proxy"})
 """Names of deploytool's own apps. No project may call its app so: it would replace them."""
@@ -117,6 +119,7 @@ Namespace = Annotated[Line, Field(pattern=r"^[a-zA-Z0-9-]{1,128}$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Pids = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 Cores = Annotated[float, Field(gt=0, le=1024)]
 
 
@@ -305,6 +308,8 @@ class Service(Model):
     """Cores reserved for each replica."""
     cpu_limit: Cores | None = None
     """Cores a replica can use at most."""
+    pids: Pids = 1024
+    """Processes and threads that a replica can have at most; 0 is no limit."""
     domains: tuple[Domain, ...] | None = None
     """Names at which the proxy serves it; [] keeps it off the proxy. By default APP.localhost,
     where no service of the app has domains."""
@@ -321,6 +326,9 @@ class Service(Model):
     """What is mounted, as "name:/path"."""
     read_only: bool = True
     """Whether the image's own files are read-only; /tmp is always writable."""
+    tmp_size: Memory | None = None
+    """Size of the /tmp in memory that goes with `read_only`: by default `memory_limit`, and without
+    one 64MiB; "0B" is no limit."""
     init: bool | None = None
     """Whether an init process starts the command: it passes signals on and reaps what children
     leave behind. true insists on it; by default there is one unless a node has no docker-init."""
@@ -379,6 +387,16 @@ class Service(Model):
                 )
             self.__dict__["update"] = self.update.model_copy(update={"order": "stop-first"})
         return self
+
+    @property
+    def has_tmp(self) -> bool:
+        """Whether /tmp is made writable: where the rest is not, unless it is already mounted."""
+        return self.read_only and all(volume.target != "/tmp" for volume in self.volumes)
+
+    @property
+    def tmp_limit(self) -> int:
+        """Bytes of that /tmp at most; 0 is no limit."""
+        return self.tmp_size if self.tmp_size is not None else self.memory_limit or TMP
 
     @property
     def names(self) -> tuple[Domain, ...]:

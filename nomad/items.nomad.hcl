@@ -88,6 +88,7 @@ job "items" {
         cpu_hard_limit     = false
         image_pull_timeout = "5m"
         init               = false
+        pids_limit         = 1024
         ports              = ["http"]
         readonly_rootfs    = true
 
@@ -109,6 +110,10 @@ job "items" {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 201326592
+          }
         }
       }
 

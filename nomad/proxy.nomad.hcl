@@ -77,6 +77,7 @@ job "proxy" {
         image_pull_timeout = "5m"
         init               = false
         network_mode       = "host"
+        pids_limit         = 1024
         readonly_rootfs    = true
         volumes            = ["local/deploytool/54f85d29-dynamic.yml:/etc/traefik/dynamic.yml:ro"]
 
@@ -108,6 +109,10 @@ job "proxy" {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 1073741824
+          }
         }
       }
 

@@ -102,6 +102,8 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
             "memory_limit": "256MiB",
             "cpu": 0.25,
             "cpu_limit": 1.5,
+            "pids": 200,
+            "tmp_size": "32MiB",
             "domains": ["shop.example.com", "api.example.com"],
             "path_prefix": "/v1/",
             "publish": [

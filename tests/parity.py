@@ -61,7 +61,10 @@ def of_engine(spec: Json, app: str) -> Json:
             for c in container["Configs"]
         ),
         "volumes": sorted(
-            (m["Type"], m.get("Source", ""), m["Target"], m.get("ReadOnly", False))
+            (
+                *(m["Type"], m.get("Source", ""), m["Target"], m.get("ReadOnly", False)),
+                m.get("TmpfsOptions", {}).get("SizeBytes", 0),
+            )
             for m in container["Mounts"]
         ),
         "networks": sorted(
@@ -79,7 +82,7 @@ def of_engine(spec: Json, app: str) -> Json:
             for key, value in spec["Labels"].items()
             if key not in (labels.STACK, *labels.OF_RELEASE)
         },
-        "limits": _amounts(resources["Limits"]),
+        "limits": (*_amounts(resources["Limits"]), resources["Limits"].get("Pids", 0)),
         "reservations": _amounts(resources["Reservations"]),
         "restart": {
             "condition": template["RestartPolicy"]["Condition"],
@@ -141,6 +144,7 @@ def of_stack(document: Json, service: str, app: str) -> Json:
                 f"{app}_{v['source']}" if v["type"] == "volume" else v.get("source", ""),
                 v["target"],
                 v.get("read_only", False),
+                int(v.get("tmpfs", {}).get("size", 0)),
             )
             for v in found.get("volumes", [])
         ),
@@ -151,7 +155,10 @@ def of_stack(document: Json, service: str, app: str) -> Json:
         "endpoint_mode": deploy["endpoint_mode"],
         "replicas": deploy["replicas"],
         "labels": deploy.get("labels", {}),
-        "limits": _written_amounts(resources.get("limits") or {}),
+        "limits": (
+            *_written_amounts(resources.get("limits") or {}),
+            (resources.get("limits") or {}).get("pids", 0),
+        ),
         "reservations": _written_amounts(resources.get("reservations") or {}),
         "restart": {
             "condition": restart["condition"],

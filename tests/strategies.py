@@ -26,6 +26,7 @@ braces = st.text("{}`$ x", max_size=8)
 lines = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
 words = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
 paths = st.from_regex(r"/[a-z0-9_./-]{0,10}", fullmatch=True)
+requests = st.from_regex(r"/[!-~]{0,12}", fullmatch=True)
 ports = st.integers(1, 65535)
 durations = st.integers(0, 5_000_000).map(format_duration)
 memory = st.integers(4 * 2**20, 2**36).map(format_memory)
@@ -117,6 +118,8 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "stop_grace": durations,
                 "volumes": volumes(),
                 "read_only": st.booleans(),
+                "pids": st.integers(0, 100_000),
+                "tmp_size": st.just("0B") | memory,
                 "user": lines,
                 "init": st.booleans(),
                 "capabilities": st.just("default")
@@ -141,7 +144,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
             "domains": draw(st.none() | _unique(st.sampled_from(_DOMAINS))),
         }
         if draw(st.booleans()):
-            given["healthcheck"] = {"path": draw(paths)}
+            given["healthcheck"] = {"path": draw(paths | requests)}
     return Service.model_validate(given)
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli
 
+from deploytool.image.quoting import is_plain
 from deploytool.image.safe_git import git
 from deploytool.process import ProgramMissing
 from deploytool.reading import LARGEST_TEXT, read_file
@@ -88,13 +89,13 @@ class Content:
     @cached_property
     def passed_volumes(self) -> str | None:
         """The value of the build argument for volumes; None where the Dockerfile does not declare
-        it, as builders warn of such arguments or refuse them."""
+        it, as builders warn of such arguments or refuse them. A shell splits it into words."""
         if not self.volumes or VOLUMES in self.settings.args:
             return None
         stages = self._parsed.stages
         declared = (i for stage in stages for i in stage.instructions if i.keyword == "ARG")
         if any(name == VOLUMES for item in declared for name, _ in item.pairs):
-            return " ".join(self.volumes)
+            return " ".join(filter(is_plain, self.volumes))
         return None
 
     @property

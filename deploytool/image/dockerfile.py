@@ -19,6 +19,7 @@ from deploytool.discover import FoundApp, FoundPackaging, Packaging
 from deploytool.discover.dependencies.packaging import PLAIN_FASTAPI
 from deploytool.discover.files.private import PATTERNS, looks_private
 from deploytool.discover.files.storage import SYSTEM_FOLDERS, Storage
+from deploytool.image.quoting import copy_line, in_shell, in_value, path_in_shell
 from deploytool.spec import uvicorn_app
 
 UV_VERSION = "0.13"
@@ -68,17 +69,20 @@ def render_dockerfile(
         "install_requirements": _install_requirements(packaging),
         "build_packages": _install_debian(packaging.build_packages),
         "run_packages": _install_debian(packaging.run_packages),
-        "script": app.file,
+        "script": path_in_shell(app.file),
         "code_base": "uv" if installs else "base",
         "copy_code": "\n".join(_code(packaging, copied)),
         "environment": _environment(app, packaging, copied),
-        "owned": "".join(f" \\\n    {folder}" for folder in _owned(storage)),
-        "links": "".join(f" && \\\n    ln -s {target} {path}" for path, target in storage.links),
+        "owned": "".join(f" \\\n    {in_shell(folder)}" for folder in _owned(storage)),
+        "links": "".join(
+            f" && \\\n    ln -s {in_shell(target)} {in_shell(path)}"
+            for path, target in storage.links
+        ),
         "seeds": "".join(
-            f"{_copy_line([path], target, ' --chown=10001:10001')}\n"
+            f"{copy_line([path], target, ' --chown=10001:10001')}\n"
             for path, target in storage.seeds
         ),
-        "enter": "" if app.workdir == "." else f"WORKDIR /code/{app.workdir}\n",
+        "enter": "" if app.workdir == "." else f"WORKDIR {in_value(f'/code/{app.workdir}')}\n",
         "command": json.dumps(server_command(app.entrypoint, port)),
     }
     return "".join(_part(name, values) for name in (*_parts(packaging), "code", "final"))
@@ -155,8 +159,8 @@ def _part(name: str, values: dict[str, str]) -> str:
 
 
 def _lock_command(packaging: FoundPackaging) -> str:
-    extras = [f"--extra {name}" for name in packaging.extras]
-    groups = [f"--group {name}" for name in packaging.groups]
+    extras = [f"--extra {in_shell(name)}" for name in packaging.extras]
+    groups = [f"--group {in_shell(name)}" for name in packaging.groups]
     output = ["--format pylock.toml", "--output-file pylock.toml"]
     match packaging.kind, packaging.locked:
         case Packaging.UV, True:
@@ -167,7 +171,7 @@ def _lock_command(packaging: FoundPackaging) -> str:
         case Packaging.UV, False:
             return _wrapped(["uv pip compile --quiet pyproject.toml", *extras, *groups], output)
         case Packaging.SCRIPT, True:
-            script = packaging.files[0]
+            script = path_in_shell(packaging.files[0])
             return _wrapped([f"uv export --quiet --locked --script {script}"], output)
         case Packaging.PDM, _:
             compiled = _wrapped(
@@ -190,13 +194,13 @@ def _left_out(packaging: FoundPackaging) -> list[str]:
     """The project's own packages, which are no dependencies to download."""
     if not packaging.package and not packaging.install:
         return ["--no-emit-project"]
-    member = [f"--package {packaging.package}"] if packaging.package else []
+    member = [f"--package {in_shell(packaging.package)}"] if packaging.package else []
     return [*member, "--no-emit-workspace", "--no-emit-local"]
 
 
 def _poetry_export(packaging: FoundPackaging) -> str:
-    only = ",".join(("main", *packaging.groups))
-    extras = "".join(f" --extras {name}" for name in packaging.extras)
+    only = in_shell(",".join(("main", *packaging.groups)))
+    extras = "".join(f" --extras {in_shell(name)}" for name in packaging.extras)
     lock = "" if packaging.locked and not packaging.stale else f"{POETRY} lock && \\\n    "
     return f"{lock}{POETRY} export --only {only}{extras} --output requirements.txt"
 
@@ -204,10 +208,11 @@ def _poetry_export(packaging: FoundPackaging) -> str:
 def _install_requirements(packaging: FoundPackaging) -> str:
     match packaging.kind:
         case Packaging.REQUIREMENTS if packaging.utf16:
-            convert = f"iconv --from-code UTF-16 --to-code UTF-8 {packaging.files[0]} > utf8.txt"
+            file = path_in_shell(packaging.files[0])
+            convert = f"iconv --from-code UTF-16 --to-code UTF-8 {file} > utf8.txt"
             return f"{convert} && \\\n    uv pip install --requirements utf8.txt"
         case Packaging.REQUIREMENTS:
-            return f"uv pip install --requirements {packaging.files[0]}"
+            return f"uv pip install --requirements {path_in_shell(packaging.files[0])}"
         case Packaging.SINGLE_FILE:
             return f'uv pip install "{PLAIN_FASTAPI}"'
     return ""
@@ -235,11 +240,11 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
     """The project's own packages, built elsewhere and installed in a folder of their own."""
     root = packaging.folder
     folders = [folder for folder in packaging.install if folder != root]
-    lines = [_copy_line([folder], f"/build/{folder}") for folder in folders]
+    lines = [copy_line([folder], f"/build/{folder}") for folder in folders]
     targets = [f"/build/{folder}" for folder in folders]
     if root in packaging.install:
         source = str(PurePosixPath(root, "src"))
-        lines += [_copy_line(packaging.build_files, "/build/"), _copy_line([source], "/build/src")]
+        lines += [copy_line(packaging.build_files, "/build/"), copy_line([source], "/build/src")]
         targets.append("/build")
     if not targets:
         return []
@@ -248,7 +253,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
     return [
         *lines,
         "# Without uv's note of the time: the same code gives the same layer.",
-        f"RUN uv pip install {options} --target lib {' '.join(targets)} && \\",
+        f"RUN uv pip install {options} --target lib {' '.join(map(in_shell, targets))} && \\",
         "    rm lib/*.dist-info/uv_cache.json && \\",
         "    sed -i '/uv_cache.json/d' lib/*.dist-info/RECORD",
     ]
@@ -260,8 +265,8 @@ def _install_metadata(packaging: FoundPackaging) -> list[str]:
     version = "SETUPTOOLS_SCM_PRETEND_VERSION=0.0.0 " if packaging.versions_from_history else ""
     return [
         "# The app asks for its own version or entry points: its metadata, without the code again.",
-        _copy_line(packaging.build_files, "/build/"),
-        f"RUN cp -R {folder}/. /build && mkdir lib && \\",
+        copy_line(packaging.build_files, "/build/"),
+        f"RUN cp -R {in_shell(str(folder))}/. /build && mkdir lib && \\",
         f"    {version}uv pip install --no-deps --target /tmp/own /build && \\",
         "    rm /tmp/own/*.dist-info/uv_cache.json && mv /tmp/own/*.dist-info lib",
     ]
@@ -280,7 +285,7 @@ def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) ->
         paths.append(str(PurePosixPath("/code", app.root)))
     paths += [str(PurePosixPath("/code", root)) for root in app.further_roots]
     if paths:
-        variables["PYTHONPATH"] = ":".join(paths)
+        variables["PYTHONPATH"] = in_value(":".join(paths))
     return " \\\n    ".join(f"{name}={value}" for name, value in sorted(variables.items()))
 
 
@@ -298,21 +303,14 @@ def _copies(paths: Collection[str], below: str = ".") -> list[str]:
     folders = [path.rstrip("/") for path in paths if path.endswith("/")]
     single = sorted((path for path in paths if not path.endswith("/")), key=_parent)
     lines = [
-        _copy_line(group, f"{PurePosixPath(parent).relative_to(below)}/")
+        copy_line(group, f"{PurePosixPath(parent).relative_to(below)}/")
         for parent, group in groupby(single, _parent)
     ]
-    return [*lines, *(_copy_line([folder], folder) for folder in sorted(folders))]
+    return [*lines, *(copy_line([folder], folder) for folder in sorted(folders))]
 
 
 def _parent(path: str) -> str:
     return str(PurePosixPath(path).parent)
-
-
-def _copy_line(sources: Iterable[str], target: str, options: str = "") -> str:
-    words = [*sources, target]
-    plain = all(re.fullmatch(r"[\w./+@-]+", word) for word in words)
-    written = " ".join(words) if plain else json.dumps(words, ensure_ascii=False)
-    return f"COPY{options} {written}"
 
 
 def _wrapped(first: list[str], rest: list[str]) -> str:
@@ -323,4 +321,5 @@ def _wrapped(first: list[str], rest: list[str]) -> str:
 
 
 def _pattern(path: str) -> str:
-    return re.sub(r"[*?\[\]\\#!]", "?", path)
+    """A line of .dockerignore for a path, whatever is in its name."""
+    return re.sub(r"[*?\[\]\\#!\x00-\x1f\x7f]|^\s|\s$", "?", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from deploytool import dangers
 from deploytool.backends import kind_of
 from deploytool.errors import UsageError
 from deploytool.lint.commands import Command, hides_signals
@@ -30,6 +31,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _build_arguments(subject)
     yield from _proxy(subject)
     yield from _cluster(subject)
+    yield from _engine(subject)
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
@@ -74,6 +76,17 @@ def _cluster(subject: Subject) -> Iterator[Finding]:
     for problem in kind.without_effect(app):
         message = f"{problem.path} has no effect on {name}: {problem.message}"
         yield subject.in_config("without-effect", _path(problem), message, problem.hint)
+
+
+def _engine(subject: Subject) -> Iterator[Finding]:
+    address = subject.config.swarm.host if subject.config else None
+    for danger in dangers.of_engine(address or ""):
+        yield subject.in_config(danger.rule, danger.path, danger.message)
+
+
+def _dangers(subject: Subject, service: Service) -> Iterator[Finding]:
+    for danger in dangers.of_service(service):
+        yield subject.in_config(danger.rule, danger.path, danger.message)
 
 
 def _path(problem: Problem) -> list[str]:
@@ -311,6 +324,7 @@ CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
     _port,
     _user,
     _rights,
+    _dangers,
     _secrets,
     _migrations,
     _volumes,

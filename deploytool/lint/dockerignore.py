@@ -103,5 +103,5 @@ def _token(match: re.Match[str], text: str) -> str:
     if token in ("*", "?"):
         return "[^/]*" if token == "*" else "[^/]"
     if token.startswith("[") and len(token) > 1:
-        return token
+        return "[" + re.sub(r"([\[&~|])", r"\\\1", token[1:])
     return re.escape(token[1:] if token.startswith("\\") and len(token) > 1 else token)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploytool.image.quoting import is_plain
 from deploytool.lint.dockerfile import Instruction, Stage
 
 VOLUMES = "VOLUMES"
@@ -16,7 +17,7 @@ _MAKES = re.compile(r"\b(mkdir|install|chown)\b")
 def gives_folder(stage: Stage, folder: str, context: Path) -> bool:
     """Whether a stage makes a folder, or copies it, as somebody who thought of its owner does."""
     for item, workdir in stage.in_folders:
-        if item.keyword == "ARG" and VOLUMES in dict(item.pairs):
+        if item.keyword == "ARG" and VOLUMES in dict(item.pairs) and is_plain(folder):
             return True
         if any(_is_there(path, folder, workdir, context) for path in _given(item, stage)):
             return True

@@ -166,7 +166,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-memory-limit",
-        _INFO,
+        _WARNING,
         "Without a limit, one replica that leaks takes the memory of everything else on its node.",
         f"{_DOCS}/docker/#memory",
         'set `memory_limit`, for example memory_limit = "256MiB"',
@@ -210,6 +210,45 @@ RULES: tuple[Rule, ...] = (
         "code, and what the app writes is lost with the replica.",
         f"{_DOCKER}/reference/cli/docker/container/run/#read-only",
         "leave `read_only` out, and give the app /tmp or a volume where it writes",
+    ),
+    Rule(
+        "mounts-engine",
+        _WARNING,
+        "Who may call the engine starts containers as root with the node's files, `:ro` or not; on "
+        "a manager, on all nodes of the Swarm.",
+        f"{_DOCKER}/engine/security/#docker-daemon-attack-surface",
+        "leave it out, or put a proxy between that passes only the requests that are needed",
+    ),
+    Rule(
+        "mounts-node",
+        _WARNING,
+        "The node's own folders have its keys, the secrets of other containers and the programs "
+        "that root runs.",
+        f"{_DOCKER}/engine/storage/bind-mounts/#considerations-and-constraints",
+        "mount a folder that is the app's alone, or a named volume",
+    ),
+    Rule(
+        "dangerous-capability",
+        _WARNING,
+        "With some capabilities a process can mount the node's disks, read any of its files or "
+        "change its kernel.",
+        f"{_DOCKER}/engine/security/#linux-kernel-capabilities",
+        "name only those that the process needs, of which these are seldom any",
+    ),
+    Rule(
+        "published-database",
+        _WARNING,
+        "A published port is open to all who reach the node, past its firewall as a rule, and "
+        "databases are often without passwords.",
+        f"{_DOCKER}/engine/network/packet-filtering-firewalls/",
+        "leave `publish` out: services of the app reach each other by their names",
+    ),
+    Rule(
+        "engine-without-tls",
+        _WARNING,
+        "The engine asks nobody who they are: who reaches its port is root on its node.",
+        f"{_DOCKER}/engine/security/protect-access/",
+        'use "ssh://", or TLS: DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH, at port 2376',
     ),
     Rule(
         "secret-in-env",

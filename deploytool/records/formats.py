@@ -11,7 +11,7 @@ from typing import Any
 
 from deploytool.json_types import Json
 
-FORMAT = 3
+FORMAT = 4
 
 
 def upgraded(data: Json) -> Json:
@@ -29,16 +29,10 @@ def upgraded(data: Json) -> Json:
 def _from_1(data: Json) -> Json:
     """No domains were written like domains that were not set, and the order of an update as
     start-first where a port of the node made it stop-first."""
-    spec = data.get("spec")
-    services = spec.get("services") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(services, list):
-        return data
-    return data | {"spec": spec | {"services": [_service_from_1(service) for service in services]}}
+    return _with_services(data, _service_from_1)
 
 
-def _service_from_1(service: Any) -> Any:
-    if not isinstance(service, dict):
-        return service
+def _service_from_1(service: Json) -> Json:
     read = {key: value for key, value in service.items() if key != "domains" or value}
     update = read.get("update")
     if isinstance(update, dict) and _holds_port(read.get("publish")):
@@ -51,10 +45,25 @@ def _from_2(data: Json) -> Json:
     return data
 
 
+def _from_3(data: Json) -> Json:
+    """Nothing limited the processes of a replica and the size of its /tmp."""
+    return _with_services(data, lambda service: {"pids": 0, "tmp_size": "0B"} | service)
+
+
+def _with_services(data: Json, change: Callable[[Json], Json]) -> Json:
+    """The same with other services, as far as there are any."""
+    spec = data.get("spec")
+    services = spec.get("services") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(services, list):
+        return data
+    changed = [change(one) if isinstance(one, dict) else one for one in services]
+    return data | {"spec": spec | {"services": changed}}
+
+
 def _holds_port(publish: Any) -> bool:
     ports = publish if isinstance(publish, list) else ()
     return any(isinstance(port, dict) and port.get("mode") == "host" for port in ports)
 
 
-UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
+UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """Form → what makes the next one of it."""

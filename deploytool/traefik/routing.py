@@ -95,7 +95,7 @@ class _Route:
     @property
     def rule(self) -> str:
         names = " || ".join(map(rules.match, self.hosts))
-        return f"({names}) && PathPrefix(`{self.prefix}`)" if self.prefix else names
+        return f"({names}) && {rules.prefix(self.prefix)}" if self.prefix else names
 
     @property
     def priority(self) -> int:
@@ -157,9 +157,9 @@ def urls(own: Mapping[str, str], listening: Ports) -> Iterator[str]:
         is_tls = own.get(f"{ROUTERS}{router}.tls") == "true"
         scheme, port = ("https", listening.https or 443) if is_tls else ("http", listening.http)
         shown = "" if port == (443 if is_tls else 80) else f":{port}"
-        prefix = re.search(r"PathPrefix\(`([^`]+)`\)", rule)
+        prefix = rules.shown_prefix(rule)
         for host in re.findall(r"Host\(`([^`]+)`\)", rule):
-            yield f"{scheme}://{host}{shown}{prefix.group(1) if prefix else ''}"
+            yield f"{scheme}://{host}{shown}{prefix}"
 
 
 def _only_redirects(own: Mapping[str, str], router: str) -> bool:

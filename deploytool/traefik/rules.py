@@ -2,7 +2,8 @@
 
 A rule is read as alternatives, each of matchers that all have to hold. An alternative of one host,
 with or without a prefix of the path, claims that host for its service; any other is narrower, and
-leaves the rest of its hosts to others.
+leaves the rest of its hosts to others. A prefix is one of whole segments, as deploytool writes it,
+or Traefik's own, of characters, as it was written before.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ WILDCARD = "^[a-z0-9-]+"
 """How the pattern of a wildcard begins, in the rules that deploytool writes."""
 MOST = 1000
 """Alternatives beyond which a rule is not read: nobody writes such."""
+_BELOW = "(/|$)"
+"""How the pattern of a prefix ends: with the end of a segment."""
+_PATH = re.compile(r"[A-Za-z0-9_./~-]+")
+"""What a prefix of deploytool's is made of."""
 _QUOTED = r"(?:`[^`]*`|\"[^\"]*\")"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<matcher>!?\s*[A-Za-z]+\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*\))"
@@ -40,6 +45,17 @@ def match(host: str) -> Matcher:
     if not host.startswith("*."):
         return f"Host(`{host}`)"
     return f"HostRegexp(`{WILDCARD}{host[1:].replace('.', chr(92) + '.')}$`)"
+
+
+def prefix(path: str) -> Matcher:
+    """The matcher of a path and all below it: /api, /api/ and /api/x, but not /apiadmin."""
+    return f"PathRegexp(`^{path.replace('.', chr(92) + '.')}{_BELOW}`)"
+
+
+def shown_prefix(rule: str) -> str:
+    """The first prefix in a rule; empty where there is none."""
+    found = (path for token in _tokens(rule) for path in _prefixes(token) or ())
+    return next(found, "")
 
 
 def claims(rule: str) -> frozenset[Claim]:
@@ -83,14 +99,23 @@ def _may_match(matcher: Matcher, claim: Claim) -> bool:
         return claim.host in map(str.lower, values)
     if kind == "hostregexp":
         return any(_matches(value, claim.host) for value in values)
-    if kind in ("path", "pathprefix"):
-        inside = f"{claim.prefix}/"
-        paths = [f"{value.rstrip('/')}/" for value in values]
-        return any(
-            path.startswith(inside) or (kind == "pathprefix" and inside.startswith(path))
-            for path in paths
-        )
-    return True
+    inside = f"{claim.prefix}/"
+    if kind == "path":
+        return any(f"{value.rstrip('/')}/".startswith(inside) for value in values)
+    if (prefixes := _prefixes(matcher)) is None:
+        return True
+    starts = values if kind == "pathprefix" else [f"{path}/" for path in prefixes]
+    return any(start.startswith(inside) or inside.startswith(start) for start in starts)
+
+
+def _prefixes(matcher: Matcher) -> list[str] | None:
+    """The prefixes that a matcher is about; None of any other matcher."""
+    kind, values = _kind(matcher), _values(matcher)
+    if kind == "pathprefix":
+        return [value.rstrip("/") for value in values]
+    path = values[0][1 : -len(_BELOW)].replace("\\.", ".") if kind == "pathregexp" else ""
+    is_own = _PATH.fullmatch(path) and matcher == prefix(path)
+    return [path] if is_own else None
 
 
 def _matches(pattern: str, host: str) -> bool:
@@ -125,8 +150,8 @@ def _claim(alternative: Alternative) -> frozenset[Claim]:
             hosts.append(values[0].lower())
         elif kind == "hostregexp" and len(values) == 1:
             hosts.append(_wildcard(values[0]))
-        elif kind == "pathprefix" and len(values) == 1:
-            prefixes.append(values[0].rstrip("/"))
+        elif (paths := _prefixes(matcher)) and len(paths) == 1:
+            prefixes += paths
         else:
             return frozenset()
     if len(hosts) != 1 or len(prefixes) > 1:

@@ -134,6 +134,18 @@ KEYS: dict[str, Key] = {
         {f"{CONFIG}.cpu_hard_limit": False},
         notes="services.web.cpu_limit has no effect",
     ),
+    "services.pids": Key({"pids": 50}, {f"{CONFIG}.pids_limit": 50}),
+    "services.tmp_size": Key(
+        {"tmp_size": "8MiB"},
+        {
+            f"{CONFIG}.mount[0]": {
+                "type": "tmpfs",
+                "target": "/tmp",
+                "readonly": False,
+                "tmpfs_options": [{"size": 8 * 2**20}],
+            }
+        },
+    ),
     "services.domains": Key(
         {"domains": ["a.example"]},
         {f"{SERVICE}.Tags[6]": "traefik.http.routers.items_web.rule=Host(`a.example`)"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from deploytool.image.quoting import copy_line, in_shell, in_value, path_in_shell
 from tests.lab import Lab, Node
 from tests.lab.lab import provide
 from tests.live.conftest import DEPLOYTOOL, LIMIT, Json, Project, Ran, registry_digest
@@ -277,6 +279,45 @@ def test_settings_reach_the_image(source: Source) -> None:
     assert (
         source.docker("run", "--rm", "--network=none", image, "python3", "/code/main.py") == "3\n"
     )
+
+
+ODD_NAMES = ("my $HOME", "it's [new]", 'say "hi"', "--link", "(a) & $(b);`c`", "{$x}#")
+NOT_NAMED = "it's n"
+"""What one of the names would stand for if it were a pattern."""
+
+
+@pytest.mark.parametrize("has_buildx", [True, False], ids=["buildx", "legacy"])
+def test_odd_names_reach_the_image_as_they_are(
+    source: Source, tmp_path: Path, has_buildx: bool
+) -> None:
+    for name in (*ODD_NAMES, NOT_NAMED):
+        (source.folder / name).mkdir()
+        (source.folder / name / "who").write_text(name)
+    odd = ODD_NAMES[0]
+    told = "import glob, os; print([os.getcwd(), os.environ['ODD'], glob.glob('/code/*')])"
+    source.dockerfile(
+        "\n".join(
+            [
+                f"FROM {BASE}",
+                "WORKDIR /code",
+                *(copy_line([name], name) for name in ODD_NAMES),
+                copy_line([f"{name}/who" for name in ODD_NAMES[:1]], f"/{odd}/"),
+                f"RUN cd {path_in_shell('--link')} && cat {in_shell(f'/{odd}/who')} "
+                + " ".join(f"../{in_shell(name)}/who" for name in ODD_NAMES),
+                f"ENV ODD={in_value(f'{odd}:{ODD_NAMES[1]}')} MORE=1",
+                f"WORKDIR {in_value(f'/code/{odd}')}",
+                f"CMD {json.dumps(['python3', '-c', told])}",
+            ]
+        )
+    )
+    if not has_buildx:
+        (tmp_path / "docker").mkdir()
+        source.env = source.env | {"DOCKER_CONFIG": str(tmp_path / "docker")}
+    source.ok("build")
+    image = f"{source.lab.registry}/{source.app}:latest"
+    folder, value, there = ast.literal_eval(source.docker("run", "--rm", "--network=none", image))
+    assert (folder, value) == (f"/code/{odd}", f"{odd}:{ODD_NAMES[1]}")
+    assert sorted(there) == sorted(f"/code/{name}" for name in ODD_NAMES)
 
 
 @pytest.mark.thorough

@@ -41,10 +41,10 @@ def make(
         project.run("destroy", "--yes", "--volumes")
 
 
-def status(project: Project, host: str, wanted: int) -> int:
+def status(project: Project, host: str, wanted: int, path: str = "/") -> int:
     """What the proxy answers, once it has noticed; the last answer where it never is so."""
     deadline = time.monotonic() + 15
-    while (code := project.get("/", host)[0]) != wanted and time.monotonic() < deadline:
+    while (code := project.get(path, host)[0]) != wanted and time.monotonic() < deadline:
         time.sleep(0.2)
     return code
 
@@ -94,6 +94,25 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     assert not is_enabled(first)
     assert first.run("deploy", "--image", example_image).error["code"] == "domain_taken"
     assert second.ok("deploy", "--image", example_image)["changed"] is False
+
+
+@both
+def test_a_prefix_is_one_of_whole_segments(make: Make, example_image: str) -> None:
+    host = f"p{time.monotonic_ns()}.example.com"
+    below = make(domains=[host], path_prefix="/api")
+    below.ok("deploy", "--image", example_image)
+    for path in ("/api", "/api/", "/api/health"):
+        assert status(below, host, 200, path) == 200
+    for path in ("/apiadmin", "/api.x", "/v1/api", "/"):
+        assert below.get(path, host)[0] == 404
+    beside = make(domains=[host], path_prefix="/apiadmin")
+    beside.ok("deploy", "--image", example_image)
+    assert status(beside, host, 200, "/apiadmin/health") == 200
+    assert _replica(below, "/api/health", host) != _replica(beside, "/apiadmin/health", host)
+
+
+def _replica(project: Project, path: str, host: str) -> str:
+    return project.get(path, host)[1]["x-replica"]
 
 
 @both_thorough

@@ -407,7 +407,7 @@ def test_folders_of_volumes_reach_a_dockerfile_that_declares_them(
 ) -> None:
     docker.streams.append((SUCCESS, 0))
     (run.project / "Dockerfile").write_text(dockerfile)
-    run(BuildSettings(args=args), volumes=("/code/uploads", "/data"))
+    run(BuildSettings(args=args), volumes=("/code/uploads", "/data", "/my data", "/x/*"))
     flags = [a.removeprefix("--build-arg=") for a in docker.calls[0] if "--build-arg" in a]
     assert flags == given
 

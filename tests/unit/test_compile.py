@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -115,7 +116,28 @@ def test_tmp_is_writable_where_the_rest_is_not(
 ) -> None:
     spec = compiled(app(service(read_only=read_only, volumes=volumes)))
     mounts = spec["TaskTemplate"]["ContainerSpec"]["Mounts"]
-    assert ({"Type": "tmpfs", "Target": "/tmp"} in mounts) is expected
+    assert any((m["Type"], m["Target"]) == ("tmpfs", "/tmp") for m in mounts) is expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "size"),
+    [
+        ({}, 64 * 2**20),
+        ({"memory_limit": "256MiB"}, 256 * 2**20),
+        ({"memory_limit": "256MiB", "tmp_size": "1MiB"}, 2**20),
+        ({"memory_limit": "256MiB", "tmp_size": "0B"}, None),
+    ],
+)
+def test_tmp_takes_no_more_than_a_replica_may(keys: dict[str, Any], size: int | None) -> None:
+    mounts = compiled(app(service(**keys)))["TaskTemplate"]["ContainerSpec"]["Mounts"]
+    options = {"TmpfsOptions": {"SizeBytes": size}} if size else {}
+    assert mounts == [{"Type": "tmpfs", "Target": "/tmp", **options}]
+
+
+@pytest.mark.parametrize(("keys", "pids"), [({}, 1024), ({"pids": 9}, 9), ({"pids": 0}, 0)])
+def test_processes_are_limited(keys: dict[str, Any], pids: int) -> None:
+    limits = compiled(app(service(**keys)))["TaskTemplate"]["Resources"]["Limits"]
+    assert limits["Pids"] == pids
 
 
 def test_a_host_port_is_given_up_before_it_is_taken_again() -> None:
@@ -142,7 +164,7 @@ def test_a_capability_written_both_ways_is_one() -> None:
 
 def test_prefix_is_routed_and_taken_off() -> None:
     found = compiled(app(service(domains=["b.example", "a.example"], path_prefix="/v1/")))["Labels"]
-    rule = "(Host(`a.example`) || Host(`b.example`)) && PathPrefix(`/v1`)"
+    rule = "(Host(`a.example`) || Host(`b.example`)) && PathRegexp(`^/v1(/|$)`)"
     assert found["traefik.http.routers.items_web.rule"] == rule
     assert found["traefik.http.middlewares.items_web.stripprefix.prefixes"] == "/v1"
 

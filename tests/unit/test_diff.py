@@ -51,6 +51,19 @@ def test_what_the_engine_fills_in_and_leaves_out_is_no_difference(spec: AppSpec)
         assert normal(stored, names) == normal(given_to_it, names)
 
 
+def test_limits_of_processes_and_tmp_are_told_by_their_keys() -> None:
+    before = service(pids=0, tmp_size="0B")
+    assert changed(before, service()) == {
+        "pids": (None, 1024),
+        "tmp_size": ("no limit", "64MiB"),
+    }
+    assert changed(service(), service(tmp_size="1MiB")) == {"tmp_size": ("64MiB", "1MiB")}
+    assert changed(service(), service(read_only=False)) == {
+        "read_only": (True, None),
+        "tmp_size": ("64MiB", None),
+    }
+
+
 def test_release_and_tag_are_no_difference() -> None:
     one, other = compiled(service()), compiled(service())
     for spec, number in ((one, 1), (other, 2)):

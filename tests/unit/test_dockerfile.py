@@ -98,7 +98,18 @@ PLANS: dict[str, tuple[FoundApp, FoundPackaging, tuple[str, ...]]] = {
         ("main.py",),
     ),
     "single-file": (FILE, packaging(Packaging.SINGLE_FILE), ("main.py", "static/")),
-    "odd-names": (FILE, packaging(Packaging.SINGLE_FILE), ("main.py", "my folder/", "a [b].txt")),
+    "odd-names": (
+        replace(FILE, file="my app/main.py", root="my app", workdir="my app"),
+        packaging(
+            Packaging.REQUIREMENTS,
+            "my app/(new) requirements.txt",
+            folder="my app",
+            install=("(my) package",),
+        ),
+        ("my app/main.py", "my folder/", "a [b].txt"),
+    ),
+    "odd-extra": (APP, replace(UV, extras=("a b; c",), groups=("&",)), ("app/",)),
+    "odd-poetry": (APP, replace(POETRY, groups=("a b",)), ("app/",)),
 }
 each_plan = pytest.mark.parametrize("name", PLANS)
 
@@ -236,7 +247,19 @@ def test_nothing_else_of_the_project_is_in_a_build(name: str) -> None:
         ("script", ["main.py > dependencies.py", "--requirements dependencies.py"]),
         ("script-locked", ["uv export --quiet --locked --script main.py"]),
         ("single-file", ['"fastapi[standard]', "COPY main.py ./", "COPY static static"]),
-        ("odd-names", ['COPY ["my folder", "my folder"]', '"a [b].txt"']),
+        (
+            "odd-names",
+            [
+                'COPY ["my folder", "my folder"]',
+                'COPY ["a [[]b].txt", "./"]',
+                "--requirements 'my app/(new) requirements.txt'\n",
+                "--target lib '/build/(my) package' &&",
+                'PYTHONPATH="/code/lib:/code/my app" \\\n',
+                'WORKDIR "/code/my app"\n',
+            ],
+        ),
+        ("odd-extra", ["--extra 'a b; c' --group '&' "]),
+        ("odd-poetry", ["--only 'main,a b' "]),
     ],
 )
 def test_rendered(name: str, lines: list[str]) -> None:

@@ -39,8 +39,8 @@ class Replica:
     def remembers(self) -> bool:
         return (self.folder / "deploytool-reached").exists()
 
-    def check(self) -> tuple[int, str]:
-        given = HealthCheck.model_validate({"path": "/health"})
+    def check(self, path: str = "/health") -> tuple[int, str]:
+        given = HealthCheck.model_validate({"path": path})
         routed = service(port=self.port, domains=["items.example.com"])
         *command, proxy, port = health.test(app(routed), routed, given)
         assert command[:4] == ["CMD", "python", "-IS", HEALTHCHECK.target]
@@ -98,6 +98,15 @@ def silent() -> Iterator[int]:
 def replica(tmp_path: Path) -> Iterator[Replica]:
     with served(GOOD) as port:
         yield Replica(tmp_path, port)
+
+
+ODD = """/a?b='c"$(touch${IFS}x)`$HOME;&#<>{{.Node}}\\"""
+"""A path that code, a shell or a template would take for something else."""
+
+
+def test_any_path_is_asked_for_as_it_is(tmp_path: Path) -> None:
+    with served(b"HTTP/1.1 404 Not Found\r\n\r\n") as port:
+        assert Replica(tmp_path, port).check(ODD) == (1, f"GET {ODD}: HTTP/1.1 404 Not Found\n")
 
 
 @pytest.mark.parametrize("status", [200, 204, 301])

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from deploytool.backends.model import Outcome
+from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.storage.store import SwarmStore
 from deploytool.errors import EngineError
 from deploytool.records import history
 from deploytool.records.formats import FORMAT, UPGRADES
-from deploytool.spec import AppSpec
+from deploytool.spec import AppSpec, Release
 from tests.builders import OTHER_DIGEST, app, images, maximal_app, proxy, release, service
 from tests.fake_engine import FakeEngine
 
@@ -254,6 +255,18 @@ def as_meant(data: Any) -> Any:
             if any(port["mode"] == "host" for port in stored_service["publish"]):
                 stored_service["update"]["order"] = "stop-first"
     return data | {"format": FORMAT}
+
+
+@pytest.mark.parametrize("path", [*(STORED / "3").glob("*.json")], ids=lambda path: path.stem)
+def test_what_ran_without_limits_goes_back_to_none(path: Path) -> None:
+    """A rollback, or a failed deploy of another service, changes nothing else of it."""
+    found = Release.model_validate_json(path.read_bytes())
+    for one in found.spec.services:
+        template = swarm.service_spec(found.spec, one, found.images[one.name], found)[
+            "TaskTemplate"
+        ]
+        assert not template["Resources"]["Limits"]["Pids"]
+        assert "TmpfsOptions" not in str(template)
 
 
 @pytest.mark.parametrize(("name", "spec"), [("plain", app()), ("every-key", maximal_app())])

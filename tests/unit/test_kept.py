@@ -344,6 +344,13 @@ class TestMigrations:
                 "cd back && alembic upgrade head && uvicorn a:b",
                 ["sh", "-c", "cd back && alembic upgrade head"],
             ),
+            (
+                "cd 'my back' && alembic -c 'x y.ini' -x a=$MORE upgrade head && uvicorn a:b",
+                [
+                    *("sh", "-c"),
+                    "cd 'my back' && alembic -c 'x y.ini' -x \"a=$MORE\" upgrade head",
+                ],
+            ),
             ("echo alembic upgrade head && uvicorn a:b", None),
             ("uvicorn a:b", None),
         ],

@@ -290,6 +290,12 @@ CONFIGS = [
     ("root-user", 9, service(user='"root"')),
     ("default-capabilities", 9, service(capabilities='"default"')),
     ("writable-image", 9, service(read_only="false")),
+    ("mounts-engine", 9, service(volumes='["/var/run/docker.sock:/x:ro"]')),
+    ("mounts-node", 9, service(volumes='["/:/host:ro"]')),
+    ("dangerous-capability", 9, service(capabilities='["ALL"]')),
+    ("published-database", 9, service(publish="{ port = 5432, target = 5432 }")),
+    ("engine-without-tls", 10, service(**{"env.A": '"b"', "env.E": '"tcp://a:2375"'})),
+    ("engine-without-tls", 10, service() + '\n[swarm]\nhost = "tcp://a.example:2375"'),
     ("secret-in-env", 10, service(**{"env.LOG": '"info"', "env.DB_PASSWORD": '"hunter2"'})),
     ("secret-in-env", 9, service(env='{ URL = "amqp://me:hunter2@queue" }')),
     ("secret-in-arg", 10, service() + '\n[build]\nargs.API_TOKEN = "hunter2"'),
@@ -617,7 +623,7 @@ class TestCommand:
         assert self.run(folder, capsys, "--strict")[0] == 1
 
     def test_notes_never_fail(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        folder = project(tmp_path, config=service(memory_limit=""))
+        folder = project(tmp_path, config=service(read_only="false"))
         code, out, _ = self.run(folder, capsys, "--strict")
         assert (code, out.splitlines()[-1]) == (0, "1 note")
 

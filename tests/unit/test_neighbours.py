@@ -11,7 +11,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
-from deploytool.traefik.rules import Claim, claims, match, without
+from deploytool.traefik.rules import Claim, claims, match, prefix, without
 from tests.builders import (
     app,
     contents,
@@ -201,6 +201,31 @@ def test_domains_are_the_same_whatever_says_so(spec: AppSpec) -> None:
     assert refused(made, spec).code == "domain_taken"
 
 
+def as_before(made: FakeEngine, name: str, path: str) -> None:
+    """Write a service's rules as deploytool did when a prefix was one of characters."""
+    live = made.service(name)
+    own = live["Spec"]["Labels"]
+    old = {k: v.replace(prefix(path), f"PathPrefix(`{path}`)") for k, v in own.items()}
+    assert old != own
+    made.update_service(live, live["Spec"] | {"Labels": old})
+
+
+def test_a_prefix_that_was_written_before_is_the_same_one() -> None:
+    made = cluster()
+    spec = serving("a.example.com", name="prefix", path_prefix="/v1")
+    deploy(made, spec)
+    as_before(made, "prefix_web", "/v1")
+    assert refused(made, serving("a.example.com", path_prefix="/v1")).code == "domain_taken"
+    (change,) = [change for change in plan(made, spec).changes if change.kind == "service"]
+    assert [field.path for field in change.fields] == [
+        "labels.traefik.http.routers.prefix_web.rule"
+    ]
+    assert not change.replaces
+    found = plan(made, serving("a.example.com", path_prefix="/v1"), take_over=True)
+    Swarm(made).rollout(found).start(release(serving("a.example.com", path_prefix="/v1")))
+    assert not plan(made, serving("a.example.com", path_prefix="/v1x")).is_empty
+
+
 def test_a_stack_of_somebody_else_has_its_domains_too() -> None:
     made = cluster()
     deploy(made, serving("a.example.com", name="shop"))
@@ -228,6 +253,8 @@ def labelled(rule: str, priority: int | None = None) -> AppSpec:
         ("PathPrefix(`/`)", 5000),
         ("!Host(`b.example.com`)", 5000),
         ("Path(`/v1/pay`) && Host(`A.example.com`)", 2000),
+        ("PathPrefix(`/v`) && Host(`a.example.com`) && Method(`GET`)", 2000),
+        (f"{prefix('/v1/pay')} && Host(`a.example.com`) && Method(`GET`)", 2000),
         ("HostRegexp(`^[a-z]+[.]wild[.]example$`) && PathPrefix(`/`)", None),
         ("Host(`wild.example`) || Host(`one.wild.example`) && Path(`/" + "x" * 2000 + "`)", None),
     ],
@@ -258,6 +285,8 @@ def test_labels_that_take_requests_of_another_app_are_refused(
         ("Host(`a.example.com`) && Path(`/pay`)", 5),
         ("Host(`c.example.com`) && Path(`/pay`)", 5000),
         ("Path(`/v2`) && Host(`b.example.com`)", 5000),
+        ("PathPrefix(`/v1x`) && Host(`b.example.com`) && Method(`GET`)", 5000),
+        (f"{prefix('/v')} && Host(`b.example.com`)", 5000),
         ("HostRegexp(`^c`)", 5000),
     ],
 )
@@ -320,6 +349,8 @@ def test_what_has_no_route_left_is_none_of_the_proxys() -> None:
     [
         ("Host(`a`) || Host(`B`)", {Claim("a"), Claim("b")}),
         ("(Host(`a`) || Host(`b`)) && PathPrefix(`/v1`)", {Claim("a", "/v1"), Claim("b", "/v1")}),
+        (f"(Host(`a`) || Host(`b`)) && {prefix('/v.1')}", {Claim("a", "/v.1"), Claim("b", "/v.1")}),
+        ("Host(`a`) && PathRegexp(`^/v[0-9](/|$)`)", set()),
         ('PathPrefix(`/v1/`) && Host("a")', {Claim("a", "/v1")}),
         ("Host(`a`) || (Host(`b`) && Headers(`x`, `y`))", {Claim("a")}),
         ("Host(`a`) && !PathPrefix(`/x`)", set()),
@@ -337,8 +368,9 @@ def test_what_a_rule_claims(rule: str, expected: set[Claim]) -> None:
     assert claims(rule) == expected
 
 
-def test_a_rule_without_what_is_taken() -> None:
-    rule = "(Host(`a`) || Host(`b`)) && PathPrefix(`/v1`) || Host(`c`)"
+@pytest.mark.parametrize("below", ["PathPrefix(`/v1`)", prefix("/v1")])
+def test_a_rule_without_what_is_taken(below: str) -> None:
+    rule = f"(Host(`a`) || Host(`b`)) && {below} || Host(`c`)"
     left = without(rule, [Claim("a", "/v1"), Claim("c")])
     assert claims(left) == {Claim("b", "/v1")}
     assert without(rule, claims(rule)) == ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deploytool.backends.swarm.specification.routing import ports, routing_labels
 from deploytool.spec import AppSpec
-from deploytool.traefik.routing import Ports, urls
+from deploytool.traefik.routing import Ports, claims, urls
+from deploytool.traefik.rules import Claim
 from tests.builders import app, engine, service, with_proxy
 from tests.builders import proxy as proxy_app
 
@@ -47,6 +51,22 @@ def test_https_serves_and_http_leads_there() -> None:
 
 def test_redirect_knows_the_port() -> None:
     assert routed(ACME | {"https_port": 8443})[f"{REDIRECT}.port"] == "8443"
+
+
+prefixes = st.from_regex(r"(/[A-Za-z0-9_.~-]{1,5}){1,3}/?", fullmatch=True)
+characters = st.text("aZ0_.~-/", max_size=4)
+
+
+@given(prefixes, characters)
+def test_a_prefix_is_one_of_whole_segments(prefix: str, after: str) -> None:
+    found = routed(path_prefix=prefix)
+    bare = prefix.rstrip("/")
+    assert claims(found) == {Claim("api.example.com", bare)}
+    assert list(urls(found, Ports())) == [f"http://api.example.com{bare}"]
+    pattern = found[f"{ROUTER}.rule"].partition("PathRegexp(`")[2].removesuffix("`)")
+    assert bool(re.search(pattern, bare + after)) is (after == "" or after.startswith("/"))
+    assert not re.search(pattern, f"/x{bare}")
+    assert not re.search(pattern, bare.replace(".", "x") if "." in bare else "/")
 
 
 def test_a_name_for_trying_stays_http() -> None:

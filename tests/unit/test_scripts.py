@@ -89,7 +89,8 @@ def test_upgrade_from_inline_scripts_is_one_line_each(kind: str) -> None:
         f.path: (f.before, f.after) for f in differences(normal(before, {}), normal(after, {}))
     }
     drains = {"drain script": ("inline", 1)} if kind != "off-proxy" else {}
-    assert found == {**drains, "health check script": ("inline", 1)}
+    limits = {"pids": (None, 1024), "tmp_size": ("no limit", "64MiB")}
+    assert found == {**drains, **limits, "health check script": ("inline", 1)}
 
 
 def deployed(engine: FakeEngine, spec: AppSpec) -> Any:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from deploytool import capacity
+from deploytool import capacity, dangers
 from deploytool.backends.model import (
     Action,
     Belonging,
@@ -150,7 +150,7 @@ class Nomad:
             job,
             snapshot,
             mhz_per_core=self.settings.mhz_per_core,
-            warnings=compiled.notes,
+            warnings=(*dangers.warnings(spec), *compiled.notes),
             secrets=found,
             files={spec.files[path]: content for path, content in contents.items()},
             version=source.version,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -298,7 +299,14 @@ def _one_command(line: Line) -> tuple[str, ...]:
     """A line as one command, with the `cd` before it."""
     if line.folder is None:
         return line.filled
-    return ("sh", "-c", f"cd {line.folder} && {' '.join(line.filled)}")
+    return ("sh", "-c", f"cd {_word(line.folder)} && {' '.join(map(_word, line.filled))}")
+
+
+def _word(text: str) -> str:
+    """A word of a shell, which still fills in the variables that only it knows."""
+    if "$" not in text:
+        return shlex.quote(text)
+    return '"' + re.sub(r'([\\"`])', r"\\\1", text) + '"'
 
 
 def _mentions(stage: Stage, name: str) -> bool:

@@ -71,6 +71,16 @@ def test_new_and_gone_groups() -> None:
     ]
 
 
+def test_limits_of_processes_and_tmp() -> None:
+    size = field("mount[1][tmpfs_options][0][size]", "", "6.7108864e+07")
+    config = named("Config", field("pids_limit", "100", "1024"), size)
+    found = field_changes(group(Tasks=[task(objects=[config])]))
+    assert {f.path: (f.before, f.after) for f in found} == {
+        "pids": ("100", "1024"),
+        "tmp_size": (None, "64MiB"),
+    }
+
+
 def test_arguments_are_one_list() -> None:
     config = named(
         "Config",

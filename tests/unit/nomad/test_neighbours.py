@@ -326,3 +326,8 @@ def test_one_of_another_app_or_source_is_found(
     auth = "traefik.http.middlewares.auth.basicauth.users=ann:x"
     register(cluster, "other-web", "traefik.enable=true", auth)
     assert plan(nomad, protected(reference)).changes
+
+
+def test_the_plan_says_what_is_dangerous(nomad: Nomad) -> None:
+    spec = app(service(domains=[], volumes=["/:/host:ro"]))
+    assert any("mounts / of the node" in warning for warning in plan(nomad, spec).warnings)

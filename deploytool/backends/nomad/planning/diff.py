@@ -178,6 +178,7 @@ KEYS = (
     ("Task.Config.cap_add", "capabilities"),
     ("Task.Config.cap_drop", "dropped capabilities"),
     ("Task.Config.readonly_rootfs", "read_only"),
+    ("Task.Config.pids_limit", "pids"),
     ("Task.Config.volumes", "volumes"),
     ("Task.Config.mount", "volumes"),
     ("Task.Config.logging", "logging"),
@@ -220,12 +221,16 @@ KEYS = (
     ("Meta.", "labels."),
 )
 """Nomad's fields and the configuration's keys that they come from."""
+TMP_SIZE = "][tmpfs_options][0][size"
+"""How the field of the size of /tmp ends, which is the only mount in memory."""
 OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.")
 """Fields under which names are the user's own."""
 
 
 def key_of(path: str) -> str:
     """The configuration's word for a field of Nomad's, which is what a reader knows."""
+    if path.endswith(TMP_SIZE):
+        return "tmp_size"
     for prefix, key in KEYS:
         if path.startswith(prefix):
             rest = path.removeprefix(prefix)
@@ -241,6 +246,8 @@ def _shown(path: str, value: Any) -> Any:
         return _content(path, str(value))
     if name in DURATIONS and str(value).isdigit():
         return format_duration(int(value) // 1_000_000)
+    if path.endswith(TMP_SIZE):
+        return format_memory(int(float(value)))
     if name in MEBIBYTES and str(value).isdigit():
         return format_memory(int(value) * 2**20)
     if path == "Task.Resources.CPU":

@@ -106,6 +106,8 @@ def config(source: Source, service: Service, command: Sequence[str]) -> Json:
         "cpu_hard_limit": service.cpu is not None and service.cpu == service.cpu_limit,
         "volumes": [*_mounted_files(service)],
     }
+    if service.pids:
+        found["pids_limit"] = service.pids
     kept = {key: value for key, value in found.items() if value != []}
     escaped: Json = literal.for_driver(kept)
     return escaped | ({"mount": mounts} if mounts else {})
@@ -145,8 +147,10 @@ def _mounts(app: AppSpec, service: Service) -> list[Json]:
         )
     if "volumes" not in service.templates:
         found = literal.for_driver(found)
-    if service.read_only and all(volume.target != "/tmp" for volume in service.volumes):
-        found.append({"type": "tmpfs", "target": "/tmp", "readonly": False})
+    if service.has_tmp:
+        limit = service.tmp_limit
+        size = {"tmpfs_options": [{"size": limit}]} if limit else {}
+        found.append({"type": "tmpfs", "target": "/tmp", "readonly": False, **size})
     return found
 
 

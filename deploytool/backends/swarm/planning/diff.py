@@ -47,6 +47,7 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     container["Secrets"] = _mounted(container.get("Secrets"), "SecretName")
     container["Configs"] = _mounted(container.get("Configs"), "ConfigName")
     scripts.separate(container)
+    _separate_tmp(container)
     template["ContainerSpec"] = container
     placement = dict(template.get("Placement") or {})
     placement["Platforms"] = sorted(
@@ -75,6 +76,7 @@ KEYS = (
     ("TaskTemplate.ContainerSpec.Drain", "drain"),
     ("TaskTemplate.ContainerSpec.Scripts.", ""),
     ("TaskTemplate.ContainerSpec.Mounts", "volumes"),
+    ("TaskTemplate.ContainerSpec.TmpSize", "tmp_size"),
     ("TaskTemplate.ContainerSpec.StopGracePeriod", "stop_grace"),
     ("TaskTemplate.ContainerSpec.ReadOnly", "read_only"),
     ("TaskTemplate.ContainerSpec.CapabilityAdd", "capabilities"),
@@ -86,6 +88,7 @@ KEYS = (
     ("TaskTemplate.ContainerSpec.", ""),
     ("TaskTemplate.Resources.Limits.MemoryBytes", "memory_limit"),
     ("TaskTemplate.Resources.Limits.NanoCPUs", "cpu_limit"),
+    ("TaskTemplate.Resources.Limits.Pids", "pids"),
     ("TaskTemplate.Resources.Reservations.MemoryBytes", "memory"),
     ("TaskTemplate.Resources.Reservations.NanoCPUs", "cpu"),
     ("TaskTemplate.RestartPolicy.MaxAttempts", "restart.max_attempts"),
@@ -165,6 +168,18 @@ def _mounted(references: list[Json] | None, name: str) -> dict[str, str]:
     return found
 
 
+def _separate_tmp(container: Json) -> None:
+    """Take the /tmp in memory out of what is mounted: it is no volume of the configuration's."""
+    kept = []
+    for mount in container.get("Mounts") or ():
+        if (mount.get("Type"), mount["Target"]) == ("tmpfs", "/tmp"):
+            size = (mount.get("TmpfsOptions") or {}).get("SizeBytes")
+            container["TmpSize"] = size or "no limit"
+        else:
+            kept.append(mount)
+    container["Mounts"] = kept
+
+
 def _variables(env: list[str] | None) -> dict[str, str]:
     return dict(item.partition("=")[::2] for item in env or ())
 
@@ -206,7 +221,7 @@ def _shown(path: str, value: Any) -> Any:
         from deploytool.units import format_duration
 
         return format_duration(value // 1_000_000)
-    if name == "MemoryBytes" and isinstance(value, int):
+    if name in ("MemoryBytes", "TmpSize") and isinstance(value, int):
         from deploytool.units import format_memory
 
         return format_memory(value)

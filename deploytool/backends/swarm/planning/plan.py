@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from deploytool import capacity
+from deploytool import capacity, dangers
 from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, Need, Plan
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
@@ -592,6 +592,7 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     local = {image.tag for image in images.values() if "@" not in image.reference}
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
+    yield from dangers.warnings(app)
     yield from templates.warnings(app.services)
     proxy = _proxy(app, snapshot)
     if (hosts := advice.hosts(app)) and proxy is None:

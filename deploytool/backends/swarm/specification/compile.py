@@ -264,13 +264,10 @@ def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
                 "Source": volume_name(app.name, volume.source),
                 "VolumeOptions": {"Labels": {labels.STACK: app.name}},
             }
-    if has_tmp(service):
-        yield {"Type": "tmpfs", "Target": "/tmp"}
-
-
-def has_tmp(service: Service) -> bool:
-    """Whether /tmp is made writable: where the rest is not, unless it is already mounted."""
-    return service.read_only and all(volume.target != "/tmp" for volume in service.volumes)
+    if service.has_tmp:
+        limit = service.tmp_limit
+        size = {"TmpfsOptions": {"SizeBytes": limit}} if limit else {}
+        yield {"Type": "tmpfs", "Target": "/tmp", **size}
 
 
 def _resources(service: Service) -> Json:
@@ -278,6 +275,7 @@ def _resources(service: Service) -> Json:
         "Limits": {
             "NanoCPUs": _nano_cpus(service.cpu_limit),
             "MemoryBytes": service.memory_limit or 0,
+            "Pids": service.pids,
         },
         "Reservations": {
             "NanoCPUs": _nano_cpus(service.cpu),

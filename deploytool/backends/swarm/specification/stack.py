@@ -211,8 +211,9 @@ def _volumes(service: Service) -> list[Json]:
         }
         for volume in sorted(service.volumes, key=lambda v: v.target)
     ]
-    if swarm.has_tmp(service):
-        mounts.append({"type": "tmpfs", "target": "/tmp"})
+    if service.has_tmp:
+        size = {"tmpfs": {"size": service.tmp_limit}} if service.tmp_limit else {}
+        mounts.append({"type": "tmpfs", "target": "/tmp", **size})
     return mounts
 
 
@@ -241,8 +242,9 @@ def _resources(service: Service) -> Json:
             found["memory"] = f"{memory}b"
         return found
 
+    pids = {"pids": service.pids} if service.pids else {}
     return {
-        "limits": amounts(service.cpu_limit, service.memory_limit),
+        "limits": amounts(service.cpu_limit, service.memory_limit) | pids,
         "reservations": amounts(service.cpu, service.memory),
     }
 

@@ -76,6 +76,7 @@ job "items-release-v7" {
         cpu_hard_limit     = true
         image_pull_timeout = "5m"
         init               = true
+        pids_limit         = 1024
         readonly_rootfs    = true
 
         mount {
@@ -96,6 +97,10 @@ job "items-release-v7" {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 268435456
+          }
         }
 
         volumes = [

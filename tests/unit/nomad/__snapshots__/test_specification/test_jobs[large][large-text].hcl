@@ -96,6 +96,7 @@ job "items" {
         cpu_hard_limit     = false
         image_pull_timeout = "5m"
         init               = false
+        pids_limit         = 1024
         ports              = ["http"]
         readonly_rootfs    = false
       }
@@ -249,6 +250,7 @@ job "items" {
         cpu_hard_limit     = true
         image_pull_timeout = "5m"
         init               = true
+        pids_limit         = 1024
         ports              = ["http", "publish_8080"]
         readonly_rootfs    = true
 
@@ -280,6 +282,10 @@ job "items" {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 268435456
+          }
         }
 
         volumes = [
@@ -317,14 +323,14 @@ job "items" {
           "traefik.http.routers.items_web.entrypoints=https",
           "traefik.http.routers.items_web.middlewares=items_web_hsts,items_web,items_web_retry,auth",
           "traefik.http.routers.items_web.priority=4",
-          "traefik.http.routers.items_web.rule=(HostRegexp(`^[a-z0-9-]+\\.example\\.com$`) || Host(`shop.example.com`)) && PathPrefix(`/v1`)",
+          "traefik.http.routers.items_web.rule=(HostRegexp(`^[a-z0-9-]+\\.example\\.com$`) || Host(`shop.example.com`)) && PathRegexp(`^/v1(/|$)`)",
           "traefik.http.routers.items_web.service=items_web",
           "traefik.http.routers.items_web.tls.certresolver=acme",
           "traefik.http.routers.items_web.tls=true",
           "traefik.http.routers.items_web_redirect.entrypoints=http",
           "traefik.http.routers.items_web_redirect.middlewares=items_web_redirect",
           "traefik.http.routers.items_web_redirect.priority=4",
-          "traefik.http.routers.items_web_redirect.rule=(HostRegexp(`^[a-z0-9-]+\\.example\\.com$`) || Host(`shop.example.com`)) && PathPrefix(`/v1`)",
+          "traefik.http.routers.items_web_redirect.rule=(HostRegexp(`^[a-z0-9-]+\\.example\\.com$`) || Host(`shop.example.com`)) && PathRegexp(`^/v1(/|$)`)",
           "traefik.http.routers.items_web_redirect.service=items_web",
           "traefik.http.services.items_web.loadbalancer.healthcheck.hostname=shop.example.com",
           "traefik.http.services.items_web.loadbalancer.healthcheck.interval=5s",
@@ -500,12 +506,17 @@ job "items" {
         cpu_hard_limit     = false
         image_pull_timeout = "5m"
         init               = false
+        pids_limit         = 1024
         readonly_rootfs    = true
 
         mount {
           readonly = false
           target   = "/tmp"
           type     = "tmpfs"
+
+          tmpfs_options {
+            size = 67108864
+          }
         }
       }
 

@@ -10,6 +10,7 @@ from deploytool.backends.refused import refusal_hint
 from deploytool.redact import hide_passwords
 
 KILLED = 137
+PLAIN_END = "its process ended with exit code"
 MEANINGS = {
     139: "crashed (SIGSEGV)",
     143: "stopped (SIGTERM)",
@@ -17,17 +18,21 @@ MEANINGS = {
     127: "the command was not found",
 }
 """Exit code → what it means, on every cluster."""
+NOT_STARTED = "starting container failed"
+"""How an engine says that a command never ran; the exit code that it gives is of no process."""
 NOT_FOUND = "executable file not found"
 """How an engine says that it cannot start a command, which gives no exit code everywhere."""
+NO_COMMAND = "the command is not in the image: check how it is written, and the Dockerfile"
 HINTS: tuple[tuple[str, str], ...] = (
     ("exec /bin/sh failed", 'the image has no shell: it needs drain = "2s" or less, no prestart'),
     ("Exec format error", "the image is for another platform: see build.platforms"),
-    ("[FATAL tini", "the command is not in the image: see services.NAME.command"),
+    ("[FATAL tini", NO_COMMAND),
     ("Permission denied", "it runs without privileges: see user, capabilities and the Dockerfile"),
     ("ModuleNotFoundError", "a dependency or a part of the project is missing in the image"),
     ("exec format error", "the image is for another platform: see build.platforms"),
     ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
-    (NOT_FOUND, "the command is not in the image: see services.NAME.command"),
+    (NOT_FOUND, NO_COMMAND),
+    ("unable to find user", "the image has no such user: see the service's user"),
     ("address already in use", "something else on the node has the port"),
 )
 """A piece of text → what to do where a container's last words have it, on every cluster that runs
@@ -42,7 +47,8 @@ class Evidence:
     """What it printed last."""
     health: Sequence[str] = ()
     """What its last failed health check printed."""
-    out_of_memory: bool = False
+    out_of_memory: bool | None = False
+    """None where nobody knows."""
     is_unhealthy: bool = False
     """Whether it was stopped as its health check failed."""
     has_read_only_files: bool | None = None
@@ -73,14 +79,31 @@ def cause(task: Task, found: Evidence) -> str:
     if found.is_unhealthy:
         return f"its health check failed ({reason})"
     if code == KILLED:
-        return f"killed, most likely for using more than memory_limit allows ({reason})"
+        return f"killed ({_killed(task, found)}{reason})"
     if task.state == "complete" and code in (None, 0):
         return "it ended with exit code 0: by itself, or stopped as its health check failed"
     if code in MEANINGS:
         return f"{MEANINGS[code]} ({reason})"
     if NOT_FOUND in reason:
         return f"{MEANINGS[127]} ({reason})"
-    return reason if code in (None, 0) else f"its process ended with exit code {code} ({reason})"
+    if code in (None, 0) or reason.startswith(NOT_STARTED):
+        return reason
+    return f"{PLAIN_END} {code} ({reason})"
+
+
+def _killed(task: Task, found: Evidence) -> str:
+    """Only the engine that had the container knows of a lack of memory."""
+    if found.out_of_memory is None:
+        return f"SIGKILL; whether for lack of memory, the engine on {task.node} alone knows: "
+    return "SIGKILL; the engine reports no lack of memory: "
+
+
+def cause_and_next_step(told: Sequence[str]) -> tuple[str, str]:
+    """Of what `explain` told of one replica: why it failed, without its name and where that says
+    more than its exit code, and what to do, where that is known."""
+    why = told[0].partition(": ")[2]
+    likely = next((line for line in told if line.startswith(LIKELY)), "")
+    return ("" if why.startswith(PLAIN_END) else why), likely.removeprefix(LIKELY)
 
 
 def _hint(

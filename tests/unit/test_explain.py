@@ -39,7 +39,14 @@ def failed(message: str = "", code: int | None = None, **keys: Any) -> Task:
     [
         (failed("task: non-zero exit (1)", 1), "its process ended with exit code 1"),
         (failed("task: non-zero exit (3)", 3), "its process ended with exit code 3"),
-        (failed("task: non-zero exit (137)", 137), "most likely for using more than memory_limit"),
+        (
+            failed("task: non-zero exit (137)", 137),
+            "killed (SIGKILL; whether for lack of memory, the engine on node-1 alone knows: task:",
+        ),
+        (
+            failed("starting container failed: unable to find user x: no matching entries", 128),
+            "web.1 on node-1: starting container failed: unable to find user x",
+        ),
         (failed("task: non-zero exit (139)", 139), "crashed (SIGSEGV)"),
         (failed("task: non-zero exit (127)", 127), "the command was not found"),
         (failed("task: non-zero exit (126)", 126), "the command cannot be run"),
@@ -58,6 +65,12 @@ def test_cause_of_a_failed_replica(one: Task, cause: str) -> None:
 def test_out_of_memory_is_known_where_the_container_is() -> None:
     first = told(failed("task: non-zero exit (137)", 137), state={"OOMKilled": True})[0]
     assert "out of memory: it used more than memory_limit allows" in first
+
+
+def test_a_kill_that_was_not_for_memory_is_not_taken_for_one() -> None:
+    first = told(failed("task: non-zero exit (137)", 137), state={"OOMKilled": False})[0]
+    assert "killed (SIGKILL; the engine reports no lack of memory" in first
+    assert "memory_limit" not in first
 
 
 def test_last_words_and_the_health_check() -> None:
@@ -80,6 +93,7 @@ def test_last_words_and_the_health_check() -> None:
         ("[FATAL tini (7)] exec ./run failed: Exec format error", "for another platform"),
         ("[FATAL tini (7)] exec /bin/sh failed: No such file or directory", "has no shell"),
         ("[FATAL tini (7)] exec celery failed: No such file or directory", "not in the image"),
+        ("starting container failed: unable to find user x: no matching entries", "no such user"),
         ("[Errno 98] address already in use", "has the port"),
         ("PermissionError: [Errno 13] Permission denied", "without privileges"),
         ("no answer from proxy_traefik at 10.253.0.5", "let UDP 4789 and TCP and UDP 7946 through"),

@@ -40,7 +40,7 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
     found = evidence.Evidence(
         output=last_words(client, task, lines),
         health=_health(container),
-        out_of_memory=bool((container.get("State") or {}).get("OOMKilled")),
+        out_of_memory=bool(container["State"].get("OOMKilled")) if container else None,
         is_unhealthy=UNHEALTHY in task.message,
         has_read_only_files=(container.get("HostConfig") or {}).get("ReadonlyRootfs"),
     )

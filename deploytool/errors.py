@@ -19,7 +19,7 @@
 to do next, `details` lines of evidence: log lines, a health check's output, the failing build step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -48,6 +48,11 @@ class DeploytoolError(Exception):
         self.code = code
         self.hint = hint
         self.details = tuple(details)
+
+    def reword(self, say: Callable[[str], str]) -> None:
+        """Change its words for people."""
+        self.message, self.hint = say(self.message), say(self.hint)
+        self.details = tuple(map(say, self.details))
 
 
 class UsageError(DeploytoolError):

@@ -61,6 +61,8 @@ class Output:
         self.as_json = as_json
         self.verbose = verbose
         self.warnings: list[str] = []
+        self.as_written: Callable[[str], str] = str
+        """Gives a text the names of tables that the project's file has, once that is known."""
         self._consoles: dict[str, Console] = {}
 
     @property
@@ -116,6 +118,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something to know that is no failure; part of the JSON object too."""
+        text = self.as_written(text)
         if text in self.warnings:
             return
         self.warnings.append(text)

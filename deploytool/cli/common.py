@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploytool.errors import Interrupted
+from deploytool.errors import DeploytoolError, Interrupted
 from deploytool.output import Output
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Session:
         from deploytool.config import load
 
         loaded = load(Path.cwd(), environment=self.env, flags=self.flags)
+        self.output.as_written = loaded.as_written
         for warning in loaded.warnings:
             self.output.warn(warning)
         return loaded
@@ -102,10 +103,14 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., None]], Comman
         @wraps(function)
         def wrapper(**options: Any) -> None:
             shared = {key: options.pop(key) for key in SHARED}
+            session = Session(**shared)
             try:
-                function(Session(**shared), **options)
+                function(session, **options)
             except KeyboardInterrupt:
                 raise interrupted() from None
+            except DeploytoolError as error:
+                error.reword(session.output.as_written)
+                raise
 
         wrapper.__signature__ = _with_shared_options(function)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {

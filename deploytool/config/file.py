@@ -74,5 +74,10 @@ def shown(file: Path) -> Path:
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
+def as_written_in(file: str, text: str) -> str:
+    """A text that names tables as pyproject.toml does, as a file of that name has them."""
+    return text if file == "pyproject.toml" else text.replace("[tool.deploytool.", "[")
+
+
 def without(table: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in table.items() if name != key}

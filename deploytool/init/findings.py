@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
+from deploytool.config.file import as_written_in
 from deploytool.discover import (
     FoundApp,
     FoundPackaging,
@@ -403,7 +404,8 @@ class Inspection:
         if self.force and self._runs_image_command():
             yield (
                 "the configuration was written for the Dockerfile that is replaced: remove command "
-                "= [], read_only and capabilities from services.web to get deploytool's defaults"
+                "= [], read_only and capabilities from [tool.deploytool.services.web] to get "
+                "deploytool's defaults"
             )
 
     def _about_volumes(self) -> Iterator[str]:
@@ -443,10 +445,8 @@ class Inspection:
             yield worker.name, self._reached_by(worker)
 
     def _with_headings(self, text: str) -> str:
-        """A deploytool.toml has the same tables without `tool.deploytool.`."""
-        if has_own_file(self.folder):
-            return text.replace("[tool.deploytool.", "[")
-        return text
+        own = "deploytool.toml" if has_own_file(self.folder) else "pyproject.toml"
+        return as_written_in(own, text)
 
     def _about_kept(self, kept: Kept) -> Iterator[str]:
         if kept.no_longer_builds:

@@ -350,7 +350,7 @@ class TestMistakes:
         ]
         assert problems(tmp_path, SMALL, environment="prod") == [
             "environments.prod: there is no such environment "
-            "(add [tool.deploytool.environments.prod] to deploytool.toml)"
+            "(add [environments.prod] to deploytool.toml)"
         ]
 
     @pytest.mark.parametrize("form", ["a" + ".a" * 5000 + " = 1", "[" + "a." * 5000 + "a]"])

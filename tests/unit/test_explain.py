@@ -110,7 +110,10 @@ def test_likely_cause_by_output(output: str, hint: str) -> None:
     [
         (True, "the app writes to data.db, and its files are read-only: set read_only = false in"),
         (False, "the app may not open data.db, its user owns no such file or folder: make the"),
-        (None, "the app cannot open data.db: set read_only = false in services.web, or keep"),
+        (
+            None,
+            "the app cannot open data.db: set read_only = false in [tool.deploytool.services.web]",
+        ),
     ],
 )
 def test_how_the_replica_ran_tells_why_a_database_is_refused(

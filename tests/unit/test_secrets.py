@@ -429,10 +429,23 @@ def test_removing() -> None:
     with pytest.raises(UsageError) as caught:
         Swarm(made).remove_secret("items", "TOKEN")
     assert caught.value.code == "secret_in_use"
+    assert caught.value.hint.startswith("take it out of secrets in [tool.deploytool.services.web]")
     assert "web" in caught.value.message
     deploy(made, using())
     assert Swarm(made).remove_secret("items", "TOKEN") == ["items_TOKEN.2", "items_TOKEN.3"]
     assert names(made) == []
+
+
+def test_what_the_proxy_reads_is_taken_out_of_its_settings() -> None:
+    version = versions.Version("TLS", 1, "proxy_TLS.1", "id")
+    vault: Any = SimpleNamespace(
+        versions=lambda _: [version], readers=lambda _: [("traefik", version.name)]
+    )
+    with pytest.raises(UsageError) as caught:
+        versions.remove(vault, "proxy", "TLS")
+    assert "services" not in caught.value.hint
+    assert "certificates" in caught.value.hint
+    assert "`deploytool proxy up --replace`" in caught.value.hint
 
 
 def test_removing_what_is_not_there_or_not_ours() -> None:

@@ -83,12 +83,11 @@ class Output:
     def _console(self, stream: str, *, raw: bool = False) -> Console:
         name = f"{stream} {raw}"
         if name not in self._consoles:
-            from rich.console import Console
             from rich.theme import Theme
 
-            from deploytool.terminal import Terminal
+            from deploytool.terminal import Stream, Terminal
 
-            self._consoles[name] = (Console if raw else Terminal)(
+            self._consoles[name] = (Stream if raw else Terminal)(
                 stderr=stream == "stderr",
                 width=None if getattr(sys, stream).isatty() else 160,
                 theme=Theme(COLOURS),
@@ -138,8 +137,7 @@ class Output:
         if self.as_json:
             self._write_json({"data": data, "warnings": self.warnings})
             return
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        self._write(text)
 
     def error(self, error: DeploytoolError) -> None:
         if self.as_json:
@@ -206,5 +204,13 @@ class Output:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:
             text = json.dumps(value, indent=2)
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            from deploytool.terminal import discard
+
+            discard(sys.stdout)

@@ -50,9 +50,23 @@ def _name(value: str) -> str:
 
 
 def _domain(value: str) -> str:
+    if not value.isascii() and (ascii_form := _punycode(value)):
+        raise ValueError(f'{value!r} has to be written as "{ascii_form}", its form in ASCII')
     if not _DOMAIN.fullmatch(value.lower()) or len(value) > 253:
         raise ValueError(f"{value!r} is not a domain name: write it bare, like api.example.com")
     return value.lower()
+
+
+def _punycode(value: str) -> str:
+    """An international domain as name servers know it; empty where it is none."""
+    import idna
+
+    try:
+        found = idna.encode(value.removeprefix("*."), uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+    star = "*." if value.startswith("*.") else ""
+    return f"{star}{found}" if _DOMAIN.fullmatch(found) else ""
 
 
 def valid_secret_name(value: str) -> str:

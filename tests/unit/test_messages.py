@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +15,14 @@ import pytest
 
 from deploytool.__main__ import run
 from deploytool.backends.kind import Check, State
-from deploytool.backends.model import Outcome
+from deploytool.backends.model import LogLine, Outcome
+from deploytool.backends.swarm.api.client import unreachable
 from deploytool.errors import EngineError
+from deploytool.image.failures import engine_failure, engine_hint
 from tests.builders import task
 from tests.unit.test_rollout import DONE, Scripted, record
 
+REPOSITORY = Path(__file__).parents[2]
 MINIMAL = 'app = "items"\n\n[services.web]\nport = 8000\ncommand = ["true"]\n'
 
 
@@ -60,6 +67,123 @@ def test_next_step_of_a_one_off_task_that_failed(
     said = told(capsys, "run", "--", "check")
     assert f"check ended with exit code {code}" in said
     assert hint in said
+
+
+# --- ends that are no failures --------------------------------------------------------------------
+
+
+class Endless:
+    """A cluster whose output goes on until somebody presses Ctrl-C."""
+
+    def logs(self, *_: object, **__: object) -> Iterator[LogLine]:
+        yield LogLine(at="", service="web", slot=1, node="n", text="hello")
+        raise KeyboardInterrupt
+
+    def status(self, _: str) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("command", ["logs -f", "status --watch"])
+def test_interrupt_ends_what_has_no_end(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setattr("deploytool.backends.open_backend", lambda _: Endless())
+    assert told(capsys, *command.split(), code=0) == ""
+    assert "Interrupted" in told(capsys, command.split()[0], code=130)
+
+
+MANY_LINES = """
+import deploytool.backends
+from types import SimpleNamespace
+from deploytool.__main__ import main
+from deploytool.backends.model import LogLine
+line = LogLine(at="", service="web", slot=1, node="n", text="x" * 200)
+lines = lambda *_, follow, **__: iter(lambda: line, None) if follow else [line] * 2000
+deploytool.backends.open_backend = lambda _: SimpleNamespace(logs=lines)
+main()
+"""
+
+
+@pytest.mark.parametrize("options", ["logs", "logs -f", "logs --json", "logs --raw"])
+def test_a_reader_that_has_had_enough_is_no_failure(project: Path, options: str) -> None:
+    (project / "program.py").write_text(MANY_LINES)
+    done = subprocess.run(
+        f"{sys.executable} program.py {options} | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout.split("\n")[1:], done.stderr) == (["0", ""], "")
+
+
+# --- the way on -----------------------------------------------------------------------------------
+
+
+def test_a_rendered_file_that_cannot_be_written(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "stacks").write_text("in the way")
+    assert "stacks/items.yml cannot be written" in told(capsys, "render", code=2)
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("ssh://deploy@manager:2222", "`ssh -p 2222 deploy@manager docker version` has to work"),
+        ("ssh://manager", "`ssh manager docker version` has to work"),
+        ("command [ssh -l x -- manager docker", "`ssh USER@HOST docker version` has to work"),
+        ("unix:///var/run/docker.sock", "systemctl start docker"),
+        ("tcp://manager:2376", "systemctl start docker"),
+    ],
+)
+def test_an_engine_behind_ssh_is_not_started_here(address: str, hint: str) -> None:
+    assert hint in engine_hint(address)
+    assert hint in unreachable(OSError("gone"), address).hint
+
+
+def test_membership_of_a_group_takes_a_new_login() -> None:
+    refused = "permission denied while trying to connect to the Docker daemon socket"
+    of_docker = engine_failure(refused)
+    assert of_docker is not None
+    for hint in (of_docker.hint, unreachable(OSError(13, "Permission denied"), "").hint):
+        assert "then log out and in again" in hint
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        ("run python -V", "come after --: `deploytool run -- COMMAND...`"),
+        ("exec web ls -l", "come after --: `deploytool exec SERVICE -- COMMAND...`"),
+        ("plan -V", "see `deploytool plan --help`"),
+    ],
+)
+def test_options_of_commands_that_are_run(
+    project: Path, capsys: pytest.CaptureFixture[str], call: str, hint: str
+) -> None:
+    assert hint in told(capsys, *call.split(), code=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ('memory = "512M"', 'did you mean "512MiB"?'),
+        ('memory_limit = "1.5gb"', 'did you mean "1.5GiB"?'),
+        ('domains = ["Bücher.example"]', 'written as "xn--bcher-kva.example"'),
+        ('domains = ["*.straße.example"]', 'written as "*.xn--strae-oqa.example"'),
+    ],
+)
+def test_values_that_are_nearly_right(
+    project: Path, capsys: pytest.CaptureFixture[str], key: str, hint: str
+) -> None:
+    (project / "deploytool.toml").write_text(f"{MINIMAL}{key}\n")
+    assert hint in told(capsys, "config", "show", code=2)
 
 
 # --- where keys are written -----------------------------------------------------------------------

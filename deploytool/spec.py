@@ -669,6 +669,10 @@ def needs_entrypoint(service: Service) -> bool:
     return service.command is None and service.image is None and service.port is not None
 
 
+UNBUILT = " (not built yet)"
+"""Ends the reference of an image that a plan speaks of before there is one."""
+
+
 class Image(Model):
     """An image that a cluster can pull."""
 
@@ -683,6 +687,11 @@ class Image(Model):
     def digest(self) -> str:
         """Empty for one that runs by its tag."""
         return self.reference.partition("@")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs by its tag, as no registry has it."""
+        return not self.digest and not self.reference.endswith(UNBUILT)
 
     def is_known_as(self, reference: str) -> bool:
         """Whether it is one digest, and was had by that reference."""

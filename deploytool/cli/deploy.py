@@ -131,7 +131,7 @@ def _with_images(
     ready = resolve_images(backend, _ready(spec), None, session.output.warn)
     own = None if rebuild else precheck.find_image(backend, tag)
     if own is None:
-        images = precheck.unbuilt(spec, tag) | ready
+        images = precheck.unbuilt(backend, spec, tag) | ready
         precheck.check(backend, make_plan, spec, images, busy=_is_busy(session, backend))
         built, _ = build_project(session, push=True, source=source)
         own = backend.resolve(built.reference)
@@ -234,7 +234,7 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
         return resolve_images(backend, spec, image, session.output.warn)
     tag = f"{spec.image}:{project_source(session).tag}"
     ready = resolve_images(backend, _ready(spec), None, session.output.warn)
-    images = precheck.unbuilt(spec, tag)
+    images = precheck.unbuilt(backend, spec, tag)
     if own := precheck.find_image(backend, tag):
         images = dict.fromkeys(images, own)
     else:

@@ -589,7 +589,7 @@ def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
 
 
 def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> Iterable[str]:
-    local = {image.tag for image in images.values() if "@" not in image.reference}
+    local = {image.tag for image in images.values() if image.is_local}
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     yield from templates.warnings(app.services)

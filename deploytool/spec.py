@@ -40,7 +40,8 @@ _DOMAIN = re.compile(
 )
 
 
-def _name(value: str) -> str:
+def cluster_name(value: str) -> str:
+    """A name as it is. Raises ValueError where it cannot name anything on a cluster."""
     if not re.fullmatch(NAME_PATTERN, value) or len(value) > 40:
         raise ValueError(
             f"{value!r} cannot name anything on a cluster: use up to 40 lower-case letters, "
@@ -116,7 +117,7 @@ def _no_nul(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(cluster_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
 SecretName = Annotated[str, AfterValidator(valid_secret_name)]
 EnvName = Annotated[str, AfterValidator(_env_name)]

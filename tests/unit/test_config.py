@@ -192,11 +192,27 @@ class TestLayers:
             "[set by DEPLOYTOOL_SERVICES__WEB__ENV__A]"
         ]
 
-    def test_a_variable_that_is_nearly_right_is_a_warning(self, tmp_path: Path) -> None:
-        environ = {"DEPLOYTOOL_REGISTY": "x", "DEPLOYTOOL_ENV": "x", "DEPLOYTOOL_HOME": "x"}
-        assert read(tmp_path, SMALL, environ=environ).warnings == (
-            "DEPLOYTOOL_REGISTY sets nothing; did you mean DEPLOYTOOL_REGISTRY?",
-        )
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("REGISTY", "; did you mean DEPLOYTOOL_REGISTRY?"),
+            ("REPLICAS", "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__REPLICAS?"),
+            ("PROXY_HTTP_PORT", "; did you mean DEPLOYTOOL_PROXY__HTTP_PORT?"),
+            (
+                "SERVICE__MY_WORKER__HEALTHCHECK__PATH",
+                "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__HEALTHCHECK__PATH?",
+            ),
+            ("FOO", ", as it begins with no key of the configuration"),
+            ("ENVIRONMENTS__LIVE__APP", ", as it begins with no key of the configuration"),
+        ],
+    )
+    def test_a_variable_that_sets_nothing_is_a_warning(
+        self, tmp_path: Path, name: str, meant: str
+    ) -> None:
+        environ = {f"DEPLOYTOOL_{name}": "x", "DEPLOYTOOL_ENV": "x"}
+        text = SMALL.replace("services.web", "services.my-worker")
+        warnings = read(tmp_path, text, environ=environ).warnings
+        assert warnings == (f"DEPLOYTOOL_{name} sets nothing{meant}",)
 
     def test_labels_with_dots_keep_their_names(self, tmp_path: Path) -> None:
         found = read(tmp_path, SMALL + 'labels = { "a.b" = "c" }')

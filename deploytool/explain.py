@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ HINTS: tuple[tuple[str, str], ...] = (
 )
 """A piece of text → what to do where a container's last words have it, on every cluster that runs
 containers. The first that occurs counts."""
+
+
+_TAKES_NO_NETWORK = re.compile(r"'[0-9a-f.:]+/\d+' does not appear to be an IPv4 or IPv6 address")
+NETWORKS = (
+    "the network is that of the proxy, to which deploytool sets FORWARDED_ALLOW_IPS, and Gunicorn "
+    "takes networks there since 24.1: update it, or set env.FORWARDED_ALLOW_IPS to addresses alone"
+)
 
 
 @dataclass(frozen=True)
@@ -112,4 +120,5 @@ def _hint(
     """The likely reason, in one line that says what to do."""
     refused = refusal_hint(service, lines, has_read_only_files=found.has_read_only_files)
     text = "\n".join(lines)
-    return refused or next((hint for pattern, hint in hints if pattern in text), None)
+    known = next((hint for pattern, hint in hints if pattern in text), None)
+    return refused or (NETWORKS if _TAKES_NO_NETWORK.search(text) else known)

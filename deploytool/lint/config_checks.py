@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 from deploytool.backends import kind_of
 from deploytool.errors import UsageError
+from deploytool.lint import gunicorn
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
-from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
-from deploytool.lint.rules import Finding
+from deploytool.lint.image_checks import (
+    EVERYBODY,
+    is_deprecated,
+    is_everybody,
+    is_root,
+    is_secret,
+    lacks_proxy_headers,
+)
+from deploytool.lint.rules import RULES_BY_NAME, Finding
 from deploytool.lint.subject import Subject, runs_image_command
 from deploytool.spec import Backend, needs_entrypoint
 from deploytool.units import format_duration
@@ -30,6 +38,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _build_arguments(subject)
     yield from _proxy(subject)
     yield from _cluster(subject)
+    yield from gunicorn.check(subject)
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
@@ -51,7 +60,7 @@ def _proxy(subject: Subject) -> Iterator[Finding]:
         if is_secret(name, value):
             path = ("proxy", "env", name)
             yield subject.in_config("secret-in-env", path, f"proxy.env.{name} looks like a secret")
-    if everybody := sorted({"0.0.0.0/0", "::/0"} & set(settings.trusted_proxies)):
+    if everybody := sorted(EVERYBODY & set(settings.trusted_proxies)):
         yield subject.in_config(
             "trusts-any-proxy",
             ("proxy", "trusted_proxies"),
@@ -158,12 +167,15 @@ def _workers(subject: Subject, service: Service) -> Iterator[Finding]:
 def _trust(subject: Subject, service: Service) -> Iterator[Finding]:
     given = Command.read(service.command or ()).option("--forwarded-allow-ips")
     key = "command" if given is not None else "env"
-    if "*" in (given, service.env.get("FORWARDED_ALLOW_IPS")):
-        yield subject.in_config(
-            "trusts-any-proxy",
-            ("services", service.name, key),
-            f"services.{service.name} believes forwarded headers from everywhere",
-        )
+    if not any(map(is_everybody, (given, service.env.get(gunicorn.VARIABLE)))):
+        return
+    is_old = gunicorn.runs_gunicorn(subject, service) and gunicorn.is_old(subject)
+    yield subject.in_config(
+        "trusts-any-proxy",
+        ("services", service.name, key),
+        f"services.{service.name} believes forwarded headers from everywhere",
+        fix=RULES_BY_NAME[gunicorn.RULE].fix if is_old else "",
+    )
 
 
 def _port(subject: Subject, service: Service) -> Iterator[Finding]:

@@ -95,6 +95,10 @@ def test_last_words_and_the_health_check() -> None:
         ("[FATAL tini (7)] exec celery failed: No such file or directory", "not in the image"),
         ("starting container failed: unable to find user x: no matching entries", "no such user"),
         ("[Errno 98] address already in use", "has the port"),
+        (
+            "Error: '10.253.0.0/20' does not appear to be an IPv4 or IPv6 address",
+            "Gunicorn takes networks there since 24.1",
+        ),
         ("PermissionError: [Errno 13] Permission denied", "without privileges"),
         ("no answer from proxy_traefik at 10.253.0.5", "let UDP 4789 and TCP and UDP 7946 through"),
     ],

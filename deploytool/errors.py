@@ -76,13 +76,18 @@ class ConfigError(UsageError):
     """All problems of a configuration together."""
 
     def __init__(
-        self, problems: Sequence[Problem], *, source: str, code: str = "config_invalid"
+        self,
+        problems: Sequence[Problem],
+        *,
+        source: str,
+        code: str = "config_invalid",
+        hint: str = "`deploytool config schema` prints every key with its meaning",
     ) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(
             f"{count} in {source}",
             code=code,
-            hint="`deploytool config schema` prints every key with its meaning",
+            hint=hint,
             details=[str(problem) for problem in problems],
         )
         self.problems = tuple(problems)

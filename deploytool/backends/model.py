@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from deploytool.errors import UsageError
-from deploytool.spec import Model, Moment, Release
+from deploytool.spec import RESERVED, Model, Moment, Release
 
 
 class Action(StrEnum):
@@ -385,6 +385,12 @@ class Secret(Model):
 
 
 def not_deployed(app: str, hint: str = "") -> UsageError:
+    if app in RESERVED:
+        return UsageError(
+            "No proxy of deploytool's runs on this cluster",
+            code="not_deployed",
+            hint=hint or "`deploytool proxy up` starts it",
+        )
     return UsageError(
         f"{app} is not deployed on this cluster",
         code="not_deployed",

@@ -61,7 +61,12 @@ def _parse(file: Path) -> dict[str, Any]:
         problem = Problem("", "not valid TOML: nested too deeply")
     except (OSError, ValueError) as error:
         problem = Problem("", f"cannot be read: {getattr(error, 'strerror', None) or error}")
-    raise ConfigError([problem], source=str(shown(file)), code="config_unreadable")
+    raise ConfigError(
+        [problem],
+        source=str(shown(file)),
+        code="config_unreadable",
+        hint="correct it there, and run this again",
+    )
 
 
 def _table(value: object, file: Path) -> dict[str, Any]:

@@ -106,6 +106,7 @@ def build_failure(failure: Failure, image: Reference, *, is_kept: bool = False) 
         or _base_image(failure)
         or _platforms(failure)
         or _needs_buildkit(failure)
+        or _stage(failure)
         or _dockerfile(failure)
         or _not_in_context(failure)
         or _step(failure, is_kept)
@@ -307,13 +308,23 @@ def _needs_buildkit(failure: Failure) -> ImageError | None:
     )
 
 
+def _stage(failure: Failure) -> ImageError | None:
+    if not _says(
+        failure.cause, "target stage .* could not be found", "failed to reach build target"
+    ):
+        return None
+    return ImageError(
+        f"The Dockerfile has no such stage: {_line(failure.cause)}",
+        code="stage_missing",
+        hint="correct build.target: it is what stands behind AS in a FROM, or leave it out",
+    )
+
+
 def _dockerfile(failure: Failure) -> ImageError | None:
     wrong = (
         "dockerfile parse error",
         "Dockerfile cannot be empty",
         "file with no instructions",
-        "target stage .* could not be found",
-        "failed to reach build target",
     )
     if not _says(failure.cause, *wrong):
         return None

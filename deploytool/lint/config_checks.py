@@ -35,6 +35,7 @@ process's own end."""
 
 def check(subject: Subject) -> Iterator[Finding]:
     """What the configuration does against the rules."""
+    yield from _target(subject)
     yield from _build_arguments(subject)
     yield from _proxy(subject)
     yield from _cluster(subject)
@@ -42,6 +43,19 @@ def check(subject: Subject) -> Iterator[Finding]:
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
+
+
+def _target(subject: Subject) -> Iterator[Finding]:
+    target = subject.config.build.target if subject.config else None
+    stages = subject.dockerfile.stages
+    if target and stages and subject.dockerfile.named(target) is None:
+        named = [stage.name for stage in stages if stage.name]
+        yield subject.in_config(
+            "invalid-dockerfile",
+            ("build", "target"),
+            f"build.target is {target}, and {subject.shown} has no such stage",
+            fix=f"name one that it has: {', '.join(named)}" if named else "leave it out",
+        )
 
 
 def _build_arguments(subject: Subject) -> Iterator[Finding]:

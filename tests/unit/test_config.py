@@ -90,6 +90,7 @@ class TestWhereItIs:
         with pytest.raises(ConfigError) as raised:
             load(tmp_path, environ={})
         assert raised.value.code == "config_unreadable"
+        assert "config schema" not in raised.value.hint
         assert message in raised.value.details[0]
 
     def test_deploytool_that_is_no_table(self, tmp_path: Path) -> None:

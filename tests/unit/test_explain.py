@@ -84,6 +84,17 @@ def test_last_words_and_the_health_check() -> None:
     assert lines[1:] == ["health check: GET /health: HTTP/1.1 503", "| b", "| c", "| d"]
 
 
+def test_a_check_of_a_process_that_was_being_stopped_hides_no_answer() -> None:
+    log = [
+        {"ExitCode": 1, "Output": "GET /health: HTTP/1.1 404 Not Found\n"},
+        {"ExitCode": 1, "Output": "GET /health: no answer\n"},
+    ]
+    lines = told(failed("unhealthy container", 137), state={"Health": {"Log": log}})
+    assert lines[1] == "health check: GET /health: HTTP/1.1 404 Not Found"
+    lines = told(failed("unhealthy container", 137), state={"Health": {"Log": log[1:]}})
+    assert lines[1] == "health check: GET /health: no answer"
+
+
 @pytest.mark.parametrize(
     ("output", "hint"),
     [

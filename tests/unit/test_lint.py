@@ -303,6 +303,7 @@ CONFIGS = [
     ("writable-image", 9, service(read_only="false")),
     ("secret-in-env", 10, service(**{"env.LOG": '"info"', "env.DB_PASSWORD": '"hunter2"'})),
     ("secret-in-env", 9, service(env='{ URL = "amqp://me:hunter2@queue" }')),
+    ("invalid-dockerfile", 10, service() + '\n[build]\ntarget = "nosuch"'),
     ("secret-in-arg", 10, service() + '\n[build]\nargs.API_TOKEN = "hunter2"'),
     ("migration-per-replica", 9, service(prestart='["alembic", "upgrade", "head"]')),
     (

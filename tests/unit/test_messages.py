@@ -17,9 +17,11 @@ from deploytool.__main__ import run
 from deploytool.backends.kind import Check, State
 from deploytool.backends.model import LogLine, Outcome
 from deploytool.backends.swarm.api.client import unreachable
-from deploytool.errors import EngineError
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.errors import EngineError, UsageError
 from deploytool.image.failures import engine_failure, engine_hint
 from tests.builders import task
+from tests.fake_engine import FakeEngine
 from tests.unit.test_rollout import DONE, Scripted, record
 
 REPOSITORY = Path(__file__).parents[2]
@@ -184,6 +186,12 @@ def test_values_that_are_nearly_right(
 ) -> None:
     (project / "deploytool.toml").write_text(f"{MINIMAL}{key}\n")
     assert hint in told(capsys, "config", "show", code=2)
+
+
+def test_a_proxy_that_is_not_there_is_started_by_its_own_command() -> None:
+    with pytest.raises(UsageError, match="No proxy") as caught:
+        Swarm(FakeEngine()).status("proxy")
+    assert caught.value.hint == "`deploytool proxy up` starts it"
 
 
 # --- where keys are written -----------------------------------------------------------------------

@@ -12,6 +12,8 @@ from deploytool.json_types import Json
 
 UNHEALTHY = "unhealthy"
 """The engine's message for a replica whose health check failed."""
+ANSWERED = ": HTTP/"
+"""In the output of our own check where the app answered."""
 HINTS = (
     (
         'exec: "docker-init"',
@@ -59,10 +61,10 @@ def _container(client: Client, task: Task) -> Json:
 
 def _health(container: Json) -> list[str]:
     log = ((container.get("State") or {}).get("Health") or {}).get("Log") or []
-    failed = [entry for entry in log if entry.get("ExitCode")]
-    if not failed:
-        return []
-    return [line for line in failed[-1].get("Output", "").strip().splitlines() if line][-1:]
+    outputs = [entry.get("Output", "").strip() for entry in log if entry.get("ExitCode")]
+    # One that runs while the process is stopped gets no answer, whatever the others got.
+    answered = [output for output in outputs if ANSWERED in output]
+    return [line for output in (answered or outputs)[-1:] for line in output.splitlines()[-1:]]
 
 
 def last_words(client: Client, task: Task, lines: int) -> list[str]:

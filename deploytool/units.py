@@ -42,11 +42,12 @@ def parse_memory(value: object) -> int:
 
 
 def format_memory(size: int) -> str:
-    """The shortest exact way to write a number of bytes: 268435456 is "256MiB"."""
-    for unit, factor in reversed(BINARY.items()):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"
+    """The shortest exact way to write a number of bytes: 268435456 is "256MiB", and 200000000 is
+    "200MB"."""
+    units = {**BINARY, **DECIMAL} if size else {"B": 1}
+    return min(
+        (f"{size // factor}{unit}" for unit, factor in units.items() if size % factor == 0), key=len
+    )
 
 
 def parse_duration(value: object) -> int:

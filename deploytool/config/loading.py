@@ -139,7 +139,8 @@ def load(
     environments = table.get("environments", {})
     problems = _check_environments(environments, environment, file.name)
     if environment is not None and not problems and isinstance(environments, dict):
-        layers.add(environments[environment], f"{file.name} [environments.{environment}]")
+        where = f"{file.name} [tool.deploytool.environments.{quoted(environment)}]"
+        layers.add(environments[environment], as_written_in(file.name, where))
     warnings = layers.add_variables(environ)
     for path, (flag, value) in (flags or {}).items():
         layers.set(path.split("."), value, flag)

@@ -20,6 +20,7 @@ from deploytool.backends.swarm.api.client import unreachable
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError, UsageError
 from deploytool.image.failures import engine_failure, engine_hint
+from deploytool.redact import MASK
 from tests.builders import task
 from tests.fake_engine import FakeEngine
 from tests.unit.test_rollout import DONE, Scripted, record
@@ -235,3 +236,35 @@ def test_next_steps_name_tables_as_the_file_has_them(
 
 
 SET = "set read_only in [tool.deploytool.services.web]"
+
+
+# --- the effective configuration ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "heading"),
+    [
+        ("deploytool.toml", MINIMAL, "[{}]"),
+        ("pyproject.toml", PYPROJECT, "[tool.deploytool.{}]"),
+    ],
+)
+def test_values_are_shown_as_people_write_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    text: str,
+    heading: str,
+) -> None:
+    extra = '\nmemory = "200MB"\nenv = {{ API_TOKEN = "hunter2", NAME = "Zoë" }}\n'
+    live = heading.format("environments.live.services.web")
+    (tmp_path / file).write_text(f"{text}{extra.format()}{live}\nreplicas = 3\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["config", "show", "--env", "live"]) == 0
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert MASK in shown["services.web.env.API_TOKEN"]
+    assert "Zoë" in shown["services.web.env.NAME"]
+    assert '"200MB"' in shown["services.web.memory"]
+    assert shown["services.web.memory"].split(maxsplit=2)[2].strip() == file
+    source = f"{file} {heading.format('environments.live')}"
+    assert shown["services.web.replicas"].split(maxsplit=2)[2].strip() == source

@@ -154,6 +154,12 @@ class ServiceStatus(Model):
     """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """NODE:PORT of each published port, on the nodes that run it."""
+        nodes = sorted({task.node for task in self.tasks if task.running})
+        return tuple(f"{node}:{port.split()[0]}" for port in self.ports for node in nodes)
+
 
 class Status(Model):
     app: str

@@ -252,6 +252,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
     app = session.spec.name
     status = backend.status(app)
     urls = [url for service in status.services for url in service.urls]
+    addresses = [address for service in status.services for address in service.addresses]
     release = result.release.id if result.release else status.release
     data = {
         "app": app,
@@ -260,6 +261,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
         "waited": result.waited,
         "seconds": round(result.seconds, 1),
         "urls": urls,
+        "addresses": addresses,
         "images": {name: image.reference for name, image in images.items()},
         "plan": result.plan.model_dump(mode="json"),
     }
@@ -273,7 +275,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
             console.print(ticked(f"{release} of {app} is on its way: deploytool status --watch"))
         else:
             console.print(ticked(f"{release} of {app} runs, after {result.seconds:.1f} s"))
-        for url in urls:
-            console.print(f"  {url}")
+        for address in (*urls, *addresses):
+            console.print(f"  {address}")
 
     session.output.result(data, human)

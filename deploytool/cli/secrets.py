@@ -50,7 +50,7 @@ def set_(
     asked = request(name or (), file, env_file)
     owner = Owner.of(session, proxy=proxy)
     backend = open_backend(owner.config)
-    values = read(asked, can_ask=session.output.interactive)
+    values = read(asked, can_ask=session.output.interactive, warn=session.output.warn)
     for secret, value in values.items():
         if proxy and secret in owner.config.proxy.certificates:
             check_certificate(secret, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,15 +16,21 @@ import pytest
 
 from deploytool.__main__ import run
 from deploytool.backends.kind import Check, State
-from deploytool.backends.model import LogLine, Outcome
+from deploytool.backends.model import LogLine, Outcome, ServiceProgress, ServiceStatus, Verdict
 from deploytool.backends.swarm.api.client import unreachable
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.cli.common import Session
+from deploytool.cli.deploy import show
+from deploytool.cli.views import rollout_view
 from deploytool.errors import EngineError, UsageError
 from deploytool.image.failures import engine_failure, engine_hint
+from deploytool.output import Output
 from deploytool.redact import MASK
-from tests.builders import task
+from deploytool.rollout.roll_out import Result
+from tests.builders import app, engine, images, service, task
+from tests.builders import deploy as deployed
 from tests.fake_engine import FakeEngine
-from tests.unit.test_rollout import DONE, Scripted, record
+from tests.unit.test_rollout import DONE, Scripted, a_plan, record
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = 'app = "items"\n\n[services.web]\nport = 8000\ncommand = ["true"]\n'
@@ -268,3 +275,88 @@ def test_values_are_shown_as_people_write_them(
     assert shown["services.web.memory"].split(maxsplit=2)[2].strip() == file
     source = f"{file} {heading.format('environments.live')}"
     assert shown["services.web.replicas"].split(maxsplit=2)[2].strip() == source
+
+
+# --- what a rollout tells -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_leaving", [True, False])
+def test_waiting_for_its_turn_is_no_news(
+    capsys: pytest.CaptureFixture[str], is_leaving: bool
+) -> None:
+    """Its predecessor holds the port until it has left."""
+    reason = "no suitable node (host-mode port already in use on 1 node)"
+    state = "running" if is_leaving else "shutdown"
+    tasks = (
+        task("old", 1, state, wanted=False, current=False),
+        task("new", 1, "pending", message=reason, node=""),
+    )
+    seen = ServiceProgress(service="web", verdict=Verdict.MOVING, wanted=1, ready=0, tasks=tasks)
+    with rollout_view(Output()) as report:
+        report([seen])
+    said = capsys.readouterr().err
+    assert "web.1 pending" in said
+    assert (reason in said) != is_leaving
+
+
+def test_published_ports_have_addresses() -> None:
+    found = ServiceStatus(
+        name="web",
+        image="i",
+        release="v1",
+        replicas=2,
+        running=2,
+        ports=("8099 to 8000/tcp", "53 to 5353/udp"),
+        tasks=(task("a", 1, node="n1"), task("b", 2, node="n2"), task("c", 3, "failed", node="n3")),
+    )
+    assert found.addresses == ("n1:8099", "n2:8099", "n1:53", "n2:53")
+
+
+def test_addresses_of_published_ports_are_shown_after_a_deploy(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = app(service(publish={"port": 8099, "mode": "host"}, domains=[]))
+    made = engine(spec)
+    done = deployed(made, spec)
+    for one in made.tasks_of("items_web"):
+        made.set_task(one["ID"], "running")
+    session = Session(env=None, as_json=False, verbose=False, yes=True)
+    show(session, Swarm(made), images(spec), Result(done, a_plan(), 1.0))
+    assert "node-1:8099" in capsys.readouterr().out
+
+
+# --- options that all commands share --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "replicas"),
+    [
+        ("--json config show", 1),
+        ("--json --env live config show", 3),
+        ("--env live config show --json", 3),
+        ("--env nope --json config show --env live", 3),
+        ("config --json show", None),
+    ],
+)
+def test_shared_options_before_the_command(
+    project: Path, capsys: pytest.CaptureFixture[str], call: str, replicas: int | None
+) -> None:
+    live = "[environments.live.services.web]\nreplicas = 3\n"
+    (project / "deploytool.toml").write_text(MINIMAL + live)
+    code = run(call.split())
+    out = capsys.readouterr().out
+    if replicas is None:
+        assert (code, json.loads(out)["error"]["code"]) == (2, "usage")
+        return
+    settings = {s["path"]: s["value"] for s in json.loads(out)["data"]["settings"]}
+    assert (code, settings["services.web.replicas"]) == (0, replicas)
+
+
+def test_variable_gives_way_to_the_option_before_the_command(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "deploytool.toml").write_text(MINIMAL + "[environments.live]\n[environments.test]\n")
+    monkeypatch.setenv("DEPLOYTOOL_ENV", "test")
+    for call, environment in (("config show", "test"), ("--env live config show", "live")):
+        assert run([*call.split(), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["data"]["environment"] == environment

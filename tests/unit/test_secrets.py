@@ -497,7 +497,8 @@ def test_env_files(text: str, expected: dict[str, str]) -> None:
         ("", "there is no NAME=value in it"),
         ("# only a remark\n", "there is no NAME=value in it"),
         ("A=b\nhunter2\n", "line 2: is not NAME=value"),
-        ("A=", "line 1: A has no value"),
+        ("A=", "no name in it has a value"),
+        ("A=\nA=1", "line 2: A is there twice"),
         ("A=b\nA=hunter2", "line 2: A is there twice"),
         ('A="hunter2', "line 1: is not NAME=value"),
         (
@@ -511,6 +512,13 @@ def test_env_files_that_are_wrong(text: str, detail: str) -> None:
         read_env_file(text.encode(), ".env")
     assert caught.value.code == "env_file_invalid"
     assert caught.value.details == (detail,)
+
+
+def test_names_without_a_value_are_left_out_with_a_word_about_it() -> None:
+    said: list[str] = []
+    found = read_env_file(b"A=\nB=hunter2\nC=''\n", ".env", said.append)
+    assert found == {"B": b"hunter2"}
+    assert said == ["A, C in .env has no value, and was not set"]
 
 
 def test_an_env_file_that_is_no_text() -> None:

@@ -59,6 +59,8 @@ class Evidence:
     """None where nobody knows."""
     is_unhealthy: bool = False
     """Whether it was stopped as its health check failed."""
+    has_check_of_image: bool = False
+    """Whether that is the image's own, for want of one in the configuration."""
     has_read_only_files: bool | None = None
     """None where nobody knows."""
 
@@ -85,7 +87,8 @@ def cause(task: Task, found: Evidence) -> str:
     if found.out_of_memory:
         return f"out of memory: it used more than memory_limit allows ({reason})"
     if found.is_unhealthy:
-        return f"its health check failed ({reason})"
+        whose = ", the HEALTHCHECK of its image," if found.has_check_of_image else ""
+        return f"its health check{whose} failed ({reason})"
     if code == KILLED:
         return f"killed ({_killed(task, found)}{reason})"
     if task.state == "complete" and code in (None, 0):
@@ -121,4 +124,9 @@ def _hint(
     refused = refusal_hint(service, lines, has_read_only_files=found.has_read_only_files)
     text = "\n".join(lines)
     known = next((hint for pattern, hint in hints if pattern in text), None)
+    if found.is_unhealthy and found.has_check_of_image:
+        return (
+            f"set a health check of its own in [tool.deploytool.services.{service}], or "
+            "healthcheck = false"
+        )
     return refused or (NETWORKS if _TAKES_NO_NETWORK.search(text) else known)

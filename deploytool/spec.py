@@ -169,6 +169,17 @@ class HealthCheck(Model):
         return self
 
 
+def _kind_of_check(value: object) -> str:
+    return "[none]" if value is False else "[table]"
+
+
+Check = Annotated[
+    Annotated[HealthCheck, Tag("[table]")] | Annotated[Literal[False], Tag("[none]")],
+    Discriminator(_kind_of_check),
+]
+"""false is no check, not even the image's own."""
+
+
 class Restart(Model):
     """What the cluster does when a replica's process ends."""
 
@@ -351,7 +362,9 @@ class Service(Model):
     """Further networks of the cluster, which must exist."""
     depends_on: tuple[Name, ...] = ()
     """Services of the app that a deploy has to be done with before it changes this one."""
-    healthcheck: HealthCheck | None = None
+    healthcheck: Check | None = None
+    """How the cluster sees whether a replica works. Without it, a Swarm runs the HEALTHCHECK of the
+    image, if it has one; false runs none."""
     restart: Restart = Restart()
     update: Update = Update()
     placement: Placement = Placement()
@@ -368,7 +381,7 @@ class Service(Model):
         if self.port is None:
             needs_port = {
                 "domains": self.domains,
-                "healthcheck.path": self.healthcheck and self.healthcheck.path,
+                "healthcheck.path": self.check and self.check.path,
             }
             for key, value in needs_port.items():
                 if value:
@@ -394,6 +407,11 @@ class Service(Model):
                 )
             self.__dict__["update"] = self.update.model_copy(update={"order": "stop-first"})
         return self
+
+    @property
+    def check(self) -> HealthCheck | None:
+        """Its own check, where it has one."""
+        return self.healthcheck or None
 
     @property
     def names(self) -> tuple[Domain, ...]:

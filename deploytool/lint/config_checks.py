@@ -117,7 +117,7 @@ def _memory(subject: Subject, service: Service) -> Iterator[Finding]:
 
 
 def _health_check(subject: Subject, service: Service) -> Iterator[Finding]:
-    if service.port is None or service.healthcheck or _has_image_check(subject, service):
+    if service.port is None or service.check or _has_image_check(subject, service):
         return
     yield subject.in_config(
         "no-health-check",
@@ -128,7 +128,7 @@ def _health_check(subject: Subject, service: Service) -> Iterator[Finding]:
 
 def _has_image_check(subject: Subject, service: Service) -> bool:
     """Whether Swarm finds a health check in the image. Nomad does not look there."""
-    if service.image is not None or subject.stage is None:
+    if service.image is not None or subject.stage is None or service.healthcheck is False:
         return False
     item = subject.stage.last("HEALTHCHECK")
     on_swarm = subject.config is not None and subject.config.backend == "swarm"

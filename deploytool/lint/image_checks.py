@@ -340,7 +340,7 @@ def _dockerignore(subject: Subject) -> Iterator[Finding]:
 
 def _health_check(subject: Subject) -> Iterator[Finding]:
     item = subject.stage.last("HEALTHCHECK") if subject.stage else None
-    names = [service.name for service in subject.built_services if service.healthcheck]
+    names = [service.name for service in subject.built_services if service.check]
     if item and names and item.text.upper() != "NONE":
         yield subject.in_dockerfile(
             "health-check-twice",

@@ -221,6 +221,29 @@ class TestLayers:
         assert settings['services.web.labels."a.b"'].source == "deploytool.toml"
 
 
+class TestNoHealthCheck:
+    """`healthcheck = false` is no table, and an environment may say otherwise."""
+
+    def test_file_and_environments(self, tmp_path: Path) -> None:
+        text = SMALL + "healthcheck = false\n"
+        text += '[environments.live.services.web.healthcheck]\npath = "/up"'
+        assert read(tmp_path, text).config.services["web"].healthcheck is False
+        assert read(tmp_path, text).config.services["web"].check is None
+        check = read(tmp_path, text, environment="live").config.services["web"].check
+        assert check is not None
+        assert check.path == "/up"
+
+    def test_variable(self, tmp_path: Path) -> None:
+        text = SMALL + 'healthcheck = { path = "/up" }'
+        environ = {"DEPLOYTOOL_SERVICES__WEB__HEALTHCHECK": "false"}
+        assert read(tmp_path, text, environ=environ).config.services["web"].healthcheck is False
+
+    @pytest.mark.parametrize("value", ["true", '"no"', "0", "[]"])
+    def test_other_values(self, tmp_path: Path, value: str) -> None:
+        (problem,) = problems(tmp_path, f"{SMALL}healthcheck = {value}")
+        assert problem.startswith("services.web.healthcheck: must be a table")
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "problem"),

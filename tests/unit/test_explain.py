@@ -10,7 +10,7 @@ from deploytool.backends.model import Task
 from deploytool.backends.swarm.rollout.explain import explain
 from deploytool.errors import EngineError
 from deploytool.redact import MASK
-from tests.builders import task
+from tests.builders import app, deploy, engine, task, worker
 from tests.fake_engine import FakeEngine
 
 
@@ -82,6 +82,22 @@ def test_last_words_and_the_health_check() -> None:
         failed("unhealthy container", 137), state={"Health": {"Log": log}}, output=tuple("abcd")
     )
     assert lines[1:] == ["health check: GET /health: HTTP/1.1 503", "| b", "| c", "| d"]
+
+
+def test_a_check_that_comes_from_the_image_is_named() -> None:
+    """That the service says nothing of a check is known wherever the replica ran."""
+    made = engine()
+    deploy(made, app(worker()))
+    (one,) = made.tasks_of("items_worker")
+    reason = "task: non-zero exit (143): dockerexec: unhealthy container"
+    first, *_, last = explain(
+        made, failed(reason, 143, task_id=one["ID"], service="worker"), lines=3
+    )
+    assert "its health check, the HEALTHCHECK of its image, failed" in first
+    assert last == (
+        "likely: set a health check of its own in [tool.deploytool.services.worker], or "
+        "healthcheck = false"
+    )
 
 
 def test_a_check_of_a_process_that_was_being_stopped_hides_no_answer() -> None:

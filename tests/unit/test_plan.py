@@ -98,6 +98,23 @@ def test_an_image_that_is_not_built_yet_changes_the_image_alone() -> None:
     assert not [warning for warning in found.warnings if "by its tag" in warning]
 
 
+def test_a_check_that_comes_from_the_image_is_told_and_can_be_turned_off() -> None:
+    made = engine()
+    spec = app(service(), worker())
+    made.image_checks = {image.reference: "curl -f localhost" for image in images(spec).values()}
+    said = [w for w in plan(made, spec).warnings if "HEALTHCHECK" in w]
+    assert len(said) == 1
+    assert said[0].startswith("worker is checked by the HEALTHCHECK of its image (curl -f localho")
+    off = app(service(), worker(healthcheck=False))
+    found = plan(made, off)
+    assert not [w for w in found.warnings if "HEALTHCHECK" in w]
+    deploy(made, off)
+    live = {s["Spec"]["Name"]: s["Spec"]["TaskTemplate"]["ContainerSpec"] for s in made.services()}
+    assert live["items_worker"]["Healthcheck"] == {"Test": ["NONE"]}
+    assert plan(made, off).is_empty
+    assert fields(plan(made, spec), "worker")["healthcheck.test"] == (["NONE"], None)
+
+
 def test_a_service_that_left_the_configuration_is_removed_last() -> None:
     made = engine()
     deploy(made, app(service(), worker()))

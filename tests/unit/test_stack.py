@@ -173,3 +173,8 @@ def test_render_warns_of_what_docker_stack_deploy_adds(
     assert run([*command, "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
     assert warning.startswith("docker stack deploy gives services their short names")
+
+
+def test_no_health_check_at_all() -> None:
+    text = yaml.safe_load(stack.render(app(worker(healthcheck=False))))
+    assert text["services"]["worker"]["healthcheck"] == {"disable": True}

@@ -434,6 +434,17 @@ class Client:
         except (DockerException, DeploytoolError):
             return None
 
+    def image_check(self, reference: str) -> str:
+        """The command of the health check in an image that this engine has; empty for none."""
+        try:
+            with _translating():
+                found = self.api.inspect_image(reference)
+        except DeploytoolError:
+            return ""
+        check = (found.get("Config") or {}).get("Healthcheck") or {}
+        kind, *words = check.get("Test") or ["NONE"]
+        return "" if kind == "NONE" else " ".join(words)
+
     def refuses_login(self, reference: str) -> bool:
         """Whether a registry does not show an image to this machine's login, or to none."""
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.api.client import Client
@@ -44,9 +46,19 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
         health=_health(container),
         out_of_memory=bool(container["State"].get("OOMKilled")) if container else None,
         is_unhealthy=UNHEALTHY in task.message,
+        has_check_of_image=UNHEALTHY in task.message and not _has_own_check(client, task),
         has_read_only_files=(container.get("HostConfig") or {}).get("ReadonlyRootfs"),
     )
     return evidence.explain(task, found, HINTS)
+
+
+def _has_own_check(client: Client, task: Task) -> bool:
+    """Whether the service says how it is checked. That it does is taken for granted where the
+    engine has forgotten the replica."""
+    with suppress(DeploytoolError):
+        for found in client.tasks(id=task.id):
+            return bool(found["Spec"].get("ContainerSpec", {}).get("Healthcheck"))
+    return True
 
 
 def _container(client: Client, task: Task) -> Json:

@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import Output
@@ -56,9 +57,6 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(output, _usage(error))
     except (KeyboardInterrupt, typer.Abort):
         return _fail(output, interrupted())
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.FAILED
     except Exception as error:
         return _fail(output, _unexpected(error), cause=error)
 
@@ -78,7 +76,18 @@ def _usage(error: Exception) -> UsageError:
     format_message = getattr(error, "format_message", lambda: str(error))
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "deploytool"
-    return UsageError(format_message(), code="usage", hint=f"see `{path} --help`")
+    arguments = _arguments(context) if context else []
+    if type(error).__name__ == "NoSuchOption" and any("-- " in name for name in arguments):
+        hint = f"options of the command come after --: `{path} {' '.join(arguments)}`"
+    else:
+        hint = f"see `{path} --help`"
+    return UsageError(format_message(), code="usage", hint=hint)
+
+
+def _arguments(context: Any) -> list[str]:
+    """What a command is called with, as its help names it."""
+    found = (p for p in context.command.params if p.param_type_name == "argument")
+    return [str(p.metavar or p.name.upper()) for p in found]
 
 
 def _unexpected(error: Exception) -> DeploytoolError:

@@ -19,7 +19,7 @@
 to do next, `details` lines of evidence: log lines, a health check's output, the failing build step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -49,6 +49,11 @@ class DeploytoolError(Exception):
         self.hint = hint
         self.details = tuple(details)
 
+    def reword(self, say: Callable[[str], str]) -> None:
+        """Change its words for people."""
+        self.message, self.hint = say(self.message), say(self.hint)
+        self.details = tuple(map(say, self.details))
+
 
 class UsageError(DeploytoolError):
     exit_code = ExitCode.USAGE
@@ -71,13 +76,18 @@ class ConfigError(UsageError):
     """All problems of a configuration together."""
 
     def __init__(
-        self, problems: Sequence[Problem], *, source: str, code: str = "config_invalid"
+        self,
+        problems: Sequence[Problem],
+        *,
+        source: str,
+        code: str = "config_invalid",
+        hint: str = "`deploytool config schema` prints every key with its meaning",
     ) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(
             f"{count} in {source}",
             code=code,
-            hint="`deploytool config schema` prints every key with its meaning",
+            hint=hint,
             details=[str(problem) for problem in problems],
         )
         self.problems = tuple(problems)

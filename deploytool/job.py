@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from deploytool.backends.model import Job, Task
 from deploytool.backends.protocol import OneOffTasks
 from deploytool.errors import DeploytoolError, JobFailed, JobTimedOut
+from deploytool.explain import cause_and_next_step
 from deploytool.patience import patiently
 from deploytool.rollout.limits import DEFAULT, Limits
 from deploytool.units import format_duration
@@ -82,6 +83,14 @@ class Ended:
     exit_code: int
     lines: tuple[str, ...]
     seconds: float
+    why: str = ""
+    """What the exit code means, where it failed and that is known."""
+    fix: str = ""
+    """What to do then, where that is known."""
+
+    def __str__(self) -> str:
+        """What became of it, in words that follow its name."""
+        return f"ended with exit code {self.exit_code}" + (f": {self.why}" if self.why else "")
 
 
 def run_job(
@@ -117,7 +126,8 @@ def run_job(
         raise
     run.finish()
     code = task.exit_code if task.exit_code is not None else (0 if task.state == "complete" else 1)
-    result = Ended(code, tuple(run.lines), time.monotonic() - started)
+    why, fix = _explained(backend, task) if code else ("", "")
+    result = Ended(code, tuple(run.lines), time.monotonic() - started, why, fix)
     ended(result)
     _remove(backend, job)
     return result
@@ -193,6 +203,14 @@ def _late(run: Run, task: Task | None, what: str, timeout: int) -> JobTimedOut:
     )
 
 
+def _explained(backend: OneOffTasks, task: Task) -> tuple[str, str]:
+    """Why it failed, and what to do, as of a replica that failed."""
+    try:
+        return cause_and_next_step(backend.explain(task))
+    except DeploytoolError:
+        return "", ""
+
+
 def _died(run: Run, task: Task, what: str) -> JobFailed:
     if task.state == "orphaned":
         return JobFailed(
@@ -201,10 +219,11 @@ def _died(run: Run, task: Task, what: str) -> JobFailed:
             hint="nobody knows how far it came: check what it changes, then deploy again",
             details=run.finish(),
         )
+    why, fix = _explained(run.backend, task)
     return JobFailed(
-        f"{what} could not start: {task.message or task.state}",
+        f"{what} could not start: {why or task.message or task.state}",
         code="job_not_started",
-        hint="fix the cause and run it again",
+        hint=f"{fix or 'fix the cause'}; then run it again",
         details=run.finish(),
     )
 

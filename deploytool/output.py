@@ -61,6 +61,8 @@ class Output:
         self.as_json = as_json
         self.verbose = verbose
         self.warnings: list[str] = []
+        self.as_written: Callable[[str], str] = str
+        """Gives a text the names of tables that the project's file has, once that is known."""
         self._consoles: dict[str, Console] = {}
 
     @property
@@ -81,12 +83,11 @@ class Output:
     def _console(self, stream: str, *, raw: bool = False) -> Console:
         name = f"{stream} {raw}"
         if name not in self._consoles:
-            from rich.console import Console
             from rich.theme import Theme
 
-            from deploytool.terminal import Terminal
+            from deploytool.terminal import Stream, Terminal
 
-            self._consoles[name] = (Console if raw else Terminal)(
+            self._consoles[name] = (Stream if raw else Terminal)(
                 stderr=stream == "stderr",
                 width=None if getattr(sys, stream).isatty() else 160,
                 theme=Theme(COLOURS),
@@ -116,6 +117,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something to know that is no failure; part of the JSON object too."""
+        text = self.as_written(text)
         if text in self.warnings:
             return
         self.warnings.append(text)
@@ -135,8 +137,7 @@ class Output:
         if self.as_json:
             self._write_json({"data": data, "warnings": self.warnings})
             return
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        self._write(text)
 
     def error(self, error: DeploytoolError) -> None:
         if self.as_json:
@@ -203,5 +204,13 @@ class Output:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:
             text = json.dumps(value, indent=2)
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            from deploytool.terminal import discard
+
+            discard(sys.stdout)

@@ -10,7 +10,7 @@ from deploytool.backends.model import Plan
 from deploytool.backends.protocol import Backend, Images
 from deploytool.errors import DeploytoolError, PlanError
 from deploytool.records import history
-from deploytool.spec import AppSpec, Image
+from deploytool.spec import UNBUILT, AppSpec, Image
 
 MakePlan = Callable[[Mapping[str, Image]], Plan]
 
@@ -32,10 +32,19 @@ def find_image(backend: Images, tag: str) -> Image | None:
     return found if "@" in found.reference else None
 
 
-def unbuilt(spec: AppSpec, tag: str) -> dict[str, Image]:
-    """What a plan says of the app's own image while there is none."""
-    image = Image(reference=f"{tag} (not built yet)", tag=tag)
-    return {service.name: image for service in spec.services if service.image is None}
+def unbuilt(backend: Images, spec: AppSpec, tag: str) -> dict[str, Image]:
+    """What a plan says of the app's own image while there is none: it will be for the platforms of
+    the one that runs, as far as anybody knows."""
+    running = backend.running_images(spec.name)
+    return {
+        service.name: Image(
+            reference=f"{tag}{UNBUILT}",
+            tag=tag,
+            platforms=running[service.name].platforms if service.name in running else (),
+        )
+        for service in spec.services
+        if service.image is None
+    }
 
 
 def check(

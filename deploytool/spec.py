@@ -42,7 +42,8 @@ _DOMAIN = re.compile(
 )
 
 
-def _name(value: str) -> str:
+def cluster_name(value: str) -> str:
+    """A name as it is. Raises ValueError where it cannot name anything on a cluster."""
     if not re.fullmatch(NAME_PATTERN, value) or len(value) > 40:
         raise ValueError(
             f"{value!r} cannot name anything on a cluster: use up to 40 lower-case letters, "
@@ -52,9 +53,23 @@ def _name(value: str) -> str:
 
 
 def _domain(value: str) -> str:
+    if not value.isascii() and (ascii_form := _punycode(value)):
+        raise ValueError(f'{value!r} has to be written as "{ascii_form}", its form in ASCII')
     if not _DOMAIN.fullmatch(value.lower()) or len(value) > 253:
         raise ValueError(f"{value!r} is not a domain name: write it bare, like api.example.com")
     return value.lower()
+
+
+def _punycode(value: str) -> str:
+    """An international domain as name servers know it; empty where it is none."""
+    import idna
+
+    try:
+        found = idna.encode(value.removeprefix("*."), uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+    star = "*." if value.startswith("*.") else ""
+    return f"{star}{found}" if _DOMAIN.fullmatch(found) else ""
 
 
 def valid_secret_name(value: str) -> str:
@@ -104,7 +119,7 @@ def _no_nul(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(cluster_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
 SecretName = Annotated[str, AfterValidator(valid_secret_name)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
@@ -155,6 +170,17 @@ class HealthCheck(Model):
         if (self.path is None) == (not self.command):
             raise ValueError("a health check has either a path or a command")
         return self
+
+
+def _kind_of_check(value: object) -> str:
+    return "[none]" if value is False else "[table]"
+
+
+Check = Annotated[
+    Annotated[HealthCheck, Tag("[table]")] | Annotated[Literal[False], Tag("[none]")],
+    Discriminator(_kind_of_check),
+]
+"""false is no check, not even the image's own."""
 
 
 class Restart(Model):
@@ -344,7 +370,9 @@ class Service(Model):
     """Further networks of the cluster, which must exist."""
     depends_on: tuple[Name, ...] = ()
     """Services of the app that a deploy has to be done with before it changes this one."""
-    healthcheck: HealthCheck | None = None
+    healthcheck: Check | None = None
+    """How the cluster sees whether a replica works. Without it, a Swarm runs the HEALTHCHECK of the
+    image, if it has one; false runs none."""
     restart: Restart = Restart()
     update: Update = Update()
     placement: Placement = Placement()
@@ -361,7 +389,7 @@ class Service(Model):
         if self.port is None:
             needs_port = {
                 "domains": self.domains,
-                "healthcheck.path": self.healthcheck and self.healthcheck.path,
+                "healthcheck.path": self.check and self.check.path,
             }
             for key, value in needs_port.items():
                 if value:
@@ -397,6 +425,11 @@ class Service(Model):
     def tmp_limit(self) -> int:
         """Bytes of that /tmp at most; 0 is no limit."""
         return self.tmp_size if self.tmp_size is not None else self.memory_limit or TMP
+
+    @property
+    def check(self) -> HealthCheck | None:
+        """Its own check, where it has one."""
+        return self.healthcheck or None
 
     @property
     def names(self) -> tuple[Domain, ...]:
@@ -673,6 +706,10 @@ def needs_entrypoint(service: Service) -> bool:
     return service.command is None and service.image is None and service.port is not None
 
 
+UNBUILT = " (not built yet)"
+"""Ends the reference of an image that a plan speaks of before there is one."""
+
+
 class Image(Model):
     """An image that a cluster can pull."""
 
@@ -687,6 +724,11 @@ class Image(Model):
     def digest(self) -> str:
         """Empty for one that runs by its tag."""
         return self.reference.partition("@")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs by its tag, as no registry has it."""
+        return not self.digest and not self.reference.endswith(UNBUILT)
 
     def is_known_as(self, reference: str) -> bool:
         """Whether it is one digest, and was had by that reference."""

@@ -15,6 +15,12 @@ DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
+def _meant(text: str) -> str:
+    """What a number with another tool's unit most likely means: "512M" of docker is 512MiB."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])i?b?", text, re.IGNORECASE)
+    return f': did you mean "{found[1]}{found[2].upper()}iB"?' if found else ""
+
+
 def parse_memory(value: object) -> int:
     """Bytes of "256MiB" and the like.
 
@@ -23,7 +29,9 @@ def parse_memory(value: object) -> int:
     """
     text = value.strip() if isinstance(value, str) else ""
     if not re.fullmatch(MEMORY_PATTERN, text):
-        raise ValueError(f'write memory with a unit, for example "256MiB" or "1GiB", not {value!r}')
+        raise ValueError(
+            f'write memory with a unit, for example "256MiB" or "1GiB", not {value!r}{_meant(text)}'
+        )
     number, unit = re.match(r"([0-9.]+)\s*(\w+)", text).groups()  # type: ignore[union-attr]
     if len(number.partition(".")[0].lstrip("0")) > 19:
         raise ValueError("that is more memory than any machine has")
@@ -34,11 +42,12 @@ def parse_memory(value: object) -> int:
 
 
 def format_memory(size: int) -> str:
-    """The shortest exact way to write a number of bytes: 268435456 is "256MiB"."""
-    for unit, factor in reversed(BINARY.items()):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"
+    """The shortest exact way to write a number of bytes: 268435456 is "256MiB", and 200000000 is
+    "200MB"."""
+    units = {**BINARY, **DECIMAL} if size else {"B": 1}
+    return min(
+        (f"{size // factor}{unit}" for unit, factor in units.items() if size % factor == 0), key=len
+    )
 
 
 def parse_duration(value: object) -> int:

@@ -95,7 +95,7 @@ def _type(field: Json, models: Json) -> str:
     if choices := field.get("anyOf", field.get("oneOf")):
         return " or ".join(_type(c, models) for c in choices if c.get("type") != "null")
     if "const" in field:
-        return f'`"{field["const"]}"`'
+        return f"`{json.dumps(field['const'])}`"
     if "$ref" in field:
         return _type(models[field["$ref"].rpartition("/")[2]], models)
     if "enum" in field:

@@ -118,6 +118,7 @@ class FakeEngine(Client):
         self.refused_logins: set[str] = set()
         """Registries that let nobody in."""
         self.local_images: set[str] = set()
+        self.image_checks: dict[str, str] = {}
         """References that this engine has, whatever registries say."""
         self.containers: dict[str, Json] = {}
         self.usage: dict[str, list[Json]] = {}
@@ -190,12 +191,14 @@ class FakeEngine(Client):
         self._meet("tasks")
         wanted = _as_list(filters.pop("desired-state", []))
         of = _as_list(filters.pop("service", []))
+        ids = _as_list(filters.pop("id", []))
         return [
             task
             for service_id, tasks in self._tasks.items()
             if not of or service_id in of
             for task in tasks
             if not wanted or task["DesiredState"] in wanted
+            if not ids or task["ID"] in ids
             if _has(task["Labels"], filters)
         ]
 
@@ -249,6 +252,9 @@ class FakeEngine(Client):
     def local_image(self, reference: str) -> Image | None:
         known = reference in self.local_images
         return Image(reference=reference, tag=reference) if known else None
+
+    def image_check(self, reference: str) -> str:
+        return self.image_checks.get(reference, "")
 
     def container(self, container_id: str) -> Json | None:
         self._meet("container")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from deploytool.errors import UsageError
-from deploytool.spec import Model, Moment, Release
+from deploytool.spec import RESERVED, Model, Moment, Release
 
 
 class Action(StrEnum):
@@ -153,6 +153,12 @@ class ServiceStatus(Model):
     ports: tuple[str, ...] = ()
     """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """NODE:PORT of each published port, on the nodes that run it."""
+        nodes = sorted({task.node for task in self.tasks if task.running})
+        return tuple(f"{node}:{port.split()[0]}" for port in self.ports for node in nodes)
 
 
 class Status(Model):
@@ -385,6 +391,12 @@ class Secret(Model):
 
 
 def not_deployed(app: str, hint: str = "") -> UsageError:
+    if app in RESERVED:
+        return UsageError(
+            "No proxy of deploytool's runs on this cluster",
+            code="not_deployed",
+            hint=hint or "`deploytool proxy up` starts it",
+        )
     return UsageError(
         f"{app} is not deployed on this cluster",
         code="not_deployed",

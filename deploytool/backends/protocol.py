@@ -169,6 +169,9 @@ class OneOffTasks(Protocol):
     def job_output(self, job: Job, *, follow: bool) -> Iterator[str]:
         """What it printed, from the start, line by line; `follow` goes on while it runs."""
 
+    def explain(self, task: Task, *, lines: int = 15) -> list[str]:
+        """As of a replica: see `Inspection`."""
+
     def remove_job(self, job: Job) -> None:
         """Remove it, running or not."""
 

@@ -67,4 +67,4 @@ def refusal_hint(
 def _allow(service: str, refused: Refused) -> str:
     volume = f"mount a volume {'there' if refused.path else 'where it does'}"
     kept = "keep it in a volume" if refused.is_database else volume
-    return f"set read_only = false in services.{service}, or {kept}"
+    return f"set read_only = false in [tool.deploytool.services.{service}], or {kept}"

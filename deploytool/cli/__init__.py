@@ -25,7 +25,7 @@ from deploytool.cli import (
     secrets,
     status,
 )
-from deploytool.cli.common import Command, CommandGroup
+from deploytool.cli.common import AsJson, Command, CommandGroup, Environment, Verbose, Yes
 
 COMMANDS: dict[str, tuple[Command | CommandGroup, ...]] = {
     "Start": (init.init, lint.lint, config.group),
@@ -95,8 +95,12 @@ def _root(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    env: Environment = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    yes: Yes = False,
 ) -> None:
-    pass
+    """The options that all commands share are read by them, wherever they stand."""
 
 
 for found in COMMANDS.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +27,10 @@ def doctor(session: Session) -> None:
     from deploytool.backends.kind import State
 
     config = settings(session)
-    checks = kind_of(config.backend).examine(config)
+    checks = [
+        replace(check, hint=session.output.as_written(check.hint))
+        for check in kind_of(config.backend).examine(config)
+    ]
     bad = [check for check in checks if check.state is State.BAD]
     data = {"healthy": not bad, "checks": [asdict(check) for check in checks]}
     session.output.result(data, lambda console: _show_checks(console, checks))

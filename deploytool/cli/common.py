@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploytool.errors import Interrupted
+from deploytool.errors import DeploytoolError, Interrupted
 from deploytool.output import Output
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Session:
         from deploytool.config import load
 
         loaded = load(Path.cwd(), environment=self.env, flags=self.flags)
+        self.output.as_written = loaded.as_written
         for warning in loaded.warnings:
             self.output.warn(warning)
         return loaded
@@ -100,12 +101,16 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., None]], Comman
 
     def make(function: Callable[..., None]) -> Command:
         @wraps(function)
-        def wrapper(**options: Any) -> None:
-            shared = {key: options.pop(key) for key in SHARED}
+        def wrapper(context: typer.Context, **options: Any) -> None:
+            shared = {key: _shared(context, key, options.pop(key)) for key in SHARED}
+            session = Session(**shared)
             try:
-                function(Session(**shared), **options)
+                function(session, **options)
             except KeyboardInterrupt:
                 raise interrupted() from None
+            except DeploytoolError as error:
+                error.reword(session.output.as_written)
+                raise
 
         wrapper.__signature__ = _with_shared_options(function)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {
@@ -116,6 +121,13 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., None]], Comman
         return Command(name, wrapper, examples)
 
     return make
+
+
+def _shared(context: typer.Context, key: str, own: Any) -> Any:
+    """The value of a shared option, which may stand before the command too."""
+    source = context.get_parameter_source(key)
+    is_given = source is not None and source.name == "COMMANDLINE"
+    return own if is_given else context.find_root().params.get(key) or own
 
 
 def command_group(name: str, text: str, *commands: Command) -> CommandGroup:
@@ -147,7 +159,10 @@ def _with_shared_options(function: Callable[..., None]) -> inspect.Signature:
         for key, annotation in SHARED.items()
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    return inspect.Signature(own + shared)
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    return inspect.Signature([context, *own, *shared])
 
 
 def duration(option: str, text: str) -> int:

@@ -24,7 +24,8 @@ def show(session: Session) -> None:
             table.add_column(title, overflow="fold")
         for setting in settings:
             style = "quiet" if setting.source == "default" else ""
-            table.add_row(setting.path, json.dumps(setting.value), setting.source, style=style)
+            value = json.dumps(setting.value, ensure_ascii=False)
+            table.add_row(setting.path, value, setting.source, style=style)
         console.print(table)
 
     data = {

@@ -141,7 +141,7 @@ def _with_images(
     ready = resolve_images(backend, _ready(spec), None, session.output.warn)
     own = None if rebuild else precheck.find_image(backend, tag)
     if own is None:
-        images = precheck.unbuilt(spec, tag) | ready
+        images = precheck.unbuilt(backend, spec, tag) | ready
         precheck.check(backend, make_plan, spec, images, busy=_is_busy(session, backend))
         built, _ = build_project(session, push=True, source=source)
         own = backend.resolve(built.reference)
@@ -246,7 +246,7 @@ def _known_images(session: Session, backend: Backend, image: str | None) -> Mapp
         return resolve_images(backend, spec, image, session.output.warn)
     tag = f"{spec.image}:{project_source(session).tag}"
     ready = resolve_images(backend, _ready(spec), None, session.output.warn)
-    images = precheck.unbuilt(spec, tag)
+    images = precheck.unbuilt(backend, spec, tag)
     if own := precheck.find_image(backend, tag):
         images = dict.fromkeys(images, own)
     else:
@@ -266,6 +266,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
     app = session.spec.name
     status = backend.status(app)
     urls = [url for service in status.services for url in service.urls]
+    addresses = [address for service in status.services for address in service.addresses]
     release = result.release.id if result.release else status.release
     data = {
         "app": app,
@@ -274,6 +275,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
         "waited": result.waited,
         "seconds": round(result.seconds, 1),
         "urls": urls,
+        "addresses": addresses,
         "images": {name: image.reference for name, image in images.items()},
         "plan": hidden(result.plan).model_dump(mode="json"),
     }
@@ -287,7 +289,7 @@ def show(session: Session, backend: Backend, images: Mapping[str, Image], result
             console.print(ticked(f"{release} of {app} is on its way: deploytool status --watch"))
         else:
             console.print(ticked(f"{release} of {app} runs, after {result.seconds:.1f} s"))
-        for url in urls:
-            console.print(f"  {url}")
+        for address in (*urls, *addresses):
+            console.print(f"  {address}")
 
     session.output.result(data, human)

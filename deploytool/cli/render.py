@@ -67,7 +67,8 @@ def warn_of_stack(session: Session, app: AppSpec) -> None:
 
 def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout: bool) -> None:
     """Write rendered files into the project, or print them, or say which are stale."""
-    from deploytool.render.files import diff, is_by_hand, write
+    from deploytool.render.files import diff, is_by_hand
+    from deploytool.writing import write_whole
 
     project = session.config.project
     if stdout:
@@ -85,7 +86,7 @@ def put(session: Session, files: Sequence[RenderedFile], *, check: bool, stdout:
             hint="move it out of the way, or delete it, and render again",
         )
     for file, _ in stale:
-        write(project, file)
+        write_whole(project, str(file.path), file.text)
     changed = {str(file.path) for file, _ in stale}
 
     def human(console: Console) -> None:

@@ -17,6 +17,7 @@ INPUT_HINT = (
     "`deploytool exec SERVICE -- COMMAND` passes it on to a replica that runs; or put what it "
     "reads into `files` or a secret; < /dev/null says that there is none"
 )
+NO_OUTPUT = "it printed nothing: run it in a way that says more, or look at the code that exits so"
 
 
 @command(
@@ -83,9 +84,9 @@ def run(
         )
         if ended.exit_code != 0:
             raise JobFailed(
-                f"{words[0]} ended with exit code {ended.exit_code}",
+                f"{words[0]} {ended}",
                 code="job_failed",
-                hint="its output says why",
+                hint=ended.fix or ("its output says why" if ended.lines else NO_OUTPUT),
                 details=ended.lines[-15:] if output.as_json else (),
             )
     data = {

@@ -50,7 +50,7 @@ def set_(
     asked = request(name or (), file, env_file)
     owner = Owner.of(session, proxy=proxy)
     backend = open_backend(owner.config)
-    values = read(asked, can_ask=session.output.interactive)
+    values = read(asked, can_ask=session.output.interactive, warn=session.output.warn)
     for secret, value in values.items():
         if proxy and secret in owner.config.proxy.certificates:
             check_certificate(secret, value)
@@ -65,10 +65,12 @@ def set_(
     users = {s.name: owner.users(s.name) for s in done}
     for secret, services in users.items():
         if not services:
-            where = "[proxy]" if proxy else "the secrets of one"
-            session.output.warn(
-                f"no service reads {secret}: add it to {where} in the configuration"
+            where = (
+                "certificates, dns_secrets or acme_ca in [tool.deploytool.proxy]"
+                if proxy
+                else "the secrets of one in the configuration"
             )
+            session.output.warn(f"no service reads {secret}: add it to {where}")
     data = {
         "app": owner.app,
         "secrets": [s.model_dump() | {"services": users[s.name]} for s in done],

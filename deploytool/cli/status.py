@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
     from deploytool.backends.model import LogLine
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
+
+
+@contextmanager
+def ended_by_interrupt(has_no_end: bool = True) -> Iterator[None]:
+    """Ctrl-C is how a command ends that has no end of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not has_no_end:
+            raise
 
 
 @command("status", "deploytool status", "deploytool status --watch")
@@ -55,8 +67,8 @@ def status(
         if exit_code and not found.is_complete:
             raise typer.Exit(ExitCode.INCOMPLETE)
         return
-    with session.output.live() as redraw:
-        while True:
+    with ended_by_interrupt(), session.output.live() as redraw:
+        while not session.output.console.quiet:
             found = backend.status(name)
             if redraw is None:
                 show_status(session.output.console, found, everything=everything)
@@ -112,8 +124,11 @@ def logs(
         session.output.result({"lines": found}, lambda _: None)
         return
     console = session.output.of_replicas(raw=raw)
-    for line in lines:
-        _show(console, line)
+    with ended_by_interrupt(follow):
+        for line in lines:
+            _show(console, line)
+            if console.quiet:
+                break
 
 
 def _show(console: Console, line: LogLine) -> None:

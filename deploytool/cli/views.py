@@ -237,7 +237,8 @@ def rollout_view(output: Output) -> Iterator[Report]:
     said: dict[str, str] = {}
     with output.live() as redraw:
 
-        def report(seen: Sequence[ServiceProgress]) -> None:
+        def report(found: Sequence[ServiceProgress]) -> None:
+            seen = [_without_turn(progress) for progress in found]
             first_look = not said
             for progress in seen:
                 for task in progress.tasks:
@@ -252,6 +253,18 @@ def rollout_view(output: Output) -> Iterator[Report]:
                 redraw(_progress_table(seen))
 
         yield report
+
+
+def _without_turn(progress: ServiceProgress) -> ServiceProgress:
+    """Without the reason why a replica finds no node, where it waits for one that is leaving: it
+    is its turn next."""
+    if not any(not task.dead and not (task.wanted and task.current) for task in progress.tasks):
+        return progress
+    tasks = tuple(
+        task.model_copy(update={"message": ""}) if task.state == "pending" else task
+        for task in progress.tasks
+    )
+    return progress.model_copy(update={"tasks": tasks})
 
 
 def _news(said: dict[str, str], task: Task, *, first_look: bool, everything: bool) -> str:

@@ -61,7 +61,12 @@ def _parse(file: Path) -> dict[str, Any]:
         problem = Problem("", "not valid TOML: nested too deeply")
     except (OSError, ValueError) as error:
         problem = Problem("", f"cannot be read: {getattr(error, 'strerror', None) or error}")
-    raise ConfigError([problem], source=str(shown(file)), code="config_unreadable")
+    raise ConfigError(
+        [problem],
+        source=str(shown(file)),
+        code="config_unreadable",
+        hint="correct it there, and run this again",
+    )
 
 
 def _table(value: object, file: Path) -> dict[str, Any]:
@@ -72,6 +77,11 @@ def _table(value: object, file: Path) -> dict[str, Any]:
 
 def shown(file: Path) -> Path:
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
+def as_written_in(file: str, text: str) -> str:
+    """A text that names tables as pyproject.toml does, as a file of that name has them."""
+    return text if file == "pyproject.toml" else text.replace("[tool.deploytool.", "[")
 
 
 def without(table: Mapping[str, Any], key: str) -> dict[str, Any]:

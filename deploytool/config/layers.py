@@ -51,18 +51,32 @@ class Layers:
         """DEPLOYTOOL_SERVICES__WEB__REPLICAS=6 sets services.web.replicas."""
         warnings = []
         for name in sorted(environ):
-            if not name.startswith("DEPLOYTOOL_") or name in _OWN_VARIABLES:
+            if not name.startswith(PREFIX) or name in _OWN_VARIABLES:
                 continue
             path = self._variable_path(name)
             if path[0] in Config.model_fields and path[0] != "environments":
                 self.set(path, _variable_value(path, environ[name]), name)
-            elif close := difflib.get_close_matches(path[0], Config.model_fields, 1, 0.75):
-                warnings.append(f"{name} sets nothing; did you mean DEPLOYTOOL_{close[0].upper()}?")
+            else:
+                warnings.append(f"{name} sets nothing{self._meant(name)}")
         return warnings
+
+    def _meant(self, name: str) -> str:
+        """The variable that was meant by one that sets nothing, as far as names tell."""
+        services = self.merged.get("services")
+        names = tuple(services) if isinstance(services, dict) else ()
+        paths = sorted(_paths(schema(), names), key=len)
+        wanted = name.removeprefix(PREFIX).lower()
+        near = {"_".join(path).replace("-", "_"): path for path in reversed(paths)}
+        close = [near[found] for found in difflib.get_close_matches(wanted, near, 1, 0.75)]
+        same = [path for path in paths if path[-1] == wanted]
+        found = next(iter((*same, *close)), None)
+        if found is None:
+            return ", as it begins with no key of the configuration"
+        return f"; did you mean {PREFIX}{'__'.join(found).replace('-', '_').upper()}?"
 
     def _variable_path(self, name: str) -> list[str]:
         path: list[str] = []
-        rest = name.removeprefix("DEPLOYTOOL_")
+        rest = name.removeprefix(PREFIX)
         while rest:
             if _is_free(path):
                 path.append(rest)
@@ -76,7 +90,22 @@ class Layers:
         return [segment or "_" for segment in path] or ["_"]
 
 
+PREFIX = "DEPLOYTOOL_"
 _OWN_VARIABLES = {"DEPLOYTOOL_ENV"}
+
+
+def _paths(
+    described: dict[str, Any], services: Sequence[str], path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys that a variable can set."""
+    for key in described_at(path, described).get("properties", ()):
+        here = (*path, key)
+        if here == ("services",):
+            for name in services:
+                yield from _paths(described, services, (*here, name))
+        elif here != ("environments",):
+            yield here
+            yield from _paths(described, services, here)
 
 
 def _is_free(path: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from deploytool.config.file import DEEPEST, depth, read, shown, without
+from deploytool.config.file import DEEPEST, as_written_in, depth, read, shown, without
 from deploytool.config.layers import Layers, flatten
 from deploytool.config.model import Config, with_names
 from deploytool.config.paths import join, quoted
@@ -44,6 +44,10 @@ class LoadedConfig:
     sources: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     fastapi_entrypoint: str | None = None
+
+    def as_written(self, text: str) -> str:
+        """A text with the names of tables as the project's file has them."""
+        return as_written_in(self.file.name, text)
 
     def source(self, path: str) -> str:
         """Where the value at a path came from: the nearest layer that set it or its table."""
@@ -135,7 +139,8 @@ def load(
     environments = table.get("environments", {})
     problems = _check_environments(environments, environment, file.name)
     if environment is not None and not problems and isinstance(environments, dict):
-        layers.add(environments[environment], f"{file.name} [environments.{environment}]")
+        where = f"{file.name} [tool.deploytool.environments.{quoted(environment)}]"
+        layers.add(environments[environment], as_written_in(file.name, where))
     warnings = layers.add_variables(environ)
     for path, (flag, value) in (flags or {}).items():
         layers.set(path.split("."), value, flag)
@@ -195,7 +200,7 @@ def _check_environments(environments: object, chosen: str | None, file: str) -> 
     if chosen is None or isinstance(environments.get(chosen), dict):
         return []
     if not environments:
-        hint = f"add [tool.deploytool.environments.{chosen}] to {file}"
+        hint = as_written_in(file, f"add [tool.deploytool.environments.{chosen}] to {file}")
     else:
         hint = f"there are: {', '.join(sorted(environments))}"
     return [Problem(f"environments.{quoted(chosen)}", "there is no such environment", hint)]

@@ -30,7 +30,8 @@ def _not_reserved(value: str) -> str:
     return value
 
 
-def _registry(value: str) -> str:
+def valid_registry(value: str) -> str:
+    """Where images are pushed, as it is written. Raises ValueError."""
     bare = value.removesuffix("/")
     if "://" in bare or not bare or any(c.isspace() for c in bare) or bare != bare.lower():
         raise ValueError(
@@ -105,7 +106,7 @@ class Config(Model):
     """Names the stack or job. "proxy" is deploytool's own."""
     backend: Backend = Backend.SWARM
     """The cluster: "swarm" or "nomad"."""
-    registry: Annotated[Line, AfterValidator(_registry)] = "localhost:5000"
+    registry: Annotated[Line, AfterValidator(valid_registry)] = "localhost:5000"
     """Where images are pushed; the app's name is appended."""
     entrypoint: Annotated[str, Field(pattern=_ENTRYPOINT)] | None = None
     """module:object of the FastAPI app, or module:function() where a function makes it; default:

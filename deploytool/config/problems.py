@@ -49,10 +49,14 @@ def _problem(item: dict[str, Any], sources: Mapping[str, str]) -> Problem:
     return Problem(path, message, hint)
 
 
+TAGS = ("[key]", "[list]", "[text]", "[table]", "[none]")
+"""Parts of a location that are pydantic's or the model's own, and no keys."""
+
+
 def _path(location: Sequence[int | str]) -> str:
     path = ""
     for part in location:
-        if part in ("[key]", "[list]", "[text]"):
+        if part in TAGS:
             continue
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{quoted(part)}"
     return path
@@ -114,7 +118,8 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _unknown_key(location: Sequence[int | str]) -> tuple[str, str]:
+def _unknown_key(tagged: Sequence[int | str]) -> tuple[str, str]:
+    location = tuple(part for part in tagged if part not in TAGS)
     key = str(location[-1])
     if location == ("tool",):
         return "unknown key 'tool'", "in a deploytool.toml, [tool.deploytool.NAME] is [NAME]"
@@ -146,10 +151,15 @@ def described_at(location: Sequence[int | str], described: dict[str, Any]) -> di
 
 
 def _resolve(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    for choice in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
+    for choice in (node, *(c for kind in COMBINED for c in node.get(kind, ()))):
         if "$ref" in choice:
             return dict(definitions[choice["$ref"].rpartition("/")[2]])
+        if "oneOf" in choice and choice is not node:
+            return _resolve(choice, definitions)
     return node
+
+
+COMBINED = ("anyOf", "allOf", "oneOf")
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:

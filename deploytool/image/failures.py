@@ -13,6 +13,15 @@ from deploytool.image import registry_failures
 from deploytool.image.progress import Failure
 from deploytool.image.reference import Reference
 
+MAY_USE = (
+    "`sudo usermod -aG docker $USER`, then log out and in again; who may use the engine is root on "
+    "its machine"
+)
+START = (
+    "start it (`sudo systemctl start docker`), or choose another with DOCKER_HOST or "
+    "`docker context use`; `deploytool doctor` checks everything"
+)
+_SSH = re.compile(r"ssh://|command \[ssh |\bssh: ")
 INIT_FORCE = "`deploytool init --force` writes a Dockerfile that may build"
 VERBOSE = "--verbose shows all that the build printed"
 _ADDRESS = re.compile(
@@ -38,8 +47,7 @@ def engine_failure(cause: str) -> EngineError | None:
         return EngineError(
             f"You are not allowed to use the Docker engine{at}",
             code="engine_permission",
-            hint="`sudo usermod -aG docker $USER` and a new login allow it; who may use the engine "
-            "is root on its machine",
+            hint=MAY_USE,
         )
     if found := re.search(r"(?:mkdir|open) (\S*buildx\S*): permission denied", cause):
         return EngineError(
@@ -59,10 +67,23 @@ def engine_failure(cause: str) -> EngineError | None:
         return EngineError(
             f"The Docker engine{at} does not answer: {_line(cause)}",
             code="engine_unreachable",
-            hint="start it (`sudo systemctl start docker`), or choose another with DOCKER_HOST or "
-            "`docker context use`",
+            hint=engine_hint(cause),
         )
     return None
+
+
+def engine_hint(where: str) -> str:
+    """What to do where an engine does not answer, by its address or what says that it does not:
+    behind SSH it is another machine's."""
+    if not _SSH.search(where):
+        return START
+    url = re.search(r"ssh://(?P<user>[^\s/@:]+@)?(?P<host>[^\s/:]+)(:(?P<port>\d+))?", where)
+    port = f"-p {url['port']} " if url and url["port"] else ""
+    target = f"{url['user'] or ''}{url['host']}" if url else "USER@HOST"
+    return (
+        f"`ssh {port}{target} docker version` has to work, and ask nothing: check the name, the "
+        "key, and that docker runs there"
+    )
 
 
 def _engine_address(cause: str) -> str:
@@ -85,6 +106,7 @@ def build_failure(failure: Failure, image: Reference, *, is_kept: bool = False) 
         or _base_image(failure)
         or _platforms(failure)
         or _needs_buildkit(failure)
+        or _stage(failure)
         or _dockerfile(failure)
         or _not_in_context(failure)
         or _step(failure, is_kept)
@@ -286,13 +308,23 @@ def _needs_buildkit(failure: Failure) -> ImageError | None:
     )
 
 
+def _stage(failure: Failure) -> ImageError | None:
+    if not _says(
+        failure.cause, "target stage .* could not be found", "failed to reach build target"
+    ):
+        return None
+    return ImageError(
+        f"The Dockerfile has no such stage: {_line(failure.cause)}",
+        code="stage_missing",
+        hint="correct build.target: it is what stands behind AS in a FROM, or leave it out",
+    )
+
+
 def _dockerfile(failure: Failure) -> ImageError | None:
     wrong = (
         "dockerfile parse error",
         "Dockerfile cannot be empty",
         "file with no instructions",
-        "target stage .* could not be found",
-        "failed to reach build target",
     )
     if not _says(failure.cause, *wrong):
         return None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from deploytool.errors import UsageError
 from deploytool.reading import read_text, refuse_outside
+from deploytool.writing import write_whole
 
 
 class Fate(StrEnum):
@@ -45,23 +43,13 @@ def plan_file(project: Path, path: str, text: str, *, force: bool) -> FileWrite:
 
 
 def write(project: Path, planned: Iterable[FileWrite]) -> None:
-    """Write what changes. Each file is whole or as it was, even when interrupted.
-
-    Raises UsageError when a file cannot be written, or links lead it out of the project: then
-    nothing is written.
-    """
+    """Write what changes. Raises UsageError when a file cannot be written, or links lead it out of
+    the project: then nothing is written."""
     changed = [file for file in planned if file.changes]
     for file in changed:
         refuse_outside(project, Path(file.path))
     for file in changed:
-        try:
-            _write_whole(project / file.path, file.text)
-        except OSError as error:
-            raise UsageError(
-                f"{file.path} cannot be written: {error.strerror or error}",
-                code="not_writable",
-                hint="nothing is half-written; free the way and run this again",
-            ) from error
+        write_whole(project, file.path, file.text)
 
 
 def read(path: Path) -> str | None:
@@ -70,25 +58,3 @@ def read(path: Path) -> str | None:
         return read_text(path)
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Through a file beside it and a rename; permissions of an existing file are kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

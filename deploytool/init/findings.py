@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
+from deploytool.config.file import as_written_in
+from deploytool.config.model import valid_registry
 from deploytool.discover import (
     FoundApp,
     FoundPackaging,
@@ -79,7 +81,7 @@ from deploytool.init.configuration import (
 from deploytool.init.files import read
 from deploytool.init.memory import estimate, in_units
 from deploytool.lint import dockerignore
-from deploytool.spec import RESERVED, Backend
+from deploytool.spec import RESERVED, Backend, cluster_name
 
 DEFAULT_REGISTRY = "localhost:5000"
 LONGEST_NAME = 40
@@ -136,8 +138,31 @@ def inspect_project(
             code="no_project",
             hint="name the folder that has the project's pyproject.toml or main.py",
         )
+    _refuse_invalid(name, registry)
     inspection = Inspection(project, entrypoint, backend, force=force, offline=offline)
     return inspection.findings(registry, name)
+
+
+def _refuse_invalid(name: str | None, registry: str | None) -> None:
+    """Raise UsageError for what the configuration would not take, before anything is written."""
+    try:
+        if name is not None:
+            cluster_name(name)
+    except ValueError as error:
+        raise UsageError(
+            f"--app: {error}",
+            code="name_invalid",
+            hint=f"for example --app {valid_name(name or '')}",
+        ) from None
+    try:
+        if registry is not None:
+            valid_registry(registry)
+    except ValueError as error:
+        raise UsageError(
+            f"--registry: {error}",
+            code="registry_invalid",
+            hint="for example --registry registry.example.com/team",
+        ) from None
 
 
 def valid_name(text: str) -> str:
@@ -204,6 +229,9 @@ class Inspection:
 
     def findings(self, registry: str | None, name: str | None) -> Findings:
         called = self._name(name)
+        entrypoint = self.app.entrypoint if self.app.source is Source.GIVEN else None
+        asked = {"app": name, "registry": registry, "entrypoint": entrypoint}
+        self.name_notes += self._passed_over(asked)
         settings = Settings(
             name=called,
             registry=registry or DEFAULT_REGISTRY,
@@ -258,6 +286,17 @@ class Inspection:
                 "the cluster: set `app` if you want another name"
             )
         return called
+
+    def _passed_over(self, asked: Mapping[str, str | None]) -> Iterator[str]:
+        """What was asked for and a configuration that is there says otherwise: it is kept."""
+        there = configured(self.folder)
+        for key, value in asked.items():
+            if there and value is not None and there.get(key) != value:
+                says = f'says {key} = "{there[key]}"' if key in there else f"says no {key}"
+                yield (
+                    f'the configuration that is there {says}, and is kept: write {key} = "{value}" '
+                    "there, and run this again"
+                )
 
     def _backend(self, asked: Backend | None) -> Backend:
         """The cluster that is written for: a configuration that is there is never changed."""
@@ -403,7 +442,8 @@ class Inspection:
         if self.force and self._runs_image_command():
             yield (
                 "the configuration was written for the Dockerfile that is replaced: remove command "
-                "= [], read_only and capabilities from services.web to get deploytool's defaults"
+                "= [], read_only and capabilities from [tool.deploytool.services.web] to get "
+                "deploytool's defaults"
             )
 
     def _about_volumes(self) -> Iterator[str]:
@@ -443,10 +483,8 @@ class Inspection:
             yield worker.name, self._reached_by(worker)
 
     def _with_headings(self, text: str) -> str:
-        """A deploytool.toml has the same tables without `tool.deploytool.`."""
-        if has_own_file(self.folder):
-            return text.replace("[tool.deploytool.", "[")
-        return text
+        own = "deploytool.toml" if has_own_file(self.folder) else "pyproject.toml"
+        return as_written_in(own, text)
 
     def _about_kept(self, kept: Kept) -> Iterator[str]:
         if kept.no_longer_builds:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from deploytool.errors import DeploytoolError, UsageError
 from deploytool.lint import config_checks, hadolint, image_checks, modules, private
 from deploytool.lint.dockerfile import parse
-from deploytool.lint.rules import RULES, Finding, Rule, Severity
+from deploytool.lint.rules import RULES, RULES_BY_NAME, Finding, Rule, Severity
 from deploytool.lint.subject import Subject
 from deploytool.reading import LARGEST_TEXT, read_file, read_text
 
@@ -87,7 +87,26 @@ def _reported(subject: Subject, found: Iterable[Finding]) -> tuple[Finding, ...]
     texts = {subject.shown: subject.dockerfile.lines}
     if subject.loaded:
         texts[subject.loaded.file.name] = tuple(subject.config_text.split("\n"))
-    return tuple(sorted({finding for finding in found if not _is_ignored(finding, texts)}))
+    everywhere = _ignored_everywhere(subject)
+    return tuple(
+        sorted(
+            {
+                finding
+                for finding in found
+                if not _is_ignored(finding, texts)
+                and not (finding.file == subject.shown and finding.rule in everywhere)
+            }
+        )
+    )
+
+
+def _ignored_everywhere(subject: Subject) -> set[str]:
+    """hadolint's rules that a comment before the first FROM names: as its own comment there does,
+    that is meant for all of the Dockerfile."""
+    stages = subject.dockerfile.stages
+    head = subject.dockerfile.lines[: stages[0].line - 1] if stages else ()
+    comments = (line for line in head if line.lstrip().startswith("#"))
+    return {rule for line in comments for rule in _named(line) if rule not in RULES_BY_NAME}
 
 
 def _subject(project: Path, config: LoadedConfig | None) -> Subject:
@@ -97,7 +116,7 @@ def _subject(project: Path, config: LoadedConfig | None) -> Subject:
         context=project / (config.config.build.context if config else "."),
         file=file,
         shown=name,
-        dockerfile=parse(_read(file, name) if _is_built(config) else b""),
+        dockerfile=parse(_read(project, name) if _is_built(config) else b""),
         loaded=config,
         config_text=read_text(config.file) if config else "",
     )
@@ -108,12 +127,12 @@ def _is_built(config: LoadedConfig | None) -> bool:
     return config is None or any(s.image is None for s in config.config.services.values())
 
 
-def _read(file: Path, name: str) -> bytes:
+def _read(project: Path, name: str) -> bytes:
     try:
-        return read_file(file, limit=LARGEST_TEXT)
+        return read_file(project / name, limit=LARGEST_TEXT)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
-            f"There is no {name} in {file.parent}",
+            f"There is no {name} in {project}",
             code="dockerfile_missing",
             hint="run `deploytool init`: it writes one for the project's packaging",
         ) from None
@@ -138,13 +157,18 @@ def _merge(own: Sequence[Finding], theirs: Iterable[Finding]) -> list[Finding]:
     ]
 
 
+def _named(comment: str) -> list[str]:
+    """The rules that a comment is to suppress."""
+    match = _IGNORE.search(comment)
+    return re.split(r"\s*,\s*", match[1]) if match else []
+
+
 def _is_ignored(finding: Finding, texts: Mapping[str, Sequence[str]]) -> bool:
     """Whether the comments right above a finding's line name its rule."""
     lines = texts.get(finding.file, ())
     index = finding.line - 2
     while 0 <= index < len(lines) and lines[index].lstrip().startswith("#"):
-        match = _IGNORE.search(lines[index])
-        if match and finding.rule in re.split(r"\s*,\s*", match[1]):
+        if finding.rule in _named(lines[index]):
             return True
         index -= 1
     return False

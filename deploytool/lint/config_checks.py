@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 from deploytool import dangers
 from deploytool.backends import kind_of
 from deploytool.errors import UsageError
+from deploytool.lint import gunicorn
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
-from deploytool.lint.image_checks import is_deprecated, is_root, is_secret, lacks_proxy_headers
-from deploytool.lint.rules import Finding
+from deploytool.lint.image_checks import (
+    EVERYBODY,
+    is_deprecated,
+    is_everybody,
+    is_root,
+    is_secret,
+    lacks_proxy_headers,
+)
+from deploytool.lint.rules import RULES_BY_NAME, Finding
 from deploytool.lint.subject import Subject, runs_image_command
 from deploytool.spec import Backend, needs_entrypoint
 from deploytool.units import format_duration
@@ -28,13 +36,28 @@ process's own end."""
 
 def check(subject: Subject) -> Iterator[Finding]:
     """What the configuration does against the rules."""
+    yield from _target(subject)
     yield from _build_arguments(subject)
     yield from _proxy(subject)
     yield from _cluster(subject)
     yield from _engine(subject)
+    yield from gunicorn.check(subject)
     for service in subject.services:
         for one in CHECKS:
             yield from one(subject, service)
+
+
+def _target(subject: Subject) -> Iterator[Finding]:
+    target = subject.config.build.target if subject.config else None
+    stages = subject.dockerfile.stages
+    if target and stages and subject.dockerfile.named(target) is None:
+        named = [stage.name for stage in stages if stage.name]
+        yield subject.in_config(
+            "invalid-dockerfile",
+            ("build", "target"),
+            f"build.target is {target}, and {subject.shown} has no such stage",
+            fix=f"name one that it has: {', '.join(named)}" if named else "leave it out",
+        )
 
 
 def _build_arguments(subject: Subject) -> Iterator[Finding]:
@@ -53,7 +76,7 @@ def _proxy(subject: Subject) -> Iterator[Finding]:
         if is_secret(name, value):
             path = ("proxy", "env", name)
             yield subject.in_config("secret-in-env", path, f"proxy.env.{name} looks like a secret")
-    if everybody := sorted({"0.0.0.0/0", "::/0"} & set(settings.trusted_proxies)):
+    if everybody := sorted(EVERYBODY & set(settings.trusted_proxies)):
         yield subject.in_config(
             "trusts-any-proxy",
             ("proxy", "trusted_proxies"),
@@ -107,7 +130,7 @@ def _memory(subject: Subject, service: Service) -> Iterator[Finding]:
 
 
 def _health_check(subject: Subject, service: Service) -> Iterator[Finding]:
-    if service.port is None or service.healthcheck or _has_image_check(subject, service):
+    if service.port is None or service.check or _has_image_check(subject, service):
         return
     yield subject.in_config(
         "no-health-check",
@@ -118,7 +141,7 @@ def _health_check(subject: Subject, service: Service) -> Iterator[Finding]:
 
 def _has_image_check(subject: Subject, service: Service) -> bool:
     """Whether Swarm finds a health check in the image. Nomad does not look there."""
-    if service.image is not None or subject.stage is None:
+    if service.image is not None or subject.stage is None or service.healthcheck is False:
         return False
     item = subject.stage.last("HEALTHCHECK")
     on_swarm = subject.config is not None and subject.config.backend == "swarm"
@@ -171,12 +194,15 @@ def _workers(subject: Subject, service: Service) -> Iterator[Finding]:
 def _trust(subject: Subject, service: Service) -> Iterator[Finding]:
     given = Command.read(service.command or ()).option("--forwarded-allow-ips")
     key = "command" if given is not None else "env"
-    if "*" in (given, service.env.get("FORWARDED_ALLOW_IPS")):
-        yield subject.in_config(
-            "trusts-any-proxy",
-            ("services", service.name, key),
-            f"services.{service.name} believes forwarded headers from everywhere",
-        )
+    if not any(map(is_everybody, (given, service.env.get(gunicorn.VARIABLE)))):
+        return
+    is_old = gunicorn.runs_gunicorn(subject, service) and gunicorn.is_old(subject)
+    yield subject.in_config(
+        "trusts-any-proxy",
+        ("services", service.name, key),
+        f"services.{service.name} believes forwarded headers from everywhere",
+        fix=RULES_BY_NAME[gunicorn.RULE].fix if is_old else "",
+    )
 
 
 def _port(subject: Subject, service: Service) -> Iterator[Finding]:

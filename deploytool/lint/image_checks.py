@@ -161,6 +161,27 @@ def _proxy_headers(subject: Subject) -> Iterator[Finding]:
     )
 
 
+def _trust(subject: Subject) -> Iterator[Finding]:
+    """Whom the image's own command believes; its variable, where deploytool sets none."""
+    if is_everybody(subject.image_command.option("--forwarded-allow-ips")):
+        line, what = subject.image_command_line, f"{subject.image_command.server} believes"
+    elif is_everybody(_env(subject).get("FORWARDED_ALLOW_IPS")):
+        line, what = _line_of_env(subject, "FORWARDED_ALLOW_IPS"), "the image believes"
+    else:
+        return
+    yield subject.in_dockerfile(
+        "trusts-any-proxy", line, f"{what} forwarded headers from everywhere"
+    )
+
+
+EVERYBODY = frozenset({"*", "0.0.0.0/0", "::/0"})
+
+
+def is_everybody(trusted: str | None) -> bool:
+    """Whether a list of proxies to believe is everybody."""
+    return bool(EVERYBODY & {part.strip() for part in (trusted or "").split(",")})
+
+
 def lacks_proxy_headers(command: Command) -> bool:
     return command.server in ("uvicorn", "fastapi") and not command.has("--proxy-headers")
 
@@ -319,7 +340,7 @@ def _dockerignore(subject: Subject) -> Iterator[Finding]:
 
 def _health_check(subject: Subject) -> Iterator[Finding]:
     item = subject.stage.last("HEALTHCHECK") if subject.stage else None
-    names = [service.name for service in subject.built_services if service.healthcheck]
+    names = [service.name for service in subject.built_services if service.check]
     if item and names and item.text.upper() != "NONE":
         yield subject.in_dockerfile(
             "health-check-twice",
@@ -350,6 +371,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     _server,
     _workers,
     _proxy_headers,
+    _trust,
     _deprecated_base,
     _code_first,
     _added,

@@ -142,6 +142,16 @@ RULES: tuple[Rule, ...] = (
         "leave the setting out: deploytool sets FORWARDED_ALLOW_IPS to the proxy's network",
     ),
     Rule(
+        "gunicorn-takes-no-network",
+        _ERROR,
+        "Behind the proxy deploytool sets FORWARDED_ALLOW_IPS to the proxy's network, and Gunicorn "
+        "before 24.1 does not start where that holds anything but addresses.",
+        "https://gunicorn.org/reference/settings/#forwarded_allow_ips",
+        "depend on gunicorn>=24.1, or leave `command` out, which runs Uvicorn alone; or set "
+        'env = { FORWARDED_ALLOW_IPS = "127.0.0.1" }, with which the app sees the proxy\'s address '
+        "as the caller's",
+    ),
+    Rule(
         "listens-on-localhost",
         _ERROR,
         "A server on 127.0.0.1 inside its container is reached by nothing outside it; that is "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploytool.backends import kind_of
 from deploytool.errors import UsageError
-from deploytool.reading import MIB, read_file, refuse_outside
+from deploytool.reading import MIB, read_file
 from deploytool.render import RENDERED
 from deploytool.spec import AppSpec
 
@@ -82,16 +81,3 @@ def _on_disk(project: Path, path: Path) -> bytes:
             code="file_invalid",
             hint="move it out of the way and render again",
         ) from error
-
-
-def write(project: Path, file: RenderedFile) -> None:
-    """Write a file so that it is whole or untouched, whatever happens."""
-    path = project / file.path
-    refuse_outside(project, file.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as temporary:
-        temporary.write(file.text)
-    Path(temporary.name).chmod(0o644)
-    Path(temporary.name).replace(path)

@@ -87,9 +87,10 @@ def run_step(
         service = next(s for s in spec.services if s.name == spec.step_service)
         fix = refusal_hint(service.name, ended.lines, has_read_only_files=service.read_only)
         raise JobFailed(
-            f"{what} ended with exit code {ended.exit_code}; no replica was touched",
+            f"{what} {ended}; no replica was touched",
             code="release_step_failed",
-            hint=f"{fix or 'fix it'}; then deploy again: it runs again, as it did not succeed",
+            hint=f"{fix or ended.fix or 'fix it'}; then deploy again: it runs again, as it did "
+            "not succeed",
             details=ended.lines[-KEPT:],
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +59,14 @@ def request(names: Sequence[str], file: Path | None, env_file: Path | None) -> R
         raise UsageError(f"That {error}", code="usage", hint=PIPE) from None
 
 
-def read(asked: Request, *, can_ask: bool) -> dict[str, bytes]:
+def read(
+    asked: Request, *, can_ask: bool, warn: Callable[[str], None] = lambda _: None
+) -> dict[str, bytes]:
     """The values of the secrets to set, unchanged to the last byte. `can_ask` is whether somebody
     can be prompted for one. Raises UsageError."""
     if not asked.name:
         assert asked.file is not None
-        return read_env_file(_content(asked.file), str(asked.file))
+        return read_env_file(_content(asked.file), str(asked.file), warn)
     return {asked.name: _content(asked.file) if asked.file else _typed(asked.name, can_ask)}
 
 
@@ -73,9 +75,12 @@ def ends_with_newline(value: bytes) -> bool:
     return value.endswith(b"\n") and value.count(b"\n") == 1 and len(value) > 1
 
 
-def read_env_file(content: bytes, source: str) -> dict[str, bytes]:
+def read_env_file(
+    content: bytes, source: str, warn: Callable[[str], None] = lambda _: None
+) -> dict[str, bytes]:
     """NAME=value, one a line or quoted over several, as python-dotenv reads them for FastAPI's
-    settings; nothing in a value is expanded. Raises UsageError with the lines that are wrong."""
+    settings; nothing in a value is expanded. Names without a value are warned of and left out: no
+    cluster keeps an empty secret. Raises UsageError with the lines that are wrong."""
     from dotenv.parser import parse_stream
 
     try:
@@ -83,13 +88,16 @@ def read_env_file(content: bytes, source: str) -> dict[str, bytes]:
     except UnicodeDecodeError:
         raise _unreadable(source, "it is not UTF-8 text") from None
     values: dict[str, bytes] = {}
+    empty: list[str] = []
     problems = []
     for binding in parse_stream(io.StringIO(text)):
         name, value = binding.key, binding.value
         if name is None and not binding.error:
             continue
-        if problem := _problem(name, value, known=name in values):
+        if problem := _problem(name, value, known=name in values or name in empty):
             problems.append(f"line {binding.original.line}: {problem}")
+        elif name is not None and not value:
+            empty.append(name)
         elif name is not None and value is not None:
             values[name] = value.encode()
     if problems or not values:
@@ -97,8 +105,11 @@ def read_env_file(content: bytes, source: str) -> dict[str, bytes]:
             f"{source} is not valid: nothing was set",
             code="env_file_invalid",
             hint='write one NAME=value a line; with line breaks or #, NAME="value"',
-            details=problems or ["there is no NAME=value in it"],
+            details=problems
+            or ["no name in it has a value" if empty else "there is no NAME=value in it"],
         )
+    if empty:
+        warn(f"{', '.join(empty)} in {source} has no value, and was not set")
     return values
 
 
@@ -110,8 +121,8 @@ def _problem(name: str | None, value: str | None, *, known: bool) -> str:
         valid_secret_name(name)
     except ValueError as error:
         return str(error)
-    if not value:
-        return f"{name} has no value" if value is not None else "is not NAME=value"
+    if value is None:
+        return "is not NAME=value"
     return f"{name} is there twice" if known else ""
 
 

@@ -22,6 +22,7 @@ from deploytool.backends.model import OlderVersion, Secret, SecretSet
 from deploytool.errors import EngineError, PlanError, UsageError
 from deploytool.records.history import History
 from deploytool.records.store import Taken
+from deploytool.spec import RESERVED
 
 SALT = 16
 """bytes"""
@@ -214,11 +215,23 @@ def remove(vault: Vault, app: str, name: str) -> list[str]:
         raise UsageError(
             f"{', '.join(users)} of {app} still reads {name}",
             code="secret_in_use",
-            hint=f"take it out of the secrets of services.{users[0]} and deploy first",
+            hint=_take_out(app, users[0]),
         )
     for version in found[name]:
         vault.delete(version)
     return names
+
+
+def _take_out(app: str, service: str) -> str:
+    """What ends that a service reads a secret."""
+    if app in RESERVED:
+        return (
+            "take it out of certificates, dns_secrets or acme_ca in [tool.deploytool.proxy], then "
+            "`deploytool proxy up --replace`"
+        )
+    return (
+        f"take it out of secrets in [tool.deploytool.services.{service}], then `deploytool deploy`"
+    )
 
 
 def _pinned(past: History) -> Iterator[tuple[str, str]]:

@@ -46,7 +46,7 @@ def routes(app: AppSpec, service: Service, own: Mapping[str, str]) -> Iterator[R
     """What of a service is asked for, by its labels: the hosts of its routers that have no other
     conditions."""
     main = routing.router_name(app.name, service.name)
-    health = service.healthcheck.path if service.healthcheck else None
+    health = service.check.path if service.check else None
     for router, claims in routing.routers(own):
         path = health if router == main else None
         is_sure = bool(path) or service.image is None

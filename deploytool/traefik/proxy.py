@@ -84,6 +84,24 @@ def pull_job(release: Release) -> Job:
     return Job(name="pull", release=release, service=SERVICE, command=("version",))
 
 
+def _fault(value: bytes, reason: str) -> str:
+    """What is wrong with a certificate, by its text and by the reason that OpenSSL gives."""
+    has_certificate, has_key = b"-BEGIN CERTIFICATE-" in value, b" PRIVATE KEY-" in value
+    if not (has_certificate or has_key):
+        return "there is neither in it"
+    if not has_certificate:
+        return "there is a key alone"
+    if not has_key:
+        return "there is a certificate alone"
+    if b"ENCRYPTED" in value:
+        return "the key has a password"
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the first certificate in it"
+    if reason.endswith("TOO_SMALL"):
+        return "its key is too short to be safe"
+    return "a part of it is damaged"
+
+
 def check_certificate(name: str, value: bytes) -> None:
     """Raises UsageError where a value is not what `certificates` needs, without repeating it."""
     import ssl
@@ -96,7 +114,7 @@ def check_certificate(name: str, value: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{file}", password=lambda: b"")
     except ssl.SSLError as error:
         raise UsageError(
-            f"{name} is not a certificate with its key: {error.reason or 'no PEM'}",
+            f"{name} is not a certificate with its key: {_fault(value, error.reason or '')}",
             code="certificate_invalid",
             hint="one file, in PEM, without a password: cat fullchain.pem privkey.pem",
         ) from None

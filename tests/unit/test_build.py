@@ -988,12 +988,23 @@ def test_a_dockerfile_that_cannot_be_read(run: Run, docker: Docker, transcript: 
     [
         "ERROR: failed to build: failed to solve: the Dockerfile cannot be empty",
         "Error response from daemon: failed to parse Dockerfile: file with no instructions",
-        'ERROR: failed to build: failed to solve: target stage "nosuch" could not be found',
-        "Error response from daemon: failed to reach build target nosuch in Dockerfile",
     ],
 )
 def test_a_dockerfile_without_what_is_to_be_built(run: Run, docker: Docker, text: str) -> None:
     assert failure(run, docker, text).code == "dockerfile_invalid"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'ERROR: failed to build: failed to solve: target stage "nosuch" could not be found',
+        "Error response from daemon: failed to reach build target nosuch in Dockerfile",
+    ],
+)
+def test_a_stage_that_is_not_there(run: Run, docker: Docker, text: str) -> None:
+    error = failure(run, docker, text)
+    assert error.code == "stage_missing"
+    assert error.hint.startswith("correct build.target")
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ class TestWhereItIs:
         with pytest.raises(ConfigError) as raised:
             load(tmp_path, environ={})
         assert raised.value.code == "config_unreadable"
+        assert "config schema" not in raised.value.hint
         assert message in raised.value.details[0]
 
     def test_deploytool_that_is_no_table(self, tmp_path: Path) -> None:
@@ -192,16 +193,55 @@ class TestLayers:
             "[set by DEPLOYTOOL_SERVICES__WEB__ENV__A]"
         ]
 
-    def test_a_variable_that_is_nearly_right_is_a_warning(self, tmp_path: Path) -> None:
-        environ = {"DEPLOYTOOL_REGISTY": "x", "DEPLOYTOOL_ENV": "x", "DEPLOYTOOL_HOME": "x"}
-        assert read(tmp_path, SMALL, environ=environ).warnings == (
-            "DEPLOYTOOL_REGISTY sets nothing; did you mean DEPLOYTOOL_REGISTRY?",
-        )
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("REGISTY", "; did you mean DEPLOYTOOL_REGISTRY?"),
+            ("REPLICAS", "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__REPLICAS?"),
+            ("PROXY_HTTP_PORT", "; did you mean DEPLOYTOOL_PROXY__HTTP_PORT?"),
+            (
+                "SERVICE__MY_WORKER__HEALTHCHECK__PATH",
+                "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__HEALTHCHECK__PATH?",
+            ),
+            ("FOO", ", as it begins with no key of the configuration"),
+            ("ENVIRONMENTS__LIVE__APP", ", as it begins with no key of the configuration"),
+        ],
+    )
+    def test_a_variable_that_sets_nothing_is_a_warning(
+        self, tmp_path: Path, name: str, meant: str
+    ) -> None:
+        environ = {f"DEPLOYTOOL_{name}": "x", "DEPLOYTOOL_ENV": "x"}
+        text = SMALL.replace("services.web", "services.my-worker")
+        warnings = read(tmp_path, text, environ=environ).warnings
+        assert warnings == (f"DEPLOYTOOL_{name} sets nothing{meant}",)
 
     def test_labels_with_dots_keep_their_names(self, tmp_path: Path) -> None:
         found = read(tmp_path, SMALL + 'labels = { "a.b" = "c" }')
         settings = {setting.path: setting for setting in found.settings()}
         assert settings['services.web.labels."a.b"'].source == "deploytool.toml"
+
+
+class TestNoHealthCheck:
+    """`healthcheck = false` is no table, and an environment may say otherwise."""
+
+    def test_file_and_environments(self, tmp_path: Path) -> None:
+        text = SMALL + "healthcheck = false\n"
+        text += '[environments.live.services.web.healthcheck]\npath = "/up"'
+        assert read(tmp_path, text).config.services["web"].healthcheck is False
+        assert read(tmp_path, text).config.services["web"].check is None
+        check = read(tmp_path, text, environment="live").config.services["web"].check
+        assert check is not None
+        assert check.path == "/up"
+
+    def test_variable(self, tmp_path: Path) -> None:
+        text = SMALL + 'healthcheck = { path = "/up" }'
+        environ = {"DEPLOYTOOL_SERVICES__WEB__HEALTHCHECK": "false"}
+        assert read(tmp_path, text, environ=environ).config.services["web"].healthcheck is False
+
+    @pytest.mark.parametrize("value", ["true", '"no"', "0", "[]"])
+    def test_other_values(self, tmp_path: Path, value: str) -> None:
+        (problem,) = problems(tmp_path, f"{SMALL}healthcheck = {value}")
+        assert problem.startswith("services.web.healthcheck: must be a table")
 
 
 class TestMistakes:
@@ -350,7 +390,7 @@ class TestMistakes:
         ]
         assert problems(tmp_path, SMALL, environment="prod") == [
             "environments.prod: there is no such environment "
-            "(add [tool.deploytool.environments.prod] to deploytool.toml)"
+            "(add [environments.prod] to deploytool.toml)"
         ]
 
     @pytest.mark.parametrize("form", ["a" + ".a" * 5000 + " = 1", "[" + "a." * 5000 + "a]"])

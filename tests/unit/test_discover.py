@@ -648,6 +648,16 @@ def test_find_packaging(
         ({"requirements.txt": "./libs/x"}, "path_dependency", "./libs/x"),
         ({"requirements.txt": "-r ../more.txt"}, "requirements_invalid", "../more.txt"),
         ({"requirements.txt": "-c missing.txt"}, "requirements_invalid", "missing.txt"),
+        (
+            {
+                "pyproject.toml": DYNAMIC
+                + '[tool.setuptools.dynamic]\ndependencies = {file = ["a.txt", "b.txt"]}',
+                "a.txt": "fastapi",
+                "b.txt": "httpx",
+            },
+            "requirements_invalid",
+            "-r b.txt",
+        ),
         ({"poetry.lock": ""}, "dependencies_unknown", "pyproject.toml"),
         ({"pyproject.toml": DYNAMIC}, "dependencies_unknown", "uv lock"),
         (

@@ -10,7 +10,7 @@ from deploytool.backends.model import Task
 from deploytool.backends.swarm.rollout.explain import explain
 from deploytool.errors import EngineError
 from deploytool.redact import MASK
-from tests.builders import task
+from tests.builders import app, deploy, engine, task, worker
 from tests.fake_engine import FakeEngine
 
 
@@ -39,7 +39,14 @@ def failed(message: str = "", code: int | None = None, **keys: Any) -> Task:
     [
         (failed("task: non-zero exit (1)", 1), "its process ended with exit code 1"),
         (failed("task: non-zero exit (3)", 3), "its process ended with exit code 3"),
-        (failed("task: non-zero exit (137)", 137), "most likely for using more than memory_limit"),
+        (
+            failed("task: non-zero exit (137)", 137),
+            "killed (SIGKILL; whether for lack of memory, the engine on node-1 alone knows: task:",
+        ),
+        (
+            failed("starting container failed: unable to find user x: no matching entries", 128),
+            "web.1 on node-1: starting container failed: unable to find user x",
+        ),
         (failed("task: non-zero exit (139)", 139), "crashed (SIGSEGV)"),
         (failed("task: non-zero exit (127)", 127), "the command was not found"),
         (failed("task: non-zero exit (126)", 126), "the command cannot be run"),
@@ -60,6 +67,12 @@ def test_out_of_memory_is_known_where_the_container_is() -> None:
     assert "out of memory: it used more than memory_limit allows" in first
 
 
+def test_a_kill_that_was_not_for_memory_is_not_taken_for_one() -> None:
+    first = told(failed("task: non-zero exit (137)", 137), state={"OOMKilled": False})[0]
+    assert "killed (SIGKILL; the engine reports no lack of memory" in first
+    assert "memory_limit" not in first
+
+
 def test_last_words_and_the_health_check() -> None:
     log = [
         {"ExitCode": 0, "Output": "fine"},
@@ -71,6 +84,33 @@ def test_last_words_and_the_health_check() -> None:
     assert lines[1:] == ["health check: GET /health: HTTP/1.1 503", "| b", "| c", "| d"]
 
 
+def test_a_check_that_comes_from_the_image_is_named() -> None:
+    """That the service says nothing of a check is known wherever the replica ran."""
+    made = engine()
+    deploy(made, app(worker()))
+    (one,) = made.tasks_of("items_worker")
+    reason = "task: non-zero exit (143): dockerexec: unhealthy container"
+    first, *_, last = explain(
+        made, failed(reason, 143, task_id=one["ID"], service="worker"), lines=3
+    )
+    assert "its health check, the HEALTHCHECK of its image, failed" in first
+    assert last == (
+        "likely: set a health check of its own in [tool.deploytool.services.worker], or "
+        "healthcheck = false"
+    )
+
+
+def test_a_check_of_a_process_that_was_being_stopped_hides_no_answer() -> None:
+    log = [
+        {"ExitCode": 1, "Output": "GET /health: HTTP/1.1 404 Not Found\n"},
+        {"ExitCode": 1, "Output": "GET /health: no answer\n"},
+    ]
+    lines = told(failed("unhealthy container", 137), state={"Health": {"Log": log}})
+    assert lines[1] == "health check: GET /health: HTTP/1.1 404 Not Found"
+    lines = told(failed("unhealthy container", 137), state={"Health": {"Log": log[1:]}})
+    assert lines[1] == "health check: GET /health: no answer"
+
+
 @pytest.mark.parametrize(
     ("output", "hint"),
     [
@@ -80,7 +120,12 @@ def test_last_words_and_the_health_check() -> None:
         ("[FATAL tini (7)] exec ./run failed: Exec format error", "for another platform"),
         ("[FATAL tini (7)] exec /bin/sh failed: No such file or directory", "has no shell"),
         ("[FATAL tini (7)] exec celery failed: No such file or directory", "not in the image"),
+        ("starting container failed: unable to find user x: no matching entries", "no such user"),
         ("[Errno 98] address already in use", "has the port"),
+        (
+            "Error: '10.253.0.0/20' does not appear to be an IPv4 or IPv6 address",
+            "Gunicorn takes networks there since 24.1",
+        ),
         ("PermissionError: [Errno 13] Permission denied", "without privileges"),
         ("no answer from proxy_traefik at 10.253.0.5", "let UDP 4789 and TCP and UDP 7946 through"),
     ],
@@ -96,7 +141,10 @@ def test_likely_cause_by_output(output: str, hint: str) -> None:
     [
         (True, "the app writes to data.db, and its files are read-only: set read_only = false in"),
         (False, "the app may not open data.db, its user owns no such file or folder: make the"),
-        (None, "the app cannot open data.db: set read_only = false in services.web, or keep"),
+        (
+            None,
+            "the app cannot open data.db: set read_only = false in [tool.deploytool.services.web]",
+        ),
     ],
 )
 def test_how_the_replica_ran_tells_why_a_database_is_refused(

@@ -95,7 +95,7 @@ path = "/health"
 
 def test_what_it_writes_is_a_valid_configuration(tmp_path: Path) -> None:
     project = make(tmp_path, {"main.py": APP})
-    run(project, registry="registry.example.com/team", name="Items!")
+    run(project, registry="registry.example.com/team", name="items")
     spec = load(project).app_spec()
     assert (spec.name, spec.image) == ("items", "registry.example.com/team/items")
     assert spec.entrypoint == "main:app"
@@ -334,9 +334,46 @@ def test_a_project_called_as_deploytools_own_app(tmp_path: Path, kept: dict[str,
 def test_deploytools_own_name_that_is_asked_for(tmp_path: Path) -> None:
     project = make(tmp_path, {"main.py": APP})
     with pytest.raises(UsageError) as caught:
-        run(project, name="Proxy")
+        run(project, name="proxy")
     assert caught.value.code == "name_reserved"
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "hint"),
+    [
+        ({"name": "Bad_Name!"}, "name_invalid", "--app bad-name"),
+        ({"name": "Proxy"}, "name_invalid", "--app proxy-app"),
+        ({"name": ""}, "name_invalid", "--app app"),
+        ({"registry": "https://registry.example.com"}, "registry_invalid", "--registry"),
+        ({"registry": "Registry.Example.com/x"}, "registry_invalid", "--registry"),
+        ({"registry": ""}, "registry_invalid", "--registry"),
+    ],
+)
+def test_nothing_is_written_of_what_the_configuration_would_not_take(
+    tmp_path: Path, options: dict[str, Any], code: str, hint: str
+) -> None:
+    project = make(tmp_path, {"main.py": APP})
+    with pytest.raises(UsageError) as caught:
+        run(project, **options)
+    assert caught.value.code == code
+    assert hint in caught.value.hint
+    assert sorted(path.name for path in project.iterdir()) == ["main.py"]
+
+
+def test_options_that_a_configuration_passes_over_are_named(tmp_path: Path) -> None:
+    project = make(tmp_path, {"main.py": APP, "other.py": APP})
+    run(project, entrypoint="main:app", name="shop", registry="registry.example.com/team")
+
+    def said(**options: Any) -> list[str]:
+        found = inspect_project(project, offline=True, **options).warnings
+        return [line for line in found if line.startswith("the configuration that is there")]
+
+    assert said(name="shop", registry="registry.example.com/team", entrypoint="main:app") == []
+    app, registry, entrypoint = said(name="x", registry="y", entrypoint="other:app")
+    assert 'says app = "shop", and is kept: write app = "x" there' in app
+    assert 'says registry = "registry.example.com/team"' in registry
+    assert 'write entrypoint = "other:app" there' in entrypoint
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", ".dockerignore"])

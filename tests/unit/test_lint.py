@@ -124,6 +124,16 @@ DOCKERFILES = [
         3,
         'FROM a:1\nUSER app\nCMD ["python", "-m", "uvicorn", "a:app", "--host", "localhost"]',
     ),
+    (
+        "trusts-any-proxy",
+        3,
+        'FROM a:1\nUSER app\nCMD ["gunicorn", "a:app", "--forwarded-allow-ips", "*"]',
+    ),
+    (
+        "trusts-any-proxy",
+        3,
+        'FROM a:1\nUSER app\nENV FORWARDED_ALLOW_IPS="*"\nCMD ["fastapi", "run"]',
+    ),
     ("deprecated-base-image", 1, "FROM tiangolo/uvicorn-gunicorn-fastapi:python3.11\nUSER app"),
     ("deprecated-base-image", 1, "FROM docker.io/tiangolo/uvicorn-gunicorn:latest\nUSER app"),
     ("deprecated-base-image", 1, "FROM tiangolo/meinheld-gunicorn-flask:1\nUSER app"),
@@ -283,6 +293,7 @@ CONFIGS = [
     ),
     ("trusts-any-proxy", 9, service(command=f'[{UVICORN}, "--forwarded-allow-ips", "*"]')),
     ("trusts-any-proxy", 9, service(env='{ FORWARDED_ALLOW_IPS = "*" }')),
+    ("trusts-any-proxy", 9, service(env='{ FORWARDED_ALLOW_IPS = "10.0.0.1, 0.0.0.0/0" }')),
     ("trusts-any-proxy", 10, service() + '\n[proxy]\ntrusted_proxies = ["0.0.0.0/0"]'),
     ("secret-in-env", 10, service() + '\n[proxy]\nenv.CF_DNS_API_TOKEN = "hunter2"'),
     ("shell-wrapper", 9, service(command='["sh", "-c", "sleep 1; fastapi run"]')),
@@ -298,6 +309,7 @@ CONFIGS = [
     ("engine-without-tls", 10, service() + '\n[swarm]\nhost = "tcp://a.example:2375"'),
     ("secret-in-env", 10, service(**{"env.LOG": '"info"', "env.DB_PASSWORD": '"hunter2"'})),
     ("secret-in-env", 9, service(env='{ URL = "amqp://me:hunter2@queue" }')),
+    ("invalid-dockerfile", 10, service() + '\n[build]\ntarget = "nosuch"'),
     ("secret-in-arg", 10, service() + '\n[build]\nargs.API_TOKEN = "hunter2"'),
     ("migration-per-replica", 9, service(prestart='["alembic", "upgrade", "head"]')),
     (
@@ -467,7 +479,7 @@ class TestDockerfileAndConfigurationTogether:
 def test_every_rule_has_an_example() -> None:
     shown = {rule for rule, _, _ in (*DOCKERFILES, *CONFIGS)}
     elsewhere = {"no-dockerignore", "entrypoint-takes-command", "health-check-twice"}
-    elsewhere |= {"module-not-copied", "private-file-copied"}
+    elsewhere |= {"module-not-copied", "private-file-copied", "gunicorn-takes-no-network"}
     assert shown | elsewhere == OURS
 
 
@@ -504,6 +516,67 @@ class TestSuppression:
             "cmd-shell-form",
             "reload",
         }
+
+    def test_hadolints_rules_before_the_first_stage_hold_everywhere(self, tmp_path: Path) -> None:
+        dockerfile = """\
+            # deploytool: ignore=DL3003
+            ARG VERSION=3.14
+            # deploytool: ignore=SC2164, reload
+            FROM python:$VERSION
+            USER 1000
+            RUN cd /tmp
+            # deploytool: ignore=DL3059
+            FROM python:$VERSION
+            USER 1000
+            CMD ["fastapi", "run", "--reload"]
+            """
+        found = {finding.rule for finding in findings(project(tmp_path, dockerfile))}
+        assert not found & {"DL3003", "SC2164"}
+        assert "reload" in found
+
+
+GUNICORN = '"gunicorn", "app.main:app", "--bind", "0.0.0.0:8000"'
+
+
+class TestGunicorn:
+    """Before 24.1 it does not start with a network in FORWARDED_ALLOW_IPS."""
+
+    @pytest.mark.parametrize(
+        ("requirement", "is_old"),
+        [
+            ("gunicorn==23.0.0", True),
+            ("gunicorn==24.0.0", True),
+            ("gunicorn<24", True),
+            ("gunicorn~=22.0", True),
+            ("gunicorn", False),
+            ("gunicorn>=20", False),
+            ("gunicorn==24.1.0", False),
+            ("gunicorn==25.0", False),
+            ("uvicorn", False),
+        ],
+    )
+    def test_version(self, tmp_path: Path, requirement: str, is_old: bool) -> None:
+        assert self.said(tmp_path, requirement) == (["gunicorn-takes-no-network"] if is_old else [])
+
+    def said(self, folder: Path, requirement: str, **changes: str) -> list[str]:
+        given = service(command=f"[{GUNICORN}]", **changes).replace("app:app", "app.main:app")
+        made = project(folder, config=given)
+        (made / "app" / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
+        (made / "requirements.txt").write_text(f"fastapi\n{requirement}\n")
+        return [f.rule for f in findings(made) if f.file == "deploytool.toml"]
+
+    def test_a_service_that_is_told_of_no_network(self, tmp_path: Path) -> None:
+        assert self.said(tmp_path, "gunicorn==23.0.0", domains="[]") == []
+
+    def test_the_way_out_is_not_reported(self, tmp_path: Path) -> None:
+        env = '{ FORWARDED_ALLOW_IPS = "127.0.0.1" }'
+        assert self.said(tmp_path, "gunicorn==23.0.0", env=env) == []
+
+    def test_believing_everybody_is_no_way_out(self, tmp_path: Path) -> None:
+        env = '{ FORWARDED_ALLOW_IPS = "*" }'
+        assert self.said(tmp_path, "gunicorn==23.0.0", env=env) == ["trusts-any-proxy"]
+        (found,) = (f for f in findings(tmp_path) if f.rule == "trusts-any-proxy")
+        assert found.fix.startswith("depend on gunicorn>=24.1")
 
 
 class TestHadolint:
@@ -632,6 +705,14 @@ class TestCommand:
         error = json.loads(out)["error"]
         assert (code, error["code"]) == (2, "dockerfile_missing")
         assert "deploytool init" in error["hint"]
+
+    def test_no_dockerfile_in_a_folder_of_its_own(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = GOOD_CONFIG + '[build]\ndockerfile = "docker/Dockerfile"\n'
+        _, out, _ = self.run(project(tmp_path, None, config), capsys, "--json")
+        message = json.loads(out)["error"]["message"]
+        assert message == f"There is no docker/Dockerfile in {tmp_path}"
 
     @pytest.mark.parametrize("config", ["app = 1", GOOD_CONFIG.replace('"items"', '"proxy"')])
     def test_a_broken_configuration(

@@ -17,6 +17,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
 from deploytool.errors import PlanError
+from deploytool.precheck import unbuilt
 from deploytool.spec import AppSpec, ProxySettings
 from tests.builders import (
     OTHER_DIGEST,
@@ -86,6 +87,32 @@ def test_new_image_replaces() -> None:
     assert change(found).action is Action.UPDATE
     assert change(found).replaces
     assert list(fields(found)) == ["image"]
+
+
+def test_an_image_that_is_not_built_yet_changes_the_image_alone() -> None:
+    made = engine()
+    deploy(made, app(), images(app(), platforms=(("amd64", "linux"),)))
+    found = Swarm(made).plan(app(), unbuilt(Swarm(made), app(), "r/items:2"))
+    assert list(fields(found)) == ["image"]
+    assert fields(found)["image"][1] == "r/items:2 (not built yet)"
+    assert not [warning for warning in found.warnings if "by its tag" in warning]
+
+
+def test_a_check_that_comes_from_the_image_is_told_and_can_be_turned_off() -> None:
+    made = engine()
+    spec = app(service(), worker())
+    made.image_checks = {image.reference: "curl -f localhost" for image in images(spec).values()}
+    said = [w for w in plan(made, spec).warnings if "HEALTHCHECK" in w]
+    assert len(said) == 1
+    assert said[0].startswith("worker is checked by the HEALTHCHECK of its image (curl -f localho")
+    off = app(service(), worker(healthcheck=False))
+    found = plan(made, off)
+    assert not [w for w in found.warnings if "HEALTHCHECK" in w]
+    deploy(made, off)
+    live = {s["Spec"]["Name"]: s["Spec"]["TaskTemplate"]["ContainerSpec"] for s in made.services()}
+    assert live["items_worker"]["Healthcheck"] == {"Test": ["NONE"]}
+    assert plan(made, off).is_empty
+    assert fields(plan(made, spec), "worker")["healthcheck.test"] == (["NONE"], None)
 
 
 def test_a_service_that_left_the_configuration_is_removed_last() -> None:

@@ -213,15 +213,34 @@ def test_an_unknown_name_gets_404_once_the_routes_are_read() -> None:
     assert "traefik.http.routers.proxy_unknown_tls.tls" not in compiled()["Labels"]
 
 
-@pytest.mark.parametrize("part", ["certificate", "key", "swapped", "nonsense"])
-def test_half_a_certificate_is_refused_and_not_repeated(part: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ("certificate", "there is a certificate alone"),
+        ("key", "there is a key alone"),
+        ("swapped", "the key does not belong to the first certificate"),
+        ("damaged", "a part of it is damaged"),
+        ("locked", "the key has a password"),
+        ("nonsense", "there is neither in it"),
+    ],
+)
+def test_half_a_certificate_is_refused_and_not_repeated(
+    part: str, why: str, tmp_path: Path
+) -> None:
     certificate, key = self_signed(tmp_path, "a")
     check_certificate("a", certificate + key)
     other = self_signed(tmp_path, "b")[1]
-    parts = {"certificate": certificate, "key": key, "swapped": certificate + other}
+    parts = {
+        "certificate": certificate,
+        "key": key,
+        "swapped": certificate + other,
+        "damaged": certificate[:100] + certificate[160:] + key,
+        "locked": certificate + key.replace(b" PRIVATE", b" ENCRYPTED PRIVATE")[:200],
+    }
     with pytest.raises(UsageError) as caught:
         check_certificate("a", parts.get(part, b"hunter2"))
     assert caught.value.code == "certificate_invalid"
+    assert why in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "BEGIN" not in str(caught.value)
 

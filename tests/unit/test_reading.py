@@ -20,8 +20,8 @@ from deploytool.init import Fate, FileWrite, write
 from deploytool.lint import dockerignore
 from deploytool.reading import LARGEST_TEXT, MIB, read_file
 from deploytool.render.files import RenderedFile, diff
-from deploytool.render.files import write as write_rendered
 from deploytool.secrets.values import Request, read
+from deploytool.writing import write_whole
 
 CONFIG = 'app = "items"\n[services.web]\ncommand = ["x"]\nfiles = { "/a" = "conf/a" }\n'
 
@@ -205,7 +205,7 @@ def test_init_writes_nothing_elsewhere(path: str, outside: tuple[Path, Path]) ->
 def test_rendered_files_are_not_written_elsewhere(outside: tuple[Path, Path]) -> None:
     project, other = outside
     with pytest.raises(UsageError, match="leads out of the project"):
-        write_rendered(project, RenderedFile(Path("stacks/items.yml"), "ours"))
+        write_whole(project, "stacks/items.yml", "ours")
     assert [file.name for file in other.iterdir()] == ["file"]
 
 

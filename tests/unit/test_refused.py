@@ -38,7 +38,7 @@ def test_found(lines: list[str], expected: Refused | None) -> None:
     assert find_refused(lines) == expected
 
 
-ALLOW = "set read_only = false in services.api, or"
+ALLOW = "set read_only = false in [tool.deploytool.services.api], or"
 LOG = "OSError: [Errno 30] Read-only file system: '/code/logs/app.log'"
 DENIED = "PermissionError: [Errno 13] Permission denied: '/data/a'"
 

@@ -110,6 +110,48 @@ def test_its_exit_code_decides(told: Told) -> None:
     assert backend.finished == [Outcome.FAILED]
 
 
+@pytest.mark.parametrize(
+    ("seen", "printed", "why", "fix"),
+    [
+        (
+            BROKEN.model_copy(update={"exit_code": 127, "message": "non-zero exit (127)"}),
+            ["[FATAL tini (7)] exec alembic failed: No such file or directory"],
+            "ended with exit code 127: the command was not found (non-zero exit (127)); no replica",
+            "the command is not in the image",
+        ),
+        (
+            BROKEN.model_copy(update={"exit_code": 137, "message": "non-zero exit (137)"}),
+            ["migrating"],
+            "ended with exit code 137: killed (SIGKILL; the engine reports no lack of memory",
+            "fix it; then deploy again",
+        ),
+        (
+            task(
+                *("t1", 1, "rejected"),
+                message='starting container failed: exec: "alembic": executable file not found',
+            ),
+            [],
+            "could not start: the command was not found (starting container failed: exec",
+            "the command is not in the image",
+        ),
+        (
+            task("t1", 1, "rejected", message="starting container failed: unable to find user x"),
+            [],
+            "could not start: starting container failed: unable to find user x",
+            "the image has no such user",
+        ),
+    ],
+)
+def test_why_it_failed_is_told_as_of_a_replica(
+    told: Told, seen: Task, printed: list[str], why: str, fix: str
+) -> None:
+    backend = Scripted(DONE, job=[seen])
+    backend.printed = printed
+    error = ends(backend, JobFailed, spec=SPEC, step=told.step())
+    assert why in error.message
+    assert error.hint.startswith(fix)
+
+
 def test_step_past_its_timeout_fails(told: Told) -> None:
     spec = SPEC.model_copy(update={"release": ReleaseStep(command=("sleep", "9"), timeout="1ms")})
     backend = Scripted(DONE, job=[RUNS])

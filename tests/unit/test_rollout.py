@@ -45,6 +45,8 @@ from deploytool.errors import (
     RolloutTimedOut,
     UsageError,
 )
+from deploytool.explain import Evidence
+from deploytool.explain import explain as explained
 from deploytool.records.history import OUTCOME, SECONDS, STEPPED, History, choose_rollback
 from deploytool.records.store import Entry, Kind, Store, Taken
 from deploytool.rollout.guarded import GuardedRollout
@@ -215,6 +217,8 @@ class Scripted:
         return self.failed
 
     def explain(self, task: Task, *, lines: int = 15) -> list[str]:
+        if task in self.job:
+            return explained(task, Evidence(output=self.printed))
         self._call("explain")
         return [f"{task.service}.{task.slot}: {task.message}", "| last line"]
 

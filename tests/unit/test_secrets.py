@@ -429,10 +429,23 @@ def test_removing() -> None:
     with pytest.raises(UsageError) as caught:
         Swarm(made).remove_secret("items", "TOKEN")
     assert caught.value.code == "secret_in_use"
+    assert caught.value.hint.startswith("take it out of secrets in [tool.deploytool.services.web]")
     assert "web" in caught.value.message
     deploy(made, using())
     assert Swarm(made).remove_secret("items", "TOKEN") == ["items_TOKEN.2", "items_TOKEN.3"]
     assert names(made) == []
+
+
+def test_what_the_proxy_reads_is_taken_out_of_its_settings() -> None:
+    version = versions.Version("TLS", 1, "proxy_TLS.1", "id")
+    vault: Any = SimpleNamespace(
+        versions=lambda _: [version], readers=lambda _: [("traefik", version.name)]
+    )
+    with pytest.raises(UsageError) as caught:
+        versions.remove(vault, "proxy", "TLS")
+    assert "services" not in caught.value.hint
+    assert "certificates" in caught.value.hint
+    assert "`deploytool proxy up --replace`" in caught.value.hint
 
 
 def test_removing_what_is_not_there_or_not_ours() -> None:
@@ -484,7 +497,8 @@ def test_env_files(text: str, expected: dict[str, str]) -> None:
         ("", "there is no NAME=value in it"),
         ("# only a remark\n", "there is no NAME=value in it"),
         ("A=b\nhunter2\n", "line 2: is not NAME=value"),
-        ("A=", "line 1: A has no value"),
+        ("A=", "no name in it has a value"),
+        ("A=\nA=1", "line 2: A is there twice"),
         ("A=b\nA=hunter2", "line 2: A is there twice"),
         ('A="hunter2', "line 1: is not NAME=value"),
         (
@@ -498,6 +512,13 @@ def test_env_files_that_are_wrong(text: str, detail: str) -> None:
         read_env_file(text.encode(), ".env")
     assert caught.value.code == "env_file_invalid"
     assert caught.value.details == (detail,)
+
+
+def test_names_without_a_value_are_left_out_with_a_word_about_it() -> None:
+    said: list[str] = []
+    found = read_env_file(b"A=\nB=hunter2\nC=''\n", ".env", said.append)
+    assert found == {"B": b"hunter2"}
+    assert said == ["A, C in .env has no value, and was not set"]
 
 
 def test_an_env_file_that_is_no_text() -> None:

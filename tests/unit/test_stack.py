@@ -21,6 +21,7 @@ from deploytool.backends.swarm.specification import stack
 from deploytool.config import load
 from deploytool.render import files
 from deploytool.spec import AppSpec, Service
+from deploytool.writing import write_whole
 from tests import parity
 from tests.builders import app, images, maximal_app, proxy, service, worker
 from tests.strategies import apps, quick
@@ -129,7 +130,7 @@ def test_header_says_how_it_was_made_and_how_it_is_used() -> None:
 def test_diff_and_write(tmp_path: Path) -> None:
     file = files.RenderedFile(Path(stack.path(app())), stack.render(app()))
     assert files.diff(tmp_path, file)[0] == "--- stacks/items.yml (on disk)"
-    files.write(tmp_path, file)
+    write_whole(tmp_path, str(file.path), file.text)
     assert files.diff(tmp_path, file) == []
     assert (tmp_path / "stacks/items.yml").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in (tmp_path / "stacks").iterdir()] == ["items.yml"]
@@ -172,3 +173,8 @@ def test_render_warns_of_what_docker_stack_deploy_adds(
     assert run([*command, "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
     assert warning.startswith("docker stack deploy gives services their short names")
+
+
+def test_no_health_check_at_all() -> None:
+    text = yaml.safe_load(stack.render(app(worker(healthcheck=False))))
+    assert text["services"]["worker"]["healthcheck"] == {"disable": True}

@@ -84,7 +84,15 @@ def test_no_duration(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0B"), (1, "1B"), (1024, "1KiB"), (2**28, "256MiB"), (2**50, "1024TiB"), (1000, "1000B")],
+    [
+        (0, "0B"),
+        (1, "1B"),
+        (1024, "1KiB"),
+        (2**28, "256MiB"),
+        (2**50, "1024TiB"),
+        (1000, "1kB"),
+        (2 * 10**8, "200MB"),
+    ],
 )
 def test_memory_is_written_short(size: int, text: str) -> None:
     assert format_memory(size) == text

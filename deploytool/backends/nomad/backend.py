@@ -102,19 +102,21 @@ class Nomad:
 
     def running_images(self, app: str) -> dict[str, Image]:
         found = {}
-        tags = self._tags(app)
+        recorded = self._recorded_images(app)
         for name, group in groups_of(remove.own_job(self.client, app)).items():
             reference = image_of(group)
-            found[name] = Image(reference=reference, tag=tags.get(name, repository_of(reference)))
+            known = recorded.get(name)
+            found[name] = Image(
+                reference=reference,
+                tag=known.tag if known else repository_of(reference),
+                platforms=known.platforms if known and known.reference == reference else (),
+            )
         return found
 
-    def _tags(self, app: str) -> dict[str, str]:
-        """Service → the tag of its image, by the newest release."""
+    def _recorded_images(self, app: str) -> dict[str, Image]:
+        """Service → its image, by the newest release."""
         recorded = history.records(self.store, app)
-        if not recorded:
-            return {}
-        images = recorded[-1].release.images
-        return {name: image.tag for name, image in images.items()}
+        return recorded[-1].release.images if recorded else {}
 
     # --- plans ------------------------------------------------------------------------------------
 
@@ -228,7 +230,7 @@ class Nomad:
             job,
             self.client.get(f"/v1/job/{app}/allocations") or (),
             self.client.get(f"/v1/job/{app}/deployments") or (),
-            self._tags(app),
+            {name: image.tag for name, image in self._recorded_images(app).items()},
             proxy.ports if proxy else Ports(),
         )
         return with_routes(found, proxy, services) if proxy and is_system(job) else found

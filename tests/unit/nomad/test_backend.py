@@ -13,6 +13,7 @@ from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.backend import Nomad
 from deploytool.config.nomad import NomadSettings
 from deploytool.errors import JobFailed, RolledBack, RolloutFailed, UsageError
+from deploytool.precheck import unbuilt
 from deploytool.records import history
 from deploytool.removal import plan_removal
 from deploytool.rollout.limits import Limits
@@ -44,6 +45,21 @@ def deploy(nomad: Nomad, spec: AppSpec, step: Step | None = None) -> Result:
 
 def outcomes(nomad: Nomad) -> list[tuple[int, Outcome]]:
     return [(r.release.number, r.outcome) for r in history.records(nomad.store, "items")]
+
+
+def test_an_image_that_is_not_built_yet_changes_the_image_alone(nomad: Nomad) -> None:
+    spec = app(service())
+    built = images(spec, platforms=(("amd64", "linux"),))
+    done = roll_out(
+        nomad,
+        nomad.plan(spec, built),
+        release(spec, 0, images=built),
+        timeout=20_000,
+        limits=LIMITS,
+    )
+    assert done.release is not None
+    (found,) = [c for c in nomad.plan(spec, unbuilt(nomad, spec, "r/items:2")).changes if c.fields]
+    assert [field.path for field in found.fields] == ["image"]
 
 
 def test_deploy_is_recorded_and_seen(nomad: Nomad) -> None:

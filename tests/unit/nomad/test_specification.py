@@ -494,3 +494,9 @@ def test_another_check_replaces_the_replicas_and_nothing_else_of_it_does() -> No
 
     assert meta() == meta()
     assert meta(path="/up") != meta() != meta(interval="7s")
+
+
+def test_no_health_check_at_all() -> None:
+    """Nomad looks at no check of the image; its engine need not run it either."""
+    (task,) = compiled(app(worker(healthcheck=False)))["TaskGroups"][0]["Tasks"]
+    assert task["Config"]["healthchecks"] == [{"disable": True}]

@@ -56,7 +56,7 @@ def look(client: Client, job: Job) -> Task | None:
         chosen = min(allocations, key=_progress)
     else:
         chosen = max(allocations, key=lambda a: a.get("CreateIndex", 0))
-    return read_task(chosen).model_copy(update={"service": job.name})
+    return read_task(chosen)
 
 
 def _progress(allocation: Json) -> int:

@@ -217,7 +217,7 @@ def _without_effect(service: Service) -> Iterator[tuple[str, str]]:
         yield "update.max_failure_ratio", "the first replica that fails ends the update"
     if service.restart.condition == "on-failure":
         yield "restart.condition", "a replica that ends without an error is started again too"
-    check = service.healthcheck
+    check = service.check
     if check is not None and min(check.interval, check.timeout) < policies.SECOND:
         yield "healthcheck.interval", "Nomad's checks have a second at least"
     if check is not None and check.start_interval != HealthCheck(path="/").start_interval:

@@ -27,12 +27,12 @@ def ns(milliseconds: int) -> int:
 
 
 def health_check(service: Service) -> str:
-    return "checks" if service.healthcheck is not None else "task_states"
+    return "checks" if service.check is not None else "task_states"
 
 
 def healthy_deadline(service: Service) -> int:
     """Milliseconds in which a replica has to become healthy, from when its node hears of it."""
-    check = service.healthcheck
+    check = service.check
     start = check.start_period + check.retries * check.interval if check else 30 * SECOND
     return PULL + start + service.update.monitor
 

@@ -32,7 +32,7 @@ def _of(service: Service) -> Iterator[Problem]:
             "Nomad has no networks to attach to",
             "leave it out: replicas reach others at the addresses in Nomad's catalogue",
         )
-    if service.healthcheck is not None and service.healthcheck.command:
+    if service.check is not None and service.check.command:
         yield Problem(
             "healthcheck.command",
             "Nomad runs no commands to check replicas that are in its own catalogue",
@@ -119,8 +119,8 @@ def _without_escape(service: Service) -> Iterable[tuple[str, str]]:
     yield from ((f"labels.{key}", f"{key}={value}") for key, value in service.labels.items())
     if service.user is not None:
         yield "user", service.user
-    if service.healthcheck is not None and service.healthcheck.path:
-        yield "healthcheck.path", service.healthcheck.path
+    if service.check is not None and service.check.path:
+        yield "healthcheck.path", service.check.path
 
 
 def _all(app: AppSpec, service: Service) -> Iterable[tuple[str, str]]:

@@ -56,7 +56,7 @@ def _routing(app: AppSpec, service: Service) -> dict[str, str]:
     balancer = f"traefik.http.services.{routing.router_name(app.name, service.name)}.loadbalancer"
     found.pop(f"{balancer.removesuffix('.loadbalancer')}{routing.PORT}")
     found[f"{balancer}.passhostheader"] = "true"
-    check = service.healthcheck
+    check = service.check
     if check is not None and check.path:
         found |= {
             f"{balancer}.healthcheck.path": check.path,
@@ -79,7 +79,7 @@ def services(app: AppSpec, service: Service) -> list[Json]:
     if service.port is None:
         return []
     own_tags = tags(app, service)
-    check = service.healthcheck
+    check = service.check
     return [
         {
             "Name": service_name(app.name, service.name),
@@ -116,7 +116,7 @@ def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
 def check_mark(app: AppSpec, service: Service) -> dict[str, str]:
     """Metadata that differs when the check does: another check replaces the replicas one after the
     other. Nomad by itself would put it on all that serve at once, and restart them if it fails."""
-    check = service.healthcheck
+    check = service.check
     if service.port is None or check is None or not check.path:
         return {}
     text = json.dumps(_check(app, service, check), sort_keys=True)

@@ -110,7 +110,8 @@ def config(source: Source, service: Service, command: Sequence[str]) -> Json:
         found["pids_limit"] = service.pids
     kept = {key: value for key, value in found.items() if value != []}
     escaped: Json = literal.for_driver(kept)
-    return escaped | ({"mount": mounts} if mounts else {})
+    unchecked = {"healthchecks": [{"disable": True}]} if service.healthcheck is False else {}
+    return escaped | ({"mount": mounts} if mounts else {}) | unchecked
 
 
 def capabilities(service: Service) -> list[str]:

@@ -28,6 +28,7 @@ from deploytool.errors import (
 )
 from deploytool.http import within
 from deploytool.image import registry_failures
+from deploytool.image.failures import MAY_USE, engine_hint
 from deploytool.image.reference import Reference
 from deploytool.json_types import Json
 from deploytool.redact import hide_passwords, looks_secret
@@ -82,6 +83,7 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
 
     from deploytool.backends.swarm.api.connection import Api, settings
 
+    address = host or context or ""
     try:
         found = settings(host, context)
         address = str(found.get("base_url") or "the default socket")
@@ -89,7 +91,7 @@ def open_client(*, host: str | None = None, context: str | None = None) -> Clien
             found["use_ssh_client"] = True
         api = Api(version="auto", timeout=TIMEOUT, **found)
     except (DockerException, OSError, ValueError) as error:
-        raise unreachable(error, host or context or "") from error
+        raise unreachable(error, address) from error
     return Client(api, address, _cli_options(host, context))
 
 
@@ -124,13 +126,12 @@ def unreachable(error: BaseException, address: str) -> EngineError:
         return EngineError(
             f"You may not use the Docker engine{where}: permission denied on its socket",
             code="engine_permission",
-            hint="run as root, or add yourself to the group docker: sudo usermod -aG docker $USER",
+            hint=MAY_USE,
         )
     return EngineError(
         f"The Docker engine{where} does not answer: {text}",
         code="engine_unreachable",
-        hint="start it (sudo systemctl start docker), or point DOCKER_HOST or a docker context "
-        "at one; `deploytool doctor` checks everything",
+        hint=engine_hint(address),
     )
 
 
@@ -432,6 +433,17 @@ class Client:
             return Image(reference=tag, tag=tag) if len(self.nodes()) == 1 else None
         except (DockerException, DeploytoolError):
             return None
+
+    def image_check(self, reference: str) -> str:
+        """The command of the health check in an image that this engine has; empty for none."""
+        try:
+            with _translating():
+                found = self.api.inspect_image(reference)
+        except DeploytoolError:
+            return ""
+        check = (found.get("Config") or {}).get("Healthcheck") or {}
+        kind, *words = check.get("Test") or ["NONE"]
+        return "" if kind == "NONE" else " ".join(words)
 
     def refuses_login(self, reference: str) -> bool:
         """Whether a registry does not show an image to this machine's login, or to none."""

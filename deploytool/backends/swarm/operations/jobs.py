@@ -17,11 +17,9 @@ from deploytool.backends.swarm.planning import logins
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import init_process, labels
 from deploytool.errors import EngineError
+from deploytool.explain import NOT_STARTED
 from deploytool.json_types import Json
 
-NOT_STARTED = "starting container failed"
-"""The engine's message for a container whose command never ran: it calls that failed, with an exit
-code of no process."""
 NOT_OF_JOBS = ("UpdateConfig", "RollbackConfig")
 
 
@@ -77,7 +75,7 @@ def look(client: Client, job: Job) -> Task | None:
     nodes = {node["ID"]: node for node in client.nodes()}
     names = {key: node["Description"]["Hostname"] for key, node in nodes.items()}
     newest = max(tasks, key=lambda task: str(task["CreatedAt"]))
-    task = read_task(newest, service, job.name, names)
+    task = read_task(newest, service, job.service, names)
     if init_process.is_missing(task.message) and init_process.may_do_without(service["Spec"]):
         _start_without_init(client, service, newest)
         return None

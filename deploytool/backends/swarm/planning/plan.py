@@ -168,7 +168,8 @@ def make_plan(
         start_interval=client.has_start_interval,
         take_over=take_over,
     )
-    return logins.pass_on(plan, client)
+    warnings = (*plan.warnings, *_check_warnings(client, app, images))
+    return logins.pass_on(plan.model_copy(update={"warnings": warnings}), client)
 
 
 def plan_from(
@@ -313,7 +314,7 @@ def _complete(
         if config["ConfigName"] in config_ids:
             config["ConfigID"] = config_ids[config["ConfigName"]]
     if not start_interval and "Healthcheck" in container:
-        del container["Healthcheck"]["StartInterval"]
+        container["Healthcheck"].pop("StartInterval", None)
 
 
 def complete_job(client: Client, job: Job) -> Json:
@@ -562,6 +563,19 @@ def _with_tasks(nodes: Sequence[Node], tasks: Sequence[Json], freed: set[str]) -
     return list(left.values())
 
 
+def _check_warnings(client: Client, app: AppSpec, images: Mapping[str, Image]) -> Iterable[str]:
+    """The services that are checked by what their image says, as far as this engine has it."""
+    for service in app.services:
+        if service.healthcheck is not None or service.name not in images:
+            continue
+        if test := client.image_check(images[service.name].reference):
+            yield (
+                f"{service.name} is checked by the HEALTHCHECK of its image ({test}): if it runs "
+                "something else, set a check of its own, or healthcheck = false in "
+                f"[tool.deploytool.services.{service.name}]"
+            )
+
+
 def _port_warnings(targets: Iterable[Target]) -> Iterable[str]:
     """The proxy reads a service's port from the service, and so sends there for replicas old and
     new from the moment that the service changes."""
@@ -589,7 +603,7 @@ def _restart_warnings(targets: Iterable[Target]) -> Iterable[str]:
 
 
 def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> Iterable[str]:
-    local = {image.tag for image in images.values() if "@" not in image.reference}
+    local = {image.tag for image in images.values() if image.is_local}
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     yield from dangers.warnings(app)

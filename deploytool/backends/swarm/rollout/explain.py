@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from deploytool import explain as evidence
 from deploytool.backends.model import Task
 from deploytool.backends.swarm.api.client import Client
@@ -12,6 +14,8 @@ from deploytool.json_types import Json
 
 UNHEALTHY = "unhealthy"
 """The engine's message for a replica whose health check failed."""
+ANSWERED = ": HTTP/"
+"""In the output of our own check where the app answered."""
 HINTS = (
     (
         'exec: "docker-init"',
@@ -40,11 +44,21 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
     found = evidence.Evidence(
         output=last_words(client, task, lines),
         health=_health(container),
-        out_of_memory=bool((container.get("State") or {}).get("OOMKilled")),
+        out_of_memory=bool(container["State"].get("OOMKilled")) if container else None,
         is_unhealthy=UNHEALTHY in task.message,
+        has_check_of_image=UNHEALTHY in task.message and not _has_own_check(client, task),
         has_read_only_files=(container.get("HostConfig") or {}).get("ReadonlyRootfs"),
     )
     return evidence.explain(task, found, HINTS)
+
+
+def _has_own_check(client: Client, task: Task) -> bool:
+    """Whether the service says how it is checked. That it does is taken for granted where the
+    engine has forgotten the replica."""
+    with suppress(DeploytoolError):
+        for found in client.tasks(id=task.id):
+            return bool(found["Spec"].get("ContainerSpec", {}).get("Healthcheck"))
+    return True
 
 
 def _container(client: Client, task: Task) -> Json:
@@ -59,10 +73,10 @@ def _container(client: Client, task: Task) -> Json:
 
 def _health(container: Json) -> list[str]:
     log = ((container.get("State") or {}).get("Health") or {}).get("Log") or []
-    failed = [entry for entry in log if entry.get("ExitCode")]
-    if not failed:
-        return []
-    return [line for line in failed[-1].get("Output", "").strip().splitlines() if line][-1:]
+    outputs = [entry.get("Output", "").strip() for entry in log if entry.get("ExitCode")]
+    # One that runs while the process is stopped gets no answer, whatever the others got.
+    answered = [output for output in outputs if ANSWERED in output]
+    return [line for output in (answered or outputs)[-1:] for line in output.splitlines()[-1:]]
 
 
 def last_words(client: Client, task: Task, lines: int) -> list[str]:

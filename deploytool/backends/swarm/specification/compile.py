@@ -188,7 +188,7 @@ def _container(
     release: Release | None,
     secrets: Mapping[str, str],
 ) -> Json:
-    check = service.healthcheck
+    check = service.check
     spec: Json = {
         "Image": image.reference,
         "Labels": {labels.STACK: app.name} | ({labels.RELEASE: release.id} if release else {}),
@@ -219,6 +219,8 @@ def _container(
     }
     if service.user is not None:
         spec["User"] = service.user
+    if service.healthcheck is False:
+        spec["Healthcheck"] = {"Test": ["NONE"]}
     if check is not None:
         spec["Healthcheck"] = {
             "Test": health.test(app, service, check),
@@ -240,7 +242,7 @@ def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:
 
 def scripts(app: AppSpec, service: Service) -> list[Script]:
     """The scripts that replicas of a service run."""
-    check = service.healthcheck
+    check = service.check
     is_checked = check is not None and not check.command
     needed = {DRAIN: stop_delay(app, service) > 0, HEALTHCHECK: is_checked}
     return [script for script, is_needed in needed.items() if is_needed]

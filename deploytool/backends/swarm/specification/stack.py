@@ -176,9 +176,9 @@ def _literal(value: Any) -> Any:
 
 
 def _healthcheck(app: AppSpec, service: Service) -> Json | None:
-    check = service.healthcheck
+    check = service.check
     if check is None:
-        return None
+        return {"disable": True} if service.healthcheck is False else None
     return {
         "test": health.test(app, service, check),
         "interval": format_duration(check.interval),

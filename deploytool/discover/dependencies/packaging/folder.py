@@ -47,7 +47,8 @@ class Folder:
     @cached_property
     def requirements(self) -> PurePosixPath | None:
         """The requirements to install, unless pyproject.toml is what lists the app's."""
-        file = self.dynamic_file() or requirements.find(self.project, self.folder)
+        file = next(iter(self.dynamic_files()), None)
+        file = file or requirements.find(self.project, self.folder)
         listed = texts_in(self.table("project").get("dependencies"))
         if file and names_any(listed, FASTAPI):
             lines = requirements.lines(self.project, file)
@@ -95,16 +96,16 @@ class Folder:
     def table(self, *keys: str) -> dict[str, Any]:
         return table_at(self.pyproject, *keys)
 
-    def dynamic_file(self) -> PurePosixPath | None:
-        """The file from which setuptools or Hatch takes the project's dependencies."""
+    def dynamic_files(self) -> list[PurePosixPath]:
+        """The files from which setuptools or Hatch takes the project's dependencies."""
         if not self.has_dynamic_dependencies():
-            return None
+            return []
         setuptools = self.table("tool", "setuptools", "dynamic", "dependencies").get("file")
         hatch = self.table("tool", "hatch", "metadata", "hooks", "requirements_txt")
         named = [setuptools] if isinstance(setuptools, str) else texts_in(setuptools)
         named += [*texts_in(hatch.get("files")), *texts_in([hatch.get("filename")])]
         files = (below(self.folder, name) for name in named)
-        return next((file for file in files if file and self.project.is_file(file)), None)
+        return [file for file in files if file and self.project.is_file(file)]
 
     def has_dynamic_dependencies(self) -> bool:
         return "dependencies" in texts_in(self.table("project").get("dynamic"))

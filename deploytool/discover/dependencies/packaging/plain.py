@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +21,7 @@ from deploytool.errors import UsageError
 def from_requirements(where: Folder) -> FoundPackaging:
     start = where.requirements or HERE
     where.project.needed_text(start)
+    _refuse_several(where.dynamic_files())
     files = list(dict.fromkeys(requirements.included(where.project, start)))
     lines = [line for file in files for line in requirements.lines(where.project, file)]
     requirements.refuse_local(lines, str(start))
@@ -38,6 +40,17 @@ def from_requirements(where: Folder) -> FoundPackaging:
         install=install,
         build_files=where.build_files() if install else (),
     )
+
+
+def _refuse_several(files: Sequence[PurePosixPath]) -> None:
+    """The image installs one file, which may name others."""
+    if len(files) > 1:
+        raise UsageError(
+            f"pyproject.toml takes dependencies from several files: {', '.join(map(str, files))}",
+            code="requirements_invalid",
+            hint=f"name one, and begin it with {' and '.join(f'-r {f.name}' for f in files[1:])}; "
+            "or run `uv lock`, and this again",
+        )
 
 
 def script_block(where: Folder) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -137,10 +138,13 @@ def test_a_reader_that_has_had_enough_is_no_failure(project: Path, options: str)
 
 
 def test_a_rendered_file_that_cannot_be_written(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project / "stacks").write_text("in the way")
-    assert "stacks/items.yml cannot be written" in told(capsys, "render", code=2)
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert "stacks/items.yml cannot be written: Read-only" in told(capsys, "render", code=2)
 
 
 @pytest.mark.parametrize(

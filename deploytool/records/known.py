@@ -25,11 +25,16 @@ def read_known(model: type[M], data: Any) -> tuple[M, tuple[str, ...]]:
         try:
             return model.model_validate(left), tuple(unknown)
         except ValidationError as error:
-            extra = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+            extra = [_keys(e["loc"]) for e in error.errors() if e["type"] == "extra_forbidden"]
             dropped = [loc for loc in extra if _drop(left, loc)]
             if not dropped:
                 raise
             unknown += [".".join(map(str, loc)) for loc in dropped]
+
+
+def _keys(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """A location without the tags of models that have several forms, which are in brackets."""
+    return tuple(part for part in location if not str(part).startswith("["))
 
 
 def _drop(data: Any, path: Sequence[str | int]) -> bool:

@@ -71,7 +71,7 @@ KEYS: dict[str, Key] = {
     "environments": Key(elsewhere="the configuration"),
     **{
         f"build.{key}": Key(elsewhere="how the image is built")
-        for key in ("dockerfile", "context", "platforms", "args", "target")
+        for key in ("dockerfile", "context", "platforms", "args", "target", "secrets")
     },
     "services.image": Key(
         {"image": "redis:8", "command": []},
@@ -337,9 +337,11 @@ KEYS: dict[str, Key] = {
         for key in (
             *("network", "http_port", "email", "acme_directory", "acme_ca", "acme_profile"),
             *("certificate_lifetime", "dns_provider", "dns_secrets", "dns_resolvers", "dns_check"),
-            *("certificates", "env", "image", "constraints", "namespaces"),
+            *("certificates", "env", "image", "constraints", "namespaces", "access_log"),
         )
     },
+    "proxy.encrypted": Key(elsewhere="the Swarm"),
+    "proxy.socket_proxy_image": Key(elsewhere="the Swarm"),
     "swarm.host": Key(elsewhere="the Swarm"),
     "swarm.context": Key(elsewhere="the Swarm"),
     "nomad.region": Key(settings={"region": "eu"}, becomes={"Region": "eu"}),

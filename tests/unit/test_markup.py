@@ -61,7 +61,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         (["releases"], [f"ada{MARKUP}", f"note {MARKUP}"]),
         (["lock", "status"], [f"ada{MARKUP}", f"deploy {MARKUP}"]),
         (["config", "show"], [MARKUP]),
-        (["plan", "--image", "r/items:1", "--verbose"], [MARKUP]),
+        (["plan", "--image", "r/items:1", "--verbose", "--show-values"], [MARKUP]),
         (["rollback", MARKUP, "--lock-timeout", "0s"], [f"ada{MARKUP}"]),
     ],
 )

@@ -21,6 +21,7 @@ from pathlib import Path
 from bench.measure import Command, Run, clean_environment, in_turn, is_busy, median
 from bench.nomad import KeptAnswers
 from bench.report import Report, Row, pair_by_pair
+from deploytool.__main__ import THRESHOLD
 from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.backend import Nomad
 from deploytool.backends.nomad.render import render_files
@@ -120,6 +121,7 @@ def run(rounds: int | None = None) -> Report:
     cases = {f"{size} on {name}": make(size) for size in SIZES for name, make in CLUSTERS.items()}
     gc.collect()
     gc.freeze()  # the clusters in memory are no part of a deploy's own garbage
+    gc.set_threshold(THRESHOLD)
     measured: dict[str, Callable[[], Run]] = {}
     for name, case in cases.items():
         measured[f"render {name}"] = partial(_timed, case.render)

@@ -416,6 +416,7 @@ def as_it_was(release: Release) -> Release:
     return release.model_copy(update={"spec": spec})
 
 
+@pytest.mark.thorough
 def test_a_proxy_that_was_root_keeps_its_certificates(by_http: Project, visitor: Visitor) -> None:
     backend = connect(host=by_http.lab.manager.docker_host)
     today = current_release(records(backend.store, "proxy"), "proxy")

@@ -286,7 +286,13 @@ NOT_NAMED = "it's n"
 """What one of the names would stand for if it were a pattern."""
 
 
-@pytest.mark.parametrize("has_buildx", [True, False], ids=["buildx", "legacy"])
+@pytest.mark.parametrize(
+    "has_buildx",
+    [
+        pytest.param(True, id="buildx"),
+        pytest.param(False, id="legacy", marks=pytest.mark.thorough),
+    ],
+)
 def test_odd_names_reach_the_image_as_they_are(
     source: Source, tmp_path: Path, has_buildx: bool
 ) -> None:

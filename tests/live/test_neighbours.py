@@ -96,7 +96,7 @@ def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     assert second.ok("deploy", "--image", example_image)["changed"] is False
 
 
-@both
+@both_thorough
 def test_a_prefix_is_one_of_whole_segments(make: Make, example_image: str) -> None:
     host = f"p{time.monotonic_ns()}.example.com"
     below = make(domains=[host], path_prefix="/api")

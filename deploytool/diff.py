@@ -8,7 +8,7 @@ from typing import Any
 from deploytool.backends.model import Change, FieldChange, Plan
 from deploytool.redact import MASK, hide_passwords_in, is_plain, looks_secret
 
-PRIVATE = ("env.", "labels.", "container labels.")
+PRIVATE = ("env.", "labels.", "container labels.", "logging.options.")
 """Fields whose values somebody chose."""
 ROUTING = ("labels.traefik.", "labels.deploytool.")
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -35,8 +35,14 @@ one that does, however far behind it is, as a POST on a connection that is being
 TMP = 64 * 2**20
 """Bytes of /tmp where neither its size nor the replica's memory is limited."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+LONGEST_HOSTNAME = 63
 RESERVED = frozenset({"proxy"})
 """Names of deploytool's own apps. No project may call its app so: it would replace them."""
+HOST_GATEWAY = "host-gateway"
+"""The address of a replica's own node, as the engine calls it."""
+_HOST = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*"
+)
 _DOMAIN = re.compile(
     r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 )
@@ -119,6 +125,34 @@ def _no_nul(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value) or len(value) > 253:
+        raise ValueError(f"{value!r} is not the name of a host: use letters, digits, hyphens, dots")
+    return value
+
+
+def _address(value: str) -> str:
+    """Where a name leads; the engine knows one of them by a name of its own."""
+    try:
+        return value if value == HOST_GATEWAY else str(ip_address(value))
+    except ValueError:
+        raise ValueError(f'{value!r} is neither an IP address nor "{HOST_GATEWAY}"') from None
+
+
+def _ulimit(value: object) -> object:
+    """A number is both of a limit's values."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value}:{value}" if is_number else value
+
+
+def _soft_and_hard(value: str) -> str:
+    soft, _, hard = value.partition(":")
+    hard = hard or soft
+    if int(hard) != -1 and not -1 < int(soft) <= int(hard):
+        raise ValueError(f"{value!r} has a soft limit above the hard one: write SOFT:HARD")
+    return f"{int(soft)}:{int(hard)}"
+
+
 Name = Annotated[str, AfterValidator(cluster_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
 SecretName = Annotated[str, AfterValidator(valid_secret_name)]
@@ -126,9 +160,26 @@ EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
-Template = Annotated[str, Field(pattern=r"^(volumes|env\.[A-Za-z_][A-Za-z0-9_]*)$")]
+Template = Annotated[str, Field(pattern=r"^(volumes|hostname|env\.[A-Za-z_][A-Za-z0-9_]*)$")]
 FileTarget = Annotated[Line, AfterValidator(_file_target)]
 FileSource = Annotated[Line, AfterValidator(_file_source)]
+Folder = Annotated[Line, Field(pattern=r"^/[^:]*[^:/]$")]
+Host = Annotated[Line, AfterValidator(_host)]
+Address = Annotated[str, AfterValidator(_address)]
+UlimitName = Literal[
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
+    "rss", "rtprio", "rttime", "sigpending", "stack",
+]  # fmt: skip
+ULIMIT = r"^(-1|[0-9]{1,18})(:(-1|[0-9]{1,18}))?$"
+Ulimit = Annotated[
+    str,
+    Field(pattern=ULIMIT),
+    AfterValidator(_soft_and_hard),
+    BeforeValidator(_ulimit),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": -1}, {"type": "string", "pattern": ULIMIT}]}
+    ),
+]
 Constraint = Annotated[str, Field(pattern=r"^[^=!]+(==|!=)[^=!]+$")]
 Namespace = Annotated[Line, Field(pattern=r"^[a-zA-Z0-9-]{1,128}$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
@@ -241,13 +292,31 @@ class Publish(Model):
     """Protocol of the port."""
 
 
-class Logging(Model):
-    """How much of a replica's output its node keeps."""
+ROTATED = frozenset({"json-file", "local"})
+"""Log drivers that keep files, of which `max_size` and `max_files` say how large and how many."""
 
+
+class Logging(Model):
+    """Where a replica's output goes, and how much of it its node keeps."""
+
+    driver: Annotated[Line, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")] = "json-file"
+    """Log driver of the engine, for example "local", "journald", "syslog", "gelf" or "fluentd"."""
+    options: dict[Line, EnvValue] = Field(default_factory=dict)
+    """The driver's own options, for example { tag = "{{.Name}}" }. Never secrets."""
     max_size: Memory = 10 * 2**20
     """Size at which a log file is rotated."""
     max_files: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
-    """Rotated files kept per replica."""
+    """Rotated files kept per replica; like `max_size`, of "json-file" and "local" alone."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for option, key in (("max-size", "max_size"), ("max-file", "max_files")):
+            if self.driver in ROTATED and option in self.options:
+                raise ValueError(f'options sets "{option}", which is {key}')
+            default = type(self).model_fields[key].default
+            if self.driver not in ROTATED and getattr(self, key) != default:
+                raise ValueError(f"{key} means nothing to {self.driver}: use its own options")
+        return self
 
 
 class Volume(Model):
@@ -301,6 +370,10 @@ def _read_publish(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
+def _read_env_file(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class Service(Model):
     """One kind of process of an app and everything the cluster has to know to run it."""
 
@@ -321,7 +394,10 @@ class Service(Model):
     templates: tuple[Template, ...] = ()
     """What the cluster fills in for each replica instead of passing it on as it is written, on a
     Swarm for example {{.Node.Hostname}}: "env.NAME" for a variable, "volumes" for the paths of
-    volumes."""
+    volumes, "hostname"."""
+    env_file: Annotated[tuple[FileSource, ...], BeforeValidator(_read_env_file)] = ()
+    """Files of the project with more variables, one NAME=value a line, for example ["prod.env"]; of
+    equal names, those of later files count, and those in `env` before all. Never secrets."""
     secrets: tuple[SecretName, ...] = ()
     """Secrets of the cluster, each a file /run/secrets/NAME."""
     files: dict[FileTarget, FileSource] = Field(default_factory=dict)
@@ -355,6 +431,17 @@ class Service(Model):
     tmp_size: Memory | None = None
     """Size of the /tmp in memory that goes with `read_only`: by default `memory_limit`, and without
     one 64MiB; "0B" is no limit."""
+    tmpfs: dict[Folder, Memory] = Field(default_factory=dict)
+    """Further folders in memory, path = size, "0B" for no limit: { "/dev/shm" = "256MiB" } is what
+    `shm_size` is elsewhere. What is in them counts towards `memory_limit`."""
+    ulimits: dict[UlimitName, Ulimit] = Field(default_factory=dict)
+    """Limits of the process, a number or "SOFT:HARD", -1 for none: { nofile = 65536 }. By default
+    the engine's."""
+    hostname: Line | None = None
+    """What the replica itself is called; by default the container's id."""
+    extra_hosts: dict[Host, Address] = Field(default_factory=dict)
+    """Names that replicas know beside those of DNS, name = address: { "db.internal" = "10.0.0.5" };
+    "host-gateway" is their node."""
     init: bool | None = None
     """Whether an init process starts the command: it passes signals on and reaps what children
     leave behind. true insists on it; by default there is one unless a node has no docker-init."""
@@ -406,6 +493,11 @@ class Service(Model):
             raise ValueError("two volumes are mounted at the same path")
         if taken := sorted(self.files.keys() & set(targets)):
             raise ValueError(f"a file and a volume are mounted at the same path, {taken[0]}")
+        if taken := sorted(self.tmpfs.keys() & {*targets, *self.files}):
+            raise ValueError(f"tmpfs and something else are mounted at the same path, {taken[0]}")
+        if "/tmp" in self.tmpfs and self.tmp_size is not None:
+            raise ValueError("tmpfs has /tmp, whose size tmp_size sets too: use one of them")
+        self._check_hostname()
         holds_port = any(publish.mode == "host" for publish in self.publish)
         if holds_port and self.update.order != "stop-first":
             if "order" in self.update.model_fields_set:
@@ -416,10 +508,27 @@ class Service(Model):
             self.__dict__["update"] = self.update.model_copy(update={"order": "stop-first"})
         return self
 
+    def _check_hostname(self) -> None:
+        name = self.hostname
+        if name is None or "hostname" in self.templates:
+            return
+        if not _HOST.fullmatch(name) or len(name) > LONGEST_HOSTNAME:
+            raise ValueError(
+                f"hostname is no name: use up to {LONGEST_HOSTNAME} letters, digits, hyphens and "
+                'dots; what the cluster fills in needs templates = ["hostname"]'
+            )
+
     @property
     def has_tmp(self) -> bool:
         """Whether /tmp is made writable: where the rest is not, unless it is already mounted."""
-        return self.read_only and all(volume.target != "/tmp" for volume in self.volumes)
+        mounted = {*self.tmpfs, *(volume.target for volume in self.volumes)}
+        return self.read_only and "/tmp" not in mounted
+
+    @property
+    def in_memory(self) -> list[tuple[str, int]]:
+        """Its folders in memory, by path, and the bytes of each at most; 0 is no limit."""
+        tmp = {"/tmp": self.tmp_limit} if self.has_tmp else {}
+        return sorted((self.tmpfs | tmp).items())
 
     @property
     def tmp_limit(self) -> int:

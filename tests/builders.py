@@ -12,7 +12,7 @@ from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.proxy import app_spec as proxy_spec
 from deploytool.rollout.limits import Limits
 from deploytool.rollout.release import new_release
-from deploytool.spec import AppSpec, Image, ProxySettings, Release, Service
+from deploytool.spec import AppSpec, Image, Logging, ProxySettings, Release, Service
 from tests.fake_engine import FakeEngine
 
 REGISTRY = "registry.example.com/team"
@@ -95,7 +95,7 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
                 "GREETING": "{{ user }} {{{",
                 "NODE": "{{.Node.Hostname}}",
             },
-            "templates": ["env.NODE"],
+            "templates": ["env.NODE", "hostname"],
             "secrets": ["DATABASE_URL", "API_KEY"],
             "files": {"/code/web.yml": "config/web.yml", "/etc/$x.ini": "config/odd $name.ini"},
             "memory": "128MiB",
@@ -104,6 +104,10 @@ def maximal_service(name: str = "web", **keys: Any) -> Service:
             "cpu_limit": 1.5,
             "pids": 200,
             "tmp_size": "32MiB",
+            "tmpfs": {"/dev/shm": "64MiB", "/run/{{app}}": "0B"},
+            "ulimits": {"nofile": "1024:65536", "core": 0, "memlock": -1},
+            "hostname": "shop-{{.Task.Slot}}",
+            "extra_hosts": {"db.internal": "10.0.0.5", "self": "host-gateway", "six": "::1"},
             "domains": ["shop.example.com", "api.example.com"],
             "path_prefix": "/v1/",
             "publish": [
@@ -157,7 +161,15 @@ def maximal_app() -> AppSpec:
     return app(
         maximal_service(depends_on=["worker", "cache"]),
         worker(healthcheck={"command": ["python", "-c", "print('$HOME')"]}, replicas=0),
-        Service(name="cache", image="redis:8", command=(), read_only=False),
+        Service(
+            name="cache",
+            image="redis:8",
+            command=(),
+            read_only=False,
+            logging=Logging(
+                driver="fluentd", options={"tag": "$5 {{.Name}}", "fluentd-async": "true"}
+            ),
+        ),
         environment="production",
         release={"command": ["python", "-m", "app.migrate"], "timeout": "5m", "service": "web"},
         proxy={

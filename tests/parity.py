@@ -38,6 +38,9 @@ def of_engine(spec: Json, app: str) -> Json:
         "command": container["Args"],
         "environment": dict(item.partition("=")[::2] for item in container["Env"]),
         "user": container.get("User", ""),
+        "hostname": container.get("Hostname", ""),
+        "extra_hosts": sorted(container.get("Hosts", [])),
+        "ulimits": {u["Name"]: (u["Soft"], u["Hard"]) for u in container.get("Ulimits", [])},
         "read_only": container["ReadOnly"],
         "init": container["Init"],
         "stop_grace": round(container["StopGracePeriod"] / 10**6, 3),
@@ -116,6 +119,14 @@ def of_stack(document: Json, service: str, app: str) -> Json:
             for name, value in found.get("environment", {}).items()
         },
         "user": found.get("user", ""),
+        "hostname": found.get("hostname", ""),
+        "extra_hosts": sorted(map(_host, found.get("extra_hosts", []))),
+        "ulimits": {
+            name: (limit, limit)
+            if isinstance(limit, int)
+            else (limit.get("soft", 0), limit.get("hard", 0))
+            for name, limit in found.get("ulimits", {}).items()
+        },
         "read_only": found.get("read_only", False),
         "init": found.get("init"),
         "stop_grace": _milliseconds(found["stop_grace_period"]),
@@ -129,7 +140,10 @@ def of_stack(document: Json, service: str, app: str) -> Json:
             "start_period": _milliseconds(check.get("start_period")),
             "start_interval": _milliseconds(check.get("start_interval")),
         },
-        "logging": {"Name": found["logging"]["driver"], "Options": found["logging"]["options"]},
+        "logging": {
+            "Name": found["logging"]["driver"],
+            "Options": found["logging"].get("options", {}),
+        },
         "secrets": sorted(
             (external[s["source"]]["name"], s["target"], s["uid"], s["mode"])
             for s in found.get("secrets", [])
@@ -172,6 +186,12 @@ def of_stack(document: Json, service: str, app: str) -> Json:
         "update": _stack_update(deploy["update_config"]),
         "rollback": _stack_update(deploy["rollback_config"]),
     }
+
+
+def _host(entry: str) -> str:
+    """As the command line makes an entry of /etc/hosts of it (`convertExtraHosts`)."""
+    name, _, address = entry.partition(":")
+    return f"{address} {name}"
 
 
 def unescaped(value: Any) -> Any:

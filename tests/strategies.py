@@ -88,7 +88,17 @@ _publishes = st.fixed_dictionaries(
     },
 )
 _loggings = st.fixed_dictionaries(
-    {}, optional={"max_size": memory, "max_files": st.integers(1, 100)}
+    {"driver": st.sampled_from(["json-file", "local"])},
+    optional={"max_size": memory, "max_files": st.integers(1, 100)},
+) | st.fixed_dictionaries(
+    {"driver": words.filter(lambda name: name not in ("json-file", "local", "none"))},
+    optional={"options": st.dictionaries(words, texts, max_size=3)},
+)
+_limits = st.integers(-1, 10**6) | st.integers(0, 10**6).map(lambda n: f"{n}:{2 * n}")
+_hosts = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9]{0,5}(\.[a-z]{1,4})?", fullmatch=True),
+    st.sampled_from(["10.0.0.5", "::1", "host-gateway"]),
+    max_size=3,
 )
 
 
@@ -120,6 +130,12 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "read_only": st.booleans(),
                 "pids": st.integers(0, 100_000),
                 "tmp_size": st.just("0B") | memory,
+                "tmpfs": st.dictionaries(
+                    st.from_regex(r"/run/[a-z${]{0,4}x", fullmatch=True), memory, max_size=2
+                ),
+                "ulimits": st.dictionaries(st.sampled_from(["nofile", "core"]), _limits),
+                "hostname": st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z])?", fullmatch=True),
+                "extra_hosts": _hosts,
                 "user": lines,
                 "init": st.booleans(),
                 "capabilities": st.just("default")

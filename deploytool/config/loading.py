@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from deploytool.config import env_files
 from deploytool.config.file import DEEPEST, as_written_in, depth, read, shown, without
 from deploytool.config.layers import Layers, flatten
 from deploytool.config.model import Config, with_names
@@ -96,7 +97,11 @@ class LoadedConfig:
                 environment=self.environment,
                 image=f"{config.registry}/{config.app}",
                 entrypoint=self._entrypoint(),
-                services=tuple(config.services[name] for name in sorted(config.services)),
+                services=tuple(
+                    # Its variables are in `env`: a release means the same without the project.
+                    config.services[name].model_copy(update={"env_file": ()})
+                    for name in sorted(config.services)
+                ),
                 release=config.release,
                 proxy=config.proxy,
                 files={
@@ -144,7 +149,8 @@ def load(
     warnings = layers.add_variables(environ)
     for path, (flag, value) in (flags or {}).items():
         layers.set(path.split("."), value, flag)
-    problems += _validate_other_environments(table, environments, environment)
+    problems += _validate_other_environments(table, environments, environment, file.parent)
+    problems += env_files.add(layers, file.parent)
     problems += _named_twice(layers.merged)
     config = None
     try:
@@ -207,9 +213,10 @@ def _check_environments(environments: object, chosen: str | None, file: str) -> 
 
 
 def _validate_other_environments(
-    table: Mapping[str, Any], environments: object, chosen: str | None
+    table: Mapping[str, Any], environments: object, chosen: str | None, project: Path
 ) -> list[Problem]:
-    """A mistake in an environment is reported whichever environment is asked for."""
+    """A mistake in an environment is reported whichever environment is asked for. Its files of
+    variables need not be there: they may be where it is deployed from."""
     if not isinstance(environments, dict):
         return []
     base = set(problems_of(without(table, "environments"), {}))
@@ -220,6 +227,7 @@ def _validate_other_environments(
         layers = Layers("")
         layers.add(without(table, "environments"), "")
         layers.add(changes, name)
+        env_files.add(layers, project)
         problems += [
             Problem(f"environments.{quoted(name)}.{problem.path}", problem.message, problem.hint)
             for problem in problems_of(layers.merged, layers.sources)

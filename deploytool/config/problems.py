@@ -99,7 +99,7 @@ _PATTERNS = {
     "acme_directory": "write an address that begins with https://",
     "dns_provider": 'write lego\'s name of it, for example "cloudflare"',
     "dns_resolvers": 'write "address:port", for example "1.1.1.1:53"',
-    "templates": 'write "env.NAME", with the name of a variable, or "volumes"',
+    "templates": 'write "env.NAME", with the name of a variable, "volumes" or "hostname"',
     "address": 'write it with http:// or https://, for example "https://nomad.example.com:4646"',
     "namespace": "use up to 128 letters, digits and hyphens",
     "node_pool": "use up to 128 letters, digits, hyphens and underscores",

@@ -146,6 +146,34 @@ KEYS: dict[str, Key] = {
             }
         },
     ),
+    "services.tmpfs": Key(
+        {"tmpfs": {"/dev/shm": "8MiB"}},
+        {
+            f"{CONFIG}.mount[0]": {
+                "type": "tmpfs",
+                "target": "/dev/shm",
+                "readonly": False,
+                "tmpfs_options": [{"size": 8 * 2**20}],
+            }
+        },
+    ),
+    "services.ulimits": Key(
+        {"ulimits": {"nofile": 1024, "core": "0:-1"}},
+        {f"{CONFIG}.ulimit": [{"core": "0:-1", "nofile": "1024:1024"}]},
+    ),
+    "services.hostname": Key({"hostname": "shop"}, {f"{CONFIG}.hostname": "shop"}),
+    "services.extra_hosts": Key(
+        {"extra_hosts": {"db": "10.0.0.5", "a": "::1"}},
+        {f"{CONFIG}.extra_hosts": ["a:::1", "db:10.0.0.5"]},
+    ),
+    "services.env_file": Key(elsewhere="where the project is"),
+    "services.logging.driver": Key(
+        {"logging": {"driver": "syslog"}}, {f"{CONFIG}.logging": [{"type": "syslog"}]}
+    ),
+    "services.logging.options": Key(
+        {"logging": {"options": {"tag": "${x}", "labels": "a"}}},
+        {f"{CONFIG}.logging": [{"type": "json-file", "config": [{"labels": "a", "tag": "$${x}"}]}]},
+    ),
     "services.domains": Key(
         {"domains": ["a.example"]},
         {f"{SERVICE}.Tags[6]": "traefik.http.routers.items_web.rule=Host(`a.example`)"},

@@ -139,6 +139,43 @@ class TestLayers:
         assert shown["services.web.volumes"] == (["c:/c"], live)
         assert shown["services.web.port"] == (8000, "deploytool.toml")
 
+    def test_files_of_variables_below_all_else(self, tmp_path: Path) -> None:
+        (tmp_path / "a.env").write_text("# first\nexport A=1\nB='1 #'\nC=1\nEMPTY=\nD=${A}\nD=2\n")
+        (tmp_path / "b.env").write_text("B=2\nC=2\n")
+        text = SMALL + 'env_file = ["a.env", "b.env"]\nenv = { C = 3 }\n'
+        loaded = read(tmp_path, text, environ={"DEPLOYTOOL_SERVICES__WEB__ENV__D": "4"})
+        (web,) = loaded.app_spec().services
+        assert web.env == {"A": "1", "B": "2", "C": "3", "EMPTY": "", "D": "4"}
+        assert loaded.source("services.web.env.B") == "b.env"
+        assert not web.env_file  # a release says the same without the project
+
+    def test_one_file_of_variables_of_an_environment(self, tmp_path: Path) -> None:
+        (tmp_path / "prod.env").write_text("A=1\n")
+        text = SMALL + '[environments.prod.services.web]\nenv_file = "prod.env"\n'
+        (web,) = read(tmp_path, text, environment="prod").app_spec().services
+        assert web.env == {"A": "1"}
+        (tmp_path / "prod.env").unlink()
+        read(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            (None, "services.web.env_file[0]: a.env does not exist"),
+            (b"\xff", "services.web.env_file[0]: a.env is not UTF-8 text"),
+            (b"A=1\ns3cr3t\n", "services.web.env_file[0]: a.env is wrong in line 2"),
+            (b"A='s3cr3t\n", "services.web.env_file[0]: a.env is wrong in line 1"),
+            (b"a.b=s3cr3t\n", "is not the name of an environment variable"),
+        ],
+    )
+    def test_what_is_wrong_with_a_file_of_variables(
+        self, tmp_path: Path, content: bytes | None, problem: str
+    ) -> None:
+        if content is not None:
+            (tmp_path / "a.env").write_bytes(content)
+        (found,) = problems(tmp_path, SMALL + 'env_file = ["a.env"]\n')
+        assert problem in found
+        assert "s3cr3t" not in found
+
     def test_variables_over_the_environment(self, tmp_path: Path) -> None:
         environ = {
             "DEPLOYTOOL_SERVICES__WEB__REPLICAS": "6",

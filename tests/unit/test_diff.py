@@ -64,6 +64,30 @@ def test_limits_of_processes_and_tmp_are_told_by_their_keys() -> None:
     }
 
 
+def test_keys_of_containers_are_told_by_their_names() -> None:
+    set_up = service(
+        tmpfs={"/dev/shm": "1MiB", "/run/a.b": "0B"},
+        ulimits={"nofile": 1024, "core": 0},
+        hostname="shop",
+        extra_hosts={"db.internal": "10.0.0.5"},
+        logging={"driver": "splunk", "options": {"splunk-token": "s3cr3t", "Tag": "a"}},
+    )
+    assert changed(service(), set_up) == {
+        "tmpfs./dev/shm": (None, "1MiB"),
+        "tmpfs./run/a.b": (None, "no limit"),
+        "ulimits.core": (None, "0:0"),
+        "ulimits.nofile": (None, "1024:1024"),
+        "hostname": (None, "shop"),
+        "extra_hosts.db.internal": (None, "10.0.0.5"),
+        "logging.driver": ("json-file", "splunk"),
+        "logging.max_files": ("3", None),
+        "logging.max_size": ("10485760", None),
+        "logging.options.splunk-token": (None, MASK),
+        "logging.options.Tag": (None, "a"),
+    }
+    assert changed(set_up, set_up) == {}
+
+
 def test_release_and_tag_are_no_difference() -> None:
     one, other = compiled(service()), compiled(service())
     for spec, number in ((one, 1), (other, 2)):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from docker.types import LogConfig, Mount
+from docker.types import LogConfig, Mount, Ulimit
 
 from tests.nomad_double.nodes import Node
 from tests.nomad_double.state import Json
@@ -15,6 +15,7 @@ KNOWN = frozenset(
     {"image", "image_pull_timeout", "args", "command", "entrypoint", "ports", "init"}
     | {"readonly_rootfs", "cap_drop", "cap_add", "cpu_hard_limit", "volumes", "mount", "mounts"}
     | {"network_mode", "pids_limit", "hostname", "extra_hosts", "shm_size", "group_add"}
+    | {"ulimit", "logging"}
 )
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -37,7 +38,8 @@ def settings(allocation: Json, task: Json, node: Node, folder: Path, env: dict[s
         "cap_add": [name.upper() for name in filled.get("cap_add") or ()] or None,
         "read_only": bool(filled.get("readonly_rootfs")),
         "init": bool(filled.get("init")),
-        "log_config": LogConfig(type="json-file", config={"max-size": "2m", "max-file": "2"}),
+        "log_config": _log_config(filled),
+        "ulimits": _ulimits(filled),
         "network_mode": filled.get("network_mode") or "default",
         "pids_limit": filled.get("pids_limit"),
         "cpu_shares": int(resources.get("CPU") or 0) or None,
@@ -53,10 +55,28 @@ def settings(allocation: Json, task: Json, node: Node, folder: Path, env: dict[s
         "entrypoint": filled.get("entrypoint"),
         "user": task.get("User") or None,
         "environment": env,
+        "hostname": filled.get("hostname") or None,
         "ports": ports,
         "stop_signal": task.get("KillSignal") or None,
         "host_config": host | {"binds": binds, "mounts": mounts},
     }
+
+
+def _log_config(config: Json) -> LogConfig:
+    """What the configuration says, else what the driver's `pluginConfig` has by default."""
+    for logging in config.get("logging") or ():
+        options = {key: value for one in logging.get("config") or () for key, value in one.items()}
+        return LogConfig(type=logging.get("type") or logging.get("driver"), config=options)
+    return LogConfig(type="json-file", config={"max-size": "2m", "max-file": "2"})
+
+
+def _ulimits(config: Json) -> list[Ulimit]:
+    """A limit without a colon is both (`sliceMergeUlimit`)."""
+    found = []
+    for name, text in (item for one in config.get("ulimit") or () for item in one.items()):
+        soft, _, hard = text.partition(":")
+        found.append(Ulimit(name=name, soft=int(soft), hard=int(hard or soft)))
+    return found
 
 
 def _list(value: str | None) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from deploytool.backends.model import Action
 from deploytool.backends.nomad.planning.diff import changes, field_changes, key_of
+from deploytool.redact import MASK
 
 Json = dict[str, Any]
 
@@ -78,6 +79,30 @@ def test_limits_of_processes_and_tmp() -> None:
     assert {f.path: (f.before, f.after) for f in found} == {
         "pids": ("100", "1024"),
         "tmp_size": (None, "64MiB"),
+    }
+
+
+def test_keys_of_containers() -> None:
+    config = named(
+        "Config",
+        field("mount[0][target]", "/dev/shm", "/dev/shm"),
+        field("mount[0][tmpfs_options][0][size]", "1048576", "2097152"),
+        field("ulimit[0][nofile]", "1024:1024", "2048:2048"),
+        field("hostname", "", "shop"),
+        field("extra_hosts[0]", "", "db:10.0.0.5"),
+        field("logging[0][type]", "", "splunk"),
+        field("logging[0][config][0][splunk-token]", "", "s3cr3t"),
+        field("logging[0][config][0][Tag]", "", "a"),
+    )
+    found = field_changes(group(Tasks=[task(objects=[config])]))
+    assert {f.path: (f.before, f.after) for f in found} == {
+        "tmpfs./dev/shm": ("1MiB", "2MiB"),
+        "ulimits.nofile": ("1024:1024", "2048:2048"),
+        "hostname": (None, "shop"),
+        "extra_hosts": (None, ["db:10.0.0.5"]),
+        "logging.driver": (None, "splunk"),
+        "logging.options.splunk-token": (None, MASK),
+        "logging.options.Tag": (None, "a"),
     }
 
 

@@ -77,7 +77,7 @@ def field_changes(group: Json, mounted: Mapping[str, str] | None = None) -> tupl
     for path, old, new in _leaves(group, mounted=mounted or {}):
         _put(before, path, old)
         _put(after, path, new)
-    flat_before, flat_after = _joined(before), _joined(after)
+    flat_before, flat_after = _with_folders(_joined(before)), _with_folders(_joined(after))
     return tuple(
         diff.differences(
             {k: v for k, v in flat_before.items() if v != flat_after.get(k) and _is_told(k)},
@@ -170,6 +170,17 @@ def _joined(values: Mapping[str, str]) -> Json:
     }
 
 
+def _with_folders(values: Json) -> Json:
+    """Sizes of what is in memory by the folders that they are of; /tmp has a key of its own."""
+
+    def named(path: str) -> str:
+        folder = values.get(f"{path.removesuffix(SIZE)}][target", "/tmp")
+        return f"{TMPFS}{folder}" if path.endswith(SIZE) and folder != "/tmp" else path
+
+    return {named(path): value for path, value in values.items()}
+
+
+TMPFS = "Task.Config.tmpfs."
 KEYS = (
     ("Task.Config.image", "image"),
     ("Task.Config.args", "command"),
@@ -181,7 +192,12 @@ KEYS = (
     ("Task.Config.pids_limit", "pids"),
     ("Task.Config.volumes", "volumes"),
     ("Task.Config.mount", "volumes"),
-    ("Task.Config.logging", "logging"),
+    (TMPFS, "tmpfs."),
+    ("Task.Config.ulimit.0][", "ulimits."),
+    ("Task.Config.extra_hosts", "extra_hosts"),
+    ("Task.Config.hostname", "hostname"),
+    ("Task.Config.logging.0][type", "logging.driver"),
+    ("Task.Config.logging.0][config][0][", "logging.options."),
     ("Task.Config.", "docker."),
     ("Task.Env.", "env."),
     ("Task.Resources.MemoryMaxMB", "memory_limit"),
@@ -221,15 +237,15 @@ KEYS = (
     ("Meta.", "labels."),
 )
 """Nomad's fields and the configuration's keys that they come from."""
-TMP_SIZE = "][tmpfs_options][0][size"
-"""How the field of the size of /tmp ends, which is the only mount in memory."""
-OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.")
+SIZE = "][tmpfs_options][0][size"
+"""How the field of the size of a mount in memory ends."""
+OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.", TMPFS, "Task.Config.logging.")
 """Fields under which names are the user's own."""
 
 
 def key_of(path: str) -> str:
     """The configuration's word for a field of Nomad's, which is what a reader knows."""
-    if path.endswith(TMP_SIZE):
+    if path.endswith(SIZE):
         return "tmp_size"
     for prefix, key in KEYS:
         if path.startswith(prefix):
@@ -246,7 +262,9 @@ def _shown(path: str, value: Any) -> Any:
         return _content(path, str(value))
     if name in DURATIONS and str(value).isdigit():
         return format_duration(int(value) // 1_000_000)
-    if path.endswith(TMP_SIZE):
+    if path.startswith("Task.Config.logging."):
+        return diff.variable(name.rpartition("[")[2], value)
+    if path.endswith(SIZE) or path.startswith(TMPFS):
         return format_memory(int(float(value)))
     if name in MEBIBYTES and str(value).isdigit():
         return format_memory(int(value) * 2**20)

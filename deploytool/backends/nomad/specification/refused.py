@@ -39,6 +39,12 @@ def _of(service: Service) -> Iterator[Problem]:
             "give it a path and a port, or leave the check out: a replica is then healthy while "
             "it runs",
         )
+    if service.logging.driver == "none":
+        yield Problem(
+            "logging.driver",
+            "Nomad reads the output of replicas from the engine",
+            "leave it out: Nomad keeps as much as logging.max_size and logging.max_files say",
+        )
     if service.restart.condition == "none":
         yield Problem(
             "restart.condition",
@@ -93,6 +99,13 @@ def _templates(service: Service) -> Iterator[Problem]:
         elif "\n" in text:
             yield Problem(f"env.{name}", "what Nomad fills in has to be one line")
 
+    if "hostname" in service.templates and OF_THE_SWARM.search(service.hostname or ""):
+        yield Problem(
+            "hostname",
+            "Nomad knows none of the Swarm's templates",
+            "write it for Nomad, for example ${node.unique.name}",
+        )
+
 
 def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
     """Text that would not reach a replica as it is written."""
@@ -128,5 +141,7 @@ def _all(app: AppSpec, service: Service) -> Iterable[tuple[str, str]]:
     yield from (("command", argument) for argument in app.command(service))
     yield from (("prestart", argument) for argument in service.prestart)
     yield from (("volumes", str(volume)) for volume in service.volumes)
+    yield from (("tmpfs", folder) for folder in service.tmpfs)
+    yield from (("logging.options", f"{k}={v}") for k, v in service.logging.options.items())
     yield from (("files", target) for target in service.files)
     yield from (("placement.constraints", text) for text in service.placement.constraints)

@@ -108,10 +108,30 @@ def config(source: Source, service: Service, command: Sequence[str]) -> Json:
     }
     if service.pids:
         found["pids_limit"] = service.pids
+    if service.extra_hosts:
+        found["extra_hosts"] = [f"{name}:{ip}" for name, ip in sorted(service.extra_hosts.items())]
+    if service.ulimits:
+        found["ulimit"] = [dict(sorted(service.ulimits.items()))]
+    if log_driver := _log_driver(service):
+        found["logging"] = [log_driver]
     kept = {key: value for key, value in found.items() if value != []}
     escaped: Json = literal.for_driver(kept)
+    if service.hostname is not None:
+        is_template = "hostname" in service.templates
+        name = service.hostname
+        escaped["hostname"] = name if is_template else literal.for_driver(name)
     unchecked = {"healthchecks": [{"disable": True}]} if service.healthcheck is False else {}
     return escaped | ({"mount": mounts} if mounts else {}) | unchecked
+
+
+def _log_driver(service: Service) -> Json:
+    """The engine's log driver, where that is not Nomad's own choice. Nomad reads the output from
+    the engine, whatever the driver, and `logs` says how much of it is kept."""
+    logging = service.logging
+    if logging.driver == "json-file" and not logging.options:
+        return {}
+    options = {"config": [dict(sorted(logging.options.items()))]} if logging.options else {}
+    return {"type": logging.driver, **options}
 
 
 def capabilities(service: Service) -> list[str]:
@@ -148,10 +168,10 @@ def _mounts(app: AppSpec, service: Service) -> list[Json]:
         )
     if "volumes" not in service.templates:
         found = literal.for_driver(found)
-    if service.has_tmp:
-        limit = service.tmp_limit
+    for folder, limit in service.in_memory:
         size = {"tmpfs_options": [{"size": limit}]} if limit else {}
-        found.append({"type": "tmpfs", "target": "/tmp", "readonly": False, **size})
+        target = literal.for_driver(folder)
+        found.append({"type": "tmpfs", "target": target, "readonly": False, **size})
     return found
 
 

@@ -17,7 +17,7 @@ from deploytool.backends.swarm.specification import labels, templates
 from deploytool.json_types import Json
 
 DEFAULTS: Json = {"Isolation": "default", "Runtime": "container"}
-FREE_TEXT = ("Env", "Labels", "Options", "Secrets", "Configs")
+FREE_TEXT = ("Env", "Labels", "Options", "Secrets", "Configs", "Hosts", "Ulimits", "Tmpfs")
 """Tables of the user's own: an empty value in them is a value, and not left out."""
 COUNTS = ("Replicas",)
 """Numbers of which the engine keeps a zero too."""
@@ -46,8 +46,10 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     container["Env"] = _variables(container.get("Env"))
     container["Secrets"] = _mounted(container.get("Secrets"), "SecretName")
     container["Configs"] = _mounted(container.get("Configs"), "ConfigName")
+    container["Hosts"] = dict(host.split(" ", 1)[::-1] for host in container.get("Hosts") or ())
+    container["Ulimits"] = _ulimits(container.get("Ulimits"))
     scripts.separate(container)
-    _separate_tmp(container)
+    _separate_tmpfs(container)
     template["ContainerSpec"] = container
     placement = dict(template.get("Placement") or {})
     placement["Platforms"] = sorted(
@@ -77,6 +79,7 @@ KEYS = (
     ("TaskTemplate.ContainerSpec.Scripts.", ""),
     ("TaskTemplate.ContainerSpec.Mounts", "volumes"),
     ("TaskTemplate.ContainerSpec.TmpSize", "tmp_size"),
+    ("TaskTemplate.ContainerSpec.Hosts.", "extra_hosts."),
     ("TaskTemplate.ContainerSpec.StopGracePeriod", "stop_grace"),
     ("TaskTemplate.ContainerSpec.ReadOnly", "read_only"),
     ("TaskTemplate.ContainerSpec.CapabilityAdd", "capabilities"),
@@ -98,7 +101,7 @@ KEYS = (
     ("TaskTemplate.Placement.", "placement."),
     ("TaskTemplate.LogDriver.Options.max-size", "logging.max_size"),
     ("TaskTemplate.LogDriver.Options.max-file", "logging.max_files"),
-    ("TaskTemplate.LogDriver.Options.", "logging."),
+    ("TaskTemplate.LogDriver.Options.", "logging.options."),
     ("TaskTemplate.LogDriver.Name", "logging.driver"),
     ("TaskTemplate.Networks", "networks"),
     ("Mode.Replicated.Replicas", "replicas"),
@@ -116,7 +119,7 @@ KEYS = (
 """The engine's fields and the configuration's keys that they come from."""
 
 
-OWN_NAMES = ("Labels.", "Env.", "Secrets.", "Configs.", "Scripts.")
+OWN_NAMES = ("Labels.", "Env.", "Secrets.", "Configs.", "Scripts.", "Hosts.", "Options.")
 """Fields under which names are the user's own."""
 
 
@@ -168,16 +171,22 @@ def _mounted(references: list[Json] | None, name: str) -> dict[str, str]:
     return found
 
 
-def _separate_tmp(container: Json) -> None:
-    """Take the /tmp in memory out of what is mounted: it is no volume of the configuration's."""
-    kept = []
+def _ulimits(found: list[Json] | None) -> dict[str, str]:
+    return {u["Name"]: f"{u.get('Soft', 0)}:{u.get('Hard', 0)}" for u in found or ()}
+
+
+def _separate_tmpfs(container: Json) -> None:
+    """Take what is in memory out of what is mounted: it is no volume of the configuration's."""
+    kept, in_memory = [], {}
     for mount in container.get("Mounts") or ():
-        if (mount.get("Type"), mount["Target"]) == ("tmpfs", "/tmp"):
+        if mount.get("Type") == "tmpfs":
             size = (mount.get("TmpfsOptions") or {}).get("SizeBytes")
-            container["TmpSize"] = size or "no limit"
+            in_memory[mount["Target"]] = size or "no limit"
         else:
             kept.append(mount)
     container["Mounts"] = kept
+    container["TmpSize"] = in_memory.pop("/tmp", None)
+    container["Tmpfs"] = in_memory
 
 
 def _variables(env: list[str] | None) -> dict[str, str]:
@@ -221,7 +230,10 @@ def _shown(path: str, value: Any) -> Any:
         from deploytool.units import format_duration
 
         return format_duration(value // 1_000_000)
-    if name in ("MemoryBytes", "TmpSize") and isinstance(value, int):
+    if ".LogDriver.Options." in path:
+        return diff.variable(name, value)
+    is_memory = name in ("MemoryBytes", "TmpSize") or ".ContainerSpec.Tmpfs." in path
+    if is_memory and isinstance(value, int):
         from deploytool.units import format_memory
 
         return format_memory(value)

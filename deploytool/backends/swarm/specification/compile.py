@@ -15,7 +15,7 @@ from deploytool.backends.swarm.specification import health, labels, templates
 from deploytool.backends.swarm.specification.routing import routing_labels
 from deploytool.backends.swarm.specification.scripts import DRAIN, HEALTHCHECK, Script
 from deploytool.json_types import Json
-from deploytool.spec import AppSpec, Image, Release, Service
+from deploytool.spec import ROTATED, AppSpec, Image, Release, Service
 from deploytool.traefik.routing import renamed
 
 CHAINED = ".middlewares"
@@ -49,7 +49,7 @@ def service_spec(
         "TaskTemplate": {
             "ContainerSpec": _container(app, service, image, release, secrets),
             "LogDriver": {
-                "Name": "json-file",
+                "Name": service.logging.driver,
                 "Options": logging_options(service),
             },
             "Resources": _resources(service),
@@ -175,10 +175,19 @@ def capabilities(service: Service) -> list[str]:
 
 
 def logging_options(service: Service) -> dict[str, str]:
-    return {
-        "max-file": str(service.logging.max_files),
-        "max-size": str(service.logging.max_size),
+    logging = service.logging
+    if logging.driver not in ROTATED:
+        return dict(logging.options)
+    return logging.options | {
+        "max-file": str(logging.max_files),
+        "max-size": str(logging.max_size),
     }
+
+
+def ulimits(service: Service) -> list[tuple[str, int, int]]:
+    """Name, soft and hard value of each limit."""
+    found = ((name, *limit.split(":")) for name, limit in service.ulimits.items())
+    return sorted((name, int(soft), int(hard)) for name, soft, hard in found)
 
 
 def _container(
@@ -219,6 +228,12 @@ def _container(
     }
     if service.user is not None:
         spec["User"] = service.user
+    if service.hostname is not None:
+        spec["Hostname"] = service.hostname
+    if service.extra_hosts:
+        spec["Hosts"] = [f"{ip} {name}" for name, ip in sorted(service.extra_hosts.items())]
+    if service.ulimits:
+        spec["Ulimits"] = [{"Name": n, "Soft": s, "Hard": h} for n, s, h in ulimits(service)]
     if service.healthcheck is False:
         spec["Healthcheck"] = {"Test": ["NONE"]}
     if check is not None:
@@ -266,10 +281,9 @@ def _mounts(app: AppSpec, service: Service) -> Iterator[Json]:
                 "Source": volume_name(app.name, volume.source),
                 "VolumeOptions": {"Labels": {labels.STACK: app.name}},
             }
-    if service.has_tmp:
-        limit = service.tmp_limit
+    for folder, limit in service.in_memory:
         size = {"TmpfsOptions": {"SizeBytes": limit}} if limit else {}
-        yield {"Type": "tmpfs", "Target": "/tmp", **size}
+        yield {"Type": "tmpfs", "Target": templates.literal(folder), **size}
 
 
 def _resources(service: Service) -> Json:

@@ -140,9 +140,12 @@ def _service(app: AppSpec, service: Service) -> Json:
         "init": swarm.has_init(service),
         "read_only": service.read_only,
         "user": service.user,
+        "hostname": service.hostname,
+        "extra_hosts": [f"{name}:{ip}" for name, ip in sorted(service.extra_hosts.items())],
+        "ulimits": {n: {"soft": s, "hard": h} for n, s, h in swarm.ulimits(service)},
         "stop_grace_period": format_duration(service.stop_grace),
         "healthcheck": _healthcheck(app, service),
-        "logging": {"driver": "json-file", "options": swarm.logging_options(service)},
+        "logging": _logging(service),
         "networks": ["default" if name == own else name for name in swarm.networks(app, service)],
         "ports": _ports(service),
         "secrets": [
@@ -189,6 +192,11 @@ def _healthcheck(app: AppSpec, service: Service) -> Json | None:
     }
 
 
+def _logging(service: Service) -> Json:
+    options = swarm.logging_options(service)
+    return {"driver": service.logging.driver} | ({"options": options} if options else {})
+
+
 def _ports(service: Service) -> list[Json]:
     return [
         {
@@ -211,9 +219,9 @@ def _volumes(service: Service) -> list[Json]:
         }
         for volume in sorted(service.volumes, key=lambda v: v.target)
     ]
-    if service.has_tmp:
-        size = {"tmpfs": {"size": service.tmp_limit}} if service.tmp_limit else {}
-        mounts.append({"type": "tmpfs", "target": "/tmp", **size})
+    for folder, limit in service.in_memory:
+        size = {"tmpfs": {"size": limit}} if limit else {}
+        mounts.append({"type": "tmpfs", "target": templates.literal(folder), **size})
     return mounts
 
 

@@ -63,6 +63,7 @@ def warnings(services: Iterable[Service]) -> Iterable[str]:
     """Where somebody may expect the Swarm to fill something in."""
     for service in services:
         asked = [f"env.{name}" for name, value in service.env.items() if FILLED_IN.search(value)]
+        asked += ["hostname"] if FILLED_IN.search(service.hostname or "") else []
         paths = [text for volume in service.volumes for text in (volume.source, volume.target)]
         asked += [VOLUMES] if any(map(FILLED_IN.search, paths)) else []
         for key in sorted(set(asked) - set(service.templates)):

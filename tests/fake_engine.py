@@ -150,6 +150,9 @@ class FakeEngine(Client):
         self._services: dict[str, Json] = {}
         self._tasks: dict[str, list[Json]] = {}
         self._networks: list[Json] = []
+        self.leaving: dict[str, int] = {}
+        """Networks that are removed and still listed → how often they are asked for until they are
+        gone."""
         self._volumes: list[Json] = []
         self._secrets: list[Json] = []
         self.values: dict[str, bytes] = {}
@@ -341,6 +344,13 @@ class FakeEngine(Client):
 
     def create_network(self, name: str, **settings: Any) -> None:
         self._meet("create_network", name)
+        if self.leaving.get(name):
+            raise EngineError(f"network with name {name} already exists", code="engine_refused")
+        if name in self.leaving:
+            self._networks = [n for n in self._networks if n["Name"] != name]
+            del self.leaving[name]
+        if name in {n["Name"] for n in self._networks}:
+            raise EngineError(f"network with name {name} already exists", code="engine_refused")
         pools = (settings.get("ipam") or {}).get("Config") or [{"Subnet": "10.0.9.0/24"}]
         subnet = pools[0]["Subnet"]
         more = {key: settings.get(key) for key in ("labels", "options")}
@@ -507,7 +517,9 @@ class FakeEngine(Client):
         known = {n["Name"]: n["Id"] for n in self._networks}
         for attachment in template.get("Networks", ()):
             target = attachment["Target"]
-            if target not in known and target not in known.values():
+            if target in self.leaving:
+                self.leaving[target] = max(0, self.leaving[target] - 1)
+            if target in self.leaving or target not in {*known, *known.values()}:
                 raise EngineError(
                     f"The engine refused: network {target} not found", code="engine_refused"
                 )

@@ -11,7 +11,7 @@ import pytest
 
 from deploytool.backends.swarm.api.client import open_client
 from deploytool.backends.swarm.api.events import Listener
-from tests.live.clusters import both
+from tests.live.clusters import both, on_swarm
 from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -175,3 +175,12 @@ def test_what_somebody_else_runs_is_left_alone(project: Project, example_image: 
     with project.cluster.occupied(project, example_image):
         ran = project.run("deploy", "--image", example_image)
         assert (ran.code, ran.error["code"]) == (1, "not_ours")
+
+
+@on_swarm
+def test_a_deploy_right_after_docker_stack_rm(project: Project, example_image: str) -> None:
+    """Its network is being removed until the last replica has ended."""
+    project.deploy(example_image, replicas=4)
+    project.docker("stack", "rm", "--detach=true", project.app)
+    assert project.deploy(example_image)["release"] == "v1"
+    assert len(project.replicas_that_answer()) == 4

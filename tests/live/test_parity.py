@@ -50,7 +50,12 @@ EVERYTHING: Json = {
         "spread": ["node.labels.zone", "node.labels.rack"],
         "max_per_node": 5,
     },
-    "logging": {"max_size": "1MiB", "max_files": 2},
+    "logging": {"max_size": "1MiB", "max_files": 2, "options": {"labels": "a$b"}},
+    "tmpfs": {"/dev/shm": "8MiB", "/run/x": "0B"},
+    "ulimits": {"nofile": "1024:2048", "core": 0, "memlock": -1},
+    "hostname": "shop-{{.Task.Slot}}",
+    "templates": ["hostname"],
+    "extra_hosts": {"db.internal": "10.0.0.5", "node": "host-gateway", "six": "::1"},
 }
 
 

@@ -37,6 +37,7 @@ from deploytool.backends.swarm.planning.plan import (
     Target,
     complete_job,
     make_plan,
+    own_networks,
     per_node,
     replicas,
 )
@@ -233,7 +234,7 @@ class Swarm:
         return destroy(self.client, app, volumes=volumes, secrets=secrets)
 
     def start_job(self, job: Job) -> None:
-        jobs.start(self.client, complete_job(self.client, job))
+        jobs.start(self.client, complete_job(self.client, job), own_networks(job.release.spec))
 
     def look_at_job(self, job: Job) -> Task | None:
         return jobs.look(self.client, job)

@@ -8,11 +8,12 @@ either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from deploytool.backends.model import Job, Task
 from deploytool.backends.swarm.api.client import Client, is_gone, is_taken
 from deploytool.backends.swarm.api.tasks import read_task
+from deploytool.backends.swarm.operations.networks import create_service
 from deploytool.backends.swarm.planning import logins
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import init_process, labels
@@ -55,10 +56,11 @@ def job_spec(job: Job, secrets: Mapping[str, str]) -> Json:
     }
 
 
-def start(client: Client, spec: Json) -> None:
-    """Start a job; one of the same name that the cluster has already is left as it is."""
+def start(client: Client, spec: Json, networks: Sequence[Json] = ()) -> None:
+    """Start a job; one of the same name that the cluster has already is left as it is. `networks`
+    are those that deploytool makes."""
     try:
-        client.create_service(spec)
+        create_service(client, spec, networks)
     except EngineError as error:
         if not is_taken(error):
             raise

@@ -94,6 +94,8 @@ class SwarmPlan:
     targets: tuple[Target, ...]
     nodes: Mapping[str, str]
     """Node id → its name."""
+    networks: tuple[Json, ...] = ()
+    """The networks of the app that deploytool makes, whether they are there or not."""
     new_networks: tuple[Json, ...] = ()
     new_configs: tuple[Json, ...] = ()
     taken: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
@@ -240,6 +242,7 @@ def plan_from(
             app=app.name,
             targets=tuple(targets),
             nodes={node.id: node.hostname for node in nodes},
+            networks=tuple(own_networks(app)),
             new_networks=tuple(new_networks),
             new_configs=tuple(new_configs),
             taken=neighbours.routes.taken,
@@ -393,22 +396,23 @@ def _missing_networks(app: AppSpec, networks: Iterable[Json]) -> list[Json]:
         _check_subnet(known[proxy.network], proxy.subnet)
     for name in sorted({proxy.network, own} & wanted & known.keys()) if proxy.encrypted else ():
         _check_encryption(known[name])
-    options = {"options": {"encrypted": ""}} if proxy.encrypted else {}
-    missing: list[Json] = []
-    for name in sorted(wanted - known.keys()):
-        if name == own:
-            stack = {labels.STACK: app.name}
-            missing.append({"name": own, "driver": "overlay", "labels": stack, **options})
-        elif name == proxy.network:
-            subnet = {"subnet": proxy.subnet}
-            missing.append({"name": name, "driver": "overlay", **subnet, **options})
-        else:
-            raise PlanError(
-                f"The cluster has no network {name}",
-                code="network_missing",
-                hint=f"create it: docker network create --driver overlay {name}",
-            )
-    return missing
+    if foreign := sorted(wanted - known.keys() - {own, proxy.network}):
+        raise PlanError(
+            f"The cluster has no network {foreign[0]}",
+            code="network_missing",
+            hint=f"create it: docker network create --driver overlay {foreign[0]}",
+        )
+    return [network for network in own_networks(app) if network["name"] not in known]
+
+
+def own_networks(app: AppSpec) -> list[Json]:
+    """The networks of an app that deploytool makes."""
+    wanted = {name for service in app.services for name in swarm.networks(app, service)}
+    options = {"options": {"encrypted": ""}} if app.proxy.encrypted else {}
+    own = {"name": swarm.default_network(app.name), "labels": {labels.STACK: app.name}}
+    shared = {"name": app.proxy.network, "subnet": app.proxy.subnet}
+    found = ({"driver": "overlay", **network, **options} for network in (own, shared))
+    return sorted((n for n in found if n["name"] in wanted), key=lambda n: str(n["name"]))
 
 
 def _check_encryption(network: Json) -> None:

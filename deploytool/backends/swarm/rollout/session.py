@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploytool.backends.model import Action, Plan, RouteCheck, ServiceProgress, Task
-from deploytool.backends.swarm.api.client import Client, is_taken
+from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.events import Listener
+from deploytool.backends.swarm.operations import networks
 from deploytool.backends.swarm.planning import files as config_files
 from deploytool.backends.swarm.planning import logins
 from deploytool.backends.swarm.planning.diff import normal
@@ -20,7 +21,6 @@ from deploytool.backends.swarm.rollout import probe, recover, watch
 from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.routing import labels_of, ports
-from deploytool.errors import EngineError
 from deploytool.json_types import Json
 from deploytool.spec import Release
 from deploytool.traefik import routing
@@ -64,26 +64,10 @@ class SwarmRollout:
         if self.is_prepared:
             return
         for network in self.swarm.new_networks:
-            self._create_network(network)
+            networks.create(self.client, network)
         specs = [target.spec for target in self.targets if target.spec is not None]
         config_files.create(self.client, self.swarm.new_configs, specs)
         self.is_prepared = True
-
-    def _create_network(self, network: Json) -> None:
-        from docker.types import IPAMConfig, IPAMPool
-
-        settings: Json = {"driver": network["driver"]}
-        if subnet := network.get("subnet"):
-            settings["ipam"] = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
-        if found := network.get("labels"):
-            settings["labels"] = found
-        if options := network.get("options"):
-            settings["options"] = options
-        try:
-            self.client.create_network(network["name"], **settings)
-        except EngineError as error:
-            if not is_taken(error):
-                raise
 
     def start(
         self, release: Release | None = None, services: Collection[str] | None = None
@@ -105,7 +89,7 @@ class SwarmRollout:
         target.applied = True
         target.applied_at = time.monotonic()
         if target.live is None:
-            self.client.create_service(spec)
+            networks.create_service(self.client, spec, self.swarm.networks)
         else:
             self._update(target, target.live, spec)
 

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from deploytool.backends.model import LogLine
 from deploytool.errors import DeploytoolError
+from deploytool.spec import Service
 
 AHEAD = 10_000
 """Lines that are read before somebody takes them."""
+
+
+def check_requests(services: Iterable[Service]) -> dict[str, re.Pattern[str]]:
+    """Service → what Uvicorn's and Gunicorn's access logs say of its health checks that succeed,
+    where these come from the replica itself. Uvicorn writes the root path before the path."""
+    return {
+        service.name: re.compile(
+            rf"(?<![\d.])127\.0\.0\.1(:\d+)? - .*"
+            rf'"GET ({re.escape(service.path_prefix.rstrip("/"))})?{re.escape(service.check.path)} '
+            r'HTTP/1\.[01]" [23]\d\d\b'
+        )
+        for service in services
+        if service.check is not None and service.check.path
+    }
+
+
+class ReplicaNames:
+    """What replicas are called where their lines are shown: service and slot, and for those that
+    come into a slot after another the beginning of their id."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, int], str] = {}
+
+    def of(self, line: LogLine) -> str:
+        name = f"{line.service}.{line.slot}"
+        first = self._first.setdefault((line.service, line.slot), line.task)
+        return name if line.task == first else f"{name} {line.task[:8]}"
 
 
 def by_time(lines: Iterable[LogLine]) -> list[LogLine]:

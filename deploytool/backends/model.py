@@ -266,6 +266,8 @@ class LogLine(Model):
     service: str
     slot: int
     node: str
+    task: str = ""
+    """The replica that printed it; of one slot there are several after each other."""
     text: str
 
 

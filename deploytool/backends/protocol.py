@@ -6,6 +6,7 @@ nothing here knows Docker or Nomad.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
@@ -140,10 +141,12 @@ class Inspection(Protocol):
         follow: bool,
         tail: int,
         since: int | None,
+        hidden: Mapping[str, re.Pattern[str]],
         warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         """The last lines of every replica, and what follows as it comes; `since` in seconds before
-        now. What cannot be had is warned of."""
+        now. What cannot be had is warned of. `hidden` is what is left out of a service's lines as
+        one of its own health checks, where those come from the replica itself."""
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         """What the nodes have, what of it is taken, and how many more replicas of these services

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deploytool.backends.model import LogLine
+    from deploytool.logs import ReplicaNames
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 
@@ -95,6 +96,10 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="D", help='Not older, for example "5m".')
     ] = None,
+    health: Annotated[
+        bool,
+        typer.Option("--health", help="Show health checks that replicas answered well, too."),
+    ] = False,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Pass escape sequences on to the terminal too."),
@@ -102,6 +107,7 @@ def logs(
 ) -> None:
     """Show the output of every replica."""
     from deploytool.backends import open_backend
+    from deploytool.logs import ReplicaNames, check_requests
 
     if follow and session.output.as_json:
         raise UsageError(
@@ -117,22 +123,23 @@ def logs(
         follow=follow,
         tail=tail,
         since=seconds,
+        hidden={} if health else check_requests(session.config.config.services.values()),
         warn=session.output.warn,
     )
     if session.output.as_json:
         found = [line.model_dump(mode="json") for line in lines]
         session.output.result({"lines": found}, lambda _: None)
         return
-    console = session.output.of_replicas(raw=raw)
+    console, names = session.output.of_replicas(raw=raw), ReplicaNames()
     with ended_by_interrupt(follow):
         for line in lines:
-            _show(console, line)
+            _show(console, line, names)
             if console.quiet:
                 break
 
 
-def _show(console: Console, line: LogLine) -> None:
+def _show(console: Console, line: LogLine, names: ReplicaNames) -> None:
     from rich.text import Text
 
     colour = COLOURS[(sum(map(ord, line.service)) + line.slot) % len(COLOURS)]
-    console.print(Text(f"{line.service}.{line.slot} ", colour) + Text(line.text))
+    console.print(Text(f"{names.of(line)} ", colour) + Text(line.text))

@@ -182,5 +182,5 @@ def test_a_deploy_right_after_docker_stack_rm(project: Project, example_image: s
     """Its network is being removed until the last replica has ended."""
     project.deploy(example_image, replicas=4)
     project.docker("stack", "rm", "--detach=true", project.app)
-    assert project.deploy(example_image)["release"] == "v1"
+    project.deploy(example_image)
     assert len(project.replicas_that_answer()) == 4

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import pytest
 from requests import Response
@@ -15,8 +17,11 @@ from deploytool.backends.swarm.api import client
 from deploytool.backends.swarm.api.client import LogEntry, Output
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import EngineError, UsageError
+from deploytool.logs import ReplicaNames, check_requests
 from tests.builders import app, deploy, engine, service, worker
 from tests.fake_engine import NOW, FakeEngine
+
+NOTHING: Mapping[str, re.Pattern[str]] = MappingProxyType({})
 
 
 def talking() -> FakeEngine:
@@ -33,11 +38,13 @@ def read(
     *services: str,
     follow: bool = False,
     tail: int = 100,
+    hidden: Mapping[str, re.Pattern[str]] = NOTHING,
     warn: Callable[[str], None] = lambda _: None,
 ) -> list[LogLine]:
-    return list(
-        Swarm(made).logs("items", services, follow=follow, tail=tail, since=None, warn=warn)
+    lines = Swarm(made).logs(
+        "items", services, follow=follow, tail=tail, since=None, hidden=hidden, warn=warn
     )
+    return list(lines)
 
 
 def test_lines_say_who_printed_them() -> None:
@@ -74,6 +81,63 @@ def test_what_is_read_twice_is_shown_once() -> None:
     text = "items_worker 1 says 1"
     made.later[task["ID"]] = [LogEntry(task["ID"], task["NodeID"], f"{NOW[:-1]}1Z", text)]
     assert read(made, follow=True) == read(made)
+
+
+UVICORN = 'INFO:     127.0.0.1:52314 - "GET /health?deep=1 HTTP/1.1" 200 OK'
+GUNICORN = '127.0.0.1 - - [27/Nov/2026:05:20:00 +0000] "GET /health?deep=1 HTTP/1.1" 204 0 "-" "-"'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_hidden"),
+    [
+        (UVICORN, True),
+        (GUNICORN, True),
+        (UVICORN.replace("/health", "/v1/health"), True),  # Uvicorn with a root path
+        (UVICORN.replace("/health", "/v2/health"), False),
+        (UVICORN.replace("127.0.0.1", "10.0.1.5"), False),
+        (UVICORN.replace("127.0.0.1", "10.127.0.0.1"), False),
+        (UVICORN.replace("GET", "POST"), False),
+        (UVICORN.replace("?deep=1", ""), False),
+        (UVICORN.replace("200 OK", "503 Service Unavailable"), False),
+        (f"asked with {UVICORN.partition('- ')[2]}", False),
+    ],
+)
+def test_health_checks_that_succeed_are_hidden(text: str, is_hidden: bool) -> None:
+    checked = service(healthcheck={"path": "/health?deep=1"}, path_prefix="/v1/")
+    (pattern,) = check_requests([checked, worker()]).values()
+    assert (pattern.search(text) is not None) == is_hidden
+
+
+def test_so_many_lines_are_shown_as_asked_for_past_health_checks() -> None:
+    made = engine()
+    deploy(made, app(service(replicas=1)))
+    (task,) = made.tasks_of("items_web")
+    check = UVICORN.replace("?deep=1", "")
+    made.output[task["ID"]] = [*(f"says {i}" for i in range(5)), *[check] * 30]
+    made.later[task["ID"]] = [
+        LogEntry(task["ID"], task["NodeID"], NOW, text) for text in (check, "still there")
+    ]
+    hidden = check_requests([service()])
+    assert [line.text for line in read(made, tail=2, hidden=hidden)] == ["says 3", "says 4"]
+    assert [line.text for line in read(made, tail=2)] == [check, check]
+    last = read(made, tail=0, hidden=hidden, follow=True)
+    assert [line.text for line in last] == ["still there"]
+
+
+def test_replicas_of_one_slot_are_told_apart() -> None:
+    """As while a service is updated."""
+    made = talking()
+    old = made.tasks_of("items_worker")[0]["ID"]
+    new = made.add_task("items_worker", 1, "running")
+    made.output[new] = ["items_worker 1 says 2"]
+    lines = read(made, "worker")
+    assert {line.task for line in lines} == {old, new}
+    names = ReplicaNames()
+    first, second = dict.fromkeys(line.task for line in lines)
+    shown = {line.task: names.of(line) for line in lines}
+    assert shown == {first: "worker.1", second: f"worker.1 {second[:8]}"}
+    assert names.of(lines[0]) == "worker.1"
+    assert names.of(read(made, "web")[0]).startswith("web.")
 
 
 def test_what_is_missing_is_warned_of() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -233,6 +234,7 @@ class Scripted:
         follow: bool,
         tail: int,
         since: int | None,
+        hidden: Mapping[str, re.Pattern[str]],
         warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
@@ -260,6 +261,7 @@ class Nomad:
         follow: bool,
         tail: int,
         since: int | None,
+        hidden: Mapping[str, re.Pattern[str]],  # noqa: ARG002
         warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         chosen = self._choose(app, self._job(app), services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +29,7 @@ from deploytool.backends.model import (
 from deploytool.backends.swarm.api.client import Client, image_of
 from deploytool.backends.swarm.api.tasks import by_service, read_task, update_state
 from deploytool.backends.swarm.operations import execute, garbage, jobs, measure
-from deploytool.backends.swarm.operations.logs import read_logs
+from deploytool.backends.swarm.operations.logs import Wanted, read_logs
 from deploytool.backends.swarm.operations.remove import belongings, destroy
 from deploytool.backends.swarm.planning.capacity import UNMEASURED, read_nodes
 from deploytool.backends.swarm.planning.diff import differences, normal, without_tag
@@ -137,13 +138,15 @@ class Swarm:
         follow: bool,
         tail: int,
         since: int | None,
+        hidden: Mapping[str, re.Pattern[str]],
         warn: Callable[[str], None],
     ) -> Iterator[LogLine]:
         live = self._services(app)
         if not live:
             raise not_deployed(app)
         chosen = {s["ID"]: short for short, s in self._choose(app, live, services).items()}
-        return read_logs(self.client, chosen, follow=follow, tail=tail, since=since, warn=warn)
+        wanted = Wanted(follow=follow, tail=tail, since=since, hidden=hidden)
+        return read_logs(self.client, chosen, wanted, warn)
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         with ThreadPoolExecutor(max_workers=5) as pool:

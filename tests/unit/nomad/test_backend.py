@@ -176,7 +176,13 @@ def test_logs_of_every_replica(nomad: Nomad, cluster: Cluster) -> None:
     cluster.scripts["web"] = Script(output="one\ntwo\nthree\n")
     deploy(nomad, app(service(replicas=2), worker()))
     lines = nomad.logs(
-        "items", ["web"], follow=False, tail=2, since=None, warn=lambda text: pytest.fail(text)
+        "items",
+        ["web"],
+        follow=False,
+        tail=2,
+        since=None,
+        hidden={},
+        warn=lambda text: pytest.fail(text),
     )
     found = [(line.service, line.slot, line.text) for line in lines]
     assert sorted(found) == [

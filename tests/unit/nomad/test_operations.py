@@ -119,7 +119,7 @@ def test_token_is_no_argument_of_the_program(nomad: Nomad) -> None:
 def test_logs_are_followed_and_new_replicas_join(nomad: Nomad, cluster: Cluster) -> None:
     cluster.scripts["web"] = Script(output="old\n")
     deploy(nomad, app(service()))
-    lines = nomad.logs("items", [], follow=True, tail=5, since=None, warn=lambda _: None)
+    lines = nomad.logs("items", [], follow=True, tail=5, since=None, hidden={}, warn=lambda _: None)
     assert [(line.slot, line.text) for line in islice(lines, 1)] == [(1, "old")]
     cluster.scripts["web"] = Script(output="old\nnew\n", complaints="warned\n")
     assert sorted(line.text for line in islice(lines, 2)) == ["new", "warned"]
@@ -138,7 +138,7 @@ def test_many_followed_replicas_leave_connections_for_others(
     cluster.nodes[0].memory = 100_000
     deploy(nomad, app(service(replicas=MOST_FOLLOWED + 2)))
     warned: list[str] = []
-    lines = nomad.logs("items", [], follow=True, tail=5, since=None, warn=warned.append)
+    lines = nomad.logs("items", [], follow=True, tail=5, since=None, hidden={}, warn=warned.append)
     assert len(list(islice(lines, MOST_FOLLOWED))) == MOST_FOLLOWED
     assert nomad.status("items").is_complete
     assert len(warned) == 2

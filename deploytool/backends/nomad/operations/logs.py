@@ -71,7 +71,9 @@ def _past(
 
 def _line(allocation: Json, text: str) -> LogLine:
     task = read_task(allocation)
-    return LogLine(at="", service=task.service, slot=task.slot, node=task.node, text=text)
+    return LogLine(
+        at="", service=task.service, slot=task.slot, node=task.node, task=task.id, text=text
+    )
 
 
 def lines_of(client: Client, allocation: str, task: str, *, tail: int | None = None) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from deploytool.backends.model import LogLine
 from deploytool.backends.swarm.api.client import Client, LogEntry, Output
@@ -14,6 +16,32 @@ from deploytool.logs import by_time, following, merged
 
 AT_ONCE = 8
 """Replicas whose output is read at the same time."""
+MORE = 20
+"""How many times as many lines are read where some are hidden, for so many to be left."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines are wanted."""
+
+    follow: bool = False
+    tail: int = 100
+    """The last ones of each replica."""
+    since: int | None = None
+    """Seconds before now."""
+    hidden: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    """Service → what is left out of its lines."""
+
+    def shows(self, service: str, entry: LogEntry) -> bool:
+        pattern = self.hidden.get(service)
+        return pattern is None or pattern.search(entry.text) is None
+
+    def read(self, client: Client, service: str, task: str) -> Output:
+        """The last lines of a replica."""
+        tail = self.tail * MORE if service in self.hidden else self.tail
+        found = client.task_output(task, tail=tail, since=self.since)
+        shown = [entry for entry in found.entries if self.shows(service, entry)]
+        return Output(shown[len(shown) - min(self.tail, len(shown)) :], found.missing)
 
 
 class _Names:
@@ -38,16 +66,15 @@ class _Names:
                 self.tasks(service_id)
             slot = self.slots.setdefault(entry.task, 0)
         node = self.nodes.get(entry.node, entry.node)
-        return LogLine(at=entry.at, service=service, slot=slot, node=node, text=entry.text)
+        return LogLine(
+            at=entry.at, service=service, slot=slot, node=node, task=entry.task, text=entry.text
+        )
 
 
 def read_logs(
     client: Client,
     services: Mapping[str, str],
-    *,
-    follow: bool,
-    tail: int,
-    since: int | None,
+    wanted: Wanted,
     warn: Callable[[str], None],
 ) -> Iterator[LogLine]:
     """Lines of the services (id → name). Those of the past are sorted by time; followed ones
@@ -55,22 +82,23 @@ def read_logs(
     names = _Names(client)
 
     def followed(service_id: str) -> Iterator[LogLine]:
+        service = services[service_id]
         for entry in client.service_output(service_id, tail=0):
-            yield names.line(services[service_id], service_id, entry)
+            if wanted.shows(service, entry):
+                yield names.line(service, service_id, entry)
 
-    if not follow:
-        return iter(_past(client, names, services, tail, since, warn))
+    if not wanted.follow:
+        return iter(_past(client, names, services, wanted, warn))
     # Before the past is read, so that what is printed meanwhile is not missed.
     new = merged([followed(service_id) for service_id in services])
-    return following(_past(client, names, services, tail, since, warn), new)
+    return following(_past(client, names, services, wanted, warn), new)
 
 
 def _past(
     client: Client,
     names: _Names,
     services: Mapping[str, str],
-    tail: int,
-    since: int | None,
+    wanted: Wanted,
     warn: Callable[[str], None],
 ) -> list[LogLine]:
     """The last lines of each replica. They are asked one by one: see `Client.service_output`."""
@@ -80,7 +108,7 @@ def _past(
 
     def read(task: Json) -> Output:
         try:
-            return client.task_output(task["ID"], tail=tail, since=since)
+            return wanted.read(client, services[str(task["ServiceID"])], task["ID"])
         except DeploytoolError as problem:
             problems.append(problem)
             return Output([], str(problem))

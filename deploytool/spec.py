@@ -301,7 +301,9 @@ class Logging(Model):
 
     driver: Annotated[Line, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")] = "json-file"
     """Log driver of the engine, for example "local", "journald", "syslog", "gelf" or "fluentd"."""
-    options: dict[Line, EnvValue] = Field(default_factory=dict)
+    options: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")], EnvValue] = Field(
+        default_factory=dict
+    )
     """The driver's own options, for example { tag = "{{.Name}}" }. Never secrets."""
     max_size: Memory = 10 * 2**20
     """Size at which a log file is rotated."""

@@ -92,7 +92,11 @@ _loggings = st.fixed_dictionaries(
     optional={"max_size": memory, "max_files": st.integers(1, 100)},
 ) | st.fixed_dictionaries(
     {"driver": words.filter(lambda name: name not in ("json-file", "local", "none"))},
-    optional={"options": st.dictionaries(words, texts, max_size=3)},
+    optional={
+        "options": st.dictionaries(
+            st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,9}", fullmatch=True), texts, max_size=3
+        )
+    },
 )
 _limits = st.integers(-1, 10**6) | st.integers(0, 10**6).map(lambda n: f"{n}:{2 * n}")
 _hosts = st.dictionaries(

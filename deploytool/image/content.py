@@ -2,9 +2,9 @@
 
 The same content has the same tag, whoever builds it, from whichever commit:
 
-    build context, as .dockerignore lets it in ─┐
-    Dockerfile, build arguments, target ────────┼─▶ tree-0123456789ab
-    platforms ──────────────────────────────────┘
+    what the Dockerfile copies and .dockerignore lets in ─┐
+    Dockerfile, build arguments, target ──────────────────┼─▶ tree-0123456789ab
+    platforms ────────────────────────────────────────────┘
 
 deploytool's own settings and the stacks that it renders are no part of it, wherever they are: an
 image that has a copy of them runs the same.
@@ -33,6 +33,7 @@ from deploytool.render import RENDERED
 
 if TYPE_CHECKING:
     from deploytool.config import BuildSettings
+    from deploytool.lint.copies import Copies
     from deploytool.lint.dockerfile import Dockerfile
     from deploytool.lint.dockerignore import Dockerignore
 
@@ -78,13 +79,15 @@ class Content:
         return f"tree-{digest.hexdigest()[:12]}"
 
     def takes(self, path: Path) -> bool:
-        """Whether a path is sent to the builder, or says how to build."""
+        """Whether a path may get into the image, or says how to build."""
         if path == self._dockerfile.resolve():
             return True
         if path == self._settings_file or not path.is_relative_to(self._context):
             return False
         inside = PurePosixPath(path.relative_to(self._context))
-        return BYTE_CODE not in inside.parts and not self._ignored.hides(inside)
+        if BYTE_CODE in inside.parts or self._ignored.hides(inside):
+            return False
+        return self._copies is None or self._copies.takes(inside)
 
     @cached_property
     def passed_volumes(self) -> str | None:
@@ -121,6 +124,36 @@ class Content:
 
         return dockerignore.read(dockerignore.find(self._dockerfile, self._context))
 
+    @cached_property
+    def _named(self) -> Copies | None:
+        """What the Dockerfile says that it takes from the context; None where it may take more."""
+        from deploytool.lint.copies import Copies
+
+        copies = Copies(self._parsed, self._ignored)
+        is_unsure = any(
+            item.mounts_context or _UNSURE.search("".join(item.sources))
+            for item in self._parsed.instructions
+        )
+        return copies if copies.is_known and not is_unsure else None
+
+    @cached_property
+    def _copies(self) -> Copies | None:
+        """What gets into the image; None where that is not known. Where the Dockerfile copies
+        nothing, the base image may do it (ONBUILD). A link that is named stands for what it leads
+        to."""
+        copies = self._named
+        if copies is None or not copies.all:
+            return None
+        links = (self._inside(path) for path in self._let_in if path.is_symlink())
+        return None if any(c.leads_through(link) for link in links for c in copies.all) else copies
+
+    @cached_property
+    def _let_in(self) -> tuple[Path, ...]:
+        return tuple(_walk(self._context, self._ignored))
+
+    def _inside(self, path: Path) -> PurePosixPath:
+        return PurePosixPath(path.relative_to(self._context))
+
     def _parts(self) -> Iterator[bytes]:
         settings = self.settings
         yield self._text
@@ -131,8 +164,9 @@ class Content:
         yield (settings.target or "").encode()
         yield ",".join(settings.platforms or (self._own_platform,)).encode()
         yield self._commit() if self._takes_git else b""
-        for path in _walk(self._context, self._ignored):
-            if path != self._settings_file:
+        for path in self._let_in:
+            is_copied = self._copies is None or self._copies.takes(self._inside(path))
+            if is_copied and path != self._settings_file:
                 yield os.fsencode(path.relative_to(self._context))
                 yield self._at(path)
 
@@ -146,14 +180,10 @@ class Content:
     @property
     def _takes_git(self) -> bool:
         """Whether the build may read the repository, as for a version that is made from tags."""
-        from deploytool.lint.copies import Copies
-
         head = PurePosixPath(GIT, "HEAD")
         if not (self._context / GIT).exists() or self._ignored.hides(head):
             return False
-        copies = Copies(self._parsed, self._ignored)
-        mounts = any("mount" in item.flags for item in self._parsed.instructions)
-        return mounts or not copies.is_known or copies.takes(head)
+        return self._named is None or self._named.takes(head)
 
     def _commit(self) -> bytes:
         """The repository's files differ from clone to clone; what it says of the code does not."""
@@ -242,4 +272,6 @@ def _hides_all(ignored: Dockerignore, folder: PurePosixPath) -> bool:
     return True
 
 
+_UNSURE = re.compile(r"[$\\]")
+"""In a path: a variable, whose value a build argument may change, or an escape."""
 _WILD = re.compile(r"[*?\[\\]")

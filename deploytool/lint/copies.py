@@ -32,6 +32,11 @@ class Copy:
             return False
         return self._pattern.matches("/".join(path.parts[:depth])) if depth else True
 
+    def leads_through(self, link: PurePosixPath) -> bool:
+        """Whether it is the path, or a path or pattern below it."""
+        first = PurePosixPath(*self.path.parts[: len(link.parts)])
+        return bool(self.path.parts) and Copy(self.line, first, self.is_known).takes(link)
+
     @cached_property
     def is_plain(self) -> bool:
         return self.is_known and not re.search(r"[*?\[]", str(self.path))

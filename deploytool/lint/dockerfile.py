@@ -42,6 +42,8 @@ class Instruction:
     text: str
     """Everything after the keyword and its flags."""
     flags: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[str, ...] = ()
+    """The values of `--mount`, which may be there more than once."""
     heredocs: tuple[str, ...] = ()
 
     @cached_property
@@ -69,6 +71,12 @@ class Instruction:
         if self.keyword not in ("COPY", "ADD") or "from" in self.flags:
             return ()
         return tuple(word for word in self.words[:-1] if not _HEREDOC.match(word))
+
+    @cached_property
+    def mounts_context(self) -> bool:
+        """Whether it reads the build context where it is, or may: `bind` is the usual kind."""
+        options = (dict(o.partition("=")[::2] for o in m.split(",")) for m in self.mounts)
+        return any(o.get("type", "bind") == "bind" and "from" not in o for o in options)
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, str | None], ...]:
@@ -281,11 +289,14 @@ def _is_blank(line: str) -> bool:
 def _instruction(line: int, text: str) -> Instruction:
     keyword, _, rest = text.strip().replace("\t", " ").partition(" ")
     flags: dict[str, str] = {}
+    mounts: list[str] = []
     position = 0
     while match := _FLAG.match(rest, position):
         flags[match[1]] = match[2] or ""
+        if match[1] == "mount":
+            mounts.append(flags["mount"])
         position = match.end()
-    return Instruction(line, keyword.upper(), rest[position:].strip(), flags)
+    return Instruction(line, keyword.upper(), rest[position:].strip(), flags, tuple(mounts))
 
 
 def _heredocs(text: str, lines: Sequence[str], index: int) -> tuple[tuple[str, ...], int]:

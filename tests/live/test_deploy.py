@@ -125,7 +125,16 @@ def test_scale_restart_status_and_logs(deployed: Project, example_image: str) ->
     logged = deployed.ok("logs", "--tail", "50")["lines"]
     assert {line["service"] for line in logged} == {"web"}
     assert any("is ready" in line["text"] for line in logged)
+    if deployed.cluster.name == "swarm":
+        assert not checks_in(logged)
+        assert checks_in(deployed.ok("logs", "--tail", "50", "--health")["lines"])
     assert deployed.run("scale", "nope=3").error["code"] == "unknown_service"
+
+
+def checks_in(logged: list[dict[str, str]]) -> list[str]:
+    """The replicas' own health checks in their output; not what came by the proxy."""
+    texts = (line["text"] for line in logged)
+    return [text for text in texts if '"GET /health ' in text and " 127.0.0.1:" in text]
 
 
 @both

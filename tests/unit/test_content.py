@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from deploytool.image.content import Content, without_settings
 from deploytool.render import RENDERED
 from tests.unit.test_git import commit, git
 
-DECLARES = "FROM scratch\nARG VOLUMES\nCOPY main.py data /code/\n"
+DECLARES = "FROM scratch\nARG VOLUMES\nCOPY . /code/\n"
 
 
 @pytest.fixture
@@ -82,6 +83,52 @@ def test_every_kind_of_change_counts(project: Path) -> None:
     write(project, "Dockerfile", DECLARES + "USER 1\n")
     changed()
     assert len(set(tags)) == len(tags)
+
+
+OTHERS = ("notes.txt", "data/new.txt", "tests/test_app.py", "main.pyi")
+
+
+@pytest.mark.parametrize(
+    ("copies", "counts"),
+    [
+        ("COPY main.py /code/", []),
+        ("COPY main.py data /code/", ["data/new.txt"]),
+        ("COPY ./data/ /code/\nADD *.txt /", ["notes.txt", "data/new.txt"]),
+        (
+            'COPY ["main.py", "/code/"]\nRUN --mount=type=cache,target=/x --mount=type=ssh a',
+            [],
+        ),
+        ("COPY --from=uv /uv /bin/\nCOPY main.py .\nRUN --mount=type=bind,from=uv,target=/x a", []),
+        # What cannot be known from the Dockerfile counts.
+        ("", OTHERS),
+        ("COPY --from=uv /uv /bin/", OTHERS),
+        ("COPY . .", OTHERS),
+        ("COPY --exclude=*.txt . .", OTHERS),
+        ("ARG A=main.py\nCOPY $A /code/", OTHERS),
+        ("COPY main.py .\nRUN --mount=target=/src --mount=type=cache,target=/x make", OTHERS),
+        ("COPY link .", OTHERS),
+        ("COPY main.py linked/a.txt .", OTHERS),
+        ("COPY lin? .", OTHERS),
+    ],
+)
+def test_what_the_dockerfile_does_not_copy_does_not_count(
+    project: Path, copies: str, counts: Sequence[str]
+) -> None:
+    """With git and without. The commit of what runs is not called changed for it either."""
+    write(project, "Dockerfile", f"FROM scratch AS uv\nFROM scratch\n{copies}\n")
+    (project / "linked").symlink_to("data")
+    first = tag(project)
+    for name in OTHERS:
+        content = Content(project, BuildSettings())
+        assert content.takes(project.resolve() / name) is (name in counts), name
+        write(project, name, "one")
+        assert (tag(project) != first) is (name in counts), name
+        (project / name).unlink()
+        if name == "tests/test_app.py":
+            (project / "tests").rmdir()
+    write(project, "main.py", "app = 2\n")
+    is_copied = "main.py" in copies or bool(counts == OTHERS)
+    assert (tag(project) != first) is is_copied
 
 
 def test_what_is_in_one_file_is_not_in_the_next(project: Path) -> None:

@@ -74,6 +74,7 @@ WRONG: dict[str, list[Any]] = {
         *({"driver": value} for value in ("", "a b", None)),
         {"options": {"max-size": "1m"}},
         {"driver": "local", "options": {"max-file": 1}},
+        {"options": {"a.b": "x"}},
         {"driver": "syslog", "max_size": "1MiB"},
         {"driver": "syslog", "max_files": 5},
     ],

@@ -432,6 +432,27 @@ def test_templates_of_the_swarm_are_refused() -> None:
     assert problem.path == "services.web.env.A"
 
 
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"hostname": "{{.Node.Hostname}}", "templates": ["hostname"]}, "hostname"),
+        ({"logging": {"driver": "none"}}, "logging.driver"),
+        ({"logging": {"options": {"tag": "e\u0301"}}}, "logging.options"),
+        ({"tmpfs": {"/e\u0301": "1MiB"}}, "tmpfs"),
+    ],
+)
+def test_keys_of_containers_that_are_refused(keys: Json, path: str) -> None:
+    (problem,) = refused.problems(app(service(**keys), backend="nomad"))
+    assert problem.path == f"services.web.{path}"
+
+
+def test_a_name_that_nomad_fills_in_is_passed_on() -> None:
+    given: Json = {"hostname": "web-${node.unique.name}", "templates": ["hostname"]}
+    source = Source(app=app(service(**given), backend="nomad"))
+    config = compile_app(source).job["TaskGroups"][0]["Tasks"][0]["Config"]
+    assert config["hostname"] == "web-${node.unique.name}"
+
+
 def test_all_that_is_refused_is_told_together() -> None:
     spec = app(service(networks=["a"], publish={"port": 80}), backend="nomad")
     with pytest.raises(ConfigError) as caught:

@@ -627,6 +627,9 @@ class ProxySettings(Model):
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment variables of the proxy, for example a DNS provider's settings. Never secrets:
     those are `dns_secrets`."""
+    read_timeout: Duration = 3_600_000
+    """A request, with its body, that takes longer to arrive is cut off, such as an upload; "0s" is
+    no limit."""
     access_log: bool = True
     """Log each request as a line of JSON, without headers and queries, which may hold secrets.
     Traefik 3.7 or newer."""

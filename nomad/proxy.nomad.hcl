@@ -86,6 +86,7 @@ job "proxy" {
           "--global.sendanonymoususage=false",
           "--entrypoints.http.address=:80",
           "--entrypoints.http.transport.lifecycle.gracetimeout=200ms",
+          "--entrypoints.http.transport.respondingtimeouts.readtimeout=3600s",
           "--entrypoints.http.http.middlewares=proxy_caller@file",
           "--providers.file.filename=/etc/traefik/dynamic.yml",
           "--providers.file.watch=false",

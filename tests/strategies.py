@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from posixpath import normpath
 from typing import Any
 
 from hypothesis import HealthCheck, assume, settings
@@ -29,8 +30,9 @@ paths = st.from_regex(r"/[a-z0-9_./-]{0,10}", fullmatch=True)
 requests = st.from_regex(r"/[!-~]{0,12}", fullmatch=True)
 ports = st.integers(1, 65535)
 durations = st.integers(0, 5_000_000).map(format_duration)
-memory = st.integers(4 * 2**20, 2**36).map(format_memory)
-cores = st.integers(1, 10**11).map(lambda nano: nano / 10**9)
+some_time = st.integers(1, 5_000_000).map(format_duration)
+memory = st.integers(6 * 2**20, 2**36).map(format_memory)
+cores = st.integers(10**7, 10**11).map(lambda nano: nano / 10**9)
 
 
 def _unique(values: st.SearchStrategy[Any], size: int = 3) -> st.SearchStrategy[list[Any]]:
@@ -38,11 +40,11 @@ def _unique(values: st.SearchStrategy[Any], size: int = 3) -> st.SearchStrategy[
 
 
 _health = {
-    "interval": durations,
-    "timeout": durations,
+    "interval": some_time,
+    "timeout": some_time,
     "retries": st.integers(1, 100),
     "start_period": durations,
-    "start_interval": durations,
+    "start_interval": some_time,
 }
 _healthchecks = st.fixed_dictionaries(
     {"command": st.lists(texts, min_size=1, max_size=3)}, optional=_health
@@ -108,7 +110,8 @@ _hosts = st.dictionaries(
 
 @st.composite
 def volumes(draw: st.DrawFn) -> list[str]:
-    targets = draw(_unique(paths))
+    folders = paths.filter(lambda path: normpath(path) not in ("/", "//", "/tmp"))
+    targets = draw(st.lists(folders, max_size=3, unique_by=lambda path: normpath(f"/.{path}")))
     sources = [draw(st.one_of(words, paths)) for _ in targets]
     modes = [draw(st.sampled_from(["", ":ro"])) for _ in targets]
     return [f"{s}:{t}{m}" for s, t, m in zip(sources, targets, modes, strict=True)]

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 _READ_ONLY = re.compile(r"\[Errno 30\]|Read-only file system")
 _NOT_ITS_OWN = re.compile(r"PermissionError: \[Errno 13\]")
+_CHANGES_OWNER = re.compile(
+    r"(?:failed switching to|\b(?:chown|chmod|chgrp|mkdir|setpriv|su-exec|gosu|runuser|su|setuid"
+    r"|setgid|setgroups|initgroups))\b.*(?:[Oo]peration not permitted|Permission denied"
+    r"|Read-only file system)"
+)
+"""What entry points of ready-made images print that begin as root and go on as another user."""
 _DATABASE = re.compile(r"unable to open database file|attempt to write a readonly database")
 _PATH = re.compile(r"(?:Read-only file system|Permission denied):? '([^']+)'")
 _DATABASE_PATH = re.compile(r"""connect\(\s*["']([^"':]+)["']|sqlite[+\w]*:///?(/?[\w./-]+)""")
@@ -52,6 +58,8 @@ def refusal_hint(
 
     `has_read_only_files` says how the replica ran, where that is known.
     """
+    if any(map(_CHANGES_OWNER.search, lines)):
+        return ready_made(service)
     refused = find_refused(lines)
     if refused is None:
         return None
@@ -62,6 +70,16 @@ def refusal_hint(
     if is_read_only is None:
         return f"the app cannot open {what}: {_allow(service, refused)}"
     return f"the app may not open {what}, its user owns no such file or folder: {GIVE}"
+
+
+def ready_made(service: str) -> str:
+    """All that such an image needs, at once: what is missing shows up one by one."""
+    return (
+        "the image makes folders, or changes owner or user, at its start, as those of databases "
+        f"do: in [tool.deploytool.services.{service}] set capabilities = "
+        '["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"], and read_only = false or tmpfs '
+        "for the folders that it makes; or set user to the one that it ends as"
+    )
 
 
 def _allow(service: str, refused: Refused) -> str:

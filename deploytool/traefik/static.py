@@ -84,10 +84,17 @@ def _can_log(image: str) -> bool:
 def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:
     yield f"--entrypoints.{name}.address=:{port}"
     yield f"--entrypoints.{name}.transport.lifecycle.gracetimeout={GRACE}"
+    yield f"--entrypoints.{name}.transport.respondingtimeouts.readtimeout={_seconds(settings)}"
     yield f"--entrypoints.{name}.http.middlewares={CALLER}@file"
     if settings.trusted_proxies:
         trusted = ",".join(settings.trusted_proxies)
         yield f"--entrypoints.{name}.forwardedheaders.trustedips={trusted}"
+
+
+def _seconds(settings: ProxySettings) -> str:
+    """How long a request may take to arrive, its body included: Traefik knows no limit for headers
+    alone, and its own minute cuts uploads off."""
+    return f"{settings.read_timeout / 1000:g}s"
 
 
 def _resolver(settings: ProxySettings, certificates: str) -> Iterator[str]:

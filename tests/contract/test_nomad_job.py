@@ -367,6 +367,7 @@ KEYS: dict[str, Key] = {
             *("certificate_lifetime", "dns_provider", "dns_secrets", "dns_resolvers", "dns_check"),
             *("certificates", "env", "image", "constraints", "namespaces"),
             "access_log",
+            "read_timeout",
         )
     },
     "proxy.encrypted": Key(elsewhere="the Swarm"),

@@ -289,3 +289,21 @@ def test_codes_are_passed_on_in_known_places_only() -> None:
 def test_every_exit_code_is_documented() -> None:
     page = TEXTS["docs/commands.md"].partition("## Exit codes")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == [str(int(c)) for c in errors.ExitCode]
+
+
+def test_what_refuses_without_yes_is_listed() -> None:
+    """Each command whose function asks for what cannot be undone."""
+    found = set()
+    for file in sorted((CODE / "cli").glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "require_confirmation(" in ast.unparse(node):
+                found |= {
+                    re.match("deploytool ([a-z]+( [a-z]+)?)", word.value)[1]  # type: ignore[index]
+                    for decorator in node.decorator_list
+                    if isinstance(decorator, ast.Call)
+                    for word in decorator.args[1:2]
+                    if isinstance(word, ast.Constant) and isinstance(word.value, str)
+                }
+    line = next(x for x in TEXTS["docs/commands.md"].splitlines() if "refuse unless" in x)
+    listed = line.partition("go ahead; ")[2].partition(" refuse unless")[0]
+    assert found == set(re.findall(r"`([^`]+)`", listed))

@@ -178,3 +178,22 @@ def test_passwords_in_urls_are_hidden() -> None:
     lines = told(failed(url, 1), output=(url,))
     assert "hunter2" not in "\n".join(lines)
     assert MASK in lines[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "chown: changing ownership of '/data': Operation not permitted",
+        "chown: /run/postgresql: Operation not permitted",
+        "chmod: changing permissions of '/var/lib/postgresql/data': Operation not permitted",
+        "mkdir: cannot create directory '/run/db': Read-only file system",
+        "setpriv: setresuid failed: Operation not permitted",
+        'error: failed switching to "redis": operation not permitted',
+        "su-exec: setgroups(999): Operation not permitted",
+        "setpriv: initgroups failed: Operation not permitted",
+    ],
+)
+def test_ready_made_images_that_change_owner_or_user_get_all_keys_at_once(line: str) -> None:
+    last = told(failed("task: non-zero exit (1)", 1), output=(line,), read_only=True)[-1]
+    for key in ("CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "read_only = false", "user"):
+        assert key in last

@@ -488,3 +488,16 @@ def test_settings_that_do_not_go_together() -> None:
     with pytest.raises(UsageError) as caught:
         join(ProxySettings(http_port=8443), RUNNING)
     assert "--replace" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [({}, "3600s"), ({"read_timeout": "0s"}, "0s"), ({"read_timeout": "1.5s"}, "1.5s")],
+)
+def test_uploads_may_take_longer_than_traefiks_own_minute(
+    settings: dict[str, Any], limit: str
+) -> None:
+    arguments = told(email="ops@example.com", **settings)
+    for name in ("http", "https"):
+        option = f"--entrypoints.{name}.transport.respondingtimeouts.readtimeout"
+        assert f"{option}={limit}" in arguments

@@ -59,8 +59,10 @@ class SwarmKind:
 
         return stack.warnings(app)
 
-    def refused(self, app: AppSpec) -> list[Problem]:  # noqa: ARG002
-        return []
+    def refused(self, app: AppSpec) -> list[Problem]:
+        from deploytool.backends.swarm.specification import refused
+
+        return list(refused.problems(app))
 
     def without_effect(self, app: AppSpec) -> list[Problem]:  # noqa: ARG002
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from deploytool.backends import engine_limits
 from deploytool.backends.nomad.specification import literal, placement, services
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import AppSpec, Service
@@ -20,6 +21,7 @@ def check(app: AppSpec) -> None:
 
 
 def problems(app: AppSpec) -> Iterator[Problem]:
+    yield from engine_limits.problems(app)
     for service in app.services:
         for problem in (*_of(service), *_texts(app, service)):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)

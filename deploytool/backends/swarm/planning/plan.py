@@ -25,7 +25,7 @@ from deploytool.backends.swarm.planning.diff import differences, normal, replace
 from deploytool.backends.swarm.planning.neighbours import Neighbours
 from deploytool.backends.swarm.rollout import probe
 from deploytool.backends.swarm.specification import compile as swarm
-from deploytool.backends.swarm.specification import init_process, labels, templates
+from deploytool.backends.swarm.specification import init_process, labels, refused, templates
 from deploytool.backends.swarm.specification.routing import (
     is_proxy,
     labels_of,
@@ -185,6 +185,7 @@ def plan_from(
     take_over: bool = False,
 ) -> Plan:
     """The plan, from a snapshot. Pure."""
+    refused.check(app)
     live = snapshot.of_app(app.name)
     _check_ownership(app, snapshot)
     secrets = versioned.choose(app, snapshot.secrets, pins)
@@ -218,6 +219,7 @@ def plan_from(
     new_networks = _missing_networks(app, snapshot.networks)
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
+    _check_cores(app, nodes)
     advice.check_https(app, _proxy(app, snapshot))
     proxy = _proxy_service(app, snapshot)
     neighbours.check_references(proxy)
@@ -456,6 +458,19 @@ def _check_ports(app: AppSpec, snapshot: Snapshot) -> None:
                     code="port_taken",
                     hint="publish another port",
                 )
+
+
+def _check_cores(app: AppSpec, nodes: Sequence[Node]) -> None:
+    """An engine refuses a limit of more cores than its node has."""
+    most = max((node.cpu for node in nodes), default=0.0)
+    for service in app.services:
+        if service.cpu_limit and 0 < most < service.cpu_limit:
+            raise PlanError(
+                f"{service.name} has cpu_limit = {service.cpu_limit:g}, and no node has more than "
+                f"{most:g} cores: their engines refuse it",
+                code="no_suitable_node",
+                hint=f"lower cpu_limit to {most:g} or less",
+            )
 
 
 def _check_capacity(

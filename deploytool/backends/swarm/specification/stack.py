@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytool.backends.swarm.specification import compile as swarm
-from deploytool.backends.swarm.specification import health, labels, templates
+from deploytool.backends.swarm.specification import health, labels, refused, templates
 from deploytool.backends.swarm.specification.scripts import Script
 from deploytool.json_types import Json
 from deploytool.render import RENDERED
@@ -114,7 +114,9 @@ def _script(app: AppSpec) -> Callable[[Script], tuple[str, Json]]:
 
 
 def files(app: AppSpec) -> list[RenderedFile]:
-    """The stack file, and the scripts that it refers to."""
+    """The stack file, and the scripts that it refers to. Raises ConfigError for what a Swarm does
+    not take."""
+    refused.check(app)
     scripts = (
         RenderedFile(Path(f"stacks/{script.path}"), script.content.decode(), is_beside=True)
         for script in swarm.all_scripts(app)

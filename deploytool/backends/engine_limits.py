@@ -1,0 +1,99 @@
+"""What no engine takes of a container, and would refuse only when a replica starts. Pure.
+
+The configuration itself allows it: stored releases are read by the same models.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+
+from deploytool.errors import Problem
+from deploytool.spec import AppSpec, Service
+from deploytool.units import format_memory
+
+LEAST_LIMIT = 6 * 2**20
+"""Bytes: `linuxMinMemory` of the engine."""
+LEAST_CPU_LIMIT = 0.01
+"""Cores: the kernel's shortest share of the engine's period, 1 ms of 100."""
+LONGEST_TEXT = 128 * 1024 - 1
+"""Bytes of one argument or variable: MAX_ARG_STRLEN of the kernel, without the NUL at its end."""
+CAPABILITIES = frozenset({
+    "ALL", "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF",
+    "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID",
+    "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE",
+    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP",
+    "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
+    "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE",
+    "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+})  # fmt: skip
+"""Without "CAP_" in front; the engine knows them by name."""
+
+
+def problems(app: AppSpec) -> Iterator[Problem]:
+    for service in app.services:
+        found = (*_amounts(service), *_times(service), *_capabilities(service))
+        for problem in (*found, *_mounts(service), *_texts(app, service)):
+            yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
+    for argument in app.release.command if app.release else ():
+        if len(argument.encode()) > LONGEST_TEXT:
+            yield Problem("release.command", _too_long("an argument"))
+
+
+def _amounts(service: Service) -> Iterator[Problem]:
+    if service.memory_limit is not None and service.memory_limit < LEAST_LIMIT:
+        least = format_memory(LEAST_LIMIT)
+        yield Problem("memory_limit", f"the engine takes {least} at least")
+    if service.cpu_limit is not None and service.cpu_limit < LEAST_CPU_LIMIT:
+        yield Problem("cpu_limit", f"the kernel takes {LEAST_CPU_LIMIT:g} at least")
+
+
+def _times(service: Service) -> Iterator[Problem]:
+    """The engine takes nought for what the image says, which is not what was written."""
+    check = service.check
+    for key in ("interval", "timeout", "start_interval") if check else ():
+        if not getattr(check, key):
+            yield Problem(f"healthcheck.{key}", "has to be 1ms at least")
+
+
+def _capabilities(service: Service) -> Iterator[Problem]:
+    names = () if service.capabilities == "default" else service.capabilities
+    for name in names:
+        if name.removeprefix("CAP_") not in CAPABILITIES:
+            yield Problem(
+                "capabilities",
+                f"{name} is no capability of Linux",
+                "man 7 capabilities lists them, for example NET_BIND_SERVICE",
+            )
+
+
+def _mounts(service: Service) -> Iterator[Problem]:
+    targets = [*((v.target, "volumes") for v in service.volumes)]
+    targets += [(folder, "tmpfs") for folder, _ in service.in_memory]
+    targets += [(target, "files") for target in service.files]
+    places = Counter(posixpath.normpath(target) for target, _ in targets)
+    for target, key in targets:
+        place = posixpath.normpath(target)
+        if place == "/":
+            yield Problem(key, "nothing can be mounted over the whole container", "name a folder")
+        elif places[place] > 1:
+            yield Problem(key, f"{place} is mounted twice")
+            return
+
+
+def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
+    for name, value in service.env.items():
+        if len(f"{name}={value}".encode()) > LONGEST_TEXT:
+            hint = "put it into a file (`files`)"
+            yield Problem(f"env.{name}", _too_long("a variable"), hint)
+    commands = {"command": app.command(service), "prestart": service.prestart}
+    if service.check:
+        commands["healthcheck.command"] = service.check.command
+    for key, arguments in commands.items():
+        if any(len(argument.encode()) > LONGEST_TEXT for argument in arguments):
+            yield Problem(key, _too_long("an argument"))
+
+
+def _too_long(what: str) -> str:
+    return f"the kernel takes {what} of less than 128 KiB"

@@ -1,0 +1,91 @@
+"""What an engine or a Swarm would refuse is refused before anything is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploytool.backends.nomad.specification import refused as on_nomad
+from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.specification import compile as swarm
+from deploytool.backends.swarm.specification import refused, stack
+from deploytool.backends.swarm.specification.scripts import BY_TARGET
+from deploytool.errors import ConfigError, PlanError
+from deploytool.spec import AppSpec, ReleaseStep
+from tests.builders import app, engine, images, service
+
+LONG = "x" * (128 * 1024)
+OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
+    ("memory_limit", {"memory_limit": "1MiB"}),
+    ("memory_limit", {"memory_limit": "5MiB"}),
+    ("cpu_limit", {"cpu_limit": 0.005}),
+    ("healthcheck.interval", {"healthcheck": {"path": "/", "interval": "0s"}}),
+    ("healthcheck.timeout", {"healthcheck": {"path": "/", "timeout": "0.4ms"}}),
+    ("healthcheck.start_interval", {"healthcheck": {"path": "/", "start_interval": "0s"}}),
+    ("capabilities", {"capabilities": ["FOO_BAR"]}),
+    ("volumes", {"volumes": ["data:/"]}),
+    ("volumes", {"volumes": ["data:/a", "more:/a/"]}),
+    ("volumes", {"volumes": ["data:/tmp/"]}),
+    ("env.A", {"env": {"A": LONG}}),
+    ("command", {"command": ["sh", "-c", LONG]}),
+]
+OF_A_SWARM: list[tuple[str, dict[str, Any]]] = [
+    ("memory", {"memory": "1MiB"}),
+    ("cpu", {"cpu": 0.0005}),
+    ("networks", {"networks": ["ingress"]}),
+    ("placement.constraints", {"placement": {"constraints": ["node.labels.a == ä"]}}),
+    ("placement.constraints", {"placement": {"constraints": ["node.labels.ä != a"]}}),
+    ("secrets", {"secrets": ["x" * 40]}),
+]
+
+
+def paths(found: Any) -> set[str]:
+    return {problem.path for problem in found}
+
+
+@pytest.mark.parametrize(("key", "keys"), [*OF_EVERY_ENGINE, *OF_A_SWARM])
+def test_a_swarm_gets_nothing_that_it_refuses(key: str, keys: dict[str, Any]) -> None:
+    spec = app(service(**keys), name="a" * 40)
+    made = engine()
+    with pytest.raises(ConfigError) as caught:
+        Swarm(made).plan(spec, images(spec))
+    assert f"services.web.{key}" in paths(caught.value.problems)
+    with pytest.raises(ConfigError):
+        stack.files(spec)
+    assert made.services() == []
+
+
+@pytest.mark.parametrize(("key", "keys"), OF_EVERY_ENGINE)
+def test_nomad_gets_nothing_that_engines_refuse(key: str, keys: dict[str, Any]) -> None:
+    assert f"services.web.{key}" in paths(on_nomad.problems(app(service(**keys))))
+
+
+def test_every_capability_can_be_written_in_both_ways() -> None:
+    spec = app(service(capabilities=["CAP_CHOWN", "NET_BIND_SERVICE", "ALL"]))
+    assert not list(refused.problems(spec))
+
+
+def test_long_names_of_services() -> None:
+    spec = app(service("x" * 23), name="a" * 40)
+    assert paths(refused.problems(spec)) == {f"services.{'x' * 23}.name"}
+    assert not list(refused.problems(app(service("x" * 22), name="a" * 40)))
+
+
+def test_what_is_made_beside_services_fits_whatever_the_app_is_called() -> None:
+    spec: AppSpec = app(service(files={"/a": "b" * 80}), name="a" * 40)
+    assert len(swarm.file_name(spec, "b" * 80)) <= 64
+    assert all(len(script.config_name(spec.name)) <= 64 for script in BY_TARGET.values())
+    assert len(swarm.service_name(spec.name, "release-v999999")) <= refused.LONGEST_SERVICE
+
+
+def test_a_long_argument_of_the_release_step() -> None:
+    spec = app(release=ReleaseStep(command=("sh", "-c", LONG)))
+    assert paths(refused.problems(spec)) == {"release.command"}
+
+
+def test_more_cores_than_any_node_has() -> None:
+    spec = app(service(cpu_limit=64))
+    with pytest.raises(PlanError, match="no node has more than") as caught:
+        Swarm(engine()).plan(spec, images(spec))
+    assert caught.value.code == "no_suitable_node"

@@ -46,7 +46,7 @@ HEADERS='cd /tmp && python=$(readlink /usr/bin/python3) && package=lib${python##
   apt-get -qq -o APT::Sandbox::User=root download "$package"
   dpkg -x "$package"_*.deb headers && cp -r headers/usr/include/. /usr/include/
   rm -r headers "$package"_*.deb'
-FORMAT=2 # of what is in the cache: another number makes all of it anew
+FORMAT=3 # of what is in the cache: another number makes all of it anew
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/deploytool/stand-ins
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg

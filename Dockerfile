@@ -1,4 +1,4 @@
-# Written by `deploytool init`; yours to edit.
+# Written by `deploytool init`; yours to edit. (308d48664964)
 FROM python:3.13-slim AS base
 WORKDIR /code
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
 from deploytool.init.configuration import CONFIGURATION, plan_configuration
-from deploytool.init.files import Fate, FileWrite, plan_file, write
+from deploytool.init.files import Fate, FileWrite, marked, plan_file, write
 from deploytool.init.findings import DEFAULT_REGISTRY, Findings, inspect_project, valid_name
 from deploytool.reading import LARGEST_TEXT, read_file
 
@@ -30,7 +30,8 @@ __all__ = [
 
 
 def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, ...]:
-    """What `write` would do, file by file. Existing files are kept unless `force`.
+    """What `write` would do, file by file. Existing files are kept unless `force`, or
+    unless they are as they were written.
 
     The configuration is kept always: unlike the other files it is not made from the source. A
     Dockerfile that is somebody else's gets no .dockerignore, which could hide what it copies.
@@ -57,8 +58,8 @@ def plan_files(findings: Findings, *, force: bool = False) -> tuple[FileWrite, .
     )
     return (
         configuration,
-        plan_file(project, "Dockerfile", dockerfile, force=force),
-        plan_file(project, ".dockerignore", ignore, force=force),
+        plan_file(project, "Dockerfile", marked(dockerfile), force=force),
+        plan_file(project, ".dockerignore", marked(ignore), force=force),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,14 +33,30 @@ class FileWrite:
         return self.fate not in (Fate.KEPT, Fate.SAME)
 
 
+def marked(text: str) -> str:
+    """The text with its digest at the end of the first line, a remark: who reads it again knows
+    whether somebody has changed it since."""
+    first, _, rest = text.partition("\n")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{first} ({digest})\n{rest}"
+
+
+def is_untouched(text: str) -> bool:
+    """Whether a text is as it was marked."""
+    first, _, rest = text.partition("\n")
+    bare, _, _ = first.rpartition(" (")
+    return bool(bare) and marked(f"{bare}\n{rest}") == text
+
+
 def plan_file(project: Path, path: str, text: str, *, force: bool) -> FileWrite:
-    """One file that is ours alone."""
+    """One file that is ours alone. One that nobody changed since is brought up to date."""
     current = read(project / path)
     if current is None and not (project / path).exists():
         return FileWrite(path, text, Fate.WRITTEN)
     if current == text:
         return FileWrite(path, text, Fate.SAME)
-    return FileWrite(path, text, Fate.REPLACED if force else Fate.KEPT)
+    is_ours = current is not None and is_untouched(current)
+    return FileWrite(path, text, Fate.REPLACED if force or is_ours else Fate.KEPT)
 
 
 def write(project: Path, planned: Iterable[FileWrite]) -> None:

@@ -523,3 +523,18 @@ def test_private_files_in_packages_stay_out(tmp_path: Path) -> None:
     (found,) = [f for f in lint(project, load(project)) if f.rule == "private-file-copied"]
     assert found.message.endswith("and 9 more are copied into the image")
     assert (project / "Dockerfile").read_text().splitlines()[found.line - 1] == "COPY app app"
+
+
+def test_files_that_nobody_changed_are_brought_up_to_date(tmp_path: Path) -> None:
+    project = make(tmp_path, {"main.py": APP, "requirements.txt": "fastapi\nuvicorn\n"})
+    run(project)
+    (project / "extra").mkdir()
+    (project / "extra/__init__.py").write_text("")
+    (project / "main.py").write_text(APP + "\nimport extra\n")
+    assert run(project)["Dockerfile"] is Fate.REPLACED
+    assert "extra" in (project / "Dockerfile").read_text()
+    assert run(project)["Dockerfile"] is Fate.SAME
+    with (project / "Dockerfile").open("a") as file:
+        file.write("# mine\n")
+    (project / "main.py").write_text(APP)
+    assert run(project)["Dockerfile"] is Fate.KEPT

@@ -472,7 +472,9 @@ def test_release_that_no_variable_takes(
     address: str, cluster: Cluster, project: Project, call: Call
 ) -> None:
     del address
-    project(f'env = {{ A = "{random.Random(0).randbytes(100_000).hex()}" }}')
+    chance = random.Random(0)
+    parts = [f'{name} = "{chance.randbytes(50_000).hex()}"' for name in "AB"]
+    project(f"env = {{ {', '.join(parts)} }}")
     assert call("deploy", "--yes") == (1, "record_too_large")
     assert is_untouched(cluster)
 

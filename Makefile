@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
-WORKERS ?= 2
+WORKERS ?= 3
 LIVE_WORKERS ?= 4
 ARGS ?=
 
@@ -46,7 +46,7 @@ quickstart: ## From a bare machine to four replicas of the example behind a prox
 	@scripts/quickstart.sh
 
 .PHONY: test
-test: lint test-unit test-live test-oldest ## Lint, types and tests, on real clusters too (needs root)
+test: lint test-unit test-live ## Lint, types and tests, on real clusters too (needs root)
 
 .PHONY: test-all
 test-all: lint test-unit ## The same, and what takes too long for every day: most of an hour

@@ -11,7 +11,7 @@ import pytest
 
 from deploytool.backends.swarm.api.client import open_client
 from deploytool.backends.swarm.api.events import Listener
-from tests.live.clusters import both, on_swarm
+from tests.live.clusters import both, both_thorough, on_swarm
 from tests.live.conftest import Project, registry_digest
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -95,7 +95,7 @@ def test_label_change_touches_no_replica(deployed: Project, example_image: str) 
     assert deployed.running() == before
 
 
-@both
+@both_thorough
 def test_plan_says_what_deploy_does(deployed: Project, example_image: str) -> None:
     assert deployed.run("plan", "--image", example_image, "--exit-code").code == 0
     deployed.services["web"]["memory"] = "40MiB"
@@ -137,7 +137,7 @@ def checks_in(logged: list[dict[str, str]]) -> list[str]:
     return [text for text in texts if '"GET /health ' in text and " 127.0.0.1:" in text]
 
 
-@both
+@both_thorough
 def test_worker_comes_and_goes(deployed: Project, example_image: str) -> None:
     deployed.services["worker"] = {"command": ["sleep", "1000"], "stop_grace": "1s", "drain": "0s"}
     deployed.configure()
@@ -178,7 +178,7 @@ def test_interrupted_deploy_is_finished_by_the_next(
     assert len(deployed.running()) == 2
 
 
-@both
+@both_thorough
 def test_what_somebody_else_runs_is_left_alone(project: Project, example_image: str) -> None:
     """A stack of the app's name, or a job."""
     with project.cluster.occupied(project, example_image):
@@ -187,6 +187,7 @@ def test_what_somebody_else_runs_is_left_alone(project: Project, example_image: 
 
 
 @on_swarm
+@pytest.mark.thorough
 def test_a_deploy_right_after_docker_stack_rm(project: Project, example_image: str) -> None:
     """Its network is being removed until the last replica has ended."""
     project.deploy(example_image, replicas=4)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lab.shell import try_run
-from tests.live.clusters import both
+from tests.live.clusters import both, both_thorough
 from tests.live.conftest import Project
 from tests.load import Result
 
@@ -90,7 +90,7 @@ def test_what_takes_longer_than_its_grace_is_cut_off(project: Project, load_imag
     assert {sample.kind for sample in result.failures} == {"stream"}
 
 
-@both
+@both_thorough
 def test_a_process_in_a_shell_keeps_its_exit_code(project: Project, load_image: str) -> None:
     crash = ["python", "-c", "print('no database', flush=True); raise SystemExit(3)"]
     project.services["web"] |= {"command": crash, "drain": "4s"}

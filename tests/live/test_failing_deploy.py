@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.clusters import both
+from tests.live.clusters import both, both_thorough
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -139,7 +139,7 @@ def test_deadline_goes_back(deployed: Project, example_image: str) -> None:
     assert deployed.running() == before
 
 
-@both
+@both_thorough
 def test_what_cannot_work_changes_nothing(deployed: Project, example_image: str) -> None:
     version = deployed.cluster.version(deployed)
     cases: list[tuple[dict[str, object], str]] = [

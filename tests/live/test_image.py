@@ -649,6 +649,7 @@ def test_an_engine_that_dies(source: Source, lab: Lab, spare_engine: Node) -> No
     assert json.loads(stdout)["error"]["code"] == "engine_unreachable"
 
 
+@pytest.mark.thorough
 def test_secrets_of_the_build(source: Source) -> None:
     """A step reads them; history, layers, output and processes do not have them."""
     secret = f"hunter-{time.time_ns()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.clusters import both
+from tests.live.clusters import both_thorough
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -52,7 +52,7 @@ def python(project: Project, *command: str) -> Ran:
     return project.run(*command[:-1], "--", "python", "-c", command[-1], json_output=False)
 
 
-@both
+@both_thorough
 @pytest.mark.core
 def test_processes_and_tmp_have_an_end(project: Project, example_image: str) -> None:
     """In a release step, a replica and a one-off task; by default, and as configured."""
@@ -73,7 +73,8 @@ def test_processes_and_tmp_have_an_end(project: Project, example_image: str) -> 
     assert "MiB: 64\n" in fill.stdout, fill.stdout + fill.stderr
 
 
-@both
+@both_thorough
+@pytest.mark.thorough
 def test_what_containers_are_given(project: Project, example_image: str) -> None:
     """Folders in memory, limits, names, variables of a file, and a log driver: `logs` reads what
     the engine keeps beside it."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.live.clusters import NomadCluster, both, both_thorough, cluster
+from tests.live.clusters import NomadCluster, both_thorough, cluster
 from tests.live.conftest import Project, make_project
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -49,7 +49,7 @@ def status(project: Project, host: str, wanted: int, path: str = "/") -> int:
     return code
 
 
-@both
+@both_thorough
 def test_hyphens_take_nobody_off_the_air(make: Make, example_image: str, worker: str) -> None:
     first = make("x-web", name=f"sec{worker}")
     second = make("web", name=f"sec{worker}-x")

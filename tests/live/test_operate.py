@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.live.clusters import NomadCluster, both, cluster, on_swarm
+from tests.live.clusters import NomadCluster, both, both_thorough, cluster, on_swarm
 from tests.live.conftest import DEPLOYTOOL, Json, Project, make_project
 
 SLOW = "import pathlib,time; time.sleep(2); pathlib.Path('/tmp/up').touch(); time.sleep(1000)"
@@ -124,7 +124,7 @@ def test_each_starts_in_its_turn(shop: Project) -> None:
     assert all(cache < up(shop) for cache in created(shop, "cache"))
 
 
-@both
+@both_thorough
 def test_what_waits_for_a_failure_is_never_touched(shop: Project, example_image: str) -> None:
     good = dict(shop.services["db"])
     before = {name: shop.cluster.version_of(shop, name) for name in ("web", "cache")}
@@ -166,7 +166,7 @@ def test_a_command_in_a_replica(shop: Project) -> None:
     assert (ran.code, ran.stdout, ran.stderr) == (7, "out\n", "err\n")
 
 
-@both
+@both_thorough
 def test_what_is_piped_in_is_the_commands_input(shop: Project) -> None:
     done = subprocess.run(
         [*DEPLOYTOOL, "exec", "db", "--", "cat"],
@@ -180,7 +180,7 @@ def test_what_is_piped_in_is_the_commands_input(shop: Project) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"a\0b\n", b"")
 
 
-@both
+@both_thorough
 def test_on_a_terminal_the_command_has_it(shop: Project) -> None:
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -224,7 +224,7 @@ def test_capacity_of_the_nodes(shop: Project) -> None:
     assert services["cache"]["fits"] is None
 
 
-@both
+@both_thorough
 def test_use_of_the_cores_is_seen(shop: Project) -> None:
     burn = ["exec", "db", "--", "timeout", "8", "python", "-c", "while True: pass"]
     with shop.start(*burn) as process:
@@ -234,7 +234,7 @@ def test_use_of_the_cores_is_seen(shop: Project) -> None:
     assert used > 0.1
 
 
-@both
+@both_thorough
 def test_all_that_was_printed_is_shown(project: Project, example_image: str) -> None:
     """By many replicas on one node too, of which the engine itself does not show all that they
     printed."""

@@ -15,7 +15,7 @@ import pytest
 from deploytool.backends.swarm import connect
 from deploytool.backends.swarm.specification import labels
 from deploytool.records import history
-from tests.live.clusters import both
+from tests.live.clusters import both, both_thorough
 from tests.live.conftest import DEPLOYTOOL, Project, Ran
 
 FIRST, SECOND, THIRD = (f"s3cret-{word}-{os.getpid()}" for word in ("one", "two", "three"))
@@ -180,7 +180,7 @@ def test_remove_is_refused_while_it_is_read(workers: Project, example_image: str
     assert version(project, THIRD) == (2, True), "no release ran with the version 2 of before"
 
 
-@both
+@both_thorough
 def test_many_from_an_env_file(workers: Project, example_image: str) -> None:
     project = workers
     file = project.folder / ".env.production"

@@ -316,7 +316,7 @@ changes() {
     "$UV") printf '%s\n' 'ENV PATH=/usr/local/bin:/usr/bin:/bin' 'WORKDIR /io' 'ENTRYPOINT ["/uv"]' ;;
     "$TRAEFIK") printf '%s\n' "ENV PATH=$path" 'EXPOSE 80' \
       'ENTRYPOINT ["/entrypoint.sh"]' 'CMD ["traefik"]' ;;
-    "$HAPROXY") printf '%s\n' "ENV PATH=$path" 'STOPSIGNAL SIGUSR1' \
+    "$HAPROXY") printf '%s\n' "ENV PATH=$path" \
       'CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' ;;
     "$REGISTRY") printf '%s\n' "ENV PATH=$path" 'VOLUME /var/lib/registry' 'EXPOSE 5000' \
       'ENTRYPOINT ["/entrypoint.sh"]' 'CMD ["/etc/docker/registry/config.yml"]' ;;

@@ -442,7 +442,7 @@ def test_a_stage_that_is_not_there(source: Source) -> None:
     source.extra["build"] = {"target": "nosuch"}
     source.configure()
     error = source.fails("build")
-    assert error["code"] == "dockerfile_invalid"
+    assert error["code"] == "stage_missing"
     assert "nosuch" in error["message"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.clusters import both_thorough
+from tests.live.clusters import both, both_thorough
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -52,7 +52,8 @@ def python(project: Project, *command: str) -> Ran:
     return project.run(*command[:-1], "--", "python", "-c", command[-1], json_output=False)
 
 
-@both_thorough
+@both
+@pytest.mark.thorough
 @pytest.mark.core
 def test_processes_and_tmp_have_an_end(project: Project, example_image: str) -> None:
     """In a release step, a replica and a one-off task; by default, and as configured."""

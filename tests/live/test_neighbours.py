@@ -69,6 +69,7 @@ def is_enabled(project: Project) -> bool:
 
 
 @both_thorough
+@pytest.mark.thorough
 @pytest.mark.load
 def test_a_domain_has_one_app(make: Make, example_image: str) -> None:
     host = f"d{time.monotonic_ns()}.example.com"

@@ -15,7 +15,7 @@ from deploytool.output import ticked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploytool.backends.model import Job, Plan
+    from deploytool.backends.model import Job, Plan, Status
     from deploytool.backends.protocol import Backend
     from deploytool.spec import ProxySettings, Release
 
@@ -46,7 +46,8 @@ def up(
     config = settings(session)
     backend = open_backend(config)
     with holding(session, backend, "proxy up", limit, app=NAME) as guard:
-        running = _running(backend)
+        found = _status(backend)
+        running = _running(backend) if found else None
         wanted = config.proxy
         if running is not None and not replace:
             wanted = _joined(session, wanted, running.spec.proxy)
@@ -56,7 +57,7 @@ def up(
         plan = backend.plan(spec, images, files=kind.proxy_files(wanted))
         confirm_plan(session, plan, "Start this proxy?")
         release = new_release(spec, images)
-        node = _node(backend) if running else None
+        node = _node(found) if found else None
         move = kind.proxy_move(running, release, node) if running and node else None
         _prepare(session, backend, plan, release, move, timeout=limit, guard=guard)
         result = roll_out_shown(session, backend, plan, release, timeout=limit, guard=guard)
@@ -158,24 +159,32 @@ def _prepare(
         run_job(backend, job, timeout=timeout, emit=emit, what=what, guard=guard)
 
 
+def _status(backend: Backend) -> Status | None:
+    """The proxy as it is, where there is one."""
+    from deploytool.traefik.proxy import NAME
+
+    try:
+        return backend.status(NAME)
+    except UsageError:
+        return None
+
+
 def _running(backend: Backend) -> Release | None:
-    """The release of the proxy that runs."""
+    """The release of the proxy that runs, where it is known."""
     from deploytool.records.history import current_release, records
     from deploytool.traefik.proxy import NAME
 
     try:
-        backend.status(NAME)
         return current_release(records(backend.store, NAME), NAME)
     except UsageError:
         return None
 
 
-def _node(backend: Backend) -> str | None:
+def _node(found: Status) -> str | None:
     """The node that the proxy runs on."""
-    from deploytool.traefik.proxy import NAME, SERVICE
+    from deploytool.traefik.proxy import SERVICE
 
-    services = backend.status(NAME).services
-    tasks = (task for service in services if service.name == SERVICE for task in service.tasks)
+    tasks = (task for one in found.services if one.name == SERVICE for task in one.tasks)
     return next((task.node for task in tasks if task.wanted and task.node), None)
 
 

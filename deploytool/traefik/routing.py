@@ -243,10 +243,9 @@ def http_routers(own: Mapping[str, str]) -> Iterator[Router]:
 
 def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
     """The HTTP routers of a service that do not only redirect, and what each claims."""
-    for key, rule in _rules(own) if is_routed(own) else ():
-        router = key[len(ROUTERS) : -len(".rule")]
-        if not _only_redirects(own, router):
-            yield router, rules.claims(rule)
+    for router in http_routers(own):
+        if not _only_redirects(own, router.name):
+            yield router.name, rules.claims(router.rule)
 
 
 def withdrawn(own: Mapping[str, str], taken: Iterable[Claim]) -> dict[str, str]:

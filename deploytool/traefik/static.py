@@ -77,8 +77,14 @@ def _access_log() -> Iterator[str]:
 
 
 def _can_log(image: str) -> bool:
-    numbers = tuple(map(int, re.findall(r"\d+", image.rpartition(":")[2].partition("@")[0])))
+    numbers = version_in(image)
     return not numbers or numbers >= LOGS_WITHOUT_QUERIES
+
+
+def version_in(image: str) -> tuple[int, ...]:
+    """The numbers in an image's tag; empty where it has none, as `latest`."""
+    tag = image.rpartition(":")[2].partition("@")[0]
+    return tuple(map(int, re.findall(r"\d+", tag)))
 
 
 def _entrypoint(name: str, port: int, settings: ProxySettings) -> Iterator[str]:

@@ -17,6 +17,7 @@ from deploytool.backends.swarm.specification import init_process, labels, offers
 from deploytool.backends.swarm.specification.routing import ports
 from deploytool.errors import DeploytoolError
 from deploytool.json_types import Json
+from deploytool.traefik.static import version_in
 
 if TYPE_CHECKING:
     from deploytool.backends.swarm.api.client import Client
@@ -221,7 +222,7 @@ def _proxy(client: Client, config: Config, networks: list[Json]) -> Check:
     if not found:
         return Check("proxy", State.WARNING, "no proxy runs on the cluster", "deploytool proxy up")
     image = (found[0]["Spec"].get("Labels") or {}).get(labels.IMAGE, "")
-    version = _numbers(image.rpartition(":")[2].partition("@")[0])
+    version = version_in(image)[:3]
     if version and version < OLDEST_TRAEFIK[: len(version)]:
         return Check(
             "proxy",

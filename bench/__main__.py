@@ -1,4 +1,4 @@
-"""python -m bench startup | plan | rollout | rollout-nomad | load [--json] [--rounds N]"""
+"""python -m bench startup | plan | rollout | rollout-nomad | load | idle [--json] [--rounds N]"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from bench import load, plan, rollout, rollout_nomad, startup
+from bench import idle, load, plan, rollout, rollout_nomad, startup
 from bench.report import Report
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "rollout": rollout.run,
     "rollout-nomad": rollout_nomad.run,
     "load": load.run,
+    "idle": idle.run,
 }
 
 

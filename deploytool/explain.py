@@ -63,6 +63,8 @@ class Evidence:
     """Whether that is the image's own, for want of one in the configuration."""
     has_read_only_files: bool | None = None
     """None where nobody knows."""
+    volumes: Sequence[str] = ()
+    """Where it has volumes that it may write to."""
 
 
 def explain(task: Task, found: Evidence, hints: Iterable[tuple[str, str]] = HINTS) -> list[str]:
@@ -121,7 +123,9 @@ def _hint(
     service: str, lines: Sequence[str], found: Evidence, hints: Iterable[tuple[str, str]]
 ) -> str | None:
     """The likely reason, in one line that says what to do."""
-    refused = refusal_hint(service, lines, has_read_only_files=found.has_read_only_files)
+    refused = refusal_hint(
+        service, lines, has_read_only_files=found.has_read_only_files, volumes=found.volumes
+    )
     text = "\n".join(lines)
     known = next((hint for pattern, hint in hints if pattern in text), None)
     if found.is_unhealthy and found.has_check_of_image:

@@ -205,16 +205,19 @@ class HealthCheck(Model):
     """Path of an HTTP request, for example "/health"; an answer of 2xx or 3xx is healthy."""
     command: tuple[Argument, ...] = ()
     """A command instead of a request; it is healthy when it exits with 0."""
-    interval: Duration = 5_000
-    """Time between two checks of a replica that is up."""
+    interval: Duration | None = None
+    """Time between two checks of a replica that is up. Default: 10s on a Swarm, where each check
+    starts a process in the replica, and 5s on Nomad."""
     timeout: Duration = 3_000
     """A check that takes longer has failed."""
-    retries: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
-    """This many failures in a row make a replica unhealthy, and the cluster replaces it."""
+    retries: Annotated[int, Field(ge=1, le=100, strict=True)] | None = None
+    """This many failures in a row make a replica unhealthy, and the cluster replaces it. Default: 2
+    on a Swarm, 3 on Nomad."""
     start_period: Duration = 20_000
     """Failures in this time after the start do not count: set it to what a start may take."""
     start_interval: Duration = 500
-    """Time between two checks during `start_period` (engines with API 1.44 or newer)."""
+    """Time between two checks during `start_period`. Engines before Docker 25 do not know it, and
+    check all replicas every 3s unless `interval` is set."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

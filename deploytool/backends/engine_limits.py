@@ -53,7 +53,7 @@ def _times(service: Service) -> Iterator[Problem]:
     """The engine takes nought for what the image says, which is not what was written."""
     check = service.check
     for key in ("interval", "timeout", "start_interval") if check else ():
-        if not getattr(check, key):
+        if getattr(check, key) == 0:
             yield Problem(f"healthcheck.{key}", "has to be 1ms at least")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 _READ_ONLY = re.compile(r"\[Errno 30\]|Read-only file system")
 _NOT_ITS_OWN = re.compile(r"PermissionError: \[Errno 13\]")
@@ -52,17 +53,29 @@ def _database(lines: Sequence[str]) -> str | None:
 
 
 def refusal_hint(
-    service: str, lines: Sequence[str], *, has_read_only_files: bool | None = None
+    service: str,
+    lines: Sequence[str],
+    *,
+    has_read_only_files: bool | None = None,
+    volumes: Sequence[str] = (),
 ) -> str | None:
     """One line for people: what the app could not write, why, and what to set.
 
-    `has_read_only_files` says how the replica ran, where that is known.
+    `has_read_only_files` says how the replica ran, where that is known, `volumes` where it has
+    some.
     """
     if any(map(_CHANGES_OWNER.search, lines)):
         return ready_made(service)
     refused = find_refused(lines)
     if refused is None:
         return None
+    if not refused.is_read_only and (volume := _volume(refused, volumes)):
+        whose = refused.path or "its SQLite database"
+        return (
+            f"the app may not open {whose}: the volume at {volume} is not its user's, as a new one "
+            f"takes the owner of the image's folder: {GIVE}; a volume that is there already keeps "
+            "its owner"
+        )
     is_read_only = has_read_only_files if refused.is_read_only is None else refused.is_read_only
     what = refused.path or ("its SQLite database" if refused.is_database else "its own folder")
     if is_read_only:
@@ -70,6 +83,15 @@ def refusal_hint(
     if is_read_only is None:
         return f"the app cannot open {what}: {_allow(service, refused)}"
     return f"the app may not open {what}, its user owns no such file or folder: {GIVE}"
+
+
+def _volume(refused: Refused, volumes: Iterable[str]) -> str | None:
+    """The volume that the app could not write to. A database of which nobody says where it is is in
+    one, if there is one."""
+    if refused.path is None:
+        return next(iter(volumes), None) if refused.is_database else None
+    path = PurePosixPath(refused.path)
+    return next((volume for volume in volumes if path.is_relative_to(volume)), None)
 
 
 def ready_made(service: str) -> str:

@@ -39,8 +39,9 @@ def problems_in(error: ValidationError, sources: Mapping[str, str]) -> list[Prob
 
 
 def _problem(item: dict[str, Any], sources: Mapping[str, str]) -> Problem:
-    path = _path(item["loc"])
     kind: str = item["type"]
+    item["loc"] = _without_tags(item["loc"], kind)
+    path = _path(item["loc"])
     message, hint = _say(kind, path, item)
     message = hide_passwords(message)
     source = sources.get(path, "")
@@ -53,11 +54,16 @@ TAGS = ("[key]", "[list]", "[text]", "[table]", "[none]")
 """Parts of a location that are pydantic's or the model's own, and no keys."""
 
 
+def _without_tags(location: Sequence[int | str], kind: str) -> tuple[int | str, ...]:
+    """An unknown key is the user's, whatever it is called."""
+    given = location[-1:] if kind == "extra_forbidden" else ()
+    models = location[: len(location) - len(given)]
+    return (*(part for part in models if part not in TAGS), *given)
+
+
 def _path(location: Sequence[int | str]) -> str:
     path = ""
     for part in location:
-        if part in TAGS:
-            continue
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{quoted(part)}"
     return path
 
@@ -118,10 +124,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _unknown_key(tagged: Sequence[int | str]) -> tuple[str, str]:
-    location = tuple(part for part in tagged if part not in TAGS)
+def _unknown_key(location: Sequence[int | str]) -> tuple[str, str]:
     key = str(location[-1])
-    if location == ("tool",):
+    if tuple(location) == ("tool",):
         return "unknown key 'tool'", "in a deploytool.toml, [tool.deploytool.NAME] is [NAME]"
     known = _known_keys(location[:-1])
     if close := difflib.get_close_matches(key, known, 1, 0.6):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.live.clusters import both
+from tests.live.clusters import both, both_thorough
 from tests.live.conftest import Project, Ran
 
 pytestmark = pytest.mark.usefixtures("proxy")
@@ -44,7 +44,7 @@ def jobs(project: Project) -> list[str]:
     return project.cluster.one_off_tasks(project)
 
 
-@both
+@both_thorough
 @pytest.mark.core
 def test_once_per_release(project: Project, example_image: str) -> None:
     """Before any replica; not again for the same release; again when asked; its failure ends

@@ -128,7 +128,7 @@ class TestLayers:
         assert shown["services.web.replicas"] == (1, "default")
         assert shown["services.web.memory"] == ("64MiB", "deploytool.toml")
         assert shown["services.web.healthcheck.path"] == ("/health", "deploytool.toml")
-        assert shown["services.web.healthcheck.interval"] == ("5s", "default")
+        assert shown["services.web.healthcheck.timeout"] == ("3s", "default")
 
     def test_the_environment_over_the_file(self, tmp_path: Path) -> None:
         shown = self.shown(tmp_path, environment="live")

@@ -100,6 +100,27 @@ def test_a_check_that_comes_from_the_image_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "PermissionError: [Errno 13] Permission denied: '/data/x'",
+        "sqlite3.OperationalError: unable to open database file",
+    ],
+)
+def test_a_volume_that_is_not_the_users_is_named(output: str) -> None:
+    """Whatever is read-only in the replica, a volume is not."""
+    made = engine()
+    deploy(made, app(worker(volumes=["cache:/cache:ro", "data:/data"])))
+    (one,) = made.tasks_of("items_worker")
+    made.containers["c1"] = {"State": {}, "HostConfig": {"ReadonlyRootfs": True}}
+    made.output[one["ID"]] = [output]
+    crashed = failed("task: non-zero exit (1)", 1, task_id=one["ID"], service="worker")
+    last = explain(made, crashed, lines=3)[-1]
+    assert "the volume at /data is not its user's" in last
+    assert "RUN install -d -o USER FOLDER" in last
+    assert "read_only" not in last
+
+
 def test_a_check_of_a_process_that_was_being_stopped_hides_no_answer() -> None:
     log = [
         {"ExitCode": 1, "Output": "GET /health: HTTP/1.1 404 Not Found\n"},

@@ -185,6 +185,38 @@ def test_without_a_memory_nothing_is_asked(replica: Replica) -> None:
         assert replica.check() == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("written", "pace", "without_start_interval"),
+    [
+        ({}, (10_000, 2), (3_000, 6)),
+        ({"interval": "7s"}, (7_000, 2), (7_000, 2)),
+        ({"retries": 5}, (10_000, 5), (3_000, 5)),
+        ({"interval": "7s", "retries": 5}, (7_000, 5), (7_000, 5)),
+    ],
+)
+def test_what_is_written_holds_on_every_engine(
+    written: dict[str, object], pace: tuple[int, int], without_start_interval: tuple[int, int]
+) -> None:
+    check = HealthCheck.model_validate({"path": "/", **written})
+    assert health.pace(check) == pace
+    assert health.pace(check, start_interval=False) == without_start_interval
+
+
+@pytest.mark.parametrize("start_interval", [True, False])
+def test_what_answers_no_more_is_replaced_within_20_s(start_interval: bool) -> None:
+    interval, retries = health.pace(HealthCheck(path="/"), start_interval=start_interval)
+    assert interval * retries <= 20_000
+
+
+def test_a_check_imports_nothing_that_an_interpreter_has_not() -> None:
+    """Each module more is paid for by every replica every few seconds."""
+    script = HEALTHCHECK.content.decode().replace('if __name__ == "__main__"', "if False")
+    count = "import sys; before = set(sys.modules)\n"
+    run = [sys.executable, "-IS", "-c", f"{count}{script}\nprint(set(sys.modules) - before)"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'_socket'}\n"
+
+
 def test_only_what_is_behind_the_proxy_asks_for_it() -> None:
     own = HealthCheck.model_validate({"path": "/health"})
     routed, other = service(domains=["items.example.com"]), service("other")

@@ -212,11 +212,12 @@ def test_every_key_settles() -> None:
     assert plan(made, spec).is_empty
 
 
-def test_an_engine_without_start_interval_gets_none() -> None:
+def test_an_engine_without_start_interval_checks_all_more_often() -> None:
     made = engine(api_version=(1, 41))
     deploy(made, app())
     check = made.service("items_web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
     assert "StartInterval" not in check
+    assert (check["Interval"], check["Retries"]) == (3 * 10**9, 6), "healthy after 3 s, not 10"
     assert plan(made, app()).is_empty
 
 

@@ -40,6 +40,7 @@ GIVEN: dict[str, Service] = {
 BEHAVIOUR = {
     ("drain.sh", 1): "5015eaba4a13",
     ("healthcheck.py", 1): "799a7f1cfc11",
+    ("healthcheck.py", 2): "8f3eff5dc996",
 }
 """Each version of a script, and the digest of what it does."""
 
@@ -90,7 +91,12 @@ def test_upgrade_from_inline_scripts_is_one_line_each(kind: str) -> None:
     }
     drains = {"drain script": ("inline", 1)} if kind != "off-proxy" else {}
     limits = {"pids": (None, 1024), "tmp_size": ("no limit", "64MiB")}
-    assert found == {**drains, **limits, "health check script": ("inline", 1)}
+    check = {
+        "health check script": ("inline", 2),
+        "healthcheck.interval": ("5s", "10s"),
+        "healthcheck.retries": (3, 2),
+    }
+    assert found == {**drains, **limits, **check}
 
 
 def deployed(engine: FakeEngine, spec: AppSpec) -> Any:
@@ -111,7 +117,8 @@ def test_first_deploy_creates_the_scripts_and_does_not_list_them() -> None:
 
 
 def other_version(script: Script, version: int, content: str = "0" * 8) -> str:
-    return script.config_name("items").replace("-1-", f"-{version}-")[:-8] + content
+    name = script.config_name("items")
+    return name.replace(f"-{script.version}-", f"-{version}-")[:-8] + content
 
 
 def with_config(live: Any, script: Script, name: str) -> None:
@@ -132,7 +139,7 @@ def test_another_version_replaces_the_replicas_in_one_line() -> None:
 def test_another_comment_replaces_nothing_and_goes_along_with_nothing_else() -> None:
     engine = FakeEngine()
     live = deployed(engine, app())
-    old = other_version(HEALTHCHECK, 1)
+    old = other_version(HEALTHCHECK, HEALTHCHECK.version)
     with_config(live, HEALTHCHECK, old)
     assert Swarm(engine).plan(app(), images(app())).is_empty
     more = app(service(replicas=2))

@@ -254,3 +254,11 @@ def test_failing_check_and_lack_of_memory_are_named(nomad: Nomad, cluster: Clust
     }
     allocation["TaskStates"]["web"]["Events"].append(event)
     assert "out of memory" in nomad.explain(task)[0]
+
+
+def test_a_volume_that_is_not_the_users_is_named(nomad: Nomad, cluster: Cluster) -> None:
+    refusal = "PermissionError: [Errno 13] Permission denied: '/data/x'\n"
+    cluster.scripts["web"] = Script(output=refusal)
+    deploy(nomad, app(service(volumes=["data:/data"])))
+    (task,) = nomad.status("items").services[0].tasks
+    assert "the volume at /data is not its user's" in nomad.explain(task)[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from deploytool import explain as evidence
@@ -36,6 +37,7 @@ def explain(client: Client, task: Task, *, lines: int) -> list[str]:
         out_of_memory=_is_out_of_memory(allocation),
         is_unhealthy=task.exit_code is None
         and (task.state in ("running", "complete") or task.message.startswith(CHECK_FAILED)),
+        volumes=list(_volumes(allocation, task)),
     )
     return evidence.explain(task, found, HINTS)
 
@@ -44,6 +46,15 @@ def _allocation(client: Client, task: Task) -> Json:
     with suppress(DeploytoolError):
         return dict(client.get(f"/v1/allocation/{task.id}"))
     return {}
+
+
+def _volumes(allocation: Json, task: Task) -> Iterator[str]:
+    """Where its volumes are in a replica, without those that it only reads."""
+    job: Json = allocation.get("Job") or {}
+    for group in job.get("TaskGroups") or ():
+        if group["Name"] == task.service:
+            mounts = group["Tasks"][0]["Config"].get("mount") or ()
+            yield from (m["target"] for m in mounts if m["type"] == "volume" and not m["readonly"])
 
 
 def _last_words(client: Client, task: Task, lines: int) -> list[str]:

@@ -218,7 +218,7 @@ def _without_effect(service: Service) -> Iterator[tuple[str, str]]:
     if service.restart.condition == "on-failure":
         yield "restart.condition", "a replica that ends without an error is started again too"
     check = service.check
-    if check is not None and min(check.interval, check.timeout) < policies.SECOND:
+    if check is not None and any(t < policies.SECOND for t in (check.interval, check.timeout) if t):
         yield "healthcheck.interval", "Nomad's checks have a second at least"
     if check is not None and check.start_interval != HealthCheck(path="/").start_interval:
         yield "healthcheck.start_interval", "a replica that starts is checked as any other"

@@ -7,7 +7,7 @@ ReschedulePolicy in nomad/structs/structs.go); what is written here always does.
 from __future__ import annotations
 
 from deploytool.json_types import Json
-from deploytool.spec import Service
+from deploytool.spec import HealthCheck, Service
 
 MILLISECOND = 1_000_000
 """nanoseconds"""
@@ -22,6 +22,11 @@ ATTEMPTS = 3
 fails its deployment as soon as it has used them up."""
 
 
+INTERVAL = 5 * SECOND
+"""Between two checks, where the configuration does not say."""
+RETRIES = 3
+
+
 def ns(milliseconds: int) -> int:
     return milliseconds * MILLISECOND
 
@@ -30,10 +35,20 @@ def health_check(service: Service) -> str:
     return "checks" if service.check is not None else "task_states"
 
 
+def interval(check: HealthCheck) -> int:
+    """Milliseconds between two checks."""
+    return INTERVAL if check.interval is None else max(check.interval, SECOND)
+
+
+def retries(check: HealthCheck) -> int:
+    """Failures in a row that restart a replica."""
+    return RETRIES if check.retries is None else check.retries
+
+
 def healthy_deadline(service: Service) -> int:
     """Milliseconds in which a replica has to become healthy, from when its node hears of it."""
     check = service.check
-    start = check.start_period + check.retries * check.interval if check else 30 * SECOND
+    start = check.start_period + retries(check) * interval(check) if check else 30 * SECOND
     return PULL + start + service.update.monitor
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from deploytool.backends.nomad.specification import policies
 from deploytool.backends.nomad.specification.policies import SECOND, ns
 from deploytool.json_types import Json
 from deploytool.spec import AppSpec, HealthCheck, Service
@@ -60,7 +61,7 @@ def _routing(app: AppSpec, service: Service) -> dict[str, str]:
     if check is not None and check.path:
         found |= {
             f"{balancer}.healthcheck.path": check.path,
-            f"{balancer}.healthcheck.interval": format_duration(check.interval or SECOND),
+            f"{balancer}.healthcheck.interval": format_duration(policies.interval(check)),
             f"{balancer}.healthcheck.timeout": format_duration(check.timeout or SECOND),
             f"{balancer}.healthcheck.hostname": host(app, service),
         }
@@ -101,12 +102,12 @@ def _check(app: AppSpec, service: Service, check: HealthCheck) -> Json:
         "Path": check.path,
         "Method": "GET",
         "PortLabel": PORT_LABEL,
-        "Interval": ns(max(check.interval, SECOND)),
+        "Interval": ns(policies.interval(check)),
         "Timeout": ns(max(check.timeout, SECOND)),
         "OnUpdate": "require_healthy",
         "Header": {"Host": [host(app, service)]},
         "CheckRestart": {
-            "Limit": check.retries,
+            "Limit": policies.retries(check),
             "Grace": ns(check.start_period),
             "IgnoreWarnings": False,
         },

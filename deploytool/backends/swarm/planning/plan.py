@@ -196,9 +196,10 @@ def plan_from(
     nodes = read_nodes(snapshot.nodes, snapshot.tasks)
     without_init = _nodes_without_init(snapshot, nodes)
     for service in app.services:
-        spec = swarm.service_spec(app, service, images[service.name], None, secrets)
-        spec = _fitting_init(spec, service, images[service.name], without_init)
-        _complete(spec, secret_ids, config_ids, start_interval=start_interval)
+        image = images[service.name]
+        spec = swarm.service_spec(app, service, image, None, secrets, start_interval=start_interval)
+        spec = _fitting_init(spec, service, image, without_init)
+        _complete(spec, secret_ids, config_ids)
         current = live.pop(spec["Name"], None)
         known = frozenset(past.get(current["ID"], ())) if current else frozenset()
         target, change = _compare(service.name, spec, current, names, known)
@@ -303,13 +304,7 @@ def _keep_counter(spec: Json, live: Json) -> None:
     spec["TaskTemplate"]["ForceUpdate"] = counter
 
 
-def _complete(
-    spec: Json,
-    secret_ids: Mapping[str, str],
-    config_ids: Mapping[str, str],
-    *,
-    start_interval: bool,
-) -> None:
+def _complete(spec: Json, secret_ids: Mapping[str, str], config_ids: Mapping[str, str]) -> None:
     """Fill in what only this cluster knows. Configs that are new get their ids when they are
     created."""
     container = spec["TaskTemplate"]["ContainerSpec"]
@@ -318,8 +313,6 @@ def _complete(
     for config in container["Configs"]:
         if config["ConfigName"] in config_ids:
             config["ConfigID"] = config_ids[config["ConfigName"]]
-    if not start_interval and "Healthcheck" in container:
-        container["Healthcheck"].pop("StartInterval", None)
 
 
 def complete_job(client: Client, job: Job) -> Json:
@@ -330,7 +323,7 @@ def complete_job(client: Client, job: Job) -> Json:
     configs = client.configs(label=[own, labels.FILE]) if app.files else []
     config_files.missing(app, {}, configs)
     spec = job_spec(job, versioned.choose(app, secrets, pins))
-    _complete(spec, _ids(secrets), _ids(configs), start_interval=True)
+    _complete(spec, _ids(secrets), _ids(configs))
     service = next(s for s in app.services if s.name == job.service)
     running = client.tasks(**{"desired-state": ["running", "ready"]})
     snapshot = Snapshot(client.services(), running, client.nodes(), (), info=client.info())

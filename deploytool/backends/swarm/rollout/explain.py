@@ -41,24 +41,31 @@ HINTS = (
 def explain(client: Client, task: Task, *, lines: int) -> list[str]:
     """Lines of evidence about one failed replica, the cause first."""
     container = _container(client, task)
+    wanted = _wanted(client, task)
     found = evidence.Evidence(
         output=last_words(client, task, lines),
         health=_health(container),
         out_of_memory=bool(container["State"].get("OOMKilled")) if container else None,
         is_unhealthy=UNHEALTHY in task.message,
-        has_check_of_image=UNHEALTHY in task.message and not _has_own_check(client, task),
+        has_check_of_image=UNHEALTHY in task.message
+        and wanted is not None
+        and not wanted.get("Healthcheck"),
         has_read_only_files=(container.get("HostConfig") or {}).get("ReadonlyRootfs"),
+        volumes=[
+            mount["Target"]
+            for mount in (wanted or {}).get("Mounts") or ()
+            if mount["Type"] == "volume" and not mount.get("ReadOnly")
+        ],
     )
     return evidence.explain(task, found, HINTS)
 
 
-def _has_own_check(client: Client, task: Task) -> bool:
-    """Whether the service says how it is checked. That it does is taken for granted where the
-    engine has forgotten the replica."""
+def _wanted(client: Client, task: Task) -> Json | None:
+    """What the service wanted of a replica's container; None where the engine has forgotten it."""
     with suppress(DeploytoolError):
         for found in client.tasks(id=task.id):
-            return bool(found["Spec"].get("ContainerSpec", {}).get("Healthcheck"))
-    return True
+            return dict(found["Spec"].get("ContainerSpec", {}))
+    return None
 
 
 def _container(client: Client, task: Task) -> Json:

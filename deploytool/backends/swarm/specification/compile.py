@@ -34,10 +34,13 @@ def service_spec(
     image: Image,
     release: Release | None,
     secrets: Mapping[str, str] | None = None,
+    *,
+    start_interval: bool = True,
 ) -> Json:
     """The complete specification of one service, every list sorted. `secrets` names the versions
     that it reads; those of the release where there is one. Its short name is one on the app's own
-    network only: on a network that apps share, another app's service may have the same."""
+    network only: on a network that apps share, another app's service may have the same.
+    `start_interval` is whether the engines check new replicas more often than others."""
     if secrets is None:
         secrets = release.secrets if release else {}
     own = default_network(app.name)
@@ -47,7 +50,8 @@ def service_spec(
         | {labels.IMAGE: image.tag}
         | ({labels.RELEASE: release.id} if release else {}),
         "TaskTemplate": {
-            "ContainerSpec": _container(app, service, image, release, secrets),
+            "ContainerSpec": _container(app, service, image, release, secrets)
+            | _healthcheck(app, service, start_interval=start_interval),
             "LogDriver": {
                 "Name": service.logging.driver,
                 "Options": logging_options(service),
@@ -197,7 +201,6 @@ def _container(
     release: Release | None,
     secrets: Mapping[str, str],
 ) -> Json:
-    check = service.check
     spec: Json = {
         "Image": image.reference,
         "Labels": {labels.STACK: app.name} | ({labels.RELEASE: release.id} if release else {}),
@@ -234,18 +237,24 @@ def _container(
         spec["Hosts"] = [f"{ip} {name}" for name, ip in sorted(service.extra_hosts.items())]
     if service.ulimits:
         spec["Ulimits"] = [{"Name": n, "Soft": s, "Hard": h} for n, s, h in ulimits(service)]
-    if service.healthcheck is False:
-        spec["Healthcheck"] = {"Test": ["NONE"]}
-    if check is not None:
-        spec["Healthcheck"] = {
-            "Test": health.test(app, service, check),
-            "Interval": check.interval * NANOSECONDS,
-            "Timeout": check.timeout * NANOSECONDS,
-            "Retries": check.retries,
-            "StartPeriod": check.start_period * NANOSECONDS,
-            "StartInterval": check.start_interval * NANOSECONDS,
-        }
     return spec
+
+
+def _healthcheck(app: AppSpec, service: Service, *, start_interval: bool) -> Json:
+    check = service.check
+    if check is None:
+        return {"Healthcheck": {"Test": ["NONE"]}} if service.healthcheck is False else {}
+    interval, retries = health.pace(check, start_interval=start_interval)
+    found: Json = {
+        "Test": health.test(app, service, check),
+        "Interval": interval * NANOSECONDS,
+        "Timeout": check.timeout * NANOSECONDS,
+        "Retries": retries,
+        "StartPeriod": check.start_period * NANOSECONDS,
+    }
+    if start_interval:
+        found["StartInterval"] = check.start_interval * NANOSECONDS
+    return {"Healthcheck": found}
 
 
 def mounted_files(app: AppSpec, service: Service) -> list[tuple[str, str]]:

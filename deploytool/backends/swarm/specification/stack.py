@@ -184,11 +184,12 @@ def _healthcheck(app: AppSpec, service: Service) -> Json | None:
     check = service.check
     if check is None:
         return {"disable": True} if service.healthcheck is False else None
+    interval, retries = health.pace(check)
     return {
         "test": health.test(app, service, check),
-        "interval": format_duration(check.interval),
+        "interval": format_duration(interval),
         "timeout": format_duration(check.timeout),
-        "retries": check.retries,
+        "retries": retries,
         "start_period": format_duration(check.start_period),
         "start_interval": format_duration(check.start_interval),
     }

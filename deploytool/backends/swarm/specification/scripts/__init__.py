@@ -55,7 +55,7 @@ class Script:
 
 
 DRAIN = Script("drain.sh", 1)
-HEALTHCHECK = Script("healthcheck.py", 1)
+HEALTHCHECK = Script("healthcheck.py", 2)
 BY_TARGET = {script.target: script for script in (DRAIN, HEALTHCHECK)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 import time
 from typing import Any
@@ -34,6 +36,27 @@ def under_load(project: Project, image: str, **settings: Any) -> Result:
         load.mark("deployed")
         time.sleep(15)
     return load.result().judged()
+
+
+@both_thorough
+@pytest.mark.thorough
+def test_an_upload_of_more_than_a_minute_arrives(deployed: Project) -> None:
+    """Traefik by itself would cut it off after one."""
+    body = json.dumps({"name": "long", "price": 1}).encode().ljust(75)
+    connection = http.client.HTTPConnection(deployed.address, deployed.cluster.http_port)
+    connection.putrequest("POST", "/items", skip_host=True)
+    for header, value in (
+        ("Host", f"{deployed.app}.localhost"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+    ):
+        connection.putheader(header, value)
+    connection.endheaders()
+    for byte in body:
+        connection.send(bytes([byte]))
+        time.sleep(1)
+    assert connection.getresponse().status == 201
+    connection.close()
 
 
 def said(project: Project) -> str:

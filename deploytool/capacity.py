@@ -59,7 +59,8 @@ def size(service: Service) -> Amount:
 
 
 def eligible(nodes: Sequence[Node], service: Service, image: Image, *, hint: str) -> list[Node]:
-    """The nodes on which a replica may run. Raises PlanError, with a hint, when there are none."""
+    """The nodes on which a replica may run. Raises PlanError, with a hint, when there are none, or
+    one replica is to run on each and one of them cannot run the image."""
     reasons = {node.hostname: _why_not(node, service, image) for node in nodes}
     found = [node for node in nodes if not reasons[node.hostname]]
     if not found:
@@ -69,7 +70,22 @@ def eligible(nodes: Sequence[Node], service: Service, image: Image, *, hint: str
             hint=hint,
             details=[f"{name}: {why}" for name, why in reasons.items()],
         )
+    if service.is_global:
+        _check_platforms(nodes, service, image)
     return found
+
+
+def _check_platforms(nodes: Sequence[Node], service: Service, image: Image) -> None:
+    """A cluster sends a replica to each node that the constraints allow, and lets it wait there for
+    ever where the node is not of the image's platform."""
+    for node in nodes:
+        if node.usable and not _why_excluded(node, service) and (why := _why_unfit(node, image)):
+            raise PlanError(
+                f"{service.name} is to run on each node, and {node.hostname} {why}",
+                code="no_suitable_node",
+                hint="build the image for that platform too, or leave the node out with "
+                f'placement.constraints, for example "node.hostname != {node.hostname}"',
+            )
 
 
 def _why_not(node: Node, service: Service, image: Image) -> str:
@@ -80,9 +96,17 @@ def _why_not(node: Node, service: Service, image: Image) -> str:
 
 def why_never(node: Node, service: Service, image: Image) -> str:
     """What keeps a replica from a node that takes others; empty for nothing."""
+    return _why_excluded(node, service) or _why_unfit(node, image)
+
+
+def _why_excluded(node: Node, service: Service) -> str:
     for constraint in service.placement.constraints:
         if not _meets(node, constraint):
             return f"does not meet {constraint}"
+    return ""
+
+
+def _why_unfit(node: Node, image: Image) -> str:
     if image.platforms and not any(_runs(node, platform) for platform in image.platforms):
         built_for = ", ".join(f"{system}/{arch}" for arch, system in image.platforms)
         return f"is {node.system}/{node.architecture}; the image is for {built_for}"
@@ -114,6 +138,9 @@ class Demand:
     """Node → replicas of the service that stay on it meanwhile."""
     beside: bool = False
     """Whether stopping the old ones first would do without."""
+    each: frozenset[str] | None = None
+    """The nodes that need room for one each, at the same time or in turn; None where it does not
+    matter which nodes have room."""
 
     def room(self, node: Node) -> int:
         """How many of them a node can take."""
@@ -123,11 +150,14 @@ class Demand:
 
 
 def check_fit(nodes: Sequence[Node], demands: Sequence[Demand], *, hint: str) -> None:
-    """Place every demand, the largest first. Raises PlanError, with the arithmetic, when one
-    does not fit; `hint` is for one that no node may run."""
+    """Place every demand, first those that cannot choose, then the largest. Raises PlanError, with
+    the arithmetic, when one does not fit; `hint` is for one that no node may run."""
     free = {node.id: node for node in nodes}
-    for demand in sorted(demands, key=lambda d: -(d.service.memory or 0)):
+    for demand in sorted(demands, key=lambda d: (d.each is None, -(d.service.memory or 0))):
         service = demand.service
+        if demand.each is not None:
+            free |= _on_each([n for n in free.values() if n.id in demand.each], demand)
+            continue
         if not demand.count:
             continue
         cpu, memory = service.cpu or 0.0, service.memory or 0
@@ -141,31 +171,62 @@ def check_fit(nodes: Sequence[Node], demands: Sequence[Demand], *, hint: str) ->
             raise _does_not_fit(demand, left, candidates)
 
 
+def _on_each(nodes: Sequence[Node], demand: Demand) -> dict[str, Node]:
+    """The nodes with one replica more on each, by id. Raises PlanError where one has no room."""
+    service = demand.service
+    full = [node for node in nodes if not demand.room(node)]
+    if full:
+        raise _no_room_on_each(demand, full, nodes)
+    return {node.id: node.take(service.cpu or 0.0, service.memory or 0, 1) for node in nodes}
+
+
+def _no_room_on_each(demand: Demand, full: Sequence[Node], nodes: Sequence[Node]) -> PlanError:
+    service = demand.service
+    names = ", ".join(node.hostname for node in full)
+    beside = " beside the old one" if demand.beside else ""
+    way_out = STOP_FIRST if demand.beside else ""
+    return PlanError(
+        f"{service.name} is to run on each node, and {names} has no room for a replica{beside}: "
+        f"each reserves {_reserves(service)}",
+        code="does_not_fit",
+        hint=f"{way_out}lower memory or cpu, make room, or leave nodes out with "
+        "placement.constraints",
+        details=_rooms(demand, nodes),
+    )
+
+
+STOP_FIRST = 'set update.order = "stop-first", '
+
+
 def _does_not_fit(demand: Demand, left: int, candidates: Sequence[Node]) -> PlanError:
     service = demand.service
-    cpu, memory = service.cpu or 0.0, service.memory or 0
-    size = " and ".join(
-        part
-        for part in (
-            f"{format_memory(memory)} of memory" if memory else "",
-            f"{cpu:g} cores" if cpu else "",
-        )
-        if part
-    )
     per_node = service.placement.max_per_node
     limit = f", at most {per_node} on a node" if per_node else ""
-    way_out = 'set update.order = "stop-first", ' if demand.beside else ""
+    way_out = STOP_FIRST if demand.beside else ""
     return PlanError(
         f"{left} of {demand.count} {demand.what} of {service.name} do not fit: each reserves "
-        f"{size or 'nothing'}{limit}",
+        f"{_reserves(service)}{limit}",
         code="does_not_fit",
         hint=f"{way_out}lower replicas, memory or cpu, add a node, or make room",
-        details=[
-            f"{node.hostname}: {_mebibytes(node.free_memory)} of {_mebibytes(node.memory)} and "
-            f"{node.free_cpu:g} of {node.cpu:g} cores free, takes {demand.room(node)}"
-            for node in candidates
-        ],
+        details=_rooms(demand, candidates),
     )
+
+
+def _reserves(service: Service) -> str:
+    cpu, memory = service.cpu or 0.0, service.memory or 0
+    parts = (
+        f"{format_memory(memory)} of memory" if memory else "",
+        f"{cpu:g} cores" if cpu else "",
+    )
+    return " and ".join(part for part in parts if part) or "nothing"
+
+
+def _rooms(demand: Demand, nodes: Sequence[Node]) -> list[str]:
+    return [
+        f"{node.hostname}: {_mebibytes(node.free_memory)} of {_mebibytes(node.memory)} and "
+        f"{node.free_cpu:g} of {node.cpu:g} cores free, takes {demand.room(node)}"
+        for node in nodes
+    ]
 
 
 def _mebibytes(size: int) -> str:
@@ -270,6 +331,9 @@ def _more(node: Node, service: Service, present: Mapping[str, int]) -> int | Non
     """How many more replicas of a service a node takes; None is no limit."""
     if _why_not(node, service, ANY_PLATFORM):
         return 0
+    if service.is_global:
+        fits = node.fits(service.cpu or 0.0, service.memory or 0)
+        return int(fits > 0 and not present.get(node.id))
     if not (service.cpu or service.memory or service.placement.max_per_node):
         return None
     return Demand(service, ANY_PLATFORM, 0, "replicas", present).room(node)

@@ -71,11 +71,11 @@ def explain(task: Task, found: Evidence, hints: Iterable[tuple[str, str]] = HINT
     """Lines about one failed replica, the cause first and what to do last."""
     why = cause(task, found)
     hint = _hint(task.service, [why, *found.health, *found.output], found, hints)
-    where = f" on {task.node}" if task.node else ""
+    where = f" on {task.node}" if task.slot and task.node else ""
     return [
         hide_passwords(line)
         for line in (
-            f"{task.service}.{task.slot}{where}: {why}",
+            f"{task.name}{where}: {why}",
             *(f"health check: {line}" for line in found.health),
             *(f"| {line}" for line in found.output),
             *([f"{LIKELY}{hint}"] if hint else []),

@@ -30,15 +30,15 @@ def check_requests(services: Iterable[Service]) -> dict[str, re.Pattern[str]]:
 
 
 class ReplicaNames:
-    """What replicas are called where their lines are shown: service and slot, and for those that
-    come into a slot after another the beginning of their id."""
+    """What replicas are called where their lines are shown: service and slot or node, and for
+    those that come there after another the beginning of their id."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[str, int], str] = {}
+        self._first: dict[str, str] = {}
 
     def of(self, line: LogLine) -> str:
-        name = f"{line.service}.{line.slot}"
-        first = self._first.setdefault((line.service, line.slot), line.task)
+        name = line.name
+        first = self._first.setdefault(name, line.task)
         return name if line.task == first else f"{name} {line.task[:8]}"
 
 

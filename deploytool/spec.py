@@ -386,8 +386,11 @@ class Service(Model):
     """The name it has under [services]."""
     image: Line | None = None
     """A ready image, for a service that is not built from the project, for example "redis:8"."""
+    mode: Literal["replicated", "global"] = "replicated"
+    """"replicated" runs as many as `replicas` says, "global" one on each node that
+    `placement.constraints` allow, those that join later too; on a Swarm only."""
     replicas: Count = 1
-    """How many of it run, one process each."""
+    """How many of it run, one process each; "global" goes without."""
     port: Port | None = None
     """The port that the process listens on; none for a background worker."""
     command: tuple[Argument, ...] | None = None
@@ -503,6 +506,12 @@ class Service(Model):
         if "/tmp" in self.tmpfs and self.tmp_size is not None:
             raise ValueError("tmpfs has /tmp, whose size tmp_size sets too: use one of them")
         self._check_hostname()
+        for key in ("spread", "max_per_node") if self.is_global else ():
+            if getattr(self.placement, key):
+                raise ValueError(
+                    f'placement.{key} means nothing with mode = "global", which is one replica on '
+                    "each node: placement.constraints say on which nodes"
+                )
         holds_port = any(publish.mode == "host" for publish in self.publish)
         if holds_port and self.update.order != "stop-first":
             if "order" in self.update.model_fields_set:
@@ -522,6 +531,17 @@ class Service(Model):
                 f"hostname is no name: use up to {LONGEST_HOSTNAME} letters, digits, hyphens and "
                 'dots; what the cluster fills in needs templates = ["hostname"]'
             )
+
+    @property
+    def is_global(self) -> bool:
+        """Whether one replica runs on each node, however many those are; `replicas` says nothing
+        then."""
+        return self.mode == "global"
+
+    @property
+    def runs_several(self) -> bool:
+        """Whether more than one replica may run at the same time."""
+        return self.is_global or self.replicas > 1
 
     @property
     def has_tmp(self) -> bool:
@@ -558,11 +578,13 @@ class Service(Model):
 
     @property
     def surge(self) -> int:
-        """Replicas that run on top of `replicas` during an update."""
+        """Replicas that run during an update on top of those that run otherwise."""
         if self.update_order == "stop-first":
             return 0
         if self.update_order == "blue-green":
             return self.replicas
+        if self.is_global:
+            return self.update.parallelism
         return min(self.update.parallelism, self.replicas)
 
 

@@ -24,7 +24,15 @@ from deploytool.spec import Image
 
 GIB = 2**30
 NOW = "2026-11-22T03:04:05.123456789Z"
-KEPT_WHEN_EMPTY = ("Replicas", "Parallelism", "MaxFailureRatio", "MaxAttempts", "Labels", "Name")
+KEPT_WHEN_EMPTY = (
+    "Replicas",
+    "Global",
+    "Parallelism",
+    "MaxFailureRatio",
+    "MaxAttempts",
+    "Labels",
+    "Name",
+)
 """Fields that the engine writes even where they hold nothing."""
 
 
@@ -437,7 +445,11 @@ class FakeEngine(Client):
         self._volumes.append({"Name": name, "Labels": dict(labels or {})})
 
     def set_nodes(self, nodes: Iterable[Json]) -> None:
+        """Other nodes. Services with a replica on each get and lose them as the engine does."""
         self._nodes = list(nodes)
+        for service_id, service in self._services.items():
+            if "Global" in service["Spec"]["Mode"]:
+                self._reconcile(service_id)
 
     def service(self, name: str) -> Json:
         """The service of a full name, APP_SERVICE."""
@@ -475,10 +487,10 @@ class FakeEngine(Client):
                     return
         raise KeyError(task_id)
 
-    def add_task(self, name: str, slot: int, state: str, **status: Any) -> str:
-        """One more replica of a service, of its present specification."""
+    def add_task(self, name: str, place: int | str, state: str, **status: Any) -> str:
+        """One more replica of a service, of its present specification, in a slot or on a node."""
         service = self.service(name)
-        task = self._task(service, slot)
+        task = self._task(service, place)
         self._tasks[service["ID"]] = [*self._tasks[service["ID"]], task]
         self.set_task(task["ID"], state, **status)
         return str(task["ID"])
@@ -530,26 +542,48 @@ class FakeEngine(Client):
         """Replicas as the service wants them; whether any was replaced."""
         service = self._services[service_id]
         template = service["Spec"]["TaskTemplate"]
-        count = service["Spec"]["Mode"]["Replicated"]["Replicas"]
+        places = self._places(service["Spec"])
+        paused = {n["ID"] for n in self._nodes if n["Spec"]["Availability"] == "pause"}
         tasks, kept, replaced = [], set(), False
         for task in self._tasks[service_id]:
             current = _comparable(task["Spec"]) == _comparable(template)
-            if _is_wanted(task) and current and task["Slot"] <= count:
-                kept.add(task["Slot"])
+            place = task.get("Slot") or task["NodeID"]
+            if _is_wanted(task) and current and place in places:
+                kept.add(place)
+            elif place in paused:
+                pass
             elif _is_wanted(task):
-                replaced |= task["Slot"] <= count
+                replaced |= place in places
                 self._load[task["NodeID"]] -= 1
                 task = task | {
                     "DesiredState": "shutdown",
                     "Status": task["Status"] | {"State": "shutdown"},
                 }
             tasks.append(task)
-        new = [self._task(service, slot) for slot in range(1, count + 1) if slot not in kept]
+        new = [self._task(service, place) for place in places if place not in kept]
         self._tasks[service_id] = tasks + new
         return replaced
 
-    def _task(self, service: Json, slot: int) -> Json:
-        where = min(self._nodes, key=lambda n: self._load[n["ID"]])["ID"] if self._nodes else ""
+    def _places(self, spec: Json) -> list[int | str]:
+        """The slots of a service, or the nodes of one with a replica on each. Nodes that are paused
+        get none, and keep theirs."""
+        if "Global" not in spec["Mode"]:
+            return list(range(1, spec["Mode"]["Replicated"]["Replicas"] + 1))
+        constraints = (spec["TaskTemplate"].get("Placement") or {}).get("Constraints") or ()
+        return [
+            node["ID"]
+            for node in self._nodes
+            if node["Spec"]["Availability"] == "active" and node["Status"]["State"] == "ready"
+            if all(_allows(node, constraint) for constraint in constraints)
+        ]
+
+    def _task(self, service: Json, place: int | str) -> Json:
+        """A replica in a slot, on the node with the fewest, or on a node by its id."""
+        if isinstance(place, str):
+            where = place
+        else:
+            loaded = min(self._nodes, key=lambda n: self._load[n["ID"]], default={"ID": ""})
+            where = loaded["ID"]
         self._load[where] += 1
         task_id = self._id("task")
         return {
@@ -559,7 +593,7 @@ class FakeEngine(Client):
             "Labels": service["Spec"].get("Labels") or {},
             "Spec": service["Spec"]["TaskTemplate"],
             "ServiceID": service["ID"],
-            "Slot": slot,
+            **({} if isinstance(place, str) else {"Slot": place}),
             "NodeID": where,
             "Status": {
                 "Timestamp": NOW,
@@ -569,6 +603,17 @@ class FakeEngine(Client):
             },
             "DesiredState": "running",
         }
+
+
+def _allows(node: Json, constraint: str) -> bool:
+    """Whether a node meets a constraint on its labels, name or role."""
+    key, operator, value = constraint.split()
+    described = {
+        "node.hostname": node["Description"]["Hostname"],
+        "node.role": node["Spec"]["Role"],
+    }
+    labelled = {f"node.labels.{k}": v for k, v in node["Spec"]["Labels"].items()}
+    return ((described | labelled).get(key) == value) is (operator == "==")
 
 
 def _is_wanted(task: Json) -> bool:

@@ -79,7 +79,8 @@ def of_engine(spec: Json, app: str) -> Json:
             for p in spec["EndpointSpec"]["Ports"]
         ),
         "endpoint_mode": spec["EndpointSpec"]["Mode"],
-        "replicas": spec["Mode"]["Replicated"]["Replicas"],
+        "mode": "global" if "Global" in spec["Mode"] else "replicated",
+        "replicas": spec["Mode"].get("Replicated", {}).get("Replicas"),
         "labels": {
             key: value
             for key, value in spec["Labels"].items()
@@ -167,7 +168,8 @@ def of_stack(document: Json, service: str, app: str) -> Json:
             (p["target"], p["published"], p["protocol"], p["mode"]) for p in found.get("ports", [])
         ),
         "endpoint_mode": deploy["endpoint_mode"],
-        "replicas": deploy["replicas"],
+        "mode": deploy["mode"],
+        "replicas": deploy.get("replicas"),
         "labels": deploy.get("labels", {}),
         "limits": (
             *_written_amounts(resources.get("limits") or {}),

@@ -161,6 +161,10 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
     for low, high, sizes in (("memory", "memory_limit", memory), ("cpu", "cpu_limit", cores)):
         given[draw(st.sampled_from([low, high]))] = draw(sizes)
     given["drain"] = "0s"
+    if draw(st.integers(0, 3)) == 3:
+        placed = {key: given.get("placement", {}).get(key, []) for key in ("constraints",)}
+        given = {k: v for k, v in given.items() if k != "replicas"}
+        given |= {"mode": "global", "placement": placed}
     if draw(st.booleans()):
         given |= {
             "port": draw(ports),
@@ -204,6 +208,7 @@ def _on_nomad(spec: AppSpec) -> AppSpec:
     kept = tuple(
         one.model_copy(
             update={
+                "mode": "replicated",
                 "networks": (),
                 "publish": (),
                 "healthcheck": one.healthcheck if one.port else None,

@@ -114,6 +114,7 @@ class Task(Model):
     id: str
     service: str
     slot: int
+    """0 for a replica of a service that has one on each node."""
     node: str
     state: str
     """"running", "starting", "pending", "failed", …: the cluster's word."""
@@ -125,8 +126,25 @@ class Task(Model):
     exit_code: int | None = None
     since: datetime | None = None
     container: str = Field(default="", exclude=True)
+    node_id: str = Field(default="", exclude=True)
     current: bool = True
     """Whether it is of the service as it is now specified."""
+
+    @property
+    def name(self) -> str:
+        """What people know it by: "web.2", and with one on each node "web.node-1"."""
+        return f"{self.service}.{self.slot or self.node}"
+
+    @property
+    def place(self) -> str:
+        """What one replica has at a time: its slot, or where there are none its node. Names of
+        nodes may occur twice."""
+        return str(self.slot) if self.slot else self.node_id or self.node
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """By slot, or by node."""
+        return self.slot, "" if self.slot else self.node
 
     @property
     def running(self) -> bool:
@@ -147,12 +165,19 @@ class ServiceStatus(Model):
     running: int
     missing: int = 0
     """Replicas that should run and do not."""
+    mode: Literal["replicated", "global"] = "replicated"
+    """"global" is one replica on each node, so that `replicas` is how many nodes take one."""
     update: str = ""
     """What the cluster is doing to it: "updating", "rollback_completed", …; empty for nothing."""
     urls: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     """Ports of the nodes that lead to it, for example "443 to 8443/tcp"."""
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether no node takes a replica, of a service that has one on each."""
+        return self.mode == "global" and not self.replicas
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -169,7 +194,7 @@ class Status(Model):
     @property
     def is_complete(self) -> bool:
         """Whether every replica runs that should."""
-        return not any(service.missing for service in self.services)
+        return not any(service.missing or service.is_nowhere for service in self.services)
 
 
 class Verdict(StrEnum):
@@ -265,10 +290,16 @@ class LogLine(Model):
     at: str
     service: str
     slot: int
+    """0 for a replica of a service that has one on each node."""
     node: str
     task: str = ""
     """The replica that printed it; of one slot there are several after each other."""
     text: str
+
+    @property
+    def name(self) -> str:
+        """The replica's, as `Task.name`."""
+        return f"{self.service}.{self.slot or self.node}"
 
 
 class Level(StrEnum):
@@ -355,7 +386,7 @@ class Executed(Model):
     """A command that ran in a replica."""
 
     replica: str
-    """SERVICE.SLOT"""
+    """SERVICE.SLOT, or SERVICE.NODE where there is one on each node."""
     node: str
     exit_code: int
     stdout: str

@@ -46,7 +46,8 @@ def scale(
     ):
         plan = backend.scale(session.config.config.app, wanted)
         seconds = _wait(session, backend, plan, limit, guard)
-    configured = {name: s.replicas for name, s in session.config.config.services.items()}
+    services = session.config.config.services
+    configured = {name: s.replicas for name, s in services.items() if not s.is_global}
     for name, count in wanted.items():
         if name in configured and configured[name] != count:
             session.output.warn(

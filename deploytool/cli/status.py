@@ -141,5 +141,6 @@ def logs(
 def _show(console: Console, line: LogLine, names: ReplicaNames) -> None:
     from rich.text import Text
 
-    colour = COLOURS[(sum(map(ord, line.service)) + line.slot) % len(COLOURS)]
+    number = line.slot or sum(map(ord, line.node))
+    colour = COLOURS[(sum(map(ord, line.service)) + number) % len(COLOURS)]
     console.print(Text(f"{names.of(line)} ", colour) + Text(line.text))

@@ -48,7 +48,7 @@ WIDTH = 90
 """Characters of a value that are shown."""
 DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 """A digest, and as much of it as tells two of them apart."""
-HEADLINES = ("image", "replicas", "memory", "memory_limit", "cpu", "cpu_limit", "publish")
+HEADLINES = ("image", "mode", "replicas", "memory", "memory_limit", "cpu", "cpu_limit", "publish")
 """Fields of a new service that are worth showing when all would be too much."""
 
 
@@ -279,11 +279,11 @@ def _news(said: dict[str, str], task: Task, *, first_look: bool, everything: boo
     )
     if before == now or old or not (went_wrong or everything):
         return ""
-    return f"{task.service}.{task.slot}{_on(task)} {now}"
+    return f"{task.name}{_on(task)} {now}"
 
 
 def _on(task: Task) -> str:
-    return f" on {task.node}" if task.node else ""
+    return f" on {task.node}" if task.slot and task.node else ""
 
 
 def _progress_table(seen: Sequence[ServiceProgress]) -> RenderableType:
@@ -305,7 +305,7 @@ def _progress_table(seen: Sequence[ServiceProgress]) -> RenderableType:
         for task in progress.tasks:
             if task.wanted and progress.verdict is not Verdict.DONE:
                 details.add_row(
-                    Text(f"{task.service}.{task.slot}"),
+                    Text(task.name),
                     Text(task.release, "quiet"),
                     Text(task.state, STATE_STYLES.get(task.state, "busy")),
                     Text(task.node, "quiet"),
@@ -333,9 +333,11 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
 
     yield Text(f"{status.app} ", "name") + Text(status.release or "not by deploytool", "quiet")
     for service in status.services:
-        well = not service.missing and not service.update
+        well = not service.missing and not service.update and not service.is_nowhere
         title = Text(f"\n{service.name}  ", "name")
         title.append(f"{service.running}/{service.replicas} running", "good" if well else "busy")
+        if service.mode == "global":
+            title.append(", one on each node")
         title.append(f"  {service.release}  {service.image}", "quiet")
         if service.update:
             title.append(f"  {service.update.replace('_', ' ')}", "busy")
@@ -352,7 +354,9 @@ def status_parts(status: Status, *, everything: bool) -> Iterator[RenderableType
 def missing_text(status: Status) -> str:
     """What should run and does not, in a line; empty where all does."""
     counts = [f"{s.missing} of {s.replicas} of {s.name}" for s in status.services if s.missing]
-    return f"replicas are missing: {', '.join(counts)}" if counts else ""
+    nowhere = [f"no node takes {s.name}" for s in status.services if s.is_nowhere]
+    missing = [f"replicas are missing: {', '.join(counts)}"] if counts else []
+    return "; ".join([*missing, *nowhere])
 
 
 def _task_table(tasks: Sequence[Task], *, everything: bool) -> Table:
@@ -363,7 +367,7 @@ def _task_table(tasks: Sequence[Task], *, everything: bool) -> Table:
     for task in tasks:
         if task.wanted or everything or _is_newest_failure(task, tasks):
             table.add_row(
-                Text(f"{task.service}.{task.slot}"),
+                Text(task.name),
                 Text(task.state, STATE_STYLES.get(task.state, "quiet")),
                 Text(task.node),
                 Text(task.release, "quiet"),
@@ -374,10 +378,10 @@ def _task_table(tasks: Sequence[Task], *, everything: bool) -> Table:
 
 
 def _is_newest_failure(task: Task, tasks: Sequence[Task]) -> bool:
-    """The last thing that went wrong in a slot where nothing runs now."""
-    same_slot = [other for other in tasks if other.slot == task.slot]
-    failed = [other for other in same_slot if other.state in ("failed", "rejected")]
-    return bool(failed) and task is failed[0] and not any(other.running for other in same_slot)
+    """The last thing that went wrong in a place where nothing runs now."""
+    same_place = [other for other in tasks if other.place == task.place]
+    failed = [other for other in same_place if other.state in ("failed", "rejected")]
+    return bool(failed) and task is failed[0] and not any(other.running for other in same_place)
 
 
 def reason(task: Task) -> str:

@@ -61,8 +61,10 @@ class LoadedConfig:
     def settings(self) -> Iterator[Setting]:
         """Every effective value, defaults included, secrets masked."""
         dumped = self.config.model_dump(mode="json", exclude={"environments"})
-        for service in dumped["services"].values():
+        for name, service in dumped["services"].items():
             del service["name"]
+            if self.config.services[name].is_global:
+                del service["replicas"]
         for path, value in flatten(dumped):
             is_name = path.startswith("build.secrets.")
             is_text = isinstance(value, str) and not is_name

@@ -52,6 +52,18 @@ def _no_own_labels(services: dict[str, Service]) -> dict[str, Service]:
     return services
 
 
+def _no_number_of_global(services: dict[str, Service]) -> dict[str, Service]:
+    """Stored releases have every key, so that this is for configurations alone."""
+    for name, service in services.items():
+        if service.is_global and "replicas" in service.model_fields_set:
+            raise ValueError(
+                f'{name}.replicas and {name}.mode = "global" exclude one another, as one replica '
+                "on each node is as many as there are nodes: leave replicas out, here and in what "
+                "an environment inherits"
+            )
+    return services
+
+
 class BuildSecret(Model):
     """Where a secret of the build comes from: a variable or a file."""
 
@@ -113,7 +125,12 @@ class Config(Model):
     [tool.fastapi] entrypoint, else the source."""
     build: BuildSettings = BuildSettings()
     release: ReleaseStep | None = None
-    services: Annotated[dict[str, Service], Field(min_length=1), AfterValidator(_no_own_labels)]
+    services: Annotated[
+        dict[str, Service],
+        Field(min_length=1),
+        AfterValidator(_no_own_labels),
+        AfterValidator(_no_number_of_global),
+    ]
     """The app's processes, by name."""
     swarm: SwarmSettings = SwarmSettings()
     nomad: NomadSettings = NomadSettings()

@@ -176,7 +176,7 @@ def _command(subject: Subject, service: Service) -> Iterator[Finding]:
 
 def _workers(subject: Subject, service: Service) -> Iterator[Finding]:
     """One server with several workers is the docs' special case, and fine."""
-    if service.replicas <= 1:
+    if not service.runs_several:
         return
     wanted = Command.read(service.command or ()).workers
     key = "command"
@@ -187,8 +187,12 @@ def _workers(subject: Subject, service: Service) -> Iterator[Finding]:
             "workers-in-cluster",
             ("services", service.name, key),
             f"services.{service.name} runs {wanted} worker processes in each of its "
-            f"{service.replicas} replicas",
+            f"{_replicas(service)}",
         )
+
+
+def _replicas(service: Service) -> str:
+    return "replicas" if service.is_global else f"{service.replicas} replicas"
 
 
 def _trust(subject: Subject, service: Service) -> Iterator[Finding]:
@@ -254,22 +258,24 @@ def _secrets(subject: Subject, service: Service) -> Iterator[Finding]:
 
 def _migrations(subject: Subject, service: Service) -> Iterator[Finding]:
     for key, words in (("prestart", service.prestart), ("command", service.command or ())):
-        if service.replicas > 1 and Command.read(words).migrates:
+        if service.runs_several and Command.read(words).migrates:
             yield subject.in_config(
                 "migration-per-replica",
                 ("services", service.name, key),
-                f"services.{service.name}.{key} migrates in each of {service.replicas} replicas",
+                f"services.{service.name}.{key} migrates in each of its {_replicas(service)}",
             )
 
 
 def _volumes(subject: Subject, service: Service) -> Iterator[Finding]:
+    """One that serves nobody, as an agent on each node, has its node's own data on purpose."""
     named = [volume.source for volume in service.volumes if not volume.is_bind]
-    if service.replicas > 1 and named:
+    is_agent = service.is_global and service.port is None
+    if service.runs_several and named and not is_agent:
+        has = "a replica on each node" if service.is_global else _replicas(service)
         yield subject.in_config(
             "volume-per-node",
             ("services", service.name, "volumes"),
-            f"services.{service.name} has {service.replicas} replicas and the volume "
-            f"{', '.join(named)}",
+            f"services.{service.name} has {has} and the volume {', '.join(named)}",
         )
 
 
@@ -320,7 +326,10 @@ def _drain(subject: Subject, service: Service) -> Iterator[Finding]:
 
 
 def _interruption(subject: Subject, service: Service) -> Iterator[Finding]:
+    """With one replica on each node, how many there are is the cluster's to say."""
     if service.port is None or service.update_order == "start-first" or not service.replicas:
+        return
+    if service.is_global:
         return
     if service.update.parallelism >= service.replicas:
         yield subject.in_config(

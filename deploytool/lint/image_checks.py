@@ -123,7 +123,7 @@ def _server(subject: Subject) -> Iterator[Finding]:
         )
     if command.reloads:
         yield subject.in_dockerfile("reload", line, "the image reloads its code while it serves")
-    if command.migrates and any(s.replicas > 1 for s in subject.image_command_users):
+    if command.migrates and any(s.runs_several for s in subject.image_command_users):
         yield subject.in_dockerfile(
             "migration-per-replica", line, "every replica runs the migrations when it starts"
         )
@@ -136,7 +136,7 @@ def _workers(subject: Subject) -> Iterator[Finding]:
     if not wanted and (wanted := _web_concurrency(subject)):
         line = _line_of_env(subject, "WEB_CONCURRENCY")
     servers = [service for service in subject.built_services if service.port is not None]
-    if not wanted or (servers and all(service.replicas <= 1 for service in servers)):
+    if not wanted or (servers and not any(service.runs_several for service in servers)):
         return
     overridden = bool(servers) and not any(s in subject.image_command_users for s in servers)
     yield subject.in_dockerfile(

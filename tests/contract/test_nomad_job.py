@@ -216,6 +216,7 @@ KEYS: dict[str, Key] = {
             f"{SERVICE}.Tags[4]": "traefik.http.routers.items_web.middlewares=items_web_retry,auth",
         },
     ),
+    "services.mode": Key({"mode": "global"}, refused="a job of type system"),
     "services.networks": Key({"networks": ["backbone"]}, refused="no networks to attach to"),
     "services.depends_on": Key(elsewhere="the order in which a deploy registers groups"),
     "services.publish.port": Key(

@@ -69,6 +69,11 @@ def test_every_key_is_read_as_it_is_deployed(tmp_path: Path) -> None:
     agrees(maximal_app(), tmp_path)
 
 
+def test_one_replica_on_each_node_is_read_as_it_is_deployed(tmp_path: Path) -> None:
+    constraints = {"constraints": ["node.role == worker"]}
+    agrees(app(service(mode="global", placement=constraints)), tmp_path)
+
+
 def test_an_empty_variable_is_not_taken_from_around(tmp_path: Path) -> None:
     agrees(app(service(env={"x": "", "y": "1"})), tmp_path)
 

@@ -68,6 +68,7 @@ def test_rendered_stack_is_what_deploy_sends(project: Project, example_image: st
     project.services = {
         "web": EVERYTHING,
         "plain": {"command": ["sleep", "1000"], "read_only": False},
+        "each": {"command": ["sleep", "1000"], "mode": "global"},
         "other": {"image": example_image.partition("@")[0], "command": ["sleep", "1000"]},
     }
     project.configure()

@@ -325,6 +325,29 @@ class TestMistakes:
             ),
             (SMALL + "replicas = -1", "services.web.replicas: must be at least 0, not -1"),
             (
+                SMALL + 'mode = "each"',
+                "services.web.mode: must be 'replicated' or 'global', not 'each'",
+            ),
+            (
+                SMALL + 'mode = "global"\nreplicas = 1',
+                'services: web.replicas and web.mode = "global" exclude one another, as one '
+                "replica on each node is as many as there are nodes: leave replicas out, here and "
+                "in what an environment inherits",
+            ),
+            (
+                SMALL + 'replicas = 3\n[environments.staging]\nservices.web.mode = "global"',
+                'environments.staging.services: web.replicas and web.mode = "global" exclude one',
+            ),
+            (
+                SMALL + 'mode = "global"\nplacement = { max_per_node = 2 }',
+                'services.web: placement.max_per_node means nothing with mode = "global", which is '
+                "one replica on each node: placement.constraints say on which nodes",
+            ),
+            (
+                SMALL + '[release]\ncommand = ["x"]\nmode = "global"',
+                "release.mode: unknown key 'mode'",
+            ),
+            (
                 SMALL + 'labels = { "deploytool.role" = "proxy" }',
                 "services: web.labels sets deploytool.role, which is deploytool's to set",
             ),
@@ -475,6 +498,16 @@ def test_secrets_are_masked_where_values_are_shown(tmp_path: Path) -> None:
     shown = {setting.path: setting.value for setting in found.settings()}
     assert SECRET not in repr(shown)
     assert shown["services.web.env.API_TOKEN"] == MASK
+
+
+def test_no_number_is_shown_of_a_service_with_one_replica_on_each_node(tmp_path: Path) -> None:
+    found = read(tmp_path, SMALL, environ={"DEPLOYTOOL_SERVICES__WEB__MODE": "global"})
+    shown = {setting.path: setting for setting in found.settings()}
+    assert shown["services.web.mode"].value == "global"
+    assert shown["services.web.mode"].source == "DEPLOYTOOL_SERVICES__WEB__MODE"
+    assert "services.web.replicas" not in shown
+    (web,) = found.app_spec().services
+    assert web.is_global
 
 
 class TestAppSpec:

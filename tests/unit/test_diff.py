@@ -109,6 +109,15 @@ def test_normal_changes_nothing_of_what_it_is_given() -> None:
     assert spec == before
 
 
+def test_a_mode_is_a_field_though_the_engine_has_nothing_in_it() -> None:
+    one, each = (normal(compiled(service(**keys)), {}) for keys in ({}, {"mode": "global"}))
+    assert normal({"Mode": {"Global": {}}}, {})["Mode"] == each["Mode"]
+    assert {(f.path, f.before, f.after) for f in differences(one, each)} == {
+        ("mode", None, "global"),
+        ("replicas", 1, None),
+    }
+
+
 def test_every_field_is_told_in_the_words_of_the_configuration() -> None:
     spec = maximal_app()
     for one in spec.services:
@@ -123,6 +132,7 @@ def test_every_field_is_told_in_the_words_of_the_configuration() -> None:
     [
         ("Name", "name"),
         ("Mode.Replicated.Replicas", "replicas"),
+        ("Mode.Name", "mode"),
         ("Labels.traefik.http.routers.A.rule", "labels.traefik.http.routers.A.rule"),
         ("TaskTemplate.ContainerSpec.Env.DB_Host", "env.DB_Host"),
         ("TaskTemplate.ContainerSpec.Image", "image"),

@@ -29,7 +29,14 @@ def test_numbers_count_up() -> None:
         history.finish(SwarmStore(engine), done, Outcome.DONE, 1.5)
 
 
-@pytest.mark.parametrize("spec", [app(), maximal_app(), proxy()], ids=["app", "every-key", "proxy"])
+EACH_NODE = app(service(mode="global"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [app(), maximal_app(), proxy(), EACH_NODE],
+    ids=["app", "every-key", "proxy", "each-node"],
+)
 def test_what_is_read_is_what_was_written(spec: AppSpec) -> None:
     engine = FakeEngine()
     begun = history.begin(SwarmStore(engine), release(spec, 0, note="rollback to v1"))
@@ -269,13 +276,23 @@ def test_what_ran_without_limits_goes_back_to_none(path: Path) -> None:
         assert "TmpfsOptions" not in str(template)
 
 
-@pytest.mark.parametrize(("name", "spec"), [("plain", app()), ("every-key", maximal_app())])
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("plain", app()), ("every-key", maximal_app()), ("each-node", EACH_NODE)],
+)
 def test_releases_are_written_as_in_the_examples_of_todays_form(name: str, spec: AppSpec) -> None:
     """Where this fails, what is stored has changed: raise FORMAT, write an upgrade from the form
     before, and store examples of the new one."""
     example = json.loads((STORED / str(FORMAT) / f"{name}.json").read_text())
     keys = {key: example[key] for key in ("secrets", "note")}
     assert json.loads(release(spec, 2, **keys).model_dump_json()) == example
+
+
+@pytest.mark.parametrize("form", range(1, FORMAT))
+def test_what_was_stored_without_a_mode_has_a_number_of_replicas(form: int) -> None:
+    for path in (STORED / str(form)).glob("*.json"):
+        found = Release.model_validate_json(path.read_bytes())
+        assert {one.mode for one in found.spec.services} == {"replicated"}
 
 
 @pytest.mark.parametrize("number", [0, -1, True, None, "2", 2.5, []])

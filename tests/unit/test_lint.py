@@ -273,6 +273,11 @@ def service(**changes: str) -> str:
     return "\n".join(['app = "items"', 'entrypoint = "app:app"', "[services.web]", *lines])
 
 
+def on_each(**changes: str) -> str:
+    """The same with one replica on each node."""
+    return service(**({"replicas": "", "mode": '"global"'} | changes))
+
+
 UVICORN = '"uvicorn", "app:app", "--host", "0.0.0.0"'
 NOMAD = 'backend = "nomad"\n'
 CONFIGS = [
@@ -318,6 +323,10 @@ CONFIGS = [
         service(command='["sh", "-c", "alembic -c a.ini upgrade head && exec fastapi run"]'),
     ),
     ("volume-per-node", 10, service(image='"redis:8.2"', volumes='["data:/data"]')),
+    ("workers-in-cluster", 9, on_each(command=f'[{UVICORN}, "--workers", "2"]')),
+    ("migration-per-replica", 9, on_each(prestart='["alembic", "upgrade", "head"]')),
+    ("volume-per-node", 10, on_each(image='"redis:8.2"', volumes='["data:/data"]')),
+    ("refused-by-cluster", 9, NOMAD + on_each()),
     ("volume-not-owned", 9, service(replicas="1", volumes='["data:/data"]')),
     ("volume-not-owned", 10, service(replicas="1", user='"1000"', volumes='["data:/data"]')),
     ("short-stop-grace", 9, service(stop_grace='"9s"')),
@@ -352,6 +361,8 @@ def test_a_configuration_against_a_rule(tmp_path: Path, rule: str, line: int, te
         service(replicas="1", command=f'[{UVICORN}, "--workers", "4"]'),
         service(replicas="1", image='"redis:8.2"', volumes='["data:/data"]'),
         service(volumes='["/srv/data:/data"]'),
+        on_each(publish='{ port = 80, mode = "host" }'),
+        on_each(image='"redis:8.2"', volumes='["data:/data"]', port="", healthcheck=""),
         service(command=f'[{UVICORN}, "--proxy-headers"]', domains='["a.example.com"]'),
         service(command=f"[{UVICORN}]"),
         service(update='{ order = "stop-first" }'),
@@ -385,6 +396,11 @@ class TestDockerfileAndConfigurationTogether:
     def test_workers_of_the_image_in_replicas(self, tmp_path: Path) -> None:
         command = 'CMD ["fastapi", "run", "--workers", "4"]'
         found = self.lint(tmp_path, command, service(command="[]"))
+        assert found == [("Dockerfile", 3, "workers-in-cluster")]
+
+    def test_workers_of_the_image_on_each_node(self, tmp_path: Path) -> None:
+        command = 'CMD ["fastapi", "run", "--workers", "4"]'
+        found = self.lint(tmp_path, command, on_each(command="[]"))
         assert found == [("Dockerfile", 3, "workers-in-cluster")]
 
     def test_proxy_headers_of_the_image(self, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def example_app() -> AppSpec:
         pytest.param(example_app(), id="example"),
         pytest.param(maximal_app(), id="every-key"),
         pytest.param(app(worker()), id="worker-only"),
+        pytest.param(app(worker(mode="global")), id="global"),
         pytest.param(proxy(), id="proxy"),
     ],
 )

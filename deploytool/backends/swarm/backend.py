@@ -32,7 +32,12 @@ from deploytool.backends.swarm.operations import execute, garbage, jobs, measure
 from deploytool.backends.swarm.operations.logs import Wanted, read_logs
 from deploytool.backends.swarm.operations.remove import belongings, destroy
 from deploytool.backends.swarm.planning.capacity import UNMEASURED, read_nodes
-from deploytool.backends.swarm.planning.diff import differences, normal, without_tag
+from deploytool.backends.swarm.planning.diff import (
+    differences,
+    is_global,
+    normal,
+    without_tag,
+)
 from deploytool.backends.swarm.planning.plan import (
     SwarmPlan,
     Target,
@@ -44,6 +49,7 @@ from deploytool.backends.swarm.planning.plan import (
 )
 from deploytool.backends.swarm.rollout.explain import explain
 from deploytool.backends.swarm.rollout.session import SwarmRollout
+from deploytool.backends.swarm.rollout.tracked import places
 from deploytool.backends.swarm.specification import labels
 from deploytool.backends.swarm.specification.compile import service_name
 from deploytool.backends.swarm.specification.routing import ports
@@ -185,6 +191,12 @@ class Swarm:
 
     def scale(self, app: str, replicas: Mapping[str, int]) -> Plan:
         def change(spec: Json, service: str) -> None:
+            if is_global(spec):
+                raise UsageError(
+                    f"{service} has no number of replicas to change: it runs one on each node",
+                    code="scale_global",
+                    hint="placement.constraints say on which nodes",
+                )
             spec["Mode"] = {"Replicated": {"Replicas": replicas[service]}}
 
         return self._change(app, list(replicas), change)
@@ -306,18 +318,20 @@ def _service_status(
     found = [read_task(task, service, short, nodes) for task in tasks]
     update, _ = update_state(service)
     own = spec.get("Labels") or {}
-    slots = {task.slot for task in found if task.running}
+    wanted = len(places(found)) if is_global(spec) else replicas(spec)
+    running = places(task for task in found if task.running)
     return ServiceStatus(
         name=short,
         image=own.get(labels.IMAGE, spec["TaskTemplate"]["ContainerSpec"]["Image"]),
         release=own.get(labels.RELEASE, ""),
-        replicas=replicas(spec),
+        mode="global" if is_global(spec) else "replicated",
+        replicas=wanted,
         running=sum(task.running for task in found),
-        missing=max(0, replicas(spec) - len(slots)),
+        missing=max(0, wanted - len(running)),
         update="" if update == "completed" else update,
         urls=tuple(routing.urls(own, listening)),
         ports=tuple(_ports(spec)),
-        tasks=tuple(sorted(found, key=lambda t: (t.slot, not t.wanted, _newest_first(t)))),
+        tasks=tuple(sorted(found, key=lambda t: (*t.order, not t.wanted, _newest_first(t)))),
     )
 
 
@@ -338,6 +352,7 @@ def _removed(past: history.History, live: Mapping[str, Json]) -> Iterator[Servic
                 name=service.name,
                 image=release.images[service.name].tag,
                 release=release.id,
+                mode=service.mode,
                 replicas=service.replicas,
                 running=0,
                 missing=service.replicas,

@@ -88,6 +88,18 @@ def test_what_somebody_wrote_is_not_lost(capsys: pytest.CaptureFixture[str]) -> 
     assert JOB.read_text() == 'job "items" {\n}\n'
 
 
+def test_one_replica_on_each_node_is_refused_with_a_way_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CONFIG.partition("[environments")[0].replace("port =", 'mode = "global"\nport =')
+    (project / "deploytool.toml").write_text(text)
+    code, found = ran(capsys)
+    assert (code, found["error"]["code"]) == (2, "config_invalid")
+    (told,) = found["error"]["details"]
+    assert told.startswith("services.web.mode: one replica on each node is a job of type system")
+    assert "placement.max_per_node = 1" in told
+
+
 def test_what_nomad_cannot_do_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "deploytool.toml").write_text(CONFIG.replace("port =", 'networks = ["a"]\nport ='))
     code, found = ran(capsys)

@@ -28,6 +28,13 @@ def problems(app: AppSpec) -> Iterator[Problem]:
 
 
 def _of(service: Service) -> Iterator[Problem]:
+    if service.is_global:
+        yield Problem(
+            "mode",
+            "one replica on each node is a job of type system on Nomad, which is a job of its own "
+            "and has no canaries",
+            "set replicas, as many as there are nodes, with placement.max_per_node = 1",
+        )
     if service.networks:
         yield Problem(
             "networks",

@@ -31,6 +31,7 @@ def read_task(task: Json, service: Json | None, short: str, nodes: Mapping[str, 
         exit_code=container.get("ExitCode") if exited else None,
         since=read_time(status.get("Timestamp", "")),
         container=container.get("ContainerID", ""),
+        node_id=task.get("NodeID", ""),
         current=service is not None and _is_current(spec, service["Spec"]["TaskTemplate"]),
     )
 

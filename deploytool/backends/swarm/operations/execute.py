@@ -14,9 +14,10 @@ def execute(client: Client, service: Json, short: str, command: Sequence[str]) -
     """Run a command, without input, in a replica of a service. Raises as `find_replica`."""
     task = find_replica(client, service, short)
     code, stdout, stderr = client.execute(_container(task), command)
+    node = _hostnames(client)[task["NodeID"]]
     return Executed(
-        replica=f"{short}.{task.get('Slot', 0)}",
-        node=_hostnames(client)[task["NodeID"]],
+        replica=f"{short}.{task.get('Slot') or node}",
+        node=node,
         exit_code=code,
         stdout=stdout,
         stderr=stderr,

@@ -125,7 +125,9 @@ def _past(
         if output.missing:
             name = names.nodes.get(node, node)
             reason = output.missing.rpartition("reasons: ")[2].replace(node, name)
-            warn(f"output of {service}.{names.slots[task['ID']]} on {name} is missing: {reason}")
+            slot = names.slots[task["ID"]]
+            which = f"{service}.{slot} on {name}" if slot else f"{service}.{name}"
+            warn(f"output of {which} is missing: {reason}")
     return by_time(lines)
 
 

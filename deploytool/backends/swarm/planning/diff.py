@@ -31,6 +31,8 @@ def normal(spec: Json, network_names: Mapping[str, str]) -> Json:
     """A ServiceSpec in the one form in which two can be compared."""
     flat = dict(spec)
     flat["Labels"] = _without_release(spec.get("Labels"))
+    if is_global(spec):
+        flat["Mode"] = {"Name": "global"}
     template = dict(spec.get("TaskTemplate", {}))
     template.pop("ForceUpdate", None)
     template["Networks"] = sorted(
@@ -105,6 +107,7 @@ KEYS = (
     ("TaskTemplate.LogDriver.Name", "logging.driver"),
     ("TaskTemplate.Networks", "networks"),
     ("Mode.Replicated.Replicas", "replicas"),
+    ("Mode.Name", "mode"),
     ("UpdateConfig.FailureAction", "update.on_failure"),
     ("UpdateConfig.MaxFailureRatio", "update.max_failure_ratio"),
     ("UpdateConfig.", "update."),
@@ -130,6 +133,11 @@ def key_of(path: str) -> str:
             rest = path.removeprefix(prefix)
             return key + (rest if prefix.endswith(OWN_NAMES) else rest.lower())
     return path
+
+
+def is_global(spec: Json) -> bool:
+    """Whether a ServiceSpec is of one replica on each node."""
+    return "Global" in (spec.get("Mode") or {})
 
 
 def replaces_tasks(before: Json, after: Json) -> bool:

@@ -13,15 +13,20 @@ from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, 
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
 from deploytool.backends.swarm.operations.jobs import job_spec
+from deploytool.backends.swarm.planning import each_node, logins, scripts
 from deploytool.backends.swarm.planning import files as config_files
-from deploytool.backends.swarm.planning import logins, scripts
 from deploytool.backends.swarm.planning.capacity import (
     LIVE_STATES,
     NO_NODE_HINT,
     read_nodes,
     reserved,
 )
-from deploytool.backends.swarm.planning.diff import differences, normal, replaces_tasks
+from deploytool.backends.swarm.planning.diff import (
+    differences,
+    is_global,
+    normal,
+    replaces_tasks,
+)
 from deploytool.backends.swarm.planning.neighbours import Neighbours
 from deploytool.backends.swarm.rollout import probe
 from deploytool.backends.swarm.specification import compile as swarm
@@ -113,6 +118,7 @@ def stop_grace(spec: Json | None) -> float:
 
 
 def replicas(spec: Json) -> int:
+    """How many a specification asks for; 0 where it asks for one on each node."""
     return int(spec["Mode"].get("Replicated", {}).get("Replicas", 0))
 
 
@@ -188,6 +194,7 @@ def plan_from(
     refused.check(app)
     live = snapshot.of_app(app.name)
     _check_ownership(app, snapshot)
+    each_node.check_modes(app, live)
     secrets = versioned.choose(app, snapshot.secrets, pins)
     secret_ids, config_ids = _ids(snapshot.secrets), _ids(snapshot.configs)
     targets, changes = [], []
@@ -239,6 +246,7 @@ def plan_from(
             *_restart_warnings(targets),
             *neighbours.warnings(),
             *_init_warnings(targets, nodes),
+            *_paused_warnings(targets, snapshot),
         ),
         need=need,
         payload=SwarmPlan(
@@ -275,6 +283,11 @@ def _init_warnings(targets: Iterable[Target], nodes: Sequence[Node]) -> Iterable
     if services := sorted(name for name, found in lacking.items() if found):
         where = {names.get(node, node) for found in lacking.values() for node in found}
         yield init_process.warning(services, sorted(where))
+
+
+def _paused_warnings(targets: Iterable[Target], snapshot: Snapshot) -> Iterable[str]:
+    changing = [(t.service, t.live) for t in targets if t.live and t.spec and t.replaces]
+    yield from each_node.paused_warnings(changing, snapshot.nodes, per_node(snapshot.tasks))
 
 
 def _compare(
@@ -475,8 +488,36 @@ def _check_capacity(
 ) -> Need:
     """When it begins, what starts has to fit beside what runs; when it ends, all that is new
     beside the last of the old. Returns what that comes to. Raises PlanError."""
-    by_name = {target.service: target for target in targets}
     placed = per_node(tasks)
+    first, last, leaving = _demands(app, images, nodes, targets, placed)
+    moving = {t.live["ID"] for t in targets if t.live and (t.replaces or not t.spec)}
+    freed = {task["ID"] for task in tasks if task.get("ServiceID") in moving}
+    capacity.check_fit(_with_tasks(nodes, tasks, freed), last, hint=NO_NODE_HINT)
+    capacity.check_fit(nodes, first, hint=NO_NODE_HINT)
+    before = sum((_reserved(target.live, placed) for target in targets), Amount())
+    after = sum((_reserves(s, images[s.name], nodes) for s in app.services), Amount())
+    removed = [target.live for target in targets if target.action is Action.REMOVE]
+    begins = sum((capacity.size(demand.service) * demand.count for demand in first), before)
+    ends = sum((_reserved(live, placed) for live in removed), after + leaving)
+    free = (Amount(memory=node.free_memory, cpu=node.free_cpu) for node in nodes if node.usable)
+    return Need(
+        before=before,
+        most=Amount(memory=max(begins.memory, ends.memory), cpu=max(begins.cpu, ends.cpu)),
+        after=after,
+        free=sum(free, Amount()),
+    )
+
+
+def _demands(
+    app: AppSpec,
+    images: Mapping[str, Image],
+    nodes: Sequence[Node],
+    targets: Sequence[Target],
+    placed: Mapping[str, Counter[str]],
+) -> tuple[list[Demand], list[Demand], Amount]:
+    """What has to find a place when it begins and when it ends, and what the old replicas reserve
+    that end last."""
+    by_name = {target.service: target for target in targets}
     first: list[Demand] = []
     last: list[Demand] = []
     leaving = Amount()
@@ -486,6 +527,12 @@ def _check_capacity(
             continue
         running = replicas(target.live["Spec"]) if target.live else 0
         present = placed.get(target.live["ID"] if target.live else "", Counter())
+        if service.is_global:
+            found = each_node.on_each(service, image, nodes, present, replaces=target.replaces)
+            first.append(found.first)
+            last.append(found.last)
+            leaving += _size(target.live) * found.overlap
+            continue
         overlap = min(service.surge, running) if target.replaces else 0
         count = max(0, service.replicas - running + overlap)
         what = _words(running, overlap)
@@ -496,11 +543,7 @@ def _check_capacity(
             leaving += _size(target.live) * overlap
         else:
             last.append(first[-1])
-    moving = {t.live["ID"] for t in targets if t.live and (t.replaces or not t.spec)}
-    freed = {task["ID"] for task in tasks if task.get("ServiceID") in moving}
-    capacity.check_fit(_with_tasks(nodes, tasks, freed), last, hint=NO_NODE_HINT)
-    capacity.check_fit(nodes, first, hint=NO_NODE_HINT)
-    return _need(app, nodes, targets, first, leaving)
+    return first, last, leaving
 
 
 def _words(running: int, overlap: int) -> str:
@@ -522,35 +565,23 @@ def _last_to_go(service: Service, image: Image, target: Target, overlap: int) ->
     return [Demand(service.model_copy(update=sizes), image, overlap, what, beside=True)]
 
 
-def _need(
-    app: AppSpec,
-    nodes: Sequence[Node],
-    targets: Sequence[Target],
-    first: Sequence[Demand],
-    leaving: Amount,
-) -> Need:
-    """`leaving` is what the old replicas reserve that end last."""
-    before = sum((_reserved(target.live) for target in targets), Amount())
-    after = sum((capacity.size(service) * service.replicas for service in app.services), Amount())
-    removed = [target.live for target in targets if target.action is Action.REMOVE]
-    begins = sum((capacity.size(demand.service) * demand.count for demand in first), before)
-    ends = sum(map(_reserved, removed), after + leaving)
-    free = (Amount(memory=node.free_memory, cpu=node.free_cpu) for node in nodes if node.usable)
-    return Need(
-        before=before,
-        most=Amount(memory=max(begins.memory, ends.memory), cpu=max(begins.cpu, ends.cpu)),
-        after=after,
-        free=sum(free, Amount()),
-    )
-
-
 def _size(live: Json | None) -> Amount:
     """The reservation of each replica of a live service."""
     return reserved(live["Spec"]["TaskTemplate"]) if live else Amount()
 
 
-def _reserved(live: Json | None) -> Amount:
-    return _size(live) * replicas(live["Spec"]) if live else Amount()
+def _reserved(live: Json | None, placed: Mapping[str, Counter[str]]) -> Amount:
+    """What all replicas of a live service reserve."""
+    if live is None:
+        return Amount()
+    on_nodes = len(placed.get(live["ID"], ()))
+    return _size(live) * (on_nodes if is_global(live["Spec"]) else replicas(live["Spec"]))
+
+
+def _reserves(service: Service, image: Image, nodes: Sequence[Node]) -> Amount:
+    """What all replicas of a service are to reserve."""
+    on_nodes = each_node.count(service, image, nodes) if service.is_global else service.replicas
+    return capacity.size(service) * on_nodes
 
 
 def per_node(tasks: Iterable[Json]) -> dict[str, Counter[str]]:

@@ -58,7 +58,7 @@ class Recovery:
     lost: Mapping[str, str] = field(default_factory=dict)
     """Replicas that the update waits for in vain, with their nodes."""
     surplus: tuple[str, ...] = ()
-    """Replicas beyond the first of their slots."""
+    """Replicas beyond the first of their places."""
     innocent: Task | None = None
     """The replica for which the engine reverses the update, through no fault of the release."""
     without_init: Mapping[str, str] = field(default_factory=dict)
@@ -168,7 +168,7 @@ def _go_without_init(
 
 
 def continues_without(nodes: Mapping[str, str]) -> str:
-    return _list(nodes, "continues without {}, which did not answer")
+    return _list(nodes, "continues without {}, which is not available")
 
 
 def _started_again(nodes: Mapping[str, str]) -> str:
@@ -217,14 +217,15 @@ def _list(nodes: Mapping[str, str], text: str) -> str:
 
 
 def held_up_by(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
-    """The replicas that an update waits for, though the cluster has given them up for a while."""
+    """The replicas that an update waits for, though the cluster has given them up for a while, or
+    has no place for them: with one on each node, those do not go elsewhere."""
     if update_state(service)[0] != "updating":
         return []
     lost = [
         task
         for task in tasks
         if task.current
-        and not task.wanted
+        and (not task.wanted or (target.is_global and task.state == "pending" and task.message))
         and task.state in BEFORE_RUNNING
         and task.id not in target.given_up
     ]
@@ -235,24 +236,30 @@ def _out_of_reach(
     client: Client, target: Tracked, tasks: Sequence[Task], now: float
 ) -> Sequence[Task]:
     """Those on nodes that are down, or that had all of `stop_grace` too: a replica that serves its
-    callers to the end is not held up."""
+    callers to the end is not held up. One that waits for its own node is, if that takes none."""
     if not tasks:
         return ()
     nodes = client.nodes()
     down = {n["Description"]["Hostname"] for n in nodes if n["Status"]["State"] == "down"}
+    closed = {n["ID"] for n in nodes if n["Spec"]["Availability"] != "active"}
     longest = target.settling + stop_grace(target.spec)
-    return [t for t in tasks if t.node in down or now - target.unwanted_since[t.id] > longest]
+    return [
+        t
+        for t in tasks
+        if t.node in down
+        or (t.node_id in closed if t.wanted else now - target.unwanted_since[t.id] > longest)
+    ]
 
 
 def surplus(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> list[Task]:
-    """The replicas beyond the first of their slots, which have been there for a while."""
+    """The replicas beyond the first of their places, which have been there for a while."""
     if update_state(service)[0] in UNDER_WAY:
         return []
-    slots: dict[int, list[Task]] = {}
+    found: dict[str, list[Task]] = {}
     for task in tasks:
         if task.running:
-            slots.setdefault(task.slot, []).append(task)
-    return _for_a_while(target, [task for slot in slots.values() for task in slot[1:]], now)
+            found.setdefault(task.place, []).append(task)
+    return _for_a_while(target, [task for place in found.values() for task in place[1:]], now)
 
 
 def _for_a_while(target: Tracked, tasks: Sequence[Task], now: float) -> list[Task]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deploytool.backends.model import Action, Task
+from deploytool.backends.swarm.planning.diff import is_global
 from deploytool.backends.swarm.planning.plan import SwarmPlan, Target, replicas
 from deploytool.json_types import Json
 
@@ -41,6 +42,8 @@ class Tracked:
     last_words: dict[str, list[str]] = field(default_factory=dict)
     """The last lines of tasks for which the engine reverses the update."""
     steady: tuple[float, frozenset[str]] | None = None
+    nowhere_since: float | None = None
+    """Since when no node takes a replica, of a service that has one on each."""
     is_let_in: bool = False
     """Whether a registry that a node could not pull from was asked, and takes the login."""
     recovery: Recovery | None = None
@@ -75,8 +78,20 @@ class Tracked:
         return self.target.replaces
 
     @property
-    def wanted(self) -> int:
+    def is_global(self) -> bool:
+        return self.spec is not None and is_global(self.spec)
+
+    def wanted(self, tasks: Iterable[Task]) -> int:
+        """How many replicas there shall be: with one on each node as many as the cluster has made
+        tasks for, on nodes that come and go meanwhile too."""
+        if self.is_global:
+            return len(places(tasks))
         return replicas(self.spec) if self.spec else 0
+
+
+def places(tasks: Iterable[Task]) -> set[str]:
+    """Where replicas shall run."""
+    return {task.place for task in tasks if task.wanted}
 
 
 @dataclass
@@ -85,7 +100,7 @@ class Tracking:
 
     app: str
     nodes: Mapping[str, str]
-    """Node id → its name."""
+    """Node id → its name, of all that were ever seen."""
     targets: list[Tracked]
 
     @classmethod

@@ -7,6 +7,7 @@ an empty one says nothing by itself; the tasks do.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,15 +15,15 @@ from deploytool.backends.model import Action, ServiceProgress, Task, Verdict
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import by_service, read_task, update_state
 from deploytool.backends.swarm.planning import logins
-from deploytool.backends.swarm.planning.diff import normal
+from deploytool.backends.swarm.planning.diff import is_global, normal
 from deploytool.backends.swarm.planning.plan import replicas, stop_grace
 from deploytool.backends.swarm.rollout import recover
-from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking
+from deploytool.backends.swarm.rollout.tracked import Tracked, Tracking, places
 from deploytool.backends.swarm.specification import labels
 from deploytool.json_types import Json
 
 ATTEMPTS = 3
-"""Failed tasks in one slot after which a service that the engine does not watch has failed."""
+"""Failed tasks in one place after which a service that the engine does not watch has failed."""
 PENDING_SECONDS = 10.0
 """Time after which a replica that finds no node, and waits for none to be freed, has failed."""
 SETTLE_SECONDS = 3.0
@@ -46,6 +47,7 @@ ENDED_BADLY = {
 }
 """The meaning of update states for a service that changes. An unchanged one may still carry the
 state of an earlier rollout."""
+NO_NODE = "no node takes it: none is active and meets placement.constraints"
 CALLED_OFF = ("context canceled", "assigned node no longer meets constraints")
 """Messages for a replica that is no longer wanted, or not on that node: a service that is rolled
 back may have other constraints."""
@@ -77,7 +79,19 @@ def _ask(client: Client, tracking: Tracking) -> tuple[dict[str, Json], dict[str,
         services = pool.submit(client.services, label=label)
         tasks = pool.submit(client.tasks, label=label)
         live = {service["Spec"]["Name"]: service for service in services.result()}
-        return live, by_service(tasks.result())
+        found = by_service(tasks.result())
+    _learn_nodes(client, tracking, found)
+    return live, found
+
+
+def _learn_nodes(client: Client, tracking: Tracking, tasks: Mapping[str, Sequence[Json]]) -> None:
+    """The names of nodes that have joined since: a service with one replica on each has one there
+    at once. Those that are gone are asked for once."""
+    seen = {str(task.get("NodeID") or "") for own in tasks.values() for task in own}
+    if unknown := seen - {""} - tracking.nodes.keys():
+        there = {node["ID"]: node["Description"]["Hostname"] for node in client.nodes()}
+        named = {node: there.get(node, node) for node in unknown}
+        tracking.nodes = dict(tracking.nodes) | named
 
 
 def _progress(
@@ -95,12 +109,13 @@ def _progress(
     if target.recovery:
         return _say(target, found, Verdict.MOVING, "")
     _remember_failures(client, target, service, found)
+    counted = _without_paused(client, service, found)
     now = time.monotonic()
-    verdict, reason = judge(target, service, found, now)
+    verdict, reason = judge(target, service, counted, now)
     if verdict is Verdict.MOVING:
         target.recovery = recover.find(client, target, service, found, now)
         reason = recover.done(target) or reason
-    return _say(target, found, verdict, reason)
+    return _say(target, counted, verdict, reason)
 
 
 def _tasks(
@@ -108,6 +123,20 @@ def _tasks(
 ) -> list[Task]:
     own = tasks.get(service["ID"], ())
     return [read_task(task, service, target.service, tracking.nodes) for task in own]
+
+
+def _without_paused(client: Client, service: Json, tasks: list[Task]) -> list[Task]:
+    """The replicas that count: of a service with one on each node those on nodes that are paused do
+    not, as the cluster lets old ones go on there and starts no new ones."""
+    if not is_global(service["Spec"]):
+        return tasks
+    waiting = {t.id for t in tasks if t.wanted and t.state == "pending" and t.message}
+    left = {t.id for t in tasks if t.running and not t.current}
+    if not waiting and (not left or update_state(service)[0] == "updating"):
+        return tasks
+    paused = {n["ID"] for n in client.nodes() if n["Spec"]["Availability"] == "pause"}
+    behind = waiting | left
+    return [task for task in tasks if task.id not in behind or task.node_id not in paused]
 
 
 def _say(target: Tracked, tasks: Sequence[Task], verdict: Verdict, reason: str) -> ServiceProgress:
@@ -118,9 +147,9 @@ def _say(target: Tracked, tasks: Sequence[Task], verdict: Verdict, reason: str) 
         service=target.service,
         verdict=verdict,
         stalled=target.recovery is not None,
-        wanted=target.wanted,
-        ready=len({task.slot for task in tasks if task.running and task.current}),
-        tasks=tuple(sorted(tasks, key=lambda t: (t.slot, not t.wanted, t.id))),
+        wanted=target.wanted(tasks),
+        ready=len(places(task for task in tasks if task.running and task.current)),
+        tasks=tuple(sorted(tasks, key=lambda t: (*t.order, not t.wanted, t.id))),
         reason=reason,
     )
 
@@ -176,7 +205,7 @@ def judge(target: Tracked, service: Json, tasks: Sequence[Task], now: float) -> 
             return Verdict.FAILED, "somebody else changed the service during the rollout"
     if state != "updating" and (reason := _given_up(target)):
         return Verdict.FAILED, reason
-    if reason := _stuck(target, tasks, now):
+    if reason := _stuck(target, tasks, now) or _nowhere(target, tasks, now):
         return Verdict.FAILED, reason
     return (Verdict.DONE, "") if _is_done(target, state, tasks, now) else (Verdict.MOVING, "")
 
@@ -194,15 +223,16 @@ def is_ours(target: Tracked, service: Json) -> bool:
 def _given_up(target: Tracked) -> str:
     """Whether replicas that no update watches have failed for good: a first deploy, a scale.
     What a node did to them while its engine restarted says nothing of the release."""
-    slots: dict[int, int] = {}
+    failures: Counter[str] = Counter()
     for task in target.failures.values():
         if recover.failed_by_its_engine(task):
             continue
         if any(text in task.message for text in HOPELESS) or task.exit_code in CANNOT_RUN:
             return task.message
-        slots[task.slot] = slots.get(task.slot, 0) + 1
-        if slots[task.slot] >= ATTEMPTS:
-            return f"replica {task.slot} failed {ATTEMPTS} times: {task.message}"
+        failures[task.place] += 1
+        if failures[task.place] >= ATTEMPTS:
+            which = task.slot or f"on {task.node}"
+            return f"replica {which} failed {ATTEMPTS} times: {task.message}"
     return ""
 
 
@@ -215,6 +245,17 @@ def _stuck(target: Tracked, tasks: Sequence[Task], now: float) -> str:
     return ""
 
 
+def _nowhere(target: Tracked, tasks: Sequence[Task], now: float) -> str:
+    """Why a service with one replica on each node has none; empty where it has, or may get one."""
+    if not target.is_global or target.wanted(tasks):
+        target.nowhere_since = None
+        return ""
+    if target.nowhere_since is None:
+        target.nowhere_since = now
+    waited = now - target.nowhere_since
+    return NO_NODE if waited > PENDING_SECONDS else ""
+
+
 def _patience(target: Tracked) -> float:
     """Seconds that a replica may wait for room: those that leave may take their grace."""
     return PENDING_SECONDS + stop_grace(target.spec)
@@ -224,7 +265,9 @@ def _is_done(target: Tracked, state: str, tasks: Sequence[Task], now: float) -> 
     current = [task for task in tasks if task.running and task.current]
     left = [task for task in tasks if task.running and not task.current]
     ids = frozenset(task.id for task in current)
-    ready = len(ids) == target.wanted and not left
+    ready = len(ids) == target.wanted(tasks) and not left
+    if target.is_global:
+        ready = ready and bool(ids) and places(current) == places(tasks)
     if not ready or state == "updating":
         target.steady = None
         return False
@@ -259,12 +302,15 @@ def _undo_progress(
     found = _tasks(target, service, tasks, tracking)
     state, message = update_state(service)
     back = normal(service["Spec"], {}) == normal(target.live["Spec"], {})
-    running = {task.id for task in found if task.running and task.current}
+    counted = _without_paused(client, service, found)
+    running = [task for task in counted if task.running and task.current]
     enough = len(running) >= replicas(target.live["Spec"])
+    if target.is_global:
+        enough = places(running) == places(counted)
     if state in ("paused", "rollback_paused"):
         return _say(target, found, Verdict.FAILED, message)
     if back and enough and state not in ("updating", "rollback_started"):
-        return _say(target, found, Verdict.DONE, "")
+        return _say(target, counted, Verdict.DONE, "")
     target.recovery = recover.find_held_up(client, target, service, found, time.monotonic())
     return _say(
         target, found, Verdict.MOVING, recover.continues_without(target.given_up) or message

@@ -65,11 +65,15 @@ def service_spec(
             ],
             "ForceUpdate": 0,
         },
-        "Mode": {"Replicated": {"Replicas": service.replicas}},
+        "Mode": _mode(service),
         "UpdateConfig": _update_config(service, service.update.on_failure),
         "RollbackConfig": _update_config(service, "pause"),
         "EndpointSpec": {"Mode": "vip", "Ports": _ports(service)},
     }
+
+
+def _mode(service: Service) -> Json:
+    return {"Global": {}} if service.is_global else {"Replicated": {"Replicas": service.replicas}}
 
 
 def service_name(app: str, service: str) -> str:

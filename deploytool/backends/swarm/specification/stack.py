@@ -232,8 +232,8 @@ def _deploy(app: AppSpec, service: Service) -> Json:
     own_labels = swarm.service_labels(app, service)
     del own_labels[labels.STACK]
     return {
-        "mode": "replicated",
-        "replicas": service.replicas,
+        "mode": service.mode,
+        **({} if service.is_global else {"replicas": service.replicas}),
         "endpoint_mode": "vip",
         "labels": own_labels,
         "resources": _resources(service),

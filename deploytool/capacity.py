@@ -20,6 +20,8 @@ from deploytool.units import format_memory
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """What kernels call them → what images do."""
+NO_LOG = "none"
+"""The driver that needs none."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Node:
     memory: int
     free_cpu: float
     free_memory: int
+    log_drivers: frozenset[str] = frozenset()
+    """Those that its engine has; empty where nobody says."""
+
+    def has_log_driver(self, name: str) -> bool:
+        """Whether replicas that log by it are placed there."""
+        found = {name, f"{name}:latest"} & self.log_drivers
+        return name == NO_LOG or not self.log_drivers or bool(found)
 
     def take(self, cpu: float, memory: int, count: int) -> Node:
         return replace(
@@ -83,6 +92,8 @@ def why_never(node: Node, service: Service, image: Image) -> str:
     for constraint in service.placement.constraints:
         if not _meets(node, constraint):
             return f"does not meet {constraint}"
+    if not node.has_log_driver(service.logging.driver):
+        return f"has no log driver {service.logging.driver}"
     if image.platforms and not any(_runs(node, platform) for platform in image.platforms):
         built_for = ", ".join(f"{system}/{arch}" for arch, system in image.platforms)
         return f"is {node.system}/{node.architecture}; the image is for {built_for}"

@@ -182,6 +182,14 @@ RULES: tuple[Rule, ...] = (
         'set `memory_limit`, for example memory_limit = "256MiB"',
     ),
     Rule(
+        "open-files-above-default",
+        _WARNING,
+        "No process may have more open files than fs.nr_open of its node's kernel says: there a "
+        "container that asks for more does not start.",
+        "https://docs.kernel.org/admin-guide/sysctl/fs.html#nr-open",
+        "lower ulimits.nofile to 1048576, or raise fs.nr_open on every node that may run it",
+    ),
+    Rule(
         "no-health-check",
         _WARNING,
         "Without a health check the cluster sends requests to replicas that do not answer, and a "

@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
         "The cluster places containers by the memory they say they need; without it a node can "
         "be filled until processes are killed.",
         f"{_DOCS}/docker/#memory",
-        'set `memory`, for example memory = "128MiB"; `docker stats` shows what is used',
+        'set `memory`, for example memory = "128MiB"; `deploytool capacity` shows what is used',
     ),
     Rule(
         "no-memory-limit",

@@ -655,3 +655,35 @@ def test_a_stack_of_another_configuration_is_kept_and_named(
     assert (tmp_path / "stacks/shop.yml").read_text() == before
     (tmp_path / "stacks/shop.yml").write_text("mine: 1\n")
     assert "not what the configuration says" not in call(str(tmp_path))[1]
+
+
+FASTAPIS = """\
+FROM python:3.14
+WORKDIR /code
+COPY ./requirements.txt /code/requirements.txt
+RUN pip install --no-cache-dir --upgrade -r /code/requirements.txt
+COPY ./app /code/app
+CMD ["fastapi", "run", "app/main.py", "--port", "80"]
+"""
+"""The Dockerfile of FastAPI's page on containers."""
+
+
+@pytest.mark.parametrize(
+    ("files", "port", "command"),
+    [
+        ({"Dockerfile": FASTAPIS}, 80, ()),
+        ({}, 8000, ("uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000")),
+    ],
+)
+def test_the_dockerfile_of_fastapis_page(
+    tmp_path: Path, files: dict[str, str], port: int, command: tuple[str, ...]
+) -> None:
+    listed = {"app/__init__.py": "", "app/main.py": APP, "requirements.txt": "fastapi[standard]"}
+    project = make(tmp_path, listed | files)
+    fate = run(project, name="shop")["Dockerfile"]
+    spec = load(project).app_spec()
+    (web,) = spec.services
+    assert fate is (Fate.KEPT if files else Fate.WRITTEN)
+    assert (web.port, spec.command(web)[: len(command)]) == (port, command)
+    assert bool(spec.command(web)) is bool(command)
+    assert load(project).config.proxy.http_port == 80

@@ -20,6 +20,8 @@ from deploytool.units import format_memory
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """What kernels call them → what images do."""
+NO_LOG = "none"
+"""The driver that needs none."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Node:
     memory: int
     free_cpu: float
     free_memory: int
+    log_drivers: frozenset[str] = frozenset()
+    """Those that its engine has; empty where nobody says."""
+
+    def has_log_driver(self, name: str) -> bool:
+        """Whether replicas that log by it are placed there."""
+        found = {name, f"{name}:latest"} & self.log_drivers
+        return name == NO_LOG or not self.log_drivers or bool(found)
 
     def take(self, cpu: float, memory: int, count: int) -> Node:
         return replace(
@@ -71,20 +80,23 @@ def eligible(nodes: Sequence[Node], service: Service, image: Image, *, hint: str
             details=[f"{name}: {why}" for name, why in reasons.items()],
         )
     if service.is_global:
-        _check_platforms(nodes, service, image)
+        _check_every_node(nodes, service, image)
     return found
 
 
-def _check_platforms(nodes: Sequence[Node], service: Service, image: Image) -> None:
+def _check_every_node(nodes: Sequence[Node], service: Service, image: Image) -> None:
     """A cluster sends a replica to each node that the constraints allow, and lets it wait there for
-    ever where the node is not of the image's platform."""
+    ever where the node is not of the image's platform, or lacks the log driver."""
     for node in nodes:
-        if node.usable and not _why_excluded(node, service) and (why := _why_unfit(node, image)):
+        if not node.usable or _why_excluded(node, service):
+            continue
+        if why := _why_unfit(node, service, image):
             raise PlanError(
                 f"{service.name} is to run on each node, and {node.hostname} {why}",
                 code="no_suitable_node",
-                hint="build the image for that platform too, or leave the node out with "
-                f'placement.constraints, for example "node.hostname != {node.hostname}"',
+                hint="leave the node out with placement.constraints, for example "
+                f'"node.hostname != {node.hostname}", or build for its platform too '
+                "(build.platforms)",
             )
 
 
@@ -96,7 +108,7 @@ def _why_not(node: Node, service: Service, image: Image) -> str:
 
 def why_never(node: Node, service: Service, image: Image) -> str:
     """What keeps a replica from a node that takes others; empty for nothing."""
-    return _why_excluded(node, service) or _why_unfit(node, image)
+    return _why_excluded(node, service) or _why_unfit(node, service, image)
 
 
 def _why_excluded(node: Node, service: Service) -> str:
@@ -106,7 +118,9 @@ def _why_excluded(node: Node, service: Service) -> str:
     return ""
 
 
-def _why_unfit(node: Node, image: Image) -> str:
+def _why_unfit(node: Node, service: Service, image: Image) -> str:
+    if not node.has_log_driver(service.logging.driver):
+        return f"has no log driver {service.logging.driver}"
     if image.platforms and not any(_runs(node, platform) for platform in image.platforms):
         built_for = ", ".join(f"{system}/{arch}" for arch, system in image.platforms)
         return f"is {node.system}/{node.architecture}; the image is for {built_for}"

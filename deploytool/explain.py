@@ -33,6 +33,15 @@ HINTS: tuple[tuple[str, str], ...] = (
     ("exec format error", "the image is for another platform: see build.platforms"),
     ('exec: "/bin/sh"', 'the image has no shell: it needs drain = "2s" or less, and no prestart'),
     (NOT_FOUND, NO_COMMAND),
+    (
+        "error setting rlimit",
+        "ulimits.nofile is above what the node's kernel takes: lower it, or raise fs.nr_open there",
+    ),
+    (
+        "bind source path does not exist",
+        "a path of the service's volumes is not on that node: make it on every node that may run "
+        "the service, or keep to those that have it with placement.constraints",
+    ),
     ("unable to find user", "the image has no such user: see the service's user"),
     ("address already in use", "something else on the node has the port"),
 )

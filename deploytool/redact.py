@@ -49,6 +49,11 @@ _PLAIN = re.compile(
       (:\d{1,5})? /?                                                    # a host
     )"""
 )
+_ASSIGNED = re.compile(
+    r"""\b(?P<name>[A-Za-z_]\w*)(?P<sign>=)"""
+    r"""(?P<value>(?:"(?:\\.|[^"\\])*"?|'[^']*'?|\\.|[^\s\\"'])+)"""
+)
+_OLD_ENV = re.compile(r"^(?P<lead>\s*ENV\s+)(?P<name>\w+)(?P<sign>\s+)(?P<value>\S.*)$", re.I)
 MASK = "••••••"
 
 
@@ -89,6 +94,17 @@ def hide_passwords(text: str) -> str:
     for form in _FORMS:
         text = form.sub(rf"\g<kept>{MASK}", text)
     return text
+
+
+def hide_assignments(line: str) -> str:
+    """A line of a Dockerfile or a shell without the values of what may be secrets."""
+
+    def hidden(found: re.Match[str]) -> str:
+        if is_plain(found["value"].strip("\"'")) or not looks_secret(found["name"]):
+            return found[0]
+        return f"{found.groupdict().get('lead', '')}{found['name']}{found['sign']}{MASK}"
+
+    return hide_passwords(_OLD_ENV.sub(hidden, _ASSIGNED.sub(hidden, line)))
 
 
 def hide_variables(text: str, env: Iterable[str]) -> str:

@@ -48,8 +48,9 @@ def node(
     availability: str = "active",
     labels: Mapping[str, str] | None = None,
     engine_labels: Mapping[str, str] | None = None,
+    log_drivers: Sequence[str] = (),
 ) -> Json:
-    """A node as the engine tells of it."""
+    """A node as the engine tells of it. Some name no log drivers."""
     return {
         "ID": f"id-of-{name}",
         "Version": {"Index": 1},
@@ -58,7 +59,15 @@ def node(
             "Hostname": name,
             "Platform": {"Architecture": architecture, "OS": system},
             "Resources": {"NanoCPUs": round(cpu * 10**9), "MemoryBytes": memory},
-            "Engine": {"EngineVersion": "28.2.2", "Labels": dict(engine_labels or {})},
+            "Engine": {
+                "EngineVersion": "28.2.2",
+                "Labels": dict(engine_labels or {}),
+                "Plugins": [
+                    *({"Type": "Log", "Name": driver} for driver in log_drivers),
+                    {"Type": "Network", "Name": "overlay"},
+                    {"Type": "Volume", "Name": "local"},
+                ],
+            },
         },
         "Status": {"State": state, "Addr": "10.0.0.1"},
     }

@@ -17,6 +17,10 @@ LEAST_LIMIT = 6 * 2**20
 """Bytes: `linuxMinMemory` of the engine."""
 LEAST_CPU_LIMIT = 0.01
 """Cores: the kernel's shortest share of the engine's period, 1 ms of 100."""
+OPEN_FILES = 2**20
+"""`fs.nr_open` where nobody has changed it: the most that `ulimits.nofile` can be."""
+MOST_OPEN_FILES = 2147483584
+"""What it can be raised to."""
 LONGEST_TEXT = 128 * 1024 - 1
 """Bytes of one argument or variable: MAX_ARG_STRLEN of the kernel, without the NUL at its end."""
 CAPABILITIES = frozenset({
@@ -34,7 +38,8 @@ CAPABILITIES = frozenset({
 def problems(app: AppSpec) -> Iterator[Problem]:
     for service in app.services:
         found = (*_amounts(service), *_times(service), *_capabilities(service))
-        for problem in (*found, *_mounts(service), *_texts(app, service)):
+        more = (*_open_files(service), *_mounts(service), *_texts(app, service))
+        for problem in (*found, *more):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
     for argument in app.release.command if app.release else ():
         if len(argument.encode()) > LONGEST_TEXT:
@@ -47,6 +52,38 @@ def _amounts(service: Service) -> Iterator[Problem]:
         yield Problem("memory_limit", f"the engine takes {least} at least")
     if service.cpu_limit is not None and service.cpu_limit < LEAST_CPU_LIMIT:
         yield Problem("cpu_limit", f"the kernel takes {LEAST_CPU_LIMIT:g} at least")
+
+
+def warnings(app: AppSpec) -> list[str]:
+    """What some nodes refuse, and which ones nobody can see from here."""
+    return [f"services.{s.name}.{text}" for s in app.services if (text := many_open_files(s))]
+
+
+def many_open_files(service: Service) -> str:
+    """What is said of a limit of open files that not every kernel takes; empty for others."""
+    most = _most_open_files(service)
+    if not OPEN_FILES < most <= MOST_OPEN_FILES:
+        return ""
+    return (
+        f"ulimits.nofile is {most}: replicas start only on nodes whose fs.nr_open is at least that "
+        f"(sysctl fs.nr_open), which is {OPEN_FILES} by default"
+    )
+
+
+def _open_files(service: Service) -> Iterator[Problem]:
+    if 0 <= _most_open_files(service) <= MOST_OPEN_FILES:
+        return
+    yield Problem(
+        "ulimits.nofile",
+        "the kernel has no open files without a limit: it takes fs.nr_open at most, which is "
+        f"{OPEN_FILES} by default",
+        f"nofile = {OPEN_FILES}",
+    )
+
+
+def _most_open_files(service: Service) -> int:
+    """The hard limit; -1 is none."""
+    return int(service.ulimits.get("nofile", "0:0").partition(":")[2])
 
 
 def _times(service: Service) -> Iterator[Problem]:

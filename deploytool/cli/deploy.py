@@ -130,6 +130,7 @@ def _with_images(
     """The images that the cluster is to run, and what the app's own is made from where none is
     given: it is built and pushed unless the registry has one of the same content."""
     from deploytool import precheck
+    from deploytool.image import users
     from deploytool.image.build import warn_of_changes
     from deploytool.rollout.images import resolve_images
 
@@ -144,10 +145,12 @@ def _with_images(
         images = precheck.unbuilt(backend, spec, tag) | ready
         precheck.check(backend, make_plan, spec, images, busy=_is_busy(session, backend))
         built, _ = build_project(session, push=True, source=source)
+        users.check(tag, spec.services)
         own = backend.resolve(built.reference)
     else:
         session.output.step(f"Taking {tag}, which the registry has: the same content")
         warn_of_changes(source, session.output.warn)
+        users.check(tag, [service for service in spec.services if service.user])
     return {service.name: ready.get(service.name, own) for service in spec.services}, source
 
 

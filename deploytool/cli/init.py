@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deploytool.cli.common import Session, command
-from deploytool.output import signed
+from deploytool.output import next_step, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,10 @@ NEXT = {
     "nomad": "`deploytool doctor`, which asks the cluster of NOMAD_ADDR,",
 }
 """What comes between the files and a deploy."""
+SHOWN = 60
+"""Lines of a difference that are shown, but for --verbose."""
+LINES = {"+": "added", "-": "removed"}
+"""First character of a line → its style."""
 
 
 @command(
@@ -81,6 +85,11 @@ def init(
     write(path, files)
     rendered = plan_rendered(path, force=force)
     write(path, rendered)
+    if stale := [file.path for file in rendered if file.is_stale]:
+        session.output.warn(
+            f"not what the configuration says now: {', '.join(stale)}; `deploytool render --check` "
+            "shows the difference, `deploytool render` writes it"
+        )
     _tell(session, findings, (*files, *rendered))
 
 
@@ -133,17 +142,40 @@ def _tell(session: Session, findings: Findings, files: tuple[FileWrite, ...]) ->
         "sources": list(findings.sources),
         "release_step": list(settings.release.command) if settings.release else None,
         "workers": {worker.name: list(worker.command) for worker in settings.workers},
-        "files": [{"path": file.path, "result": file.fate.value} for file in files],
+        "files": [
+            {"path": file.path, "result": file.fate.value, "diff": list(file.diff)}
+            for file in files
+        ],
     }
-    session.output.result(data, lambda console: _print(console, files, settings.backend))
+    shown = None if session.output.verbose else SHOWN
+    session.output.result(data, lambda console: _print(console, files, settings.backend, shown))
 
 
-def _print(console: Console, files: tuple[FileWrite, ...], backend: Backend) -> None:
+def _print(
+    console: Console, files: tuple[FileWrite, ...], backend: Backend, shown: int | None
+) -> None:
     from deploytool.init import CONFIGURATION, Fate
 
     for file in files:
         mark = ("✓", "good") if file.changes else ("·", "quiet")
         console.print(signed(*mark, f"{file.path}: {file.fate.value}"))
+        if file.diff:
+            _print_diff(console, file, shown)
     if any(file.fate is Fate.KEPT and file.path not in CONFIGURATION for file in files):
         console.print("Files that were there are kept; --force replaces all but the configuration.")
     console.print(f"Next: review them, then {NEXT[backend]} and `deploytool deploy`.")
+
+
+def _print_diff(console: Console, file: FileWrite, shown: int | None) -> None:
+    """What would be written instead of a kept file, and what to do with that."""
+    console.print(f"  You changed what `init` wrote, and it would write another {file.path} now:")
+    for line in file.diff[:shown]:
+        console.print(f"    {line}", style=LINES.get(line[:1], "quiet"))
+    if more := len(file.diff[shown:] if shown else ()):
+        console.print(f"    … {more} more lines: --verbose shows them", style="quiet")
+    console.print(
+        next_step(
+            "take over what you want, with the first line to see this no more; or remove "
+            f"{file.path} and run `deploytool init` again"
+        )
+    )

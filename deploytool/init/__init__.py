@@ -7,13 +7,18 @@ configuration, as it is now ─▶ plan_rendered ▶ FileWrite… ─▶ write
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
 from deploytool.init.configuration import CONFIGURATION, plan_configuration
 from deploytool.init.files import Fate, FileWrite, marked, plan_file, write
 from deploytool.init.findings import DEFAULT_REGISTRY, Findings, inspect_project, valid_name
 from deploytool.reading import LARGEST_TEXT, read_file
+
+if TYPE_CHECKING:
+    from deploytool.render.files import RenderedFile
 
 __all__ = [
     "CONFIGURATION",
@@ -73,4 +78,13 @@ def plan_rendered(project: Path, *, force: bool = False) -> tuple[FileWrite, ...
 
     loaded = load(project)
     files = render_files(loaded.app_spec(), loaded.config, loaded.files)
-    return tuple(plan_file(project, str(file.path), file.text, force=force) for file in files)
+    return tuple(_plan_rendered(project, file, force=force) for file in files)
+
+
+def _plan_rendered(project: Path, file: RenderedFile, *, force: bool) -> FileWrite:
+    from deploytool.render.files import is_by_hand
+
+    planned = plan_file(project, str(file.path), file.text, force=force)
+    if planned.fate is not Fate.KEPT or not (project / file.path).is_file():
+        return planned
+    return replace(planned, is_stale=not is_by_hand(project, file))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from deploytool.reading import read_text, refuse_outside
+from deploytool.redact import hide_assignments
 from deploytool.writing import write_whole
+
+MARK = re.compile(r" \(([0-9a-f]{12})\)$")
+"""The digest at the end of a first line."""
 
 
 class Fate(StrEnum):
@@ -27,6 +33,10 @@ class FileWrite:
     path: str
     text: str
     fate: Fate
+    diff: tuple[str, ...] = ()
+    """Of a kept file that was written before and changed since: what would be written now."""
+    is_stale: bool = False
+    """Whether a kept file was rendered, from another configuration than that of now."""
 
     @property
     def changes(self) -> bool:
@@ -55,8 +65,27 @@ def plan_file(project: Path, path: str, text: str, *, force: bool) -> FileWrite:
         return FileWrite(path, text, Fate.WRITTEN)
     if current == text:
         return FileWrite(path, text, Fate.SAME)
-    is_ours = current is not None and is_untouched(current)
-    return FileWrite(path, text, Fate.REPLACED if force or is_ours else Fate.KEPT)
+    if force or (current is not None and is_untouched(current)):
+        return FileWrite(path, text, Fate.REPLACED)
+    return FileWrite(path, text, Fate.KEPT, drift(path, current or "", text))
+
+
+def drift(path: str, current: str, text: str) -> tuple[str, ...]:
+    """How a marked file that somebody changed differs from what would be written now, in the lines
+    of a unified diff and without secrets. Empty where the same was written then: all that differs
+    is of their own."""
+    (title, then), (our_title, now) = _first_line(current), _first_line(text)
+    if not now or title != our_title or then == now:
+        return ()
+    before, after = ([hide_assignments(x) for x in t.splitlines()] for t in (current, text))
+    return tuple(difflib.unified_diff(before, after, path, f"{path} by init", lineterm=""))
+
+
+def _first_line(text: str) -> tuple[str, str]:
+    """The first line without its digest, and the digest; empty for none."""
+    first = text.partition("\n")[0].rstrip("\r")
+    found = MARK.search(first)
+    return (first[: found.start()], found[1]) if found else (first, "")
 
 
 def write(project: Path, planned: Iterable[FileWrite]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from deploytool import dangers
-from deploytool.backends import kind_of
+from deploytool.backends import engine_limits, kind_of
 from deploytool.errors import UsageError
 from deploytool.lint import gunicorn
 from deploytool.lint.commands import Command, hides_signals
@@ -110,6 +110,13 @@ def _engine(subject: Subject) -> Iterator[Finding]:
 def _dangers(subject: Subject, service: Service) -> Iterator[Finding]:
     for danger in dangers.of_service(service):
         yield subject.in_config(danger.rule, danger.path, danger.message)
+
+
+def _open_files(subject: Subject, service: Service) -> Iterator[Finding]:
+    if found := engine_limits.many_open_files(service):
+        path = ("services", service.name, "ulimits", "nofile")
+        message = f"services.{service.name}.{found}"
+        yield subject.in_config("open-files-above-default", path, message)
 
 
 def _path(problem: Problem) -> list[str]:
@@ -360,6 +367,7 @@ CHECKS: tuple[Callable[[Subject, Service], Iterator[Finding]], ...] = (
     _user,
     _rights,
     _dangers,
+    _open_files,
     _secrets,
     _migrations,
     _volumes,

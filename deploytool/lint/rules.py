@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
         "The cluster places containers by the memory they say they need; without it a node can "
         "be filled until processes are killed.",
         f"{_DOCS}/docker/#memory",
-        'set `memory`, for example memory = "128MiB"; `docker stats` shows what is used',
+        'set `memory`, for example memory = "128MiB"; `deploytool capacity` shows what is used',
     ),
     Rule(
         "no-memory-limit",
@@ -180,6 +180,14 @@ RULES: tuple[Rule, ...] = (
         "Without a limit, one replica that leaks takes the memory of everything else on its node.",
         f"{_DOCS}/docker/#memory",
         'set `memory_limit`, for example memory_limit = "256MiB"',
+    ),
+    Rule(
+        "open-files-above-default",
+        _WARNING,
+        "No process may have more open files than fs.nr_open of its node's kernel says: there a "
+        "container that asks for more does not start.",
+        "https://docs.kernel.org/admin-guide/sysctl/fs.html#nr-open",
+        "lower ulimits.nofile to 1048576, or raise fs.nr_open on every node that may run it",
     ),
     Rule(
         "no-health-check",

@@ -17,6 +17,7 @@ from deploytool.backends.model import Lease
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.errors import RegistryError
 from deploytool.image import build as build_module
+from deploytool.image import users
 from deploytool.process import Finished
 from deploytool.records import lease
 from deploytool.redact import MASK
@@ -47,6 +48,9 @@ class Docker:
         self.registry = registry
         self.builds = 0
         self.calls: list[Sequence[str]] = []
+        self.repository = REPOSITORY
+        self.user = ""
+        """USER of what it builds. The images have root and nobody else."""
         self.during_build: Callable[[], object] = lambda: None
 
     def stream(
@@ -56,7 +60,7 @@ class Docker:
         if command[1] == "push":
             repository = command[2].rpartition(":")[0]
             self.put(command[2], self.source.partition("@")[2])
-            assert repository == REPOSITORY
+            assert repository == self.repository
             return 0
         self.builds += 1
         self.during_build()
@@ -73,7 +77,10 @@ class Docker:
         self.calls.append(command)
         if command[1] == "tag":
             self.source = command[2]
-        return Finished(0, "", "")
+        if command[1] == "cp":
+            Path(command[-1]).write_text("root:x:0:0:root:/root:/bin/sh\n")
+        is_user = "--format={{.Config.User}}" in command
+        return Finished(0, self.user if is_user else "1234" * (command[1] == "create"), "")
 
     def put(self, tag: str, digest: str) -> None:
         repository = tag.rpartition(":")[0]
@@ -126,6 +133,7 @@ def ground(
     monkeypatch.setattr("deploytool.backends.open_backend", lambda config: Swarm(made.engine))
     monkeypatch.setattr(build_module, "stream", made.docker.stream)
     monkeypatch.setattr(build_module, "capture", made.docker.capture)
+    monkeypatch.setattr(users, "capture", made.docker.capture)
     made.configure()
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY main.py .\n")
     (tmp_path / ".dockerignore").write_text("*\n!main.py\n")
@@ -183,6 +191,21 @@ def test_changed_code_is_built(ground: Ground) -> None:
     (ground.folder / "main.py").write_text("app = 1\n")
     assert ground.ok("deploy")["release"] == "v3"
     assert ground.docker.builds == 2
+
+
+def test_a_user_that_the_image_lacks_is_refused_before_anything_is_changed(
+    ground: Ground,
+) -> None:
+    ground.docker.user = "app"
+    before = list(ground.engine.changes)
+    assert ground.fails("deploy") == "user_missing"
+    ground.docker.user = "10001"
+    ground.configure(more='user = "app"')
+    assert ground.fails("deploy") == "user_missing"
+    assert ground.engine.changes == before
+    ground.configure(more='user = "root"')
+    assert ground.ok("deploy")["release"] == "v1"
+    assert ground.docker.builds == 1
 
 
 def test_rebuild_builds_what_is_there(ground: Ground) -> None:

@@ -18,9 +18,12 @@ import typer
 from typer.exceptions import TyperException
 
 from deploytool import errors
+from deploytool.backends.swarm.specification import stack
 from deploytool.cli import app
 from deploytool.config import load
+from deploytool.spec import ProxySettings
 from docs import _generate
+from tests import builders
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "deploytool"
@@ -307,3 +310,55 @@ def test_what_refuses_without_yes_is_listed() -> None:
     line = next(x for x in TEXTS["docs/commands.md"].splitlines() if "refuse unless" in x)
     listed = line.partition("go ahead; ")[2].partition(" refuse unless")[0]
     assert found == set(re.findall(r"`([^`]+)`", listed))
+
+
+# --- the proxy ------------------------------------------------------------------------------------
+
+OTHER_PROXY: dict[str, Any] = {
+    "network": "other",
+    "subnet": "10.9.0.0/20",
+    "encrypted": True,
+    "http_port": 8080,
+    "https_port": 8443,
+    "email": "ops@example.com",
+    "acme_directory": "https://ca.example.com/directory",
+    "acme_ca": "CA",
+    "acme_profile": "shortlived",
+    "certificate_lifetime": "24h",
+    "dns_provider": "cloudflare",
+    "dns_secrets": ["TOKEN"],
+    "dns_resolvers": ["192.0.2.53:53"],
+    "dns_check": False,
+    "certificates": ["example.com"],
+    "hsts": "1d",
+    "trusted_proxies": ["192.0.2.0/24"],
+    "env": {"A": "b"},
+    "read_timeout": "1m",
+    "access_log": False,
+    "image": "traefik:v3.8",
+    "socket_proxy_image": "haproxy:3.2-alpine",
+    "constraints": ["node.hostname == a"],
+    "namespaces": ["other"],
+}
+"""Each key of [tool.deploytool.proxy], set to something else."""
+
+
+def test_settings_of_the_proxy_that_apps_follow_are_listed() -> None:
+    """What a deploy of each app has to follow `proxy up` for."""
+    served = builders.service(domains=["*.example.com"])
+
+    def stack_of(**settings: Any) -> Any:
+        return stack.document(builders.app(served, proxy=ProxySettings.model_validate(settings)))
+
+    found = set()
+    for key, value in OTHER_PROXY.items():
+        before: dict[str, Any] = {}
+        if key.startswith(("acme", "dns", "certificate_", "hsts", "https")):
+            before["email"] = "ops@example.com"
+        if key in ("dns_secrets", "dns_resolvers"):
+            before["dns_provider"] = "cloudflare"
+        if stack_of(**before) != stack_of(**before, **{key: value}):
+            found.add(key)
+    assert OTHER_PROXY.keys() == ProxySettings.model_fields.keys()
+    (line,) = re.findall(r"An app's own routes.* follow (.*) too:", TEXTS["docs/https.md"])
+    assert found == set(re.findall(r"`([a-z_]+)`", line))

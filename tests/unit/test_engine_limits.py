@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploytool.backends import engine_limits
 from deploytool.backends.nomad.specification import refused as on_nomad
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.specification import compile as swarm
@@ -13,7 +14,8 @@ from deploytool.backends.swarm.specification import refused, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, PlanError
 from deploytool.spec import AppSpec, ReleaseStep
-from tests.builders import app, engine, images, service
+from tests.builders import app, deploy, engine, images, service
+from tests.fake_engine import FakeEngine, node
 
 LONG = "x" * (128 * 1024)
 OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
@@ -24,6 +26,9 @@ OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
     ("healthcheck.timeout", {"healthcheck": {"path": "/", "timeout": "0.4ms"}}),
     ("healthcheck.start_interval", {"healthcheck": {"path": "/", "start_interval": "0s"}}),
     ("capabilities", {"capabilities": ["FOO_BAR"]}),
+    ("ulimits.nofile", {"ulimits": {"nofile": -1}}),
+    ("ulimits.nofile", {"ulimits": {"nofile": "1024:-1"}}),
+    ("ulimits.nofile", {"ulimits": {"nofile": 2**31}}),
     ("volumes", {"volumes": ["data:/"]}),
     ("volumes", {"volumes": ["data:/a", "more:/a/"]}),
     ("volumes", {"volumes": ["data:/tmp/"]}),
@@ -89,3 +94,80 @@ def test_more_cores_than_any_node_has() -> None:
     with pytest.raises(PlanError, match="no node has more than") as caught:
         Swarm(engine()).plan(spec, images(spec))
     assert caught.value.code == "no_suitable_node"
+
+
+@pytest.mark.parametrize(
+    ("ulimits", "is_told"),
+    [
+        ({}, False),
+        ({"nofile": 2**20, "memlock": -1, "nproc": -1}, False),
+        ({"nofile": 2**20 + 1}, True),
+        ({"nofile": f"1024:{2**30}"}, True),
+    ],
+)
+def test_open_files_beyond_the_kernels_default(ulimits: dict[str, Any], is_told: bool) -> None:
+    spec = app(service(ulimits=ulimits))
+    assert not list(engine_limits.problems(spec))
+    said = [w for w in Swarm(engine()).plan(spec, images(spec)).warnings if "nr_open" in w]
+    assert said == engine_limits.warnings(spec)
+    assert bool(said) is is_told
+    assert all(text.startswith("services.web.ulimits.nofile is ") for text in said)
+
+
+# Log drivers
+
+
+def with_drivers(**drivers: tuple[str, ...]) -> FakeEngine:
+    """Nodes by name, with the log drivers that each has."""
+    return engine(nodes=[node(name, log_drivers=found) for name, found in drivers.items()])
+
+
+def test_a_log_driver_that_no_node_has() -> None:
+    made = with_drivers(a=("json-file", "local"), b=("json-file", "syslog"))
+    spec = app(service(logging={"driver": "loki"}))
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).plan(spec, images(spec))
+    assert caught.value.code == "log_driver_missing"
+    assert caught.value.message == "No node that may run web has the log driver loki"
+    assert "can be json-file, local, syslog" in caught.value.hint
+    assert made.changes == []
+
+
+def test_a_log_driver_of_some_nodes() -> None:
+    made = with_drivers(a=("json-file", "loki:latest"), b=("json-file",), c=("json-file",))
+    spec = app(service(logging={"driver": "loki"}))
+    said = [w for w in Swarm(made).plan(spec, images(spec)).warnings if "log driver" in w]
+    assert said == ["web runs on no node without the log driver loki, which is missing on b, c"]
+
+
+def test_replicas_have_no_room_on_nodes_without_their_log_driver() -> None:
+    made = with_drivers(a=("json-file", "loki"), b=("json-file",))
+    spec = app(service(logging={"driver": "loki"}, memory="5GiB", replicas=2))
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).plan(spec, images(spec))
+    assert caught.value.code == "does_not_fit"
+    (line,) = caught.value.details
+    assert line.startswith("a: ")
+
+
+@pytest.mark.parametrize(
+    ("drivers", "driver", "placement"),
+    [
+        ({"a": ("json-file",), "b": ()}, "loki", {"constraints": ["node.hostname == b"]}),
+        ({"a": ("json-file",)}, "none", {}),
+        ({"a": ("json-file",)}, "json-file", {}),
+    ],
+)
+def test_log_drivers_that_are_there_or_that_nobody_knows_of(
+    drivers: dict[str, tuple[str, ...]], driver: str, placement: dict[str, Any]
+) -> None:
+    spec = app(service(logging={"driver": driver}, placement=placement))
+    assert Swarm(with_drivers(**drivers)).plan(spec, images(spec)).changes
+
+
+def test_a_service_that_does_not_change_is_not_asked_for_its_log_driver() -> None:
+    made = with_drivers(a=("json-file", "loki"))
+    spec = app(service(logging={"driver": "loki"}))
+    deploy(made, spec)
+    made.set_nodes([node("a", log_drivers=("json-file",))])
+    assert Swarm(made).plan(spec, images(spec)).is_empty

@@ -142,6 +142,12 @@ def test_a_check_of_a_process_that_was_being_stopped_hides_no_answer() -> None:
         ("[FATAL tini (7)] exec /bin/sh failed: No such file or directory", "has no shell"),
         ("[FATAL tini (7)] exec celery failed: No such file or directory", "not in the image"),
         ("starting container failed: unable to find user x: no matching entries", "no such user"),
+        (
+            "OCI runtime create failed: runc create failed: unable to start container process: "
+            "error during container init: error setting rlimits for ready process: error setting "
+            "rlimit type 7: operation not permitted",
+            "raise fs.nr_open",
+        ),
         ("[Errno 98] address already in use", "has the port"),
         (
             "Error: '10.253.0.0/20' does not appear to be an IPv4 or IPv6 address",
@@ -218,3 +224,21 @@ def test_ready_made_images_that_change_owner_or_user_get_all_keys_at_once(line: 
     last = told(failed("task: non-zero exit (1)", 1), output=(line,), read_only=True)[-1]
     for key in ("CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "read_only = false", "user"):
         assert key in last
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'invalid mount config for type "bind": bind source path does not exist: /srv/uploads',
+        'Failed to create container configuration for image "shop:1": API error (400): invalid '
+        'mount config for type "bind": bind source path does not exist: /srv/uploads',
+    ],
+)
+def test_a_path_that_is_not_on_the_node_is_named_with_its_key(words: str) -> None:
+    first, last = told(failed(words, state="rejected", container=""))
+    assert first.startswith("web.1 on node-1: ")
+    assert first.endswith("bind source path does not exist: /srv/uploads")
+    assert last.startswith(
+        "likely: a path of the service's volumes is not on that node: make it on"
+    )
+    assert "placement.constraints" in last

@@ -422,7 +422,7 @@ def test_the_command_as_json(tmp_path: Path, call: Callable[..., tuple[str, str]
     out, _ = call(str(tmp_path), "--json", "--entrypoint", "main:app")
     answer = json.loads(out)
     assert answer["data"]["entrypoint"] == "main:app"
-    assert {"path": "Dockerfile", "result": "written"} in answer["data"]["files"]
+    assert {"path": "Dockerfile", "result": "written", "diff": []} in answer["data"]["files"]
 
 
 def test_init_imports_nothing_of_the_project(tmp_path: Path) -> None:
@@ -538,3 +538,152 @@ def test_files_that_nobody_changed_are_brought_up_to_date(tmp_path: Path) -> Non
         file.write("# mine\n")
     (project / "main.py").write_text(APP)
     assert run(project)["Dockerfile"] is Fate.KEPT
+
+
+def changed_since(project: Path, *, mine: str = "# mine\n") -> Path:
+    """A project of which the Dockerfile was changed, and then the source."""
+    make(project, {"main.py": APP, "requirements.txt": "fastapi\nuvicorn\n"})
+    run(project)
+    with (project / "Dockerfile").open("a") as file:
+        file.write(mine)
+    return make(project, {"extra/__init__.py": "", "main.py": APP + "\nimport extra\n"})
+
+
+def test_a_changed_file_is_kept_and_shown_beside_what_would_be_written_now(
+    tmp_path: Path, call: Callable[..., tuple[str, str]]
+) -> None:
+    text = (changed_since(tmp_path) / "Dockerfile").read_text()
+    out, _ = call(str(tmp_path))
+    assert (tmp_path / "Dockerfile").read_text().endswith("# mine\n")
+    shown = out.partition("· Dockerfile: kept\n")[2].partition("  → ")[0].splitlines()
+    first, last = shown[0], shown[-1]
+    assert first == "  You changed what `init` wrote, and it would write another Dockerfile now:"
+    assert last == "    -# mine"
+    assert {"    --- Dockerfile", "    +COPY extra extra"} <= set(shown)
+    assert "remove Dockerfile and run `deploytool init` again" in out
+    out, _ = call(str(tmp_path), "--json")
+    (file,) = [f for f in json.loads(out)["data"]["files"] if f["path"] == "Dockerfile"]
+    assert [f"    {line}" for line in file["diff"]] == shown[1:]
+
+    (tmp_path / "Dockerfile").unlink()
+    run(tmp_path)
+    ours = (tmp_path / "Dockerfile").read_text()
+    assert "+# mine" not in "\n".join(file["diff"])
+    assert patched(text, file["diff"]) == ours
+
+
+def patched(text: str, diff: list[str]) -> str:
+    """A text after a unified diff."""
+    lines, found, place = text.splitlines(), [], 0
+    for line in diff[2:]:
+        if hunk := re.match(r"@@ -(\d+)", line):
+            found += lines[place : int(hunk[1]) - 1]
+            place = int(hunk[1]) - 1
+            continue
+        assert line[0] == "+" or lines[place] == line[1:]
+        place += line[0] != "+"
+        found += [line[1:]] if line[0] != "-" else []
+    return "\n".join([*found, *lines[place:]]) + "\n"
+
+
+def test_edits_alone_are_not_shown(tmp_path: Path, call: Callable[..., tuple[str, str]]) -> None:
+    """What `init` would write is what it wrote: its digest says so."""
+    project = changed_since(tmp_path)
+    (project / "main.py").write_text(APP)
+    out, err = call(str(project))
+    assert "· Dockerfile: kept\n· .dockerignore" in out
+    assert "@@" not in out
+    assert "not what the configuration says" not in err
+
+
+def test_the_first_line_ends_it(tmp_path: Path) -> None:
+    project = changed_since(tmp_path)
+    findings = inspect_project(project, offline=True)
+    (planned,) = [f for f in plan_files(findings) if f.path == "Dockerfile"]
+    mine = (project / "Dockerfile").read_text().partition("\n")[2]
+    (project / "Dockerfile").write_text(planned.text.partition("\n")[0] + "\n" + mine)
+    (again,) = [f for f in plan_files(findings) if f.path == "Dockerfile"]
+    assert (planned.fate, again.fate) == (Fate.KEPT, Fate.KEPT)
+    assert planned.diff
+    assert again.diff == ()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+def test_files_that_init_did_not_write_are_not_compared(tmp_path: Path, name: str) -> None:
+    project = make(tmp_path, {"main.py": APP, name: "FROM mine\n"})
+    planned = plan_files(inspect_project(project, offline=True))
+    assert [(f.fate, f.diff) for f in planned if f.path == name] == [(Fate.KEPT, ())]
+
+
+def test_a_long_difference_ends_somewhere(
+    tmp_path: Path, call: Callable[..., tuple[str, str]]
+) -> None:
+    changed_since(tmp_path, mine="RUN true\n" * 100)
+    out, _ = call(str(tmp_path))
+    assert len([line for line in out.splitlines() if line.startswith("    ")]) == 61
+    (rest,) = re.findall(r"… (\d+) more lines: --verbose", out)
+    out, _ = call(str(tmp_path), "--verbose")
+    assert out.count("\n    ") == 60 + int(rest)
+    assert out.count("    -RUN true\n") == 100
+
+
+def test_a_difference_shows_no_secrets(
+    tmp_path: Path, call: Callable[..., tuple[str, str]]
+) -> None:
+    mine = (
+        "ENV API_TOKEN=hunter2 LOG_LEVEL=debug\nENV DB_PASSWORD hunter2\n"
+        "RUN pip install --index-url https://me:hunter2@pypi.example.com/simple x\n"
+    )
+    project = changed_since(tmp_path, mine=mine)
+    for arguments in ((), ("--json",)):
+        out, err = call(str(project), *arguments)
+        assert "LOG_LEVEL=debug" in out
+        assert "hunter2" not in out + err
+
+
+def test_a_stack_of_another_configuration_is_kept_and_named(
+    tmp_path: Path, call: Callable[..., tuple[str, str]]
+) -> None:
+    make(tmp_path, {"main.py": APP, "requirements.txt": "fastapi\nuvicorn\n"})
+    call(str(tmp_path), "--app", "shop")
+    file = tmp_path / "deploytool.toml"
+    file.write_text(file.read_text().replace("replicas = 2", "replicas = 3"))
+    before = (tmp_path / "stacks/shop.yml").read_text()
+    out, err = call(str(tmp_path))
+    assert "· stacks/shop.yml: kept" in out
+    assert "! not what the configuration says now: stacks/shop.yml; `deploytool render" in err
+    assert (tmp_path / "stacks/shop.yml").read_text() == before
+    (tmp_path / "stacks/shop.yml").write_text("mine: 1\n")
+    assert "not what the configuration says" not in call(str(tmp_path))[1]
+
+
+FASTAPIS = """\
+FROM python:3.14
+WORKDIR /code
+COPY ./requirements.txt /code/requirements.txt
+RUN pip install --no-cache-dir --upgrade -r /code/requirements.txt
+COPY ./app /code/app
+CMD ["fastapi", "run", "app/main.py", "--port", "80"]
+"""
+"""The Dockerfile of FastAPI's page on containers."""
+
+
+@pytest.mark.parametrize(
+    ("files", "port", "command"),
+    [
+        ({"Dockerfile": FASTAPIS}, 80, ()),
+        ({}, 8000, ("uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000")),
+    ],
+)
+def test_the_dockerfile_of_fastapis_page(
+    tmp_path: Path, files: dict[str, str], port: int, command: tuple[str, ...]
+) -> None:
+    listed = {"app/__init__.py": "", "app/main.py": APP, "requirements.txt": "fastapi[standard]"}
+    project = make(tmp_path, listed | files)
+    fate = run(project, name="shop")["Dockerfile"]
+    spec = load(project).app_spec()
+    (web,) = spec.services
+    assert fate is (Fate.KEPT if files else Fate.WRITTEN)
+    assert (web.port, spec.command(web)[: len(command)]) == (port, command)
+    assert bool(spec.command(web)) is bool(command)
+    assert load(project).config.proxy.http_port == 80

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deploytool.redact import MASK, hide_passwords, is_plain, mask, names_secret
+from deploytool.redact import MASK, hide_assignments, hide_passwords, is_plain, mask, names_secret
 
 SECRETS = (
     *("TOKEN", "API_TOKEN", "api-token", "apiToken", "APIToken", "MYTOKEN", "TOKENS", "TOKEN_2"),
@@ -123,3 +123,24 @@ def test_patterns_are_linear(text: str) -> None:
     before = time.process_time()
     hide_passwords(text)
     assert time.process_time() - before < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("ENV API_TOKEN=hunter2 LOG_LEVEL=debug", f"ENV API_TOKEN={MASK} LOG_LEVEL=debug"),
+        ('ENV DB_PASSWORD="hunter2 and more" A=1', f"ENV DB_PASSWORD={MASK} A=1"),
+        ("ENV SECRET_KEY hunter2 and more", f"ENV SECRET_KEY {MASK}"),
+        ("ARG GITHUB_TOKEN=hunter2", f"ARG GITHUB_TOKEN={MASK}"),
+        ("    API_KEY='hunter2'\"hunter2\" \\", f"    API_KEY={MASK} \\"),
+        ('CMD ["app", "--token=hunter2"]', f'CMD ["app", "--token={MASK}'),
+        ("RUN pip install -i https://me:hunter2@a.example x", f"https://me:{MASK}@a.example x"),
+        ("ENV API_TOKEN_FILE=/run/secrets/API_TOKEN", "ENV API_TOKEN_FILE=/run/secrets/API_TOKEN"),
+        ("ENV USE_TOKEN=true", "ENV USE_TOKEN=true"),
+        ("FROM python:3.13-slim AS base", "FROM python:3.13-slim AS base"),
+    ],
+)
+def test_lines_of_a_dockerfile(line: str, shown: str) -> None:
+    found = hide_assignments(line)
+    assert "hunter2" not in found
+    assert found.endswith(shown)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from deploytool import capacity, dangers
+from deploytool.backends import engine_limits
 from deploytool.backends.model import (
     Action,
     Belonging,
@@ -153,7 +154,11 @@ class Nomad:
             job,
             snapshot,
             mhz_per_core=self.settings.mhz_per_core,
-            warnings=(*dangers.warnings(spec), *compiled.notes),
+            warnings=(
+                *dangers.warnings(spec),
+                *engine_limits.warnings(spec),
+                *compiled.notes,
+            ),
             secrets=found,
             files={spec.files[path]: content for path, content in contents.items()},
             version=source.version,

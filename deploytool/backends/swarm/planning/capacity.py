@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import ARCHITECTURES, Node
@@ -70,4 +70,11 @@ def _node(node: Json, cpu: float, memory: int) -> Node:
         memory=total_memory,
         free_cpu=total_cpu - cpu,
         free_memory=total_memory - memory,
+        log_drivers=frozenset(_log_drivers(description.get("Engine") or {})),
     )
+
+
+def _log_drivers(engine: Json) -> Iterator[str]:
+    for plugin in engine.get("Plugins") or ():
+        if plugin.get("Type") == "Log":
+            yield plugin["Name"]

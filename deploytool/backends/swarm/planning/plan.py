@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from deploytool import capacity, dangers
+from deploytool.backends import engine_limits
 from deploytool.backends.model import Action, Amount, Change, FieldChange, Job, Need, Plan
 from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import update_state
 from deploytool.backends.swarm.operations.jobs import job_spec
-from deploytool.backends.swarm.planning import each_node, logins, scripts
+from deploytool.backends.swarm.planning import each_node, log_drivers, logins, scripts
 from deploytool.backends.swarm.planning import files as config_files
 from deploytool.backends.swarm.planning.capacity import (
     LIVE_STATES,
@@ -228,6 +229,8 @@ def plan_from(
     new_configs = config_files.missing(app, files, snapshot.configs)
     _check_ports(app, snapshot)
     _check_cores(app, nodes)
+    changing = _changing(app, targets)
+    log_drivers.check(changing, images, nodes)
     advice.check_https(app, _proxy(app, snapshot))
     proxy = _proxy_service(app, snapshot)
     neighbours.check_references(proxy)
@@ -242,6 +245,7 @@ def plan_from(
         secrets=secrets,
         warnings=(
             *_warnings(app, snapshot, images),
+            *log_drivers.warnings(changing, images, nodes),
             *_port_warnings(targets),
             *_restart_warnings(targets),
             *neighbours.warnings(),
@@ -261,6 +265,12 @@ def plan_from(
             proxy=proxy,
         ),
     )
+
+
+def _changing(app: AppSpec, targets: Iterable[Target]) -> list[Service]:
+    """The services of which replicas are to start, or to run otherwise."""
+    kept = {target.service for target in targets if target.action is Action.KEEP}
+    return [s for s in app.services if s.replicas and s.name not in kept]
 
 
 def _nodes_without_init(snapshot: Snapshot, nodes: Sequence[Node]) -> list[Node]:
@@ -650,6 +660,7 @@ def _warnings(app: AppSpec, snapshot: Snapshot, images: Mapping[str, Image]) -> 
     for tag in sorted(local):
         yield f"no registry has {tag}: it runs by its tag, on this node alone"
     yield from dangers.warnings(app)
+    yield from engine_limits.warnings(app)
     yield from templates.warnings(app.services)
     proxy = _proxy(app, snapshot)
     if (hosts := advice.hosts(app)) and proxy is None:

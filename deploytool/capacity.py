@@ -86,17 +86,17 @@ def eligible(nodes: Sequence[Node], service: Service, image: Image, *, hint: str
 
 def _check_every_node(nodes: Sequence[Node], service: Service, image: Image) -> None:
     """A cluster sends a replica to each node that the constraints allow, and lets it wait there for
-    ever where the node is not of the image's platform, or lacks the log driver."""
-    for node in nodes:
-        if not node.usable or _why_excluded(node, service):
-            continue
+    ever where the node is not of the image's platform, or has no such log driver."""
+    allowed = (node for node in nodes if node.usable and not _why_excluded(node, service))
+    for node in allowed:
         if why := _why_unfit(node, service, image):
+            has_driver = node.has_log_driver(service.logging.driver)
+            fix = "build the image for that platform too" if has_driver else "install its plugin"
             raise PlanError(
                 f"{service.name} is to run on each node, and {node.hostname} {why}",
                 code="no_suitable_node",
-                hint="leave the node out with placement.constraints, for example "
-                f'"node.hostname != {node.hostname}", or build for its platform too '
-                "(build.platforms)",
+                hint=f"{fix}, or leave the node out with placement.constraints, for example "
+                f'"node.hostname != {node.hostname}"',
             )
 
 

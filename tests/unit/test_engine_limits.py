@@ -14,7 +14,7 @@ from deploytool.backends.swarm.specification import refused, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, PlanError
 from deploytool.spec import AppSpec, ReleaseStep
-from tests.builders import app, deploy, engine, images, service
+from tests.builders import app, deploy, engine, images, service, worker
 from tests.fake_engine import FakeEngine, node
 
 LONG = "x" * (128 * 1024)
@@ -148,6 +148,19 @@ def test_replicas_have_no_room_on_nodes_without_their_log_driver() -> None:
     assert caught.value.code == "does_not_fit"
     (line,) = caught.value.details
     assert line.startswith("a: ")
+
+
+def test_one_replica_on_each_node_needs_the_log_driver_on_each() -> None:
+    made = with_drivers(a=("json-file", "loki"), b=("json-file",))
+    on_each: dict[str, Any] = {"logging": {"driver": "loki"}, "mode": "global"}
+    spec = app(worker(**on_each))
+    with pytest.raises(PlanError) as caught:
+        Swarm(made).plan(spec, images(spec))
+    assert caught.value.code == "no_suitable_node"
+    assert caught.value.message == "worker is to run on each node, and b has no log driver loki"
+    assert caught.value.hint.startswith("install its plugin, or leave the node out")
+    spec = app(worker(**on_each, placement={"constraints": ["node.hostname != b"]}))
+    assert not [w for w in Swarm(made).plan(spec, images(spec)).warnings if "driver" in w]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,11 @@ SAMPLE = re.compile(r"^<!-- sample: ([\w-]+) -->\n```\w+\n(.*?)^```$", re.MULTIL
 FOUND = [(page, name) for page, text in TEXTS.items() for name, _ in SAMPLE.findall(text)]
 NOW = datetime(2026, 11, 22, 3, 7, 30, tzinfo=UTC)
 """Three minutes after all that happens on a fake engine."""
-MACHINE = ("DOCKER_", "DEPLOYTOOL_", "NOMAD_", "BUILDX_", "PIP_", "UV_", "CI", "GITHUB_", "COLUMNS")
+MACHINE = (
+    *("DOCKER_", "DEPLOYTOOL_", "NOMAD_", "BUILDX_", "PIP_", "UV_", "CI", "GITHUB_", "COLUMNS"),
+    *("FORCE_COLOR", "NO_COLOR", "TTY_", "TERM", "FORWARDED_", "WEB_CONCURRENCY"),
+)
+"""How variables begin that could change what is printed."""
 TOOK = re.compile(r"(after|in) \d+\.\d s\b")
 """The time that something took, which is another one each time."""
 PINS = "fastapi==0.121.0\nuvicorn==0.38.0\n"

@@ -270,7 +270,7 @@ def plan_from(
 def _changing(app: AppSpec, targets: Iterable[Target]) -> list[Service]:
     """The services of which replicas are to start, or to run otherwise."""
     kept = {target.service for target in targets if target.action is Action.KEEP}
-    return [s for s in app.services if s.replicas and s.name not in kept]
+    return [s for s in app.services if (s.replicas or s.is_global) and s.name not in kept]
 
 
 def _nodes_without_init(snapshot: Snapshot, nodes: Sequence[Node]) -> list[Node]:

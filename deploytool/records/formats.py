@@ -11,7 +11,7 @@ from typing import Any
 
 from deploytool.json_types import Json
 
-FORMAT = 4
+FORMAT = 5
 
 
 def upgraded(data: Json) -> Json:
@@ -50,6 +50,12 @@ def _from_3(data: Json) -> Json:
     return _with_services(data, lambda service: {"pids": 0, "tmp_size": "0B"} | service)
 
 
+def _from_4(data: Json) -> Json:
+    """Every service had a number of replicas, and every health check an interval and a number of
+    failures that was written down."""
+    return data
+
+
 def _with_services(data: Json, change: Callable[[Json], Json]) -> Json:
     """The same with other services, as far as there are any."""
     spec = data.get("spec")
@@ -65,5 +71,5 @@ def _holds_port(publish: Any) -> bool:
     return any(isinstance(port, dict) and port.get("mode") == "host" for port in ports)
 
 
-UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3}
+UPGRADES: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 """Form → what makes the next one of it."""

@@ -46,6 +46,7 @@ def sources(spec: Json) -> list[str]:
 
 def test_the_engines_socket_is_the_socket_proxys_alone() -> None:
     assert socket_proxy()["TaskTemplate"]["Placement"]["Constraints"] == ["node.role == manager"]
+    assert socket_proxy()["Mode"] == {"Global": {}}, "each manager's, as one may go away"
     assert ENGINE_SOCKET in sources(socket_proxy())
     assert ENGINE_SOCKET not in sources(compiled())
 

@@ -62,6 +62,9 @@ def _socket_proxy(settings: ProxySettings) -> Service:
     return Service.model_validate(
         {
             "name": SOCKET_PROXY,
+            # On each manager: one that goes away takes no other's with it, and Traefik learns of
+            # new replicas all the time.
+            "mode": "global",
             "image": settings.socket_proxy_image,
             "command": ("haproxy", "-f", RULES_TARGET),
             "files": {RULES_TARGET: RULES},
@@ -164,6 +167,8 @@ def _arguments(settings: ProxySettings) -> tuple[str, ...]:
         "--providers.swarm.exposedbydefault=false",
         f"--providers.swarm.network={settings.network}",
         "--providers.swarm.refreshseconds=1",
+        # A socket proxy whose node died never answers.
+        "--providers.swarm.httpclienttimeout=5s",
     )
     return static.arguments(
         settings, http=HTTP, https=HTTPS, provider=provider, certificates=CERTIFICATES

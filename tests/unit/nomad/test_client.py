@@ -198,6 +198,19 @@ def test_reads_go_on_after_a_change_of_leaders(server: Server) -> None:
     assert len(server.asked) == 4
 
 
+def test_reads_go_on_where_servers_stop_and_writes_do_not(server: Server) -> None:
+    failed = [(500, "rpc error: EOF", {}), (502, "", {}), (500, "raft is already shutdown", {})]
+    client = server.says(200, []).client()
+    client.get("/v1/nodes")
+    server.answers = [*failed, (200, ["there"], {})]
+    assert client.get("/v1/nodes") == ["there"]
+    server.answers = [*failed, (200, ["there"], {"X-Nomad-Index": "7"})]
+    assert client.poll("/v1/nodes", 5, 5).value == ["there"]
+    server.answers = [*failed, (200, {}, {})]
+    with pytest.raises(EngineError, match="rpc error"):
+        client.post("/v1/jobs", {}, again=True)
+
+
 def test_reads_go_on_where_a_server_is_full_or_closes_without_a_word(server: Server) -> None:
     """As it does from the 101st connection of one address on."""
     server.says(200, []).says(429, "").says(0).says(0).says(200, ["there"])

@@ -56,6 +56,11 @@ class Outdated(EngineError):
     """A job is not as it was read."""
 
 
+class ServerFailed(EngineError):
+    """A server failed at what it was asked, as those do that stop or lose their leader: "rpc error:
+    EOF", "raft is already shutdown", or what stands before them has none to ask."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a blocking query answered, and the index to wait from."""
@@ -105,7 +110,7 @@ class Client:
 
     def get(self, path: str, **params: str) -> Any:
         """What there is at a path. Raises NotFound."""
-        return self._patiently(lambda: _value(self._send("GET", path, params=params)))
+        return self._patiently(lambda: _value(self._send("GET", path, params=params)), reads=True)
 
     def post(self, path: str, body: Any, *, again: bool = False, **params: str) -> Any:
         """Write, and return the answer. `again`: it may be sent twice."""
@@ -125,7 +130,9 @@ class Client:
         if index > 0:
             query |= {"index": str(index), "wait": f"{max(1, round(wait * 1000))}ms"}
         timeout = wait * (1 + JITTER) + TIMEOUT
-        response = self._patiently(lambda: self._send("GET", path, params=query, timeout=timeout))
+        response = self._patiently(
+            lambda: self._send("GET", path, params=query, timeout=timeout), reads=True
+        )
         found = int(response.headers.get("X-Nomad-Index") or 0)
         return Answer(_value(response), max(found, 1) if found >= index else 0)
 
@@ -153,16 +160,18 @@ class Client:
 
     # --- one request ------------------------------------------------------------------------------
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """The answer, asked for again while nobody answers or no server leads; not before there
-        was any, as the address may be wrong."""
+    def _patiently(self, ask: Callable[[], T], *, reads: bool = False) -> T:
+        """The answer, asked for again while nobody answers or no server leads, and of what only
+        reads while servers fail; not before there was any, as the address may be wrong."""
         give_up = time.monotonic() + self.patience
         attempt = 0
         while True:
             try:
                 found = ask()
             except EngineError as error:
-                is_passing = error.code in ("engine_unreachable", "no_quorum")
+                is_passing = error.code in ("engine_unreachable", "no_quorum") or (
+                    reads and isinstance(error, ServerFailed)
+                )
                 if not (is_passing and self._has_answered) or time.monotonic() > give_up:
                     raise
             else:
@@ -287,7 +296,8 @@ class Client:
                     code="nomad_tls",
                     hint="write https:// in address in [tool.deploytool.nomad], or in NOMAD_ADDR",
                 )
-        return EngineError(
+        kind = ServerFailed if status >= 500 and status != 501 else EngineError
+        return kind(
             f"Nomad refuses {what}: {text[:300] or f'HTTP status {status}'}",
             code="nomad_refused",
             hint="see the servers' log: nomad monitor",

@@ -199,7 +199,11 @@ def test_reads_go_on_after_a_change_of_leaders(server: Server) -> None:
 
 
 def test_reads_go_on_where_servers_stop_and_writes_do_not(server: Server) -> None:
-    failed = [(500, "rpc error: EOF", {}), (502, "", {}), (500, "raft is already shutdown", {})]
+    failed: list[tuple[int, Any, dict[str, str]]] = [
+        (500, "rpc error: EOF", {}),
+        (502, "", {}),
+        (500, "raft is already shutdown", {}),
+    ]
     client = server.says(200, []).client()
     client.get("/v1/nodes")
     server.answers = [*failed, (200, ["there"], {})]

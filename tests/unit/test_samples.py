@@ -271,6 +271,7 @@ def quickstart(ground: Ground) -> str:
 
 
 def deploy_fails(ground: Ground) -> str:
+    ground.on(FakeEngine(nodes=[node("node-1", memory=8 * GIB)]))
     for replicas in (3, 4):
         ground.configure(replicas=replicas)
         ground.type("deploytool deploy")

@@ -400,9 +400,11 @@ def test_a_node_that_is_drained_is_not_waited_for() -> None:
     assert (found.verdict, found.ready, found.wanted) == (Verdict.DONE, 2, 2)
 
 
-@pytest.mark.parametrize("availability", ["drain", "pause"])
+@pytest.mark.parametrize(
+    ("availability", "desired"), [("drain", "running"), ("drain", "shutdown"), ("pause", "running")]
+)
 def test_an_update_that_waits_for_a_node_that_takes_none_is_started_again(
-    availability: str,
+    availability: str, desired: str
 ) -> None:
     """The engine's updater puts a replica onto a node that was drained when the update had begun,
     where nothing starts it."""
@@ -410,12 +412,13 @@ def test_an_update_that_waits_for_a_node_that_takes_none_is_started_again(
     rollout = updating(made)
     run(made, "n1", "n3")
     stuck = next(t for t in wanted(made) if t["NodeID"] == "id-of-n2")
-    made.set_task(stuck["ID"], "pending", Err="node not available for new tasks")
+    made.set_task(stuck["ID"], "pending", Err="1 node not available for new tasks")
     assert not progress(rollout).stalled
     made._nodes = [
         node("n2", memory=4 * GIB, availability=availability) if n["ID"] == "id-of-n2" else n
         for n in made.nodes()
     ]
+    made.set_task(stuck["ID"], "pending", wanted=desired)
     progress(rollout)
     found = progress(rollout)
     assert found.stalled

@@ -236,7 +236,7 @@ def _out_of_reach(
     client: Client, target: Tracked, tasks: Sequence[Task], now: float
 ) -> Sequence[Task]:
     """Those on nodes that are down, or that had all of `stop_grace` too: a replica that serves its
-    callers to the end is not held up. One that waits for its own node is, if that takes none."""
+    callers to the end is not held up. One that never came to its own node serves nobody."""
     if not tasks:
         return ()
     nodes = client.nodes()
@@ -247,7 +247,8 @@ def _out_of_reach(
         t
         for t in tasks
         if t.node in down
-        or (t.node_id in closed if t.wanted else now - target.unwanted_since[t.id] > longest)
+        or (t.state == "pending" and t.node_id in closed)
+        or (not t.wanted and now - target.unwanted_since[t.id] > longest)
     ]
 
 

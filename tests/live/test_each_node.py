@@ -11,7 +11,7 @@ from tests.lab import Node
 from tests.lab.shell import wait_until
 from tests.live.conftest import Json, Project
 
-pytestmark = [pytest.mark.usefixtures("proxy"), pytest.mark.load]
+pytestmark = [pytest.mark.usefixtures("proxy"), pytest.mark.load, pytest.mark.thorough]
 EACH: Json = {
     "mode": "global",
     "replicas": None,

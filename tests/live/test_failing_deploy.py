@@ -41,7 +41,7 @@ def test_unhealthy_rolls_back(deployed: Project, example_image: str) -> None:
     assert deployed.running() == before
 
 
-@both
+@both_thorough
 @pytest.mark.core
 def test_memory_limit_hit_rolls_back(deployed: Project, example_image: str) -> None:
     eat = "x = [b'x' * 10**6 for _ in range(10**4)]"
@@ -92,7 +92,7 @@ def test_destroy_removes_what_a_first_deploy_that_failed_left(
         assert f"{project.app}_" not in project.docker(kind, "ls")
 
 
-@both
+@both_thorough
 def test_one_failing_service_takes_all_back(deployed: Project, example_image: str) -> None:
     """A release is one thing: a service that came up goes back when another does not."""
     deployed.services["worker"] = {"command": CRASH, "restart": {"delay": "0s"}}

@@ -176,6 +176,7 @@ def test_a_new_checkout_gives_the_same_digest(source: Source, tmp_path: Path) ->
     assert (again["tag"], again["digest"]) == (first["tag"], first["digest"])
 
 
+@pytest.mark.thorough
 def test_a_commit_that_changes_nothing_in_the_image_touches_nothing(
     source: Source, lab: Lab
 ) -> None:

@@ -110,7 +110,7 @@ def everything_shown(project: Project) -> str:
     return project.cluster.shown(project) + everything_told(project)
 
 
-@both
+@both_thorough
 @pytest.mark.core
 def test_set_deploy_change_and_back(workers: Project, example_image: str) -> None:
     project = workers

@@ -8,12 +8,11 @@ what it starts in a replica for each check are in it.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 
 from bench.measure import median, say
-from bench.project import Project
+from bench.project import Project, lab_and_folder
 from bench.report import Report, Row
 from tests.lab import Lab
 
@@ -49,13 +48,8 @@ healthcheck = {check}
 
 
 def run(rounds: int | None = None) -> Report:
-    lab = Lab.up(nodes=1)
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            return _measure(lab, Path(temporary), rounds or ROUNDS)
-    finally:
-        if lab.started:
-            lab.down()
+    with lab_and_folder(nodes=1) as (lab, folder):
+        return _measure(lab, folder, rounds or ROUNDS)
 
 
 def _measure(lab: Lab, folder: Path, rounds: int) -> Report:

@@ -9,17 +9,14 @@ with the defaults of what is used. Each changes a variable, so that every replic
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.measure import median, say
-from bench.project import REPOSITORY, Project
+from bench.project import REPOSITORY, Project, lab_and_folder
 from bench.report import Report, Row
-from tests.lab import Lab
 from tests.lab.shell import try_run, wait_until
 from tests.load import APP, Load, Result
 
@@ -198,23 +195,17 @@ DOCS = "docker stack deploy, as in the docs"
 def run(rounds: int | None = None) -> Report:
     from bench.plot import draw  # told now if matplotlib is missing, not after the measuring
 
-    lab = Lab.up(nodes=3)
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            project = Project.make(lab, Path(temporary), "bench", APP)
-            cluster = Cluster(project)
-            try:
-                trials = measure(cluster, rounds or ROUNDS)
-                RESULTS.mkdir(exist_ok=True)
-                (RESULTS / "load.json").write_text(json.dumps([_data(trial) for trial in trials]))
-                picture = RESULTS / "load.png"
-                draw({way: _typical(trials, way) for way in (OURS, RENDERED, DOCS)}, picture)
-                say(f"every request is in {RESULTS / 'load.json'}, the picture in {picture}")
-            finally:
-                cluster.down()
-    finally:
-        if lab.started:
-            lab.down()
+    with lab_and_folder(nodes=3) as (lab, folder):
+        cluster = Cluster(Project.make(lab, folder, "bench", APP))
+        try:
+            trials = measure(cluster, rounds or ROUNDS)
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / "load.json").write_text(json.dumps([_data(trial) for trial in trials]))
+            picture = RESULTS / "load.png"
+            draw({way: _typical(trials, way) for way in (OURS, RENDERED, DOCS)}, picture)
+            say(f"every request is in {RESULTS / 'load.json'}, the picture in {picture}")
+        finally:
+            cluster.down()
     return summarise(trials, {"Docker": lab.engine.version})
 
 

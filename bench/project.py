@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +15,18 @@ from bench.measure import Command, clean_environment, say
 from tests.lab import Lab
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+@contextmanager
+def lab_and_folder(nodes: int) -> Iterator[tuple[Lab, Path]]:
+    """A lab, which is taken down afterwards if it was started here, and a folder to work in."""
+    lab = Lab.up(nodes=nodes)
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield lab, Path(temporary)
+    finally:
+        if lab.started:
+            lab.down()
 
 
 @dataclass

@@ -8,7 +8,6 @@ engine itself took is read from the service, so what a tool adds to it is known 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Run, in_turn, median, say
-from bench.project import Project
+from bench.project import Project, lab_and_folder
 from bench.report import Report, Row, pair_by_pair
 from tests.lab import Lab
 
@@ -94,13 +93,8 @@ class Rollouts(Project):
 
 
 def run(rounds: int | None = None) -> Report:
-    lab = Lab.up(nodes=3)
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            return _measure(lab, Path(temporary), rounds or ROUNDS)
-    finally:
-        if lab.started:
-            lab.down()
+    with lab_and_folder(nodes=3) as (lab, folder):
+        return _measure(lab, folder, rounds or ROUNDS)
 
 
 def _measure(lab: Lab, folder: Path, rounds: int) -> Report:

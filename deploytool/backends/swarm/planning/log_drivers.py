@@ -16,7 +16,7 @@ from deploytool.spec import Image, Service
 
 def check(services: Iterable[Service], images: Mapping[str, Image], nodes: Sequence[Node]) -> None:
     """Raises PlanError for a driver that no node has which may run the service."""
-    for service in services:
+    for service in _lacking_somewhere(services, nodes):
         allowed = _allowed(service, images[service.name], nodes)
         if allowed and not _having(service, allowed):
             known = sorted(set().union(*(node.log_drivers for node in allowed)))
@@ -33,7 +33,7 @@ def warnings(
     services: Iterable[Service], images: Mapping[str, Image], nodes: Sequence[Node]
 ) -> Iterator[str]:
     """Drivers that keep a service from some of its nodes."""
-    for service in services:
+    for service in _lacking_somewhere(services, nodes):
         allowed = _allowed(service, images[service.name], nodes)
         having = _having(service, allowed)
         lacking = sorted(node.hostname for node in allowed if node not in having)
@@ -42,6 +42,13 @@ def warnings(
                 f"{service.name} runs on no node without the log driver {service.logging.driver}, "
                 f"which is missing on {', '.join(lacking)}"
             )
+
+
+def _lacking_somewhere(services: Iterable[Service], nodes: Sequence[Node]) -> Iterator[Service]:
+    """Few, if any: the nodes of the others need no closer look."""
+    for service in services:
+        if len(_having(service, nodes)) < len(nodes):
+            yield service
 
 
 def _allowed(service: Service, image: Image, nodes: Sequence[Node]) -> list[Node]:

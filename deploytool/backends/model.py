@@ -108,6 +108,11 @@ LIKELY = "likely: "
 """Begins the line of `Backend.explain` that says what to do."""
 
 
+def replica_name(service: str, slot: int, node: str) -> str:
+    """What people know a replica by: "web.2", and with one on each node "web.node-1"."""
+    return f"{service}.{slot or node}"
+
+
 class Task(Model):
     """One replica, or one that was."""
 
@@ -132,8 +137,7 @@ class Task(Model):
 
     @property
     def name(self) -> str:
-        """What people know it by: "web.2", and with one on each node "web.node-1"."""
-        return f"{self.service}.{self.slot or self.node}"
+        return replica_name(self.service, self.slot, self.node)
 
     @property
     def place(self) -> str:
@@ -298,8 +302,8 @@ class LogLine(Model):
 
     @property
     def name(self) -> str:
-        """The replica's, as `Task.name`."""
-        return f"{self.service}.{self.slot or self.node}"
+        """The replica's."""
+        return replica_name(self.service, self.slot, self.node)
 
 
 class Level(StrEnum):

@@ -290,9 +290,9 @@ def deploy_fails(ground: Ground) -> str:
         engine.settle = True
         engine._reconcile(service_id)
         engine.set_update("items_web", "rollback_completed", "rollback completed")
-        engine._update_service = update  # type: ignore[method-assign]
+        ground.patch.setattr(engine, "_update_service", update)
 
-    engine._update_service = fail  # type: ignore[method-assign]
+    ground.patch.setattr(engine, "_update_service", fail)
     ground.configure(replicas=4, web='env = { LOG_LEVEL = "info" }')
     return part(ground.type("deploytool deploy --yes", code=3), "✗")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploytool.backends.model import Executed
+from deploytool.backends.model import Executed, replica_name
 from deploytool.backends.swarm.api.client import Client
 from deploytool.errors import EngineError, UsageError
 from deploytool.json_types import Json
@@ -16,7 +16,7 @@ def execute(client: Client, service: Json, short: str, command: Sequence[str]) -
     code, stdout, stderr = client.execute(_container(task), command)
     node = _hostnames(client)[task["NodeID"]]
     return Executed(
-        replica=f"{short}.{task.get('Slot') or node}",
+        replica=replica_name(short, task.get("Slot", 0), node),
         node=node,
         exit_code=code,
         stdout=stdout,

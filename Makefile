@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv
 NODES ?= 3
-WORKERS ?= 3
+WORKERS ?= 4
 LIVE_WORKERS ?= 4
 ARGS ?=
 

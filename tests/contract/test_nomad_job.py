@@ -572,7 +572,7 @@ def test_unknown_fields_are_found() -> None:
     assert "unknown field" in answer.problems[0]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(nomad_apps())
 def test_any_app_is_the_same_job_as_json_and_as_hcl(spec: AppSpec) -> None:
     job = compile_app(Source(spec, images=images(spec), files=contents(*spec.services))).job

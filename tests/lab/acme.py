@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tests.lab import process
 from tests.lab.cache import cache_folder, locked
-from tests.lab.go import install
-from tests.lab.shell import run, wait_until
+from tests.lab.packages import unpack_programs
+from tests.lab.shell import run, say, wait_until
 
-MODULE = "github.com/letsencrypt/pebble/v2/cmd"
+SUITE = "sid"
+"""The Debian release whose Pebble knows profiles."""
 SHORT = "shortlived"
 """Name of the profile whose certificates are valid for ten minutes."""
 
@@ -143,9 +144,10 @@ class Pebble:
 
 @functools.cache
 def program(name: str) -> Path:
-    """Pebble or its name server, built once per machine."""
-    folder = cache_folder() / "pebble"
+    """Pebble or its name server, fetched once per machine."""
+    folder = cache_folder() / "pebble" / SUITE
     with locked("pebble"):
         if not (folder / name).exists():
-            install(f"{MODULE}/{name}@latest", folder)
+            say(f"fetching Pebble of Debian {SUITE}")
+            unpack_programs(SUITE, ("pebble",), (), folder)
     return folder / name

@@ -1,4 +1,4 @@
-"""Programs of the lab that are published as Go modules, built by `go install`."""
+"""The Go that programs of the tests are built with."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from pathlib import Path
 
 from tests.lab.cache import cache_folder, locked
 from tests.lab.packages import unpack_files, which
-from tests.lab.shell import run, say, try_run
+from tests.lab.shell import say, try_run
 
 OLDEST = (1, 21)
 """The first that fetches a newer Go by itself where a module asks for one."""
 SUITE, VERSION = "trixie", "1.24"
-
-
-def install(module: str, folder: Path) -> None:
-    """Build a module's program into a folder."""
-    say(f"building {module}")
-    env = {"GOBIN": str(folder), "GOTOOLCHAIN": "auto", "GOFLAGS": "-trimpath"}
-    run([go(), "install", module], env=env, timeout=900)
 
 
 def go() -> Path:

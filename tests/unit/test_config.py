@@ -635,7 +635,7 @@ TABLES = st.one_of(
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5), near_the_schema(DESCRIBED)
 )
 FUZZ = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

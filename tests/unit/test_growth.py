@@ -8,7 +8,7 @@ import pytest
 
 from bench.plan import CLUSTERS
 
-SMALL, LARGE = 60, 240
+SMALL, LARGE = 30, 120
 
 
 def calls(cluster: str, size: int, method: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from deploytool.backends.swarm.backend import Swarm
 from deploytool.backends.swarm.rollout import session as rollout
-from deploytool.backends.swarm.rollout.probe import addresses
+from deploytool.backends.swarm.rollout.probe import SETTLED, addresses
 from deploytool.errors import PlanError
 from deploytool.spec import AppSpec, ProxySettings
 from deploytool.traefik import probe
@@ -203,6 +203,7 @@ def test_the_proxy_is_given_time_to_read_new_labels(
     slept: list[float] = []
     monkeypatch.setattr("deploytool.backends.swarm.rollout.session.time.sleep", slept.append)
     monkeypatch.setattr(probe, "_connects", lambda *_: False)
+    monkeypatch.setattr("deploytool.backends.swarm.rollout.probe.SETTLED", SETTLED)
     made = with_proxy(engine(), ProxySettings(http_port=listening.server_port))
     swarm = Swarm(made)
     deploy(made, app())

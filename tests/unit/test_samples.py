@@ -24,7 +24,6 @@ from deploytool.backends import open_backend
 from deploytool.backends.nomad.backend import Nomad
 from deploytool.backends.swarm import cluster as swarm_cluster
 from deploytool.backends.swarm.backend import Swarm
-from deploytool.backends.swarm.rollout import probe
 from deploytool.cli import views
 from deploytool.config import load
 from deploytool.discover.dependencies.index import Index
@@ -508,7 +507,6 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(views, "datetime", Clock)
     monkeypatch.setattr(versions, "COST", {"n": 2, "r": 1, "p": 1})
-    monkeypatch.setattr(probe, "SETTLED", 0.0)
     monkeypatch.setattr(hadolint, "run", lambda *_: ())
     folder = tmp_path / "project"
     folder.mkdir()

@@ -25,7 +25,8 @@ HINTS = (
     (
         CUT_OFF,
         "the network between its node and the proxy's is broken: let UDP 4789 and TCP and UDP 7946 "
-        "through between all nodes",
+        "through between all nodes, and IP protocol 50 (ESP) where `proxy.encrypted` is set; the "
+        "nodes' kernels need ESP for it",
     ),
     (
         NOT_LET_IN,

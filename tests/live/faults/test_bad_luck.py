@@ -322,7 +322,6 @@ def moved_between_workers(app: Faulty, **service: Any) -> Node:
 
 
 @on_swarm
-@pytest.mark.core
 def test_the_proxy_reaches_new_replicas_late(app: Faulty) -> None:
     """As it happens by itself where word of a new replica gets lost between the engines."""
     case = Case(app, "the proxy reaches new replicas 8 s after they are up", (0,))

@@ -136,7 +136,6 @@ def test_no_room_for_the_surge(app: Faulty) -> None:
     case.run(app.deploy)
 
 
-@pytest.mark.core
 def test_release_step_fails(app: Faulty) -> None:
     case = Case(app, "the release step fails", (1,), "release_step_failed", "no such table")
     app.configure(release={"command": python("raise SystemExit('no such table: items')")})

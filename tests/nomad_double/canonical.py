@@ -32,6 +32,17 @@ JOB: Json = {
     "Dispatched": False,
     "DispatchIdempotencyToken": "",
     "Payload": None,
+    "Update": {
+        "Stagger": 30_000_000_000,
+        "MaxParallel": 1,
+        "HealthCheck": "",
+        "MinHealthyTime": 0,
+        "HealthyDeadline": 0,
+        "ProgressDeadline": 0,
+        "AutoRevert": False,
+        "AutoPromote": False,
+        "Canary": 0,
+    },
     "Meta": None,
     "UI": None,
     "ConsulNamespace": "",
@@ -79,6 +90,28 @@ TASK: Json = {
     "Identities": None,
     "Actions": None,
 }
+NETWORK: Json = {
+    "Mode": "",
+    "Device": "",
+    "CIDR": "",
+    "IP": "",
+    "Hostname": "",
+    "MBits": 0,
+    "DNS": None,
+    "ReservedPorts": None,
+    "DynamicPorts": None,
+}
+PORT: Json = {"Value": 0, "To": 0, "HostNetwork": "default"}
+RESOURCES: Json = {
+    "CPU": 100,
+    "Cores": 0,
+    "MemoryMB": 300,
+    "MemoryMaxMB": 0,
+    "DiskMB": 0,
+    "IOPS": 0,
+    "Networks": None,
+    "Devices": None,
+}
 SERVICE: Json = {
     "Address": "",
     "EnableTagOverride": False,
@@ -123,16 +156,17 @@ def canonical(job: Json, namespace: str) -> Json:
     made = JOB | copy.deepcopy(job)
     made["Namespace"] = namespace
     made.setdefault("Name", made["ID"])
-    made["TaskGroups"] = [_group(group) for group in made.get("TaskGroups") or ()]
+    made["TaskGroups"] = [_group(group, namespace) for group in made.get("TaskGroups") or ()]
     for name in (*OF_THE_SERVER, "Stop"):
         made.pop(name, None)
     return made
 
 
-def _group(group: Json) -> Json:
+def _group(group: Json, namespace: str) -> Json:
     made = GROUP | group
-    made["Tasks"] = [_task(task, made) for task in made.get("Tasks") or ()]
-    made["Services"] = [SERVICE | service for service in made["Services"] or ()] or None
+    made["Tasks"] = [_task(task, made, namespace) for task in made.get("Tasks") or ()]
+    made["Networks"] = [_network(network) for network in made["Networks"] or ()] or None
+    made["Services"] = _services(made, Namespace=namespace)
     owned = [made, *made["Tasks"]]
     services = [service for owner in owned for service in owner["Services"] or ()]
     own = [service for service in services if service.get("Provider") == "nomad"]
@@ -143,9 +177,20 @@ def _group(group: Json) -> Json:
     return made
 
 
-def _task(task: Json, group: Json) -> Json:
+def _network(network: Json) -> Json:
+    made = NETWORK | network
+    for name in ("ReservedPorts", "DynamicPorts"):
+        made[name] = [PORT | port for port in made[name] or ()] or None
+    return made
+
+
+def _services(owner: Json, **given: str) -> list[Json] | None:
+    return [SERVICE | given | service for service in owner["Services"] or ()] or None
+
+
+def _task(task: Json, group: Json, namespace: str) -> Json:
     """It has the group's policy of restarts, where it has none."""
     made = TASK | {"RestartPolicy": group.get("RestartPolicy")} | task
-    own = SERVICE | {"TaskName": task["Name"]}
-    made["Services"] = [own | service for service in made["Services"] or ()] or None
+    made["Resources"] = RESOURCES | (made.get("Resources") or {})
+    made["Services"] = _services(made, Namespace=namespace, TaskName=task["Name"])
     return made

@@ -32,6 +32,8 @@ BATCH = ("batch", "sysbatch")
 VERSION = "2.0.6"
 RUNNING = "Deployment is running"
 Key = tuple[str, str | None, str | None]
+NEVER = "0001-01-01T00:00:00Z"
+"""A time that Go's types do not have."""
 HEALTH: Json = {"Canary": False, "Healthy": None, "Timestamp": None, "ModifyIndex": 0}
 EVENTS_OF_A_TASK = 10
 """client/config: the newest ten are kept."""
@@ -535,7 +537,7 @@ class Cluster:
                     "PlacedCanaries": None,
                     "ProgressDeadline": int(update.get("ProgressDeadline") or 0),
                     "Promoted": False,
-                    "RequireProgressBy": None,
+                    "RequireProgressBy": NEVER,
                     "UnhealthyAllocs": 0,
                 }
             made = {
@@ -833,7 +835,7 @@ class Cluster:
         if deployment is not None:
             state = deployment["TaskGroups"][group]
             state["PlacedAllocs"] += 1
-            if state["RequireProgressBy"] is None:
+            if state["RequireProgressBy"] == NEVER:
                 self._expect_progress(state)
             if placement.is_canary:
                 state["PlacedCanaries"] = [*(state["PlacedCanaries"] or ()), made["ID"]]

@@ -13,15 +13,17 @@ from itertools import islice
 
 import pytest
 
+from deploytool.backends.model import Job
 from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.backend import Nomad
 from deploytool.backends.nomad.operations.logs import MOST_FOLLOWED, frames
 from deploytool.backends.nomad.operations.measure import used
 from deploytool.config.nomad import NomadSettings
-from deploytool.errors import EngineError, UsageError
+from deploytool.errors import EngineError, JobFailed, UsageError
+from deploytool.job import run_job
 from deploytool.rollout.release_step import Step
-from tests.builders import app, service, worker
+from tests.builders import NO_WAIT, app, release, service, worker
 from tests.nomad_double.cluster import Cluster, Script
 from tests.nomad_double.server import running
 from tests.unit.nomad.test_backend import deploy
@@ -152,6 +154,25 @@ def test_both_streams_of_a_release_step_are_printed_once(nomad: Nomad, cluster: 
     printed: list[str] = []
     deploy(nomad, app(service(), release={"command": ["migrate"]}), Step(emit=printed.append))
     assert sorted(printed) == ["one", "three", "two"]
+
+
+def test_a_task_that_was_stopped_before_it_ran_has_not_succeeded(
+    nomad: Nomad, cluster: Cluster
+) -> None:
+    cluster.scripts["batch"] = Script(starts_after=1000)
+    spec = app(service(), release={"command": ["migrate"]})
+    job = Job(name="run-1", release=release(spec), service="web", command=("migrate",))
+    nomad.start_job(job)
+    cluster.deregister("default", "items-run-1", purge=False)
+    (ended,) = cluster.allocations.values()
+    assert ended["ClientStatus"] == "complete"
+    with pytest.raises(JobFailed) as caught:
+        run_job(nomad, job, timeout=5000, emit=print, what="The task", limits=NO_WAIT)
+    assert caught.value.code == "job_not_started"
+    assert caught.value.message == (
+        "The task could not start: it was stopped before it ran (alloc not needed as job is "
+        "stopped)"
+    )
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -17,6 +17,7 @@ from deploytool.backends.nomad.specification.secrets import paths
 from deploytool.json_types import Json
 
 SEPARATOR = "-"
+NEVER_RAN = "it was stopped before it ran"
 
 
 def job_id(job: Job) -> str:
@@ -53,10 +54,19 @@ def look(client: Client, job: Job) -> Task | None:
     if not allocations:
         return None
     if any(a.get("JobType") == "sysbatch" for a in allocations):
-        chosen = min(allocations, key=_progress)
-    else:
-        chosen = max(allocations, key=lambda a: a.get("CreateIndex", 0))
-    return read_task(chosen)
+        return read_task(min(allocations, key=_progress))
+    return _judged(max(allocations, key=lambda a: a.get("CreateIndex", 0)))
+
+
+def _judged(allocation: Json) -> Task:
+    """Nomad calls it complete too if it was stopped before there was a process to end: while its
+    image was pulled, say."""
+    task = read_task(allocation)
+    if task.state != "complete" or task.exit_code is not None:
+        return task
+    why = allocation.get("DesiredDescription")
+    message = f"{NEVER_RAN} ({why})" if why else NEVER_RAN
+    return task.model_copy(update={"state": "failed", "message": message})
 
 
 def _progress(allocation: Json) -> int:

@@ -198,7 +198,9 @@ def test_reads_go_on_after_a_change_of_leaders(server: Server) -> None:
     assert len(server.asked) == 4
 
 
-def test_reads_go_on_where_servers_stop_and_writes_do_not(server: Server) -> None:
+def test_reads_go_on_where_servers_stop_and_writes_where_the_caller_says_so(
+    server: Server,
+) -> None:
     failed: list[tuple[int, Any, dict[str, str]]] = [
         (500, "rpc error: EOF", {}),
         (502, "", {}),
@@ -210,9 +212,31 @@ def test_reads_go_on_where_servers_stop_and_writes_do_not(server: Server) -> Non
     assert client.get("/v1/nodes") == ["there"]
     server.answers = [*failed, (200, ["there"], {"X-Nomad-Index": "7"})]
     assert client.poll("/v1/nodes", 5, 5).value == ["there"]
-    server.answers = [*failed, (200, {}, {})]
+    server.answers = [*failed, (200, {"done": True}, {})]
     with pytest.raises(EngineError, match="rpc error"):
+        client.post("/v1/jobs", {})
+    server.answers = [*failed, (200, {"done": True}, {})]
+    assert client.post("/v1/jobs", {}, again=True) == {"done": True}
+
+
+def test_a_refusal_is_not_taken_for_a_server_that_stops(server: Server) -> None:
+    client = server.says(200, []).client()
+    client.get("/v1/nodes")
+    server.answers = [(500, "1 error occurred: job type is invalid", {}), (200, {}, {})]
+    with pytest.raises(EngineError, match="job type is invalid"):
         client.post("/v1/jobs", {}, again=True)
+
+
+def test_a_refused_write_says_whether_it_was_sent_before(server: Server) -> None:
+    client = server.says(200, []).client()
+    client.get("/v1/nodes")
+    for is_repeated in (False, True):
+        server.answers = [(500, "Enforcing job modify index 3: job exists", {})]
+        if is_repeated:
+            server.answers.insert(0, (0, None, {}))
+        with pytest.raises(Outdated) as caught:
+            client.post("/v1/jobs", {}, again=True)
+        assert caught.value.is_repeated is is_repeated
 
 
 def test_reads_go_on_where_a_server_is_full_or_closes_without_a_word(server: Server) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from deploytool.backends.model import Action, Plan, Verdict
 from deploytool.backends.nomad.api.client import Client
@@ -245,6 +248,71 @@ def test_change_in_between_is_noticed(nomad: Nomad) -> None:
     with pytest.raises(EngineError) as caught:
         NomadRollout(nomad.client, plan).start(release(spec, 2))
     assert caught.value.code == "changed_meanwhile"
+
+
+@dataclass
+class Losing:
+    """Loses the first answer to a write, by its path; then `meanwhile` happens."""
+
+    client: Client
+    path: str
+    meanwhile: Callable[[], object] = lambda: None
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        self.request = self.client.session.request
+
+    def __call__(self, method: str, url: str, **keys: Any) -> requests.Response:
+        response = self.request(method, url, **keys)
+        if method == "GET" or self.lost or not urlsplit(url).path.startswith(self.path):
+            return response
+        self.lost += 1
+        self.meanwhile()
+        raise requests.ConnectionError
+
+
+def test_registration_whose_answer_is_lost_is_gone_on_with(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nomad.deploy(app(service(replicas=2)))
+    losing = Losing(nomad.client, "/v1/jobs")
+    monkeypatch.setattr(nomad.client.session, "request", losing)
+    rollout = nomad.deploy(app(service(replicas=2, env={"A": "b"})), 2)
+    assert (losing.lost, rollout.version, rollout.own_versions) == (1, 1, {1})
+    assert nomad.cluster.job("default", "items")["Version"] == 1
+
+
+def test_registration_while_no_server_leads_is_repeated(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = app(service())
+    rollout = NomadRollout(nomad.client, nomad.plan(spec))
+    nomad.cluster.leaderless = True
+    monkeypatch.setattr(time, "sleep", lambda _: setattr(nomad.cluster, "leaderless", False))
+    rollout.start(release(spec))
+    monkeypatch.undo()
+    assert rollout.version == 0
+
+
+def test_change_by_somebody_else_is_not_taken_for_an_own_registration(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nomad.deploy(app(service(replicas=2)))
+    changed = app(service(replicas=2, env={"A": "b"}))
+    rollout = NomadRollout(nomad.client, nomad.plan(changed))
+
+    def scale() -> None:
+        """Instead of the registration, which is undone."""
+        job = nomad.cluster.versions["default", "items"][0] | {"Version": 0}
+        nomad.cluster.jobs["default", "items"] = job
+        nomad.cluster.scale("default", "items", {"Target": {"Group": "web"}, "Count": 3})
+
+    losing = Losing(nomad.client, "/v1/jobs", scale)
+    monkeypatch.setattr(nomad.client.session, "request", losing)
+    with pytest.raises(EngineError) as caught:
+        rollout.start(release(changed, 2))
+    assert (losing.lost, caught.value.code) == (1, "changed_meanwhile")
+    assert rollout.version is None
 
 
 def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> None:

@@ -40,25 +40,39 @@ PAUSES = (0.2, 0.4, 0.8, 1.6, 2.0)
 MOST_CONNECTIONS = 16
 """A server answers 429 from the 101st connection of one address on, and then not at all."""
 NO_LEADER = "No cluster leader"
+LEAVING = ("EOF", "raft is already shutdown", "leadership lost", "node is not the leader")
+"""What servers say that stop or lose their leader meanwhile (hashicorp/raft, net/rpc)."""
+UNAVAILABLE = (502, 503, 504)
+"""What a proxy before the servers answers that reaches none."""
 
 
 class NotFound(EngineError):
     """There is no such thing."""
 
 
-class Conflict(EngineError):
+class NotAsRead(EngineError):
+    """Something was changed since it was read."""
+
+    is_repeated = False
+    """Whether the write was sent before and its answer lost: it may be what has changed it."""
+
+
+class Conflict(NotAsRead):
     """A variable is not as it was read; `body` is what the server answered."""
 
     body: Any = None
 
 
-class Outdated(EngineError):
+class Outdated(NotAsRead):
     """A job is not as it was read."""
 
 
 class ServerFailed(EngineError):
     """A server failed at what it was asked, as those do that stop or lose their leader: "rpc error:
     EOF", "raft is already shutdown", or what stands before them has none to ask."""
+
+    is_passing = False
+    """Whether it is one of these: others may be refusals that stay."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Client:
         return self._patiently(lambda: _value(self._send("GET", path, params=params)), reads=True)
 
     def post(self, path: str, body: Any, *, again: bool = False, **params: str) -> Any:
-        """Write, and return the answer. `again`: it may be sent twice."""
+        """Write, and return the answer. `again`: it may be sent twice. Raises NotAsRead."""
         return self._write("POST", path, body, params, again=again)
 
     def put(self, path: str, body: Any, *, again: bool = False, **params: str) -> Any:
@@ -161,8 +175,9 @@ class Client:
     # --- one request ------------------------------------------------------------------------------
 
     def _patiently(self, ask: Callable[[], T], *, reads: bool = False) -> T:
-        """The answer, asked for again while nobody answers or no server leads, and of what only
-        reads while servers fail; not before there was any, as the address may be wrong."""
+        """The answer, asked for again while nobody answers, no server leads or the one that is
+        asked stops, and of what only reads while servers fail; not before there was any, as the
+        address may be wrong."""
         give_up = time.monotonic() + self.patience
         attempt = 0
         while True:
@@ -170,7 +185,7 @@ class Client:
                 found = ask()
             except EngineError as error:
                 is_passing = error.code in ("engine_unreachable", "no_quorum") or (
-                    reads and isinstance(error, ServerFailed)
+                    isinstance(error, ServerFailed) and (reads or error.is_passing)
                 )
                 if not (is_passing and self._has_answered) or time.monotonic() > give_up:
                     raise
@@ -183,10 +198,18 @@ class Client:
     def _write(
         self, method: str, path: str, body: Any, params: dict[str, str], *, again: bool
     ) -> Any:
+        sent = 0
+
         def once() -> Any:
+            nonlocal sent
+            sent += 1
             return _value(self._send(method, path, body=body, params=params))
 
-        return self._patiently(once) if again else once()
+        try:
+            return self._patiently(once) if again else once()
+        except NotAsRead as error:
+            error.is_repeated = sent > 1
+            raise
 
     def _send(
         self,
@@ -297,11 +320,14 @@ class Client:
                     hint="write https:// in address in [tool.deploytool.nomad], or in NOMAD_ADDR",
                 )
         kind = ServerFailed if status >= 500 and status != 501 else EngineError
-        return kind(
+        failed = kind(
             f"Nomad refuses {what}: {text[:300] or f'HTTP status {status}'}",
             code="nomad_refused",
             hint="see the servers' log: nomad monitor",
         )
+        if isinstance(failed, ServerFailed):
+            failed.is_passing = status in UNAVAILABLE or any(said in text for said in LEAVING)
+        return failed
 
     def check_namespace(self) -> None:
         """Raises EngineError where there is no such namespace: reads of it are answered as if it

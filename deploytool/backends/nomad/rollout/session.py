@@ -11,7 +11,7 @@ from types import TracebackType
 from deploytool.backends.model import Action, Plan, RouteCheck, ServiceProgress, Task, Verdict
 from deploytool.backends.nomad.api.allocations import runs
 from deploytool.backends.nomad.api.checks import why_unready
-from deploytool.backends.nomad.api.client import Client, NotFound
+from deploytool.backends.nomad.api.client import Client, NotFound, Outdated
 from deploytool.backends.nomad.planning.job import (
     counts,
     groups_of,
@@ -31,8 +31,6 @@ from deploytool.errors import EngineError
 from deploytool.json_types import Json
 from deploytool.spec import Release
 
-ENFORCING = "Enforcing job modify index"
-"""How a server begins to say that the job is not as it was (nomad/structs/job.go); HTTP 500."""
 LONGEST_WAIT = 2.0
 """Seconds for a question that the server answers as soon as the deployment moves: what is known of
 the lock and of the deadline is this old at most."""
@@ -112,20 +110,29 @@ class NomadRollout:
         before = int(self.job["Version"]) if self.job else -1
         body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": self.index}
         try:
-            self.client.post("/v1/jobs", body)
-        except EngineError as error:
-            if ENFORCING not in error.message and not any(ENFORCING in d for d in error.details):
-                raise
-            raise EngineError(
-                f"{self.nomad.app} was changed by somebody else meanwhile",
-                code="changed_meanwhile",
-                hint="look at what it is now, and deploy again: deploytool status",
-            ) from None
+            self.client.post("/v1/jobs", body, again=True)
+        except Outdated as error:
+            if not (error.is_repeated and self._has_arrived(job, before)):
+                raise EngineError(
+                    f"{self.nomad.app} was changed by somebody else meanwhile",
+                    code="changed_meanwhile",
+                    hint="look at what it is now, and deploy again: deploytool status",
+                ) from None
         self.job = self._registered(before)
         self.index = int(self.job["JobModifyIndex"])
         self.version = int(self.job["Version"])
         self.own_versions.add(self.version)
         self.deployment_id, self.deployment_index, self.is_stale = "", 0, True
+
+    def _has_arrived(self, job: Json, before: int) -> bool:
+        """Whether the version on top of that one is this job, registered by a request whose answer
+        was lost. Servers add to what they are sent, so that they are asked what differs."""
+        live = self._current()
+        if live is None or int(live["Version"]) != before + 1:
+            return False
+        found = self.client.post(f"{self.path}/plan", {"Job": job, "Diff": True}, again=True)
+        is_same = (found.get("Diff") or {}).get("Type") == "None"
+        return bool(is_same and found.get("JobModifyIndex") == live["JobModifyIndex"])
 
     def _registered(self, before: int) -> Json:
         """The job as it was registered on top of a version. The answer to that may name the wrong

@@ -315,6 +315,25 @@ def test_change_by_somebody_else_is_not_taken_for_an_own_registration(
     assert rollout.version is None
 
 
+def test_deployment_is_failed_although_the_answer_is_lost(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = app(service(replicas=2))
+    nomad.deploy(good)
+    slow = app(service(replicas=2, env={"SLOW": "1"}))
+    rollout = NomadRollout(nomad.client, nomad.plan(slow))
+    nomad.fails(slow, Script(healthy_after=None))
+    rollout.start(release(slow, 2))
+    losing = Losing(nomad.client, "/v1/deployment/fail/")
+    monkeypatch.setattr(nomad.client.session, "request", losing)
+    nomad.fails(slow, Script())
+    with rollout.reverse() as reversal:
+        reversal.start()
+        watch(GuardedRollout(reversal), Deadline.after(20), lambda _: None, limits=Limits(poll=1.0))
+    assert (losing.lost, nomad.live()) == (1, {"web": 2})
+    assert nomad.plan(good).is_empty
+
+
 def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> None:
     nomad.cluster.nodes[0].memory = 100
     spec = app(service(memory="1GiB"))

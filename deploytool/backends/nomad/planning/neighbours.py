@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deploytool.backends.nomad.api.catalogue import Instance, Listed, as_labels, instances
-from deploytool.backends.nomad.api.client import Client, NotFound
+from deploytool.backends.nomad.api.client import Client, NotFound, Outdated
 from deploytool.backends.nomad.planning.job import groups_of, is_system
 from deploytool.errors import PlanError
 from deploytool.json_types import Json
@@ -171,7 +171,12 @@ def withdraw(client: Client, taken: Iterable[Taken]) -> None:
                 kept = routing.withdrawn(as_labels(service.get("Tags") or ()), one.claims)
                 service["Tags"] = sorted(f"{key}={value}" for key, value in kept.items())
         body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": job["JobModifyIndex"]}
-        client.post("/v1/jobs", body, namespace=one.namespace)
+        try:
+            client.post("/v1/jobs", body, again=True, namespace=one.namespace)
+        except Outdated as error:
+            if not error.is_repeated:
+                raise
+            withdraw(client, [one])
 
 
 def _services(job: Json) -> Iterator[Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 
@@ -170,7 +171,8 @@ class NomadRollout:
         self._register(job)
 
     def _purge(self) -> None:
-        self.client.delete(self.path, purge="true")
+        with suppress(NotFound):
+            self.client.delete(self.path, purge="true")
 
     # --- what has become of it ------------------------------------------------------------------
 
@@ -319,8 +321,18 @@ class NomadReversal(NomadRollout):
         for deployment in self._list("deployments"):
             is_own = deployment.get("JobVersion") in self.own_versions
             if is_own and deployment.get("Status") not in watch.ENDED:
-                path = f"/v1/deployment/fail/{deployment['ID']}"
-                self.client.post(path, {"DeploymentID": deployment["ID"]})
+                self._fail(deployment["ID"])
+
+    def _fail(self, deployment: str) -> None:
+        """One that has ended meanwhile cannot be failed, whatever ended it: even this request, if
+        its answer was lost."""
+        path = f"/v1/deployment/fail/{deployment}"
+        try:
+            self.client.post(path, {"DeploymentID": deployment}, again=True)
+        except EngineError:
+            found = self.client.get(f"/v1/deployment/{deployment}")
+            if found["Status"] not in watch.ENDED:
+                raise
 
     def _is_ours(self, live: Json) -> bool:
         """Whether the newest version is one of this rollout, or the servers' revert of one."""

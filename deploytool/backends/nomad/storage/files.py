@@ -63,7 +63,8 @@ def keep(client: Client, app: str, files: Mapping[str, bytes]) -> None:
             path = _path(app, digest, number)
             items = {DATA: parts[number], PARTS: str(len(parts))}
             with suppress(Conflict):  # another deploy has written the same
-                client.put(f"/v1/var/{path}", {"Path": path, "Items": items}, cas="0")
+                body = {"Path": path, "Items": items}
+                client.put(f"/v1/var/{path}", body, again=True, cas="0")
 
 
 def forget(client: Client, app: str, needed: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
 """The store of records on Nomad: an entry is a variable.
 
-    deploytool/APP/release/12    Items: data, and note.NAME for each note
+    deploytool/APP/release/12    Items: deploytool, data, and note.NAME for each note
 
 Variables are written by check and set: two cannot be made at one path, and a change that is based
 on an old version is refused. A variable keeps 64 KiB of keys and values together, so that data
@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from uuid import uuid4
 
 from deploytool.backends.nomad.api.client import Client, Conflict, NotFound
 from deploytool.errors import EngineError
@@ -28,7 +29,8 @@ ROOT = "deploytool"
 DATA = "data"
 NOTE = "note."
 MARK = "deploytool"
-"""The item by which an entry is known as ours."""
+"""The item by which an entry is known as ours. Its value is of one entry alone, so that whoever
+made it knows it from another with the same data."""
 LIMIT = 65_536
 """Bytes that the keys and values of a variable may have (nomad/structs/variables.go)."""
 PLAIN = 8_192
@@ -48,7 +50,7 @@ class NomadStore:
 
     def create(self, app: str, kind: Kind, name: str, data: bytes, notes: Mapping[str, str]) -> str:
         path = _path(app, kind, name)
-        items = {MARK: "1", DATA: _written(data)} | _items(notes)
+        items = {MARK: uuid4().hex, DATA: _written(data)} | _items(notes)
         try:
             made = self._put(path, items, cas=0)
         except Conflict:
@@ -111,7 +113,13 @@ class NomadStore:
                 hint="shorten the environment and the commands of the configuration",
             )
         body = {"Path": path, "Items": dict(items)}
-        return dict(self.client.put(f"/v1/var/{path}", body, cas=str(cas)))
+        try:
+            return dict(self.client.put(f"/v1/var/{path}", body, again=True, cas=str(cas)))
+        except Conflict as error:
+            there = self._read(path) if error.is_repeated else None
+            if there is None or there.get("Items") != body["Items"]:
+                raise
+            return there
 
 
 def _path(app: str, kind: Kind, name: str) -> str:

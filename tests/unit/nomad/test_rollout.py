@@ -334,6 +334,21 @@ def test_deployment_is_failed_although_the_answer_is_lost(
     assert nomad.plan(good).is_empty
 
 
+def test_deployment_that_begins_while_it_is_looked_for_is_waited_for(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nomad.deploy(app(service(replicas=2)))
+    fewer = app(service(replicas=1))
+    rollout = NomadRollout(nomad.client, nomad.plan(fewer))
+    rollout.start(release(fewer, 2))
+    begun = [d | {"Status": "running"} for d in rollout._deployments() if d["JobVersion"] == 1]
+    listed = iter([[], begun])
+    monkeypatch.setattr(rollout, "_deployments", lambda: next(listed))
+    (progress,) = rollout.observe()
+    assert [task.state for task in progress.tasks if task.wanted] == ["running"]
+    assert progress.verdict is Verdict.MOVING
+
+
 def test_what_does_not_fit_is_said_before_anything_is_changed(nomad: Nomad) -> None:
     nomad.cluster.nodes[0].memory = 100
     spec = app(service(memory="1GiB"))

@@ -185,14 +185,17 @@ class NomadRollout:
     def _look(self) -> Seen:
         job = self.job if self.version is not None else self._current()
         version = int(job["Version"]) if job else -1
-        deployments = self._deployments()
+        # Allocations last: they tell why a deployment failed.
         seen = Seen(
             version=version,
             counts=self.nomad.wanted or counts(self.nomad.job),
-            deployments=deployments,
+            deployments=self._deployments(),
             allocations=self._list("allocations"),
             is_system=is_system(job or self.nomad.job),
         )
+        if seen.deployment(version) is None:
+            # Allocations that are changed in place come with it, and run already.
+            seen = replace(seen, deployments=self._deployments())
         deployment = seen.deployment(version)
         if deployment is not None:
             self._follow(seen.reverted_to or deployment)

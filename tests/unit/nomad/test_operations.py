@@ -237,6 +237,47 @@ def test_destroy_removes_the_copies_of_secrets_that_one_off_tasks_had(
     assert cluster.state.variables == {}
 
 
+def left_behind(nomad: Nomad, cluster: Cluster) -> str:
+    """The path of a copy of a secret, whose task was collected before deploytool removed it; others
+    are as another app's."""
+    nomad.set_secrets("items", {"TOKEN": b"s3cret"})
+    spec = app(service(secrets=["TOKEN"]))
+    deploy(nomad, spec)
+    made = release(spec, secrets={"TOKEN": "nomad/jobs/items:TOKEN__1"})
+    nomad.start_job(Job(name="run-1", release=made, service="web", command=("ls",)))
+    nomad.client.delete("/v1/job/items-run-1", purge="true")
+    for path, items in (
+        ("items-api", {"TOKEN__1": "other"}),
+        ("items-api-run-1", {"TOKEN__1": "other", "deploytool.app": "items-api"}),
+    ):
+        where = f"nomad/jobs/{path}"
+        nomad.client.put(f"/v1/var/{where}", {"Path": where, "Items": items})
+    for variable in cluster.state.variables.values():
+        variable["ModifyTime"] -= 2 * 3600 * 10**9
+    return "nomad/jobs/items-run-1"
+
+
+def test_destroy_removes_copies_of_secrets_whose_tasks_are_gone(
+    nomad: Nomad, cluster: Cluster
+) -> None:
+    assert ("default", left_behind(nomad, cluster)) in cluster.state.variables
+    nomad.destroy("items", volumes=False)
+    left = {path for _, path in cluster.state.variables}
+    assert left == {"nomad/jobs/items-api", "nomad/jobs/items-api-run-1"}
+
+
+def test_a_deploy_removes_copies_of_secrets_whose_tasks_are_gone(
+    nomad: Nomad, cluster: Cluster
+) -> None:
+    path = left_behind(nomad, cluster)
+    begun = {"Items": {"TOKEN__1": "s3cret", "deploytool.app": "items"}}
+    nomad.client.put("/v1/var/nomad/jobs/items-run-2", begun)
+    nomad.collect_garbage("items")
+    left = {path for _, path in cluster.state.variables if path.startswith("nomad/jobs/items-")}
+    assert path not in left
+    assert len(left) == 3
+
+
 # --- what is there, and why not -------------------------------------------------------------------
 
 

@@ -6,14 +6,18 @@ again, not even the loss of its node.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 
 from deploytool.backends.model import Job, Task
 from deploytool.backends.nomad.api.allocations import read_task
 from deploytool.backends.nomad.api.client import Client, NotFound, Outdated
 from deploytool.backends.nomad.specification.compile import APP
 from deploytool.backends.nomad.specification.secrets import paths
+from deploytool.backends.nomad.storage.store import LIMIT, size
+from deploytool.errors import EngineError
 from deploytool.json_types import Json
 
 SEPARATOR = "-"
@@ -35,7 +39,8 @@ def start(client: Client, job: Job, specification: Json) -> None:
 
 
 def _copy_secrets(client: Client, job: Job) -> None:
-    """Its identity may read the variable at its own path alone."""
+    """Its identity may read the variable at its own path alone. Marked as the app's, where there is
+    room for that: deploytool may be killed before it removes it."""
     app = job.release.spec
     service = next(s for s in app.services if s.name == job.service)
     if not service.secrets:
@@ -43,8 +48,32 @@ def _copy_secrets(client: Client, job: Job) -> None:
     source = client.get(f"/v1/var/{paths(app.name, '')[0]}")["Items"]
     names = {job.release.secrets.get(name, name).rpartition(":")[2] for name in service.secrets}
     items = {key: value for key, value in source.items() if key in names}
+    marked = items | {APP: app.name}
     path = paths(job_id(job), "")[0]
-    client.put(f"/v1/var/{path}", {"Path": path, "Items": items}, again=True)
+    body = {"Path": path, "Items": marked if size(marked) <= LIMIT else items}
+    client.put(f"/v1/var/{path}", body, again=True)
+
+
+def copies(client: Client, app: str, before: datetime | None = None) -> Iterator[Json]:
+    """The variables that were made for jobs of an app, whether these are still there or not; if
+    `before` is given, those alone that have not changed since. The mark tells them from those of
+    apps whose names begin the same."""
+    latest = before.timestamp() * 10**9 if before else math.inf
+    for listed in client.get("/v1/vars", prefix=paths(f"{app}{SEPARATOR}", "")[0]) or ():
+        if listed["ModifyTime"] < latest:
+            variable = _readable(client, listed["Path"])
+            if (variable.get("Items") or {}).get(APP) == app:
+                yield variable
+
+
+def _readable(client: Client, path: str) -> Json:
+    """A variable; empty where it is gone, or another app's that the token may not read."""
+    try:
+        return dict(client.get(f"/v1/var/{path}"))
+    except EngineError as error:
+        if isinstance(error, NotFound) or error.code == "nomad_forbidden":
+            return {}
+        raise
 
 
 def look(client: Client, job: Job) -> Task | None:

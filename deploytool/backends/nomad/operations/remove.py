@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 
 from deploytool.backends.model import Belonging
 from deploytool.backends.nomad.api.client import Client, NotFound
@@ -17,6 +18,9 @@ from deploytool.errors import DeploytoolError
 from deploytool.json_types import Json
 from deploytool.records import history
 from deploytool.secrets.versions import numbered
+
+BEGINNING = timedelta(hours=1)
+"""Time within which a one-off task has surely been registered."""
 
 
 def own_job(client: Client, app: str) -> Json | None:
@@ -68,6 +72,8 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
     for name in jobs.names(client, app):
         client.delete(f"/v1/job/{app}-{name}", purge="true")
         client.delete(f"/v1/var/{paths(f'{app}-{name}', '')[0]}")
+    for variable in jobs.copies(client, app):
+        client.delete(f"/v1/var/{variable['Path']}")
     paths_of = [v["Path"] for v in client.get("/v1/vars", prefix=f"{ROOT}/{app}/") or ()]
     paths_of = [p for p in paths_of if secrets or not p.endswith("/secrets")]
     if secrets:
@@ -79,7 +85,8 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
 
 def collect_garbage(client: Client, app: str) -> None:
     """Remove the versions of secrets and the files that no release which can be rolled back to, no
-    service and no next deploy needs. What cannot be removed now is left."""
+    service, no one-off task and no next deploy needs. What cannot be removed now is left."""
+    _forget_copies(client, app)
     past = history.read(NomadStore(client), app)
     if not past.is_whole:
         return
@@ -94,3 +101,15 @@ def collect_garbage(client: Client, app: str) -> None:
         if version.number and version.name not in kept:
             with suppress(DeploytoolError):
                 vault.delete(version)
+
+
+def _forget_copies(client: Client, app: str) -> None:
+    """Remove the copies of secrets whose one-off tasks are gone. A task that begins has its copy
+    before it has its job: new ones are left."""
+    now = NomadStore(client).now()
+    old = list(jobs.copies(client, app, now - BEGINNING)) if now else []
+    there = {paths(f"{app}-{name}", "")[0] for name in jobs.names(client, app)} if old else set()
+    for variable in old:
+        if variable["Path"] not in there:
+            with suppress(DeploytoolError):
+                client.delete(f"/v1/var/{variable['Path']}", cas=str(variable["ModifyIndex"]))

@@ -22,7 +22,7 @@ from deploytool.backends.nomad.specification.secrets import (
     read_by,
     version_key,
 )
-from deploytool.backends.nomad.storage.store import LIMIT, ROOT
+from deploytool.backends.nomad.storage.store import LIMIT, ROOT, size
 from deploytool.errors import EngineError
 from deploytool.json_types import Json
 from deploytool.records.store import Taken
@@ -75,8 +75,8 @@ class NomadVault:
         for name, value in values.items():
             if not value:
                 return f"The value of {name} is empty, and Nomad gives replicas no empty secret"
-        left = LIMIT - _size(self._items(_path(app)))
-        wanted = _size(dict(_written(name, 10**4, value) for name, value in values.items()))
+        left = LIMIT - size(self._items(_path(app)))
+        wanted = size(dict(_written(name, 10**4, value) for name, value in values.items()))
         if wanted <= left:
             return ""
         return (
@@ -159,7 +159,3 @@ def _version(path: str, key: str, note: str) -> Version:
         at=datetime.fromisoformat(at) if at else None,
         hash=known.get("hash", ""),
     )
-
-
-def _size(items: Mapping[str, str]) -> int:
-    return sum(len(key.encode()) + len(value.encode()) for key, value in items.items())

@@ -105,10 +105,9 @@ class NomadStore:
             return None
 
     def _put(self, path: str, items: Mapping[str, str], *, cas: int) -> Json:
-        size = sum(len(key.encode()) + len(value.encode()) for key, value in items.items())
-        if size > LIMIT:
+        if size(items) > LIMIT:
             raise EngineError(
-                f"{path} would have {size:,} bytes, and a Nomad variable keeps {LIMIT:,}",
+                f"{path} would have {size(items):,} bytes, and a Nomad variable keeps {LIMIT:,}",
                 code="record_too_large",
                 hint="shorten the environment and the commands of the configuration",
             )
@@ -120,6 +119,11 @@ class NomadStore:
             if there is None or there.get("Items") != body["Items"]:
                 raise
             return there
+
+
+def size(items: Mapping[str, str]) -> int:
+    """Bytes of a variable, as Nomad counts them."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in items.items())
 
 
 def _path(app: str, kind: Kind, name: str) -> str:

@@ -27,6 +27,7 @@ from tests.builders import NO_WAIT, app, release, service, worker
 from tests.nomad_double.cluster import Cluster, Script
 from tests.nomad_double.server import running
 from tests.unit.nomad.test_backend import deploy
+from tests.unit.nomad.test_rollout import Losing
 
 
 @pytest.fixture
@@ -235,6 +236,16 @@ def test_destroy_removes_the_copies_of_secrets_that_one_off_tasks_had(
     nomad.destroy("items", volumes=False)
     assert cluster.jobs == {}
     assert cluster.state.variables == {}
+
+
+def test_destroy_goes_on_where_the_answer_to_a_purge_is_lost(
+    nomad: Nomad, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(nomad, app(service()))
+    losing = Losing(nomad.client, "/v1/job/items")
+    monkeypatch.setattr(nomad.client.session, "request", losing)
+    nomad.destroy("items", volumes=False)
+    assert (losing.lost, cluster.jobs, cluster.state.variables) == (1, {}, {})
 
 
 def left_behind(nomad: Nomad, cluster: Cluster) -> str:

@@ -68,9 +68,9 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
     gone = [b for b in belongings(client, app) if not b.nodes and (secrets or b.kind != "secret")]
     removed = [str(b) for b in gone if not b.name.endswith("/lock")]
     if own_job(client, app) is not None:
-        client.delete(f"/v1/job/{app}", purge="true")
+        _purge(client, app)
     for name in jobs.names(client, app):
-        client.delete(f"/v1/job/{app}-{name}", purge="true")
+        _purge(client, f"{app}-{name}")
         client.delete(f"/v1/var/{paths(f'{app}-{name}', '')[0]}")
     for variable in jobs.copies(client, app):
         client.delete(f"/v1/var/{variable['Path']}")
@@ -81,6 +81,12 @@ def destroy(client: Client, app: str, *, secrets: bool) -> list[str]:
     for path in sorted(paths_of, key=lambda path: path.endswith("/lock")):
         client.delete(f"/v1/var/{path}")
     return removed
+
+
+def _purge(client: Client, job: str) -> None:
+    """It may be gone: by somebody else, or by a request whose answer was lost."""
+    with suppress(NotFound):
+        client.delete(f"/v1/job/{job}", purge="true")
 
 
 def collect_garbage(client: Client, app: str) -> None:

@@ -54,6 +54,9 @@ _ASSIGNED = re.compile(
     r"""(?P<value>(?:"(?:\\.|[^"\\])*"?|'[^']*'?|\\.|[^\s\\"'])+)"""
 )
 _OLD_ENV = re.compile(r"^(?P<lead>\s*ENV\s+)(?P<name>\w+)(?P<sign>\s+)(?P<value>\S.*)$", re.I)
+_ENTRY = re.compile(
+    r"""^(?P<lead>[+\s-]*)"?(?P<name>[A-Za-z_][\w.-]*)"?(?P<sign>\s*[:=]\s+)(?P<value>\S.*)$"""
+)
 MASK = "••••••"
 
 
@@ -105,6 +108,14 @@ def hide_assignments(line: str) -> str:
         return f"{found.groupdict().get('lead', '')}{found['name']}{found['sign']}{MASK}"
 
     return hide_passwords(_OLD_ENV.sub(hidden, _ASSIGNED.sub(hidden, line)))
+
+
+def hide_entries(line: str) -> str:
+    """A line of a YAML, HCL or JSON file, or of a diff of one, without what may be a secret."""
+    found = _ENTRY.match(line)
+    if found and looks_secret(found["name"]) and not is_plain(found["value"].strip("\"',{[")):
+        return f"{found.string[: found.start('value')]}{MASK}"
+    return hide_passwords(line)
 
 
 def hide_variables(text: str, env: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ def write_whole(project: Path, path: str, text: str) -> None:
 def _write(path: Path, text: str) -> None:
     """Through a file beside it and a rename; permissions of an existing file are kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # Unlike Path.resolve, it takes links in a circle.
     mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

@@ -10,6 +10,7 @@ import typer
 from deploytool.cli.common import Session, command
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
+from deploytool.redact import hide_entries
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,5 +105,5 @@ def _stale(stale: list[tuple[RenderedFile, list[str]]]) -> StaleFile:
         f"{names} is not what the configuration says",
         code="stale",
         hint="run it without --check and commit the result",
-        details=[line for _, lines in stale for line in lines],
+        details=[hide_entries(line) for _, lines in stale for line in lines],
     )

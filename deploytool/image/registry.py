@@ -43,6 +43,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 LARGEST = 4 * 2**20
 """bytes of an answer: manifests have 4 MiB at most"""
+NO_REGISTRY = "its answer is not that of a registry"
 LONGEST_WAIT = 30.0
 """Seconds that a registry may ask to wait before it is asked once more."""
 
@@ -88,17 +89,20 @@ class Registry:
 
     def _platforms(self, parsed: Reference, name: str, manifest: Json) -> set[tuple[str, str]]:
         """(architecture, operating system) of each variant."""
-        if "manifests" in manifest:
-            found = [one.get("platform") or {} for one in manifest["manifests"]]
-        else:
-            digest = (manifest.get("config") or {}).get("digest")
-            path = f"{name}/blobs/{digest}"
-            found = [_json(parsed, self._get(parsed, path, "*/*"))] if digest else []
-        return {
-            (platform["architecture"], platform["os"])
-            for platform in found
-            if platform.get("architecture") and platform.get("os") not in (None, "unknown")
-        }
+        try:
+            if "manifests" in manifest:
+                found = [one.get("platform") or {} for one in manifest["manifests"]]
+            else:
+                digest = (manifest.get("config") or {}).get("digest")
+                path = f"{name}/blobs/{digest}"
+                found = [_json(parsed, self._get(parsed, path, "*/*"))] if digest else []
+            return {
+                (str(platform["architecture"]), str(platform["os"]))
+                for platform in found
+                if platform.get("architecture") and platform.get("os") not in (None, "unknown")
+            }
+        except (AttributeError, TypeError):
+            raise _refused(parsed, NO_REGISTRY) from None
 
     def _get(self, parsed: Reference, path: str, accept: str) -> Answer:
         import requests
@@ -257,8 +261,8 @@ def _basic(user: str, password: str) -> str:
 def _json(parsed: Reference, answer: Answer) -> Json:
     try:
         return dict(json.loads(answer.content))
-    except (ValueError, TypeError):
-        raise _refused(parsed, "its answer is not that of a registry") from None
+    except (ValueError, TypeError, RecursionError):
+        raise _refused(parsed, NO_REGISTRY) from None
 
 
 def _content(response: requests.Response) -> bytes:
@@ -292,7 +296,7 @@ def _said(answer: Answer) -> str:
 def _reason(response: Answer) -> str:
     try:
         return str(json.loads(response.content)["errors"][0]["message"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return str(response.reason)
 
 

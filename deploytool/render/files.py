@@ -72,7 +72,7 @@ def diff(project: Path, file: RenderedFile) -> list[str]:
 def _on_disk(project: Path, path: Path) -> bytes:
     """The file that is there; empty for none. Raises UsageError."""
     try:
-        return read_file(project / path, limit=LARGEST)
+        return read_file(project / path, limit=LARGEST, within=project)
     except FileNotFoundError:
         return b""
     except OSError as error:

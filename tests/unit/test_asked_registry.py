@@ -97,6 +97,8 @@ def failure(port: int) -> DeploytoolError:
         (answer("403 Forbidden"), "registry_denied", "does not show"),
         (answer("418 Teapot"), "registry_failed", "418 Teapot"),
         (answer("200 OK", "<html>"), "registry_failed", "not that of a registry"),
+        (answer("200 OK", "[" * 100_000), "registry_failed", "not that of a registry"),
+        (answer("418 Teapot", "[" * 100_000), "registry_failed", "418"),
         (b"", "registry_unreachable", "does not answer"),
     ],
 )

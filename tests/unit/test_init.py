@@ -284,7 +284,7 @@ def test_headings_are_those_of_the_file_that_is_written(
 def test_what_a_lock_changes_needs_force(tmp_path: Path) -> None:
     project = make(tmp_path, {"app/main.py": APP, "pyproject.toml": PYPROJECT})
     warnings = inspect_project(project, offline=True).warnings
-    assert any("then run `deploytool init --force`" in warning for warning in warnings)
+    assert any("then run `deploytool init`" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(

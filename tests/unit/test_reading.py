@@ -223,3 +223,18 @@ def test_a_link_within_the_project_is_written_through(tmp_path: Path) -> None:
     write(tmp_path, [FileWrite("Dockerfile", "new", Fate.REPLACED)])
     assert (tmp_path / "docker" / "file").read_text() == "new"
     assert (tmp_path / "Dockerfile").is_symlink()
+
+
+def test_a_link_to_itself_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").symlink_to("Dockerfile")
+    write(tmp_path, [FileWrite("Dockerfile", "new", Fate.REPLACED)])
+    assert (tmp_path / "Dockerfile").read_text() == "new"
+
+
+def test_a_rendered_file_outside_the_project_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("of somebody else")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "stack.yml").symlink_to("../private")
+    with pytest.raises(UsageError, match="it leads out of the project"):
+        diff(project, RenderedFile(Path("stack.yml"), "ours"))

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from deploytool.redact import MASK, hide_assignments, hide_passwords, is_plain, mask, names_secret
+from deploytool.redact import (
+    MASK,
+    hide_assignments,
+    hide_entries,
+    hide_passwords,
+    is_plain,
+    mask,
+    names_secret,
+)
 
 SECRETS = (
     *("TOKEN", "API_TOKEN", "api-token", "apiToken", "APIToken", "MYTOKEN", "TOKENS", "TOKEN_2"),
@@ -142,5 +150,24 @@ def test_patterns_are_linear(text: str) -> None:
 )
 def test_lines_of_a_dockerfile(line: str, shown: str) -> None:
     found = hide_assignments(line)
+    assert "hunter2" not in found
+    assert found.endswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("-      DB_PASS: hunter2", f"-      DB_PASS: {MASK}"),
+        ('+      "API_TOKEN": "hunter2",', f'+      "API_TOKEN": {MASK}'),
+        ('+        SECRET_KEY   = "hunter2"', f"+        SECRET_KEY   = {MASK}"),
+        ("+      DATABASE_URL: postgres://u:hunter2@db/x", f"postgres://u:{MASK}@db/x"),
+        ("       LOG_LEVEL: info", "       LOG_LEVEL: info"),
+        ("     secrets:", "     secrets:"),
+        ("       USE_TOKEN: true", "       USE_TOKEN: true"),
+        ("--- stacks/items.yml (on disk)", "--- stacks/items.yml (on disk)"),
+    ],
+)
+def test_lines_of_a_rendered_file(line: str, shown: str) -> None:
+    found = hide_entries(line)
     assert "hunter2" not in found
     assert found.endswith(shown)

@@ -62,6 +62,17 @@ def test_a_stale_file_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, found["error"]["code"]) == (1, "stale")
 
 
+def test_a_diff_shows_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("deploytool.toml").open("a") as file:
+        file.write('[services.web.env]\nDB_PASS = "hunter2"\n')
+    ran(capsys)
+    JOB.write_text(JOB.read_text().replace("hunter2", "hunter1"))
+    assert run(["render", "--check"]) == 1
+    shown = capsys.readouterr()
+    assert "DB_PASS" in shown.out + shown.err
+    assert "hunter" not in shown.out + shown.err
+
+
 def test_each_environment_has_its_own_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(capsys, "--env", "staging")[1]["data"]["files"] == ["nomad/items.staging.nomad.hcl"]
 

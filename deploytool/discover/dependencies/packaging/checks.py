@@ -55,7 +55,7 @@ def reproducibility(where: Folder, found: FoundPackaging) -> Iterator[str]:
     if not found.locked and found.kind in advice:
         yield (
             "versions are not locked: the same commit can become a different image; "
-            f"`{advice[found.kind]}` writes them down, then run `deploytool init --force`"
+            f"`{advice[found.kind]}` writes them down, then run `deploytool init`"
         )
 
 

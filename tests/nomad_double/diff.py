@@ -16,9 +16,26 @@ def job_diff(before: Json | None, after: Json) -> Json:
     groups = [
         _group(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())
     ]
-    changed = any(group["Type"] != "None" for group in groups)
+    fields, objects = _of_the_job(before, after) if before else ([], [])
+    changed = fields or objects or any(group["Type"] != "None" for group in groups)
     kind = "Added" if before is None else "Edited" if changed else "None"
-    return {"Type": kind, "ID": after["ID"], "Fields": None, "Objects": None, "TaskGroups": groups}
+    return {
+        "Type": kind,
+        "ID": after["ID"],
+        "Fields": fields or None,
+        "Objects": objects or None,
+        "TaskGroups": groups,
+    }
+
+
+def _of_the_job(before: Json, after: Json) -> tuple[list[Json], list[Json]]:
+    """Fields of the whole job are told where they differ, and its datacenters as a set."""
+    pools = [_field("NodePool", before.get("NodePool"), after.get("NodePool"))]
+    old, new = (set(job.get("Datacenters") or ()) for job in (before, after))
+    centres = [_field("Datacenters", name, None) for name in sorted(old - new)]
+    centres += [_field("Datacenters", None, name) for name in sorted(new - old)]
+    found = {"Type": "Edited", "Name": "Datacenters", "Fields": centres, "Objects": None}
+    return [field for field in pools if field["Type"] != "None"], [found] if centres else []
 
 
 def _group(name: str, old: Json | None, new: Json | None) -> Json:

@@ -212,3 +212,32 @@ def test_a_secret_set_by_hand_is_told_by_its_name() -> None:
     added = template("secrets/deploytool/TOKEN", "", text)
     (change,) = field_changes(group(Tasks=[task(objects=[added])]))
     assert change.after == "nomad/jobs/items:TOKEN"
+
+
+def test_other_nodes_for_the_job_are_a_change_of_each_group() -> None:
+    centres = named("Datacenters", field("Datacenters", "dc1", ""), field("Datacenters", "", "dc2"))
+    told = answer(group(kind="None"), group("db", kind="None"), web={"Canary": 1})
+    told["Diff"] |= {
+        "Type": "Edited",
+        "Fields": [field("NodePool", "default", "gpu"), field("Version", "1", "2")],
+        "Objects": [centres],
+    }
+    found = {change.name: change for change in changes(told)}
+    assert {name: (c.action, c.replaces) for name, c in found.items()} == {
+        "db": (Action.UPDATE, False),
+        "web": (Action.UPDATE, True),
+    }
+    assert [(f.path, f.before, f.after) for f in found["db"].fields] == [
+        ("nomad.datacenters", "dc1", "dc2"),
+        ("nomad.node_pool", "default", "gpu"),
+    ]
+
+
+def test_constraints_that_servers_add_are_not_told() -> None:
+    signals = [
+        field("LTarget", "", "${attr.os.signals}"),
+        field("Operand", "", "set_contains"),
+        field("RTarget", "", "SIGTERM"),
+    ]
+    found = group(Objects=[named("Constraint", *signals) | {"Type": "Added"}])
+    assert field_changes(found) == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from deploytool.backends.nomad.planning.plan import plan_job, take_snapshot
 from deploytool.backends.nomad.rollout.session import NomadRollout
 from deploytool.backends.nomad.specification.compile import compile_app
 from deploytool.backends.nomad.specification.task import Source
+from deploytool.config.nomad import NomadSettings
 from deploytool.errors import EngineError, PlanError
 from deploytool.rollout.guarded import GuardedRollout
 from deploytool.rollout.limits import Deadline, Limits
@@ -33,9 +34,10 @@ from tests.nomad_double.server import running
 class Nomad:
     cluster: Cluster
     client: Client
+    settings: NomadSettings = field(default_factory=NomadSettings)
 
     def plan(self, spec: AppSpec) -> Plan:
-        compiled = compile_app(Source(app=spec, images=images(spec)))
+        compiled = compile_app(Source(app=spec, images=images(spec), settings=self.settings))
         snapshot = take_snapshot(self.client, spec.name)
         return plan_job(self.client, spec, compiled.job, snapshot, mhz_per_core=2000)
 
@@ -86,6 +88,19 @@ def test_first_deploy_places_every_service(nomad: Nomad) -> None:
 def test_same_again_changes_nothing(nomad: Nomad) -> None:
     spec = app(service(replicas=2))
     nomad.deploy(spec)
+    assert nomad.plan(spec).is_empty
+
+
+def test_other_datacenters_are_a_change(nomad: Nomad) -> None:
+    spec = app(service(replicas=2))
+    nomad.deploy(spec)
+    nomad.settings = NomadSettings(datacenters=["dc1"])
+    (change,) = nomad.plan(spec).changes
+    assert [(f.path, f.before, f.after) for f in change.fields] == [
+        ("nomad.datacenters", "*", "dc1")
+    ]
+    nomad.deploy(spec)
+    assert nomad.cluster.job("default", "items")["Datacenters"] == ["dc1"]
     assert nomad.plan(spec).is_empty
 
 

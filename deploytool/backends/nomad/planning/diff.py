@@ -30,12 +30,13 @@ DURATIONS = frozenset(
 )
 MEBIBYTES = frozenset({"MemoryMB", "MemoryMaxMB", "SizeMB", "MaxFileSizeMB"})
 ADDED_BY_THE_SERVER = re.compile(
-    r"\$\{attr\.(nomad\.service_discovery|nomad\.version|plugins\.cni\.|consul\.)"
+    r"\$\{attr\.(nomad\.service_discovery|nomad\.version|os\.signals|plugins\.cni\.|consul\.)"
 )
 """Constraints that a server adds to jobs by itself (nomad/job_endpoint_hooks.go)."""
 OWN_MARKS = frozenset(
     {"Meta.deploytool.release", "Meta.deploytool.restarted", "Task.Meta.deploytool.healthcheck"}
 )
+OF_THE_JOB = {"Datacenters": "nomad.datacenters", "NodePool": "nomad.node_pool"}
 DERIVED = ("Migrate.", "Update.HealthyDeadline", "Update.ProgressDeadline")
 """Fields that follow from others, which are told."""
 
@@ -44,16 +45,51 @@ def changes(answer: Json, mounted: Mapping[str, str] | None = None) -> tuple[Cha
     """The changes of each group that a plan's answer tells, those that stay too. `mounted` is where
     a container has what is in the task's folders."""
     updates = (answer.get("Annotations") or {}).get("DesiredTGUpdates") or {}
-    groups = (answer.get("Diff") or {}).get("TaskGroups") or ()
-    found = [_change(g, updates.get(g["Name"]) or {}, mounted or {}) for g in groups]
+    tree = answer.get("Diff") or {}
+    of_all = _of_the_job(tree)
+    found = [
+        _change(group, updates.get(group["Name"]) or {}, mounted or {}, of_all)
+        for group in tree.get("TaskGroups") or ()
+    ]
     return tuple(sorted(found, key=lambda change: (change.action is Action.REMOVE, change.name)))
 
 
-def _change(group: Json, updates: Mapping[str, int], mounted: Mapping[str, str]) -> Change:
+def _of_the_job(tree: Json) -> tuple[FieldChange, ...]:
+    """What changes for all groups: the nodes that a job may use."""
+    if tree.get("Type") == "Added":
+        return ()
+    before: Json = {}
+    after: Json = {}
+    told = [f for f in tree.get("Fields") or () if f["Name"] == "NodePool"]
+    for node in tree.get("Objects") or ():
+        told += (node.get("Fields") or ()) if node["Name"] == "Datacenters" else ()
+    for field in told:
+        for values, value in ((before, field.get("Old")), (after, field.get("New"))):
+            if value:
+                values.setdefault(OF_THE_JOB[field["Name"]], []).append(str(value))
+    return tuple(
+        FieldChange(path=path, before=_one(before.get(path)), after=_one(after.get(path)))
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    )
+
+
+def _one(values: list[str] | None) -> str | None:
+    return None if values is None else ", ".join(sorted(values))
+
+
+def _change(
+    group: Json,
+    updates: Mapping[str, int],
+    mounted: Mapping[str, str],
+    of_all: tuple[FieldChange, ...],
+) -> Change:
     action = ACTIONS.get(str(group.get("Type")), Action.KEEP)
     if action is Action.REMOVE:
         return Change(kind="service", name=group["Name"], action=action)
     fields = field_changes(group, mounted)
+    if of_all and action is not Action.CREATE:
+        action, fields = Action.UPDATE, (*of_all, *fields)
     if action is Action.UPDATE and not fields and not replaces(updates):
         action = Action.KEEP
     return Change(

@@ -40,6 +40,8 @@ class Node:
     memory: int
     free_cpu: float
     free_memory: int
+    is_known: bool = True
+    """Whether an attribute that is not among these is one that the node does not have."""
     log_drivers: frozenset[str] = frozenset()
     """Those that its engine has; empty where nobody says."""
 
@@ -136,6 +138,8 @@ def _runs(node: Node, platform: tuple[str, str]) -> bool:
 def _meets(node: Node, constraint: str) -> bool:
     operator = "!=" if "!=" in constraint else "=="
     key, _, value = (part.strip() for part in constraint.partition(operator))
+    if key not in node.attributes and not node.is_known:
+        return True
     equal = node.attributes.get(key, "").lower() == value.lower()
     return equal if operator == "==" else not equal
 

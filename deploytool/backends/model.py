@@ -42,6 +42,9 @@ class Change(Model):
     fields: tuple[FieldChange, ...] = ()
     replaces: bool = False
     """Whether running replicas are replaced; a change of their number alone replaces none."""
+    serving: tuple[int, int] | None = None
+    """How many replicas serve at least while they are replaced, and of how many; None where the
+    cluster's settings do not tell."""
 
     @property
     def renews_login(self) -> bool:

@@ -78,10 +78,17 @@ def _summary(change: Change) -> str:
     if change.kind == "route":
         return "taken over"
     if change.action is Action.UPDATE:
-        return "replaces its replicas" if change.replaces else "keeps its replicas"
+        return _replacement(change) if change.replaces else "keeps its replicas"
     return {Action.CREATE: "new", Action.REMOVE: "no longer wanted", Action.KEEP: "unchanged"}[
         change.action
     ]
+
+
+def _replacement(change: Change) -> str:
+    if change.serving is None:
+        return "replaces its replicas"
+    least, number = change.serving
+    return f"replaces its replicas; at least {least} of {number} serve meanwhile"
 
 
 def counts(plan: Plan) -> str:

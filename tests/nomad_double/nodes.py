@@ -175,7 +175,11 @@ class Node:
     def _resources(self) -> Json:
         return {
             "NodeResources": {
-                "Cpu": {"CpuShares": self.cpu, "TotalCpuCores": 4, "ReservableCpuCores": None},
+                "Cpu": {
+                    "CpuShares": self.cpu,
+                    "TotalCpuCores": -(-self.cpu // 2_000),
+                    "ReservableCpuCores": None,
+                },
                 "Memory": {"MemoryMB": self.memory},
                 "Disk": {"DiskMB": 50_000},
                 "Networks": None,

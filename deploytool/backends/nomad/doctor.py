@@ -16,6 +16,7 @@ from deploytool.backends.build_checks import docker_command, registry
 from deploytool.backends.kind import Check, State
 from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Conflict, NotFound
+from deploytool.backends.nomad.planning.capacity import is_far, mhz_of_a_core
 from deploytool.backends.nomad.planning.neighbours import arguments_of
 from deploytool.backends.nomad.planning.proxies import Proxy, find_proxy
 from deploytool.backends.nomad.specification.secrets import paths
@@ -155,7 +156,7 @@ def _refusal(ask: Callable[[], object]) -> EngineError | None:
 
 def _nodes(client: Client, config: Config) -> Iterator[Check]:
     try:
-        found = client.get("/v1/nodes") or ()
+        found = client.get("/v1/nodes?resources=true") or ()
     except DeploytoolError as error:
         yield Check("nodes", State.BAD, error.message, error.hint)
         return
@@ -180,6 +181,7 @@ def _nodes(client: Client, config: Config) -> Iterator[Check]:
         yield Check("nodes", State.GOOD, f"{len(ready)}, all take work")
     yield from _drivers(ready)
     yield from _volumes(ready, config)
+    yield from _cores(ready, settings.mhz_per_core)
 
 
 def _takes_work(node: Json) -> bool:
@@ -224,6 +226,23 @@ def _volumes(nodes: Sequence[Json], config: Config) -> Iterator[Check]:
 def _has_volumes(node: Json) -> bool:
     attributes = {**(node.get("Attributes") or {}), **(_driver(node).get("Attributes") or {})}
     return str(attributes.get(VOLUMES)) in ("true", "1")
+
+
+def _cores(nodes: Sequence[Json], mhz_per_core: int) -> Iterator[Check]:
+    found = {node["ID"]: mhz for node in nodes if (mhz := mhz_of_a_core(node))}
+    far = [node for node in nodes if is_far(found.get(node["ID"], mhz_per_core), mhz_per_core)]
+    if far:
+        text = f"{_names(far)}: {_range(found[node['ID']] for node in far)} MHz a core"
+        hint = f"set nomad.mhz_per_core = {min(found.values())}; it is {mhz_per_core}"
+        yield Check("cores", State.WARNING, text, hint)
+    elif found:
+        yield Check("cores", State.GOOD, f"about {mhz_per_core} MHz each")
+
+
+def _range(values: Iterable[int]) -> str:
+    ordered = sorted(values)
+    least, most = ordered[0], ordered[-1]
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _names(nodes: Iterable[Json]) -> str:

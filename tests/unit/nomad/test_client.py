@@ -353,6 +353,16 @@ def test_file_that_is_missing_is_named(tmp_path: Path) -> None:
         connection(NomadSettings(ca_cert=str(tmp_path / "gone.pem")), {})
 
 
+def test_folder_of_certificates_has_the_names_that_openssl_looks_for(tmp_path: Path) -> None:
+    environ = {"NOMAD_CAPATH": str(tmp_path)}
+    (tmp_path / "nomad-ca.pem").write_text("")
+    with pytest.raises(UsageError) as caught:
+        connection(NomadSettings(), environ)
+    assert f"openssl rehash {tmp_path}" in caught.value.hint
+    (tmp_path / "0a1b2c3d.0").write_text("")
+    assert connection(NomadSettings(), environ).verify == str(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["localhost:4646", "unix:///run/nomad.sock"])
 def test_address_that_is_no_url(text: str) -> None:
     with pytest.raises(UsageError) as caught:

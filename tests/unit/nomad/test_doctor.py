@@ -14,6 +14,7 @@ from deploytool.backends.nomad.api.client import Client
 from deploytool.backends.nomad.api.connection import Connection
 from deploytool.backends.nomad.doctor import examine
 from deploytool.config import Config
+from deploytool.config.nomad import NomadSettings
 from deploytool.image.registry_failures import silent
 from tests.builders import service
 from tests.nomad_double.cluster import Cluster
@@ -62,7 +63,7 @@ def test_all_is_well(address: str, cluster: Cluster) -> None:
     assert {name: check.state for name, check in found.items()} == dict.fromkeys(
         (
             *("servers", "namespace", "rights", "nodes", "docker driver", "volumes"),
-            *("memory limits", "proxy", "buildx", "registry"),
+            *("cores", "memory limits", "proxy", "buildx", "registry"),
         ),
         State.GOOD,
     )
@@ -168,3 +169,13 @@ def test_machine_that_cannot_build_or_push(address: str, monkeypatch: pytest.Mon
     found = checks(address)
     assert found["docker command"].state is State.BAD
     assert "does not answer" in found["registry"].message
+
+
+def test_cores_of_other_speed(address: str) -> None:
+    assert checks(address)["cores"].state is State.GOOD
+    settings = NomadSettings(mhz_per_core=900)
+    config = Config(app="items", backend="nomad", services={"web": service()}, nomad=settings)
+    client = Client(Connection(address), patience=0)
+    found = {check.name: check for check in examine(config, lambda: client)}["cores"]
+    assert found.state is State.WARNING
+    assert found.hint == "set nomad.mhz_per_core = 2000; it is 900"

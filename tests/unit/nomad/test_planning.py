@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.nomad.planning.capacity import read_nodes
+from deploytool.backends.nomad.planning.capacity import clock_warnings, read_nodes
 from deploytool.backends.nomad.planning.job import (
     counts,
     is_running,
@@ -16,6 +16,10 @@ from deploytool.backends.nomad.planning.job import (
     with_releases_of,
 )
 from deploytool.backends.nomad.planning.placement import why_unplaced
+from deploytool.capacity import eligible
+from deploytool.errors import PlanError
+from deploytool.spec import Image
+from tests.builders import service
 
 Json = dict[str, Any]
 MIB = 2**20
@@ -128,3 +132,36 @@ def test_nodes_have_what_allocations_leave() -> None:
 def test_nodes_that_take_nothing(keys: Json, why: str) -> None:
     (found,) = read_nodes([node(**keys)], [], 1000)
     assert (found.usable, found.why_not) == (False, why)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fits"),
+    [
+        ("node.labels.edge == true", True),
+        ("attr.kernel.name == linux", True),
+        ("node.platform.arch == x86_64", True),
+        ("node.datacenter == dc1", True),
+        ("node.datacenter == dc2", False),
+    ],
+)
+def test_what_a_list_does_not_tell_rules_no_node_out(constraint: str, fits: bool) -> None:
+    nodes = read_nodes([node(Datacenter="dc1")], [], 1000)
+    asking = service(placement={"constraints": [constraint]})
+    image = Image(reference="a@sha256:1", tag="a:1")
+    if fits:
+        assert eligible(nodes, asking, image, hint="") == nodes
+    else:
+        with pytest.raises(PlanError, match="No node can run web"):
+            eligible(nodes, asking, image, hint="")
+
+
+def clocked(mhz: int, name: str = "one") -> Json:
+    cpu = {"CpuShares": 4 * mhz, "TotalCpuCores": 4}
+    return node(Name=name, NodeResources={"Cpu": cpu, "Memory": {"MemoryMB": 1024}})
+
+
+def test_cores_are_compared_with_the_configuration() -> None:
+    assert list(clock_warnings([clocked(2400), node()], 2000)) == []
+    (warning,) = clock_warnings([clocked(3500), clocked(2600, "two")], 2000)
+    assert "2600 MHz on the slowest node and 3500 on the fastest" in warning
+    assert warning.endswith("set nomad.mhz_per_core = 2600")

@@ -91,6 +91,24 @@ def test_same_again_changes_nothing(nomad: Nomad) -> None:
     assert nomad.plan(spec).is_empty
 
 
+@pytest.mark.parametrize(
+    ("settings", "serving"),
+    [
+        ({"replicas": 4}, (3, 4)),
+        ({"replicas": 1}, (1, 1)),
+        ({"replicas": 4, "update": {"parallelism": 2}}, (2, 4)),
+        ({"replicas": 4, "update": {"parallelism": 4}}, (4, 4)),
+        ({"replicas": 4, "update": {"order": "blue-green"}}, (4, 4)),
+        ({"replicas": 4, "update": {"order": "stop-first"}}, (3, 4)),
+    ],
+)
+def test_plan_says_how_many_serve(nomad: Nomad, settings: dict[str, Any], serving: Any) -> None:
+    nomad.deploy(app(service(**settings), backend="nomad"))
+    changed = app(service(env={"A": "b"}, **settings), backend="nomad")
+    (change,) = nomad.plan(changed).changes
+    assert change.serving == serving
+
+
 def test_other_datacenters_are_a_change(nomad: Nomad) -> None:
     spec = app(service(replicas=2))
     nomad.deploy(spec)

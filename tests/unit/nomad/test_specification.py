@@ -426,6 +426,15 @@ def test_text_that_hcl_would_compose_is_refused(text: str) -> None:
     assert "NFC" in str(caught.value.details)
 
 
+@pytest.mark.parametrize("text", ['a # {{ env "x" }}', "it's", '"a" {{ env "x" }}'])
+def test_signs_of_the_lines_that_make_variables_are_refused(text: str) -> None:
+    one = service(env={"A": text}, templates=["env.A"])
+    (problem,) = refused.problems(app(one, backend="nomad"))
+    assert problem.path == "services.web.env.A"
+    plain = service(env={"A": '{{ env "x" }}/y', "B": text}, templates=["env.A"])
+    assert list(refused.problems(app(plain, backend="nomad"))) == []
+
+
 def test_templates_of_the_swarm_are_refused() -> None:
     one = service(env={"A": "{{.Node.Hostname}}"}, templates=["env.A"])
     (problem,) = refused.problems(app(one, backend="nomad"))

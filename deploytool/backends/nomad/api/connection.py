@@ -18,6 +18,7 @@ from deploytool.redact import hide_passwords
 if TYPE_CHECKING:
     from deploytool.config.nomad import NomadSettings
 
+HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 DEFAULT = "http://127.0.0.1:4646"
 DEFAULT_NAMESPACE = "default"
 NAMESPACE = re.compile(r"[a-zA-Z0-9-]{1,128}")
@@ -59,6 +60,7 @@ def connection(settings: NomadSettings, environ: Mapping[str, str] | None = None
     skips = env.get("NOMAD_SKIP_VERIFY", "").lower() in ("1", "true", "t")
     for file in filter(None, (certificate, key, authority)):
         _check_file(file)
+    _check_folder(authority)
     if bool(certificate) == bool(key):
         _check_certificates(authority, certificate, key)
     else:
@@ -132,6 +134,25 @@ def _checked(token: str, source: str) -> str:
 def _check_file(file: str) -> None:
     if not Path(file).is_file() and not Path(file).is_dir():
         raise _unreadable(file)
+
+
+def _check_folder(authority: str) -> None:
+    """OpenSSL finds the certificates of a folder by the names that it makes of them."""
+    folder = Path(authority)
+    if not authority or not folder.is_dir() or any(HASHED.fullmatch(f.name) for f in _in(folder)):
+        return
+    raise UsageError(
+        f"{authority} has no certificate under a name that OpenSSL looks for",
+        code="nomad_file",
+        hint=f"make the names: openssl rehash {authority}; or set NOMAD_CACERT to one file",
+    )
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _check_certificates(authority: str, certificate: str, key: str) -> None:

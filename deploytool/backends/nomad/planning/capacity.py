@@ -6,7 +6,7 @@ Field names are those of `GET /v1/nodes?resources=true` and `GET /v1/allocations
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import Node
@@ -38,6 +38,30 @@ def read_nodes(nodes: Iterable[Json], allocations: Iterable[Json], mhz_per_core:
     return sorted(found, key=lambda node: node.hostname)
 
 
+def clock_warnings(nodes: Iterable[Json], mhz_per_core: int) -> Iterator[str]:
+    """Where a core of the nodes is far from what the configuration takes it for."""
+    found = {str(n.get("Name") or n["ID"]): mhz for n in nodes if (mhz := mhz_of_a_core(n))}
+    if not (far := {name for name, mhz in found.items() if is_far(mhz, mhz_per_core)}):
+        return
+    least = min(found.values())
+    yield (
+        f"A core has {least} MHz on the slowest node and {max(found.values())} on the fastest, and "
+        f"nomad.mhz_per_core is {mhz_per_core}: {len(far)} of {len(found)} nodes reserve other "
+        f"cores than `cpu` says; set nomad.mhz_per_core = {least}"
+    )
+
+
+def mhz_of_a_core(node: Json) -> int:
+    """0 where the node does not say."""
+    cpu = (node.get("NodeResources") or {}).get("Cpu") or {}
+    cores = int(cpu.get("TotalCpuCores") or 0)
+    return int(cpu.get("CpuShares") or 0) // cores if cores else 0
+
+
+def is_far(mhz: int, mhz_per_core: int) -> bool:
+    return abs(mhz - mhz_per_core) > mhz_per_core / 4
+
+
 def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
     attributes: Mapping[str, str] = node.get("Attributes") or {}
     total = _usable(node, mhz_per_core)
@@ -46,6 +70,7 @@ def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
         id=node["ID"],
         hostname=node.get("Name") or node["ID"],
         attributes=_known(node),
+        is_known=False,
         architecture=attributes.get("cpu.arch", ""),
         system=attributes.get("kernel.name", ""),
         usable=not why_not,

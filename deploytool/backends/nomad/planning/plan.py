@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from deploytool.backends.model import Action, Amount, Change, Need, Plan
 from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Client, NotFound
-from deploytool.backends.nomad.planning.capacity import read_nodes
+from deploytool.backends.nomad.planning.capacity import clock_warnings, read_nodes
 from deploytool.backends.nomad.planning.diff import changes
 from deploytool.backends.nomad.planning.job import (
     counts,
@@ -138,6 +138,7 @@ def plan_job(
     wanted = with_releases_of(job, groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
     found = _with_stopped(changes(answer, mounted_files(wanted, live)), live)
+    found = _with_serving(found, wanted, live)
     _check_placement(answer, found, wanted, mhz_per_core)
     number = wanted_of(wanted, answer, version)
     check_nodes(spec, job, number)
@@ -159,6 +160,7 @@ def plan_job(
             *warnings,
             *routing.warnings,
             *restart_warnings(job, found),
+            *clock_warnings(snapshot.nodes, mhz_per_core),
             *_server_warnings(answer),
         ),
         need=_need(job, live, found, nodes, mhz_per_core, number),
@@ -209,6 +211,29 @@ def _with_stopped(found: tuple[Change, ...], live: Json | None) -> tuple[Change,
         else change.model_copy(update={"action": Action.CREATE, "replaces": True})
         for change in found
     )
+
+
+def _with_serving(found: tuple[Change, ...], job: Json, live: Json | None) -> tuple[Change, ...]:
+    """With how many replicas serve at least, where a service's are replaced one after the other."""
+    if is_system(job):
+        return found
+    now, groups = counts(live), groups_of(job)
+    return tuple(
+        change.model_copy(update={"serving": _serving(groups[change.name], now[change.name])})
+        if change.action is Action.UPDATE and change.replaces and now.get(change.name)
+        else change
+        for change in found
+    )
+
+
+def _serving(group: Json, now: int) -> tuple[int, int]:
+    """Canaries run beside all of the old ones. What they do not replace at once is stopped
+    `MaxParallel` at a time, as its successors are placed (scheduler/reconciler)."""
+    update = group.get("Update") or {}
+    number = min(now, int(group.get("Count", 1)))
+    if int(update.get("Canary") or 0) >= number:
+        return number, number
+    return max(0, number - int(update.get("MaxParallel") or 1)), number
 
 
 def _server_warnings(answer: Json) -> Iterable[str]:

@@ -12,6 +12,9 @@ from deploytool.spec import AppSpec, Service
 
 OF_THE_SWARM = re.compile(r"\{\{-?\s*\.(Node|Service|Task)\b")
 """The Swarm's templates, which Nomad cannot fill in."""
+OF_NOMAD = re.compile(r"\{\{.*?\}\}")
+UNREADABLE = re.compile(r"""["'#]""")
+"""Quotes and comments of the lines that make variables (hashicorp/go-envparse)."""
 
 
 def check(app: AppSpec) -> None:
@@ -107,6 +110,12 @@ def _templates(service: Service) -> Iterator[Problem]:
             )
         elif "\n" in text:
             yield Problem(f"env.{name}", "what Nomad fills in has to be one line")
+        elif found := UNREADABLE.search(OF_NOMAD.sub("", text)):
+            yield Problem(
+                f"env.{name}",
+                f"Nomad reads {found[0]} in a line that it fills in as its own sign",
+                "leave it out, or put the text into a file (`files`)",
+            )
 
     if "hostname" in service.templates and OF_THE_SWARM.search(service.hostname or ""):
         yield Problem(

@@ -196,7 +196,8 @@ CLAIMS = {"-.OptionalExtraClaims", "-.RequiredExtraClaims"}
 DIFFERENCES: dict[str, set[str]] = {
     # The server says these, and its library does not read them: they are in recorded answers. What
     # they lack of an event is in the library alone.
-    "allocation": OF_STATES | LIFECYCLES,
+    "allocation": OF_STATES | LIFECYCLES | {"+.Job.TaskGroups.Tasks.Services.Namespace"},
+    "job": {"+.TaskGroups.Tasks.Services.Namespace"},
     "allocations": OF_STUBS | LIFECYCLES,
     "every allocation": OF_STUBS,
     "job's allocations": OF_STUBS,
@@ -209,7 +210,7 @@ DIFFERENCES: dict[str, set[str]] = {
         *("-.GCVolumesOnNodeGC", "-.NodeMaxAllocs"),
     },
     "scheduler": META | {"-.SchedulerConfig.NodeLimitForFeasibilityChecks"},
-    "versions": META,
+    "versions": META | {"+.Versions.TaskGroups.Tasks.Services.Namespace"},
     **dict.fromkeys(("namespace", "namespaces"), CLAIMS),
 }
 """Of the double's answers from the official types: fields that an answer lacks, and fields that the

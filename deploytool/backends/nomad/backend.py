@@ -32,7 +32,7 @@ from deploytool.backends.nomad.operations import execute, jobs, measure, remove
 from deploytool.backends.nomad.operations.explain import explain
 from deploytool.backends.nomad.operations.logs import follow_app, read_logs
 from deploytool.backends.nomad.operations.status import describe, image_of, with_routes
-from deploytool.backends.nomad.planning.capacity import holds_resources, read_nodes
+from deploytool.backends.nomad.planning.capacity import Where, holds_resources, read_nodes
 from deploytool.backends.nomad.planning.job import RESTARTED, groups_of, is_running, is_system
 from deploytool.backends.nomad.planning.plan import (
     NomadPlan,
@@ -280,14 +280,15 @@ class Nomad:
 
     def capacity(self, app: str, services: Sequence[Service]) -> Capacity:
         snapshot = take_snapshot(self.client, app)
-        nodes = read_nodes(snapshot.nodes, snapshot.allocations, self.settings.mhz_per_core)
+        where = Where(self.settings.datacenters, self.settings.node_pool)
+        mhz = self.settings.mhz_per_core
+        nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz, where)
         placed: dict[str, dict[str, int]] = {}
         for allocation in filter(holds_resources, snapshot.allocations):
             if allocation["JobID"] == app:
                 own = placed.setdefault(allocation["TaskGroup"], {})
                 own[allocation["NodeID"]] = own.get(allocation["NodeID"], 0) + 1
         mine = [a for a in snapshot.allocations if a["JobID"] == app and runs(a)]
-        mhz = self.settings.mhz_per_core
         return capacity.describe(
             nodes,
             services,

@@ -9,14 +9,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from deploytool.backends.build_checks import docker_command, registry
 from deploytool.backends.kind import Check, State
 from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Conflict, NotFound
-from deploytool.backends.nomad.planning.capacity import is_far, mhz_of_a_core
+from deploytool.backends.nomad.planning.capacity import Where, is_far, mhz_of_a_core
 from deploytool.backends.nomad.planning.neighbours import arguments_of
 from deploytool.backends.nomad.planning.proxies import Proxy, find_proxy
 from deploytool.backends.nomad.specification.secrets import paths
@@ -161,12 +160,7 @@ def _nodes(client: Client, config: Config) -> Iterator[Check]:
         yield Check("nodes", State.BAD, error.message, error.hint)
         return
     settings = config.nomad
-    own = [
-        node
-        for node in found
-        if settings.node_pool in (node.get("NodePool") or "default", "all")
-        and any(fnmatchcase(str(node.get("Datacenter")), d) for d in settings.datacenters)
-    ]
+    own = list(filter(Where(settings.datacenters, settings.node_pool).has, found))
     away = [node for node in own if not _takes_work(node)]
     ready = [node for node in own if _takes_work(node)]
     if not ready:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.nomad.planning.capacity import clock_warnings, read_nodes
+from deploytool.backends.nomad.planning.capacity import Where, clock_warnings, read_nodes
 from deploytool.backends.nomad.planning.job import (
     counts,
     is_running,
@@ -132,6 +132,22 @@ def test_nodes_have_what_allocations_leave() -> None:
 def test_nodes_that_take_nothing(keys: Json, why: str) -> None:
     (found,) = read_nodes([node(**keys)], [], 1000)
     assert (found.usable, found.why_not) == (False, why)
+
+
+@pytest.mark.parametrize(
+    ("where", "usable"),
+    [
+        (Where(), True),
+        (Where(["dc1"], "default"), True),
+        (Where(["dc*"], "all"), True),
+        (Where(["dc2"], "default"), False),
+        (Where(["*"], "gpu"), False),
+    ],
+)
+def test_nodes_that_a_job_may_not_use(where: Where, usable: bool) -> None:
+    (found,) = read_nodes([node(Datacenter="dc1")], [], 1000, where)
+    assert found.usable is usable
+    assert ("nomad.datacenters" in found.why_not) is not usable
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,17 @@ def test_plan_says_how_many_serve(nomad: Nomad, settings: dict[str, Any], servin
     assert change.serving == serving
 
 
+def test_change_while_it_is_planned_is_told(nomad: Nomad) -> None:
+    spec = app(service(replicas=2))
+    nomad.deploy(spec)
+    snapshot = take_snapshot(nomad.client, spec.name)
+    nomad.deploy(app(service(replicas=3)), 2)
+    compiled = compile_app(Source(app=spec, images=images(spec)))
+    with pytest.raises(PlanError) as caught:
+        plan_job(nomad.client, spec, compiled.job, snapshot, mhz_per_core=2000)
+    assert caught.value.code == "changed_meanwhile"
+
+
 def test_other_datacenters_are_a_change(nomad: Nomad) -> None:
     spec = app(service(replicas=2))
     nomad.deploy(spec)

@@ -6,7 +6,9 @@ Field names are those of `GET /v1/nodes?resources=true` and `GET /v1/allocations
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from deploytool.backends.model import Amount
 from deploytool.capacity import Node
@@ -14,6 +16,7 @@ from deploytool.json_types import Json
 
 MIB = 2**20
 LIVE = frozenset({"pending", "running"})
+OUTSIDE = "outside of nomad.datacenters or nomad.node_pool"
 NO_NODE_HINT = "change its placement, or let a node take it: nomad node status -verbose"
 
 
@@ -29,12 +32,30 @@ def taken_by(allocation: Json, mhz_per_core: int) -> Amount:
     return Amount(memory=memory * MIB, cpu=mhz / mhz_per_core)
 
 
-def read_nodes(nodes: Iterable[Json], allocations: Iterable[Json], mhz_per_core: int) -> list[Node]:
+@dataclass(frozen=True)
+class Where:
+    """The nodes that a job may use."""
+
+    datacenters: Sequence[str] = ("*",)
+    """Names, with * for any part of one."""
+    pool: str = "all"
+
+    def has(self, node: Json) -> bool:
+        is_near = any(fnmatchcase(str(node.get("Datacenter")), name) for name in self.datacenters)
+        return is_near and self.pool in (node.get("NodePool") or "default", "all")
+
+
+ANYWHERE = Where()
+
+
+def read_nodes(
+    nodes: Iterable[Json], allocations: Iterable[Json], mhz_per_core: int, where: Where = ANYWHERE
+) -> list[Node]:
     """The nodes with what the allocations on them leave of what they have, sorted by name."""
     taken: defaultdict[str, Amount] = defaultdict(Amount)
     for allocation in filter(holds_resources, allocations):
         taken[allocation["NodeID"]] += taken_by(allocation, mhz_per_core)
-    found = [_node(node, taken[node["ID"]], mhz_per_core) for node in nodes]
+    found = [_node(node, taken[node["ID"]], mhz_per_core, where) for node in nodes]
     return sorted(found, key=lambda node: node.hostname)
 
 
@@ -62,10 +83,10 @@ def is_far(mhz: int, mhz_per_core: int) -> bool:
     return abs(mhz - mhz_per_core) > mhz_per_core / 4
 
 
-def _node(node: Json, taken: Amount, mhz_per_core: int) -> Node:
+def _node(node: Json, taken: Amount, mhz_per_core: int, where: Where) -> Node:
     attributes: Mapping[str, str] = node.get("Attributes") or {}
     total = _usable(node, mhz_per_core)
-    why_not = _why_not(node)
+    why_not = _why_not(node) or ("" if where.has(node) else OUTSIDE)
     return Node(
         id=node["ID"],
         hostname=node.get("Name") or node["ID"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from deploytool.backends.model import Action, Amount, Change, Need, Plan
 from deploytool.backends.nomad.api.catalogue import Listed, listed
 from deploytool.backends.nomad.api.client import Client, NotFound
-from deploytool.backends.nomad.planning.capacity import clock_warnings, read_nodes
+from deploytool.backends.nomad.planning.capacity import Where, clock_warnings, read_nodes
 from deploytool.backends.nomad.planning.diff import changes
 from deploytool.backends.nomad.planning.job import (
     counts,
@@ -137,6 +137,7 @@ def plan_job(
     check_ownership(job, live)
     wanted = with_releases_of(job, groups_of(live))
     answer = client.post(f"/v1/job/{app}/plan", {"Job": wanted, "Diff": True}, again=True)
+    _check_index(live, answer)
     found = _with_stopped(changes(answer, mounted_files(wanted, live)), live)
     found = _with_serving(found, wanted, live)
     _check_placement(answer, found, wanted, mhz_per_core)
@@ -151,7 +152,8 @@ def plan_job(
         nodes=len(snapshot.nodes),
         take_over=take_over,
     )
-    nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz_per_core)
+    where = Where(job["Datacenters"], job["NodePool"])
+    nodes = read_nodes(snapshot.nodes, snapshot.allocations, mhz_per_core, where)
     return Plan(
         app=app,
         changes=(*found, *routing.changes),
@@ -160,7 +162,7 @@ def plan_job(
             *warnings,
             *routing.warnings,
             *restart_warnings(job, found),
-            *clock_warnings(snapshot.nodes, mhz_per_core),
+            *clock_warnings(filter(where.has, snapshot.nodes), mhz_per_core),
             *_server_warnings(answer),
         ),
         need=_need(job, live, found, nodes, mhz_per_core, number),
@@ -175,6 +177,16 @@ def plan_job(
             files=files or {},
         ),
     )
+
+
+def _check_index(live: Json | None, answer: Json) -> None:
+    """Raises PlanError where the dry run saw another job than the one that was read."""
+    if int((live or {}).get("JobModifyIndex") or 0) != int(answer.get("JobModifyIndex") or 0):
+        raise PlanError(
+            "The job was changed by somebody else while it was planned",
+            code="changed_meanwhile",
+            hint="run this again",
+        )
 
 
 def wanted_of(job: Json, answer: Json, version: ServerVersion) -> dict[str, int]:

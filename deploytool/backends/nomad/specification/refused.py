@@ -133,7 +133,9 @@ def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
             yield Problem(
                 path,
                 f"Nomad fills in {name[0] if name else ''} itself, and has no way to write it",
-                "put the value into a file (`files`), or let the process put it together",
+                "write another name, or the number"
+                if path == "user"
+                else "put the value into a file (`files`), or let the process put it together",
             )
     for path, text in _all(app, service):
         if not literal.is_normal(text):

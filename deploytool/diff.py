@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,15 @@ from deploytool.redact import MASK, hide_passwords_in, is_plain, looks_secret
 
 PRIVATE = ("env.", "labels.", "container labels.", "logging.options.")
 """Fields whose values somebody chose."""
-ROUTING = ("labels.traefik.", "labels.deploytool.")
+ROUTING = re.compile(
+    r"""labels\. (?: deploytool\..*
+      | traefik\. (?: enable | (?:swarm|docker)\..*
+        | (?:http|tcp|udp)\.routers\.[^.]+\. (?: rule | priority | entrypoints | service
+          | middlewares | rulesyntax | tls(?:\..*)? )
+        | (?:http|tcp|udp)\.services\. (?!.*headers) .* ) )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Labels that say where requests go. Middlewares may hold logins and keys."""
 
 
 def differences(
@@ -34,7 +43,7 @@ def differences(
 
 def hidden(plan: Plan) -> Plan:
     """The plan without the values of variables and labels, which may be secrets whatever they are
-    called, but for those that say of themselves that they are none and those that Traefik reads."""
+    called, but for those that say of themselves that they are none and those of routes."""
     return plan.model_copy(update={"changes": tuple(map(_hidden, plan.changes))})
 
 
@@ -43,7 +52,7 @@ def _hidden(change: Change) -> Change:
         field.model_copy(
             update={name: _hidden_value(getattr(field, name)) for name in ("before", "after")}
         )
-        if field.path.startswith(PRIVATE) and not field.path.startswith(ROUTING)
+        if field.path.startswith(PRIVATE) and not ROUTING.fullmatch(field.path)
         else field
         for field in change.fields
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from deploytool.backends.model import Action, Change, FieldChange, Plan
 from deploytool.backends.swarm.planning.diff import (
     differences,
     key_of,
@@ -18,6 +19,7 @@ from deploytool.backends.swarm.planning.diff import (
 )
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import labels
+from deploytool.diff import hidden
 from deploytool.json_types import Json
 from deploytool.redact import MASK
 from deploytool.spec import AppSpec, Service
@@ -237,3 +239,25 @@ def test_what_replaces_replicas(keys: dict[str, Any], expected: bool) -> None:
 )
 def test_without_tag(reference: str, expected: str) -> None:
     assert without_tag(reference) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "is_shown"),
+    [
+        ("labels.traefik.http.routers.web.rule", True),
+        ("labels.traefik.http.routers.web.entryPoints", True),
+        ("labels.traefik.http.routers.web.tls.certresolver", True),
+        ("labels.traefik.http.services.web.loadbalancer.server.port", True),
+        ("labels.traefik.http.services.web.loadbalancer.healthcheck.headers.X-Key", False),
+        ("labels.traefik.http.middlewares.a.headers.customrequestheaders.X-Api-Key", False),
+        ("labels.traefik.http.middlewares.a.digestauth.users", False),
+        ("labels.traefik.http.middlewares.a.plugin.oidc.clientsecret", False),
+        ("labels.deploytool.app", True),
+        ("labels.note", False),
+    ],
+)
+def test_labels_of_routes_alone_are_shown(path: str, is_shown: bool) -> None:
+    fields = (FieldChange(path=path, after="abc xyz"),)
+    change = Change(kind="service", name="web", action=Action.UPDATE, fields=fields)
+    (found,) = hidden(Plan(app="items", changes=(change,))).changes
+    assert found.fields[0].after == ("abc xyz" if is_shown else MASK)

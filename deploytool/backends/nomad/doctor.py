@@ -223,20 +223,15 @@ def _has_volumes(node: Json) -> bool:
 
 
 def _cores(nodes: Sequence[Json], mhz_per_core: int) -> Iterator[Check]:
-    found = {node["ID"]: mhz for node in nodes if (mhz := mhz_of_a_core(node))}
-    far = [node for node in nodes if is_far(found.get(node["ID"], mhz_per_core), mhz_per_core)]
-    if far:
-        text = f"{_names(far)}: {_range(found[node['ID']] for node in far)} MHz a core"
-        hint = f"set nomad.mhz_per_core = {min(found.values())}; it is {mhz_per_core}"
+    found = sorted(filter(None, map(mhz_of_a_core, nodes)))
+    if not found:
+        return
+    text = f"{found[0]} MHz on the slowest node, {found[-1]} on the fastest"
+    if is_far(found[0], mhz_per_core):
+        hint = f"set nomad.mhz_per_core = {found[0]}; it is {mhz_per_core}"
         yield Check("cores", State.WARNING, text, hint)
-    elif found:
-        yield Check("cores", State.GOOD, f"about {mhz_per_core} MHz each")
-
-
-def _range(values: Iterable[int]) -> str:
-    ordered = sorted(values)
-    least, most = ordered[0], ordered[-1]
-    return str(least) if least == most else f"{least} to {most}"
+    else:
+        yield Check("cores", State.GOOD, text)
 
 
 def _names(nodes: Iterable[Json]) -> str:

@@ -178,6 +178,7 @@ def clocked(mhz: int, name: str = "one") -> Json:
 
 def test_cores_are_compared_with_the_configuration() -> None:
     assert list(clock_warnings([clocked(2400), node()], 2000)) == []
+    assert list(clock_warnings([clocked(3500), clocked(2000, "two")], 2000)) == []
     (warning,) = clock_warnings([clocked(3500), clocked(2600, "two")], 2000)
     assert "2600 MHz on the slowest node and 3500 on the fastest" in warning
     assert warning.endswith("set nomad.mhz_per_core = 2600")

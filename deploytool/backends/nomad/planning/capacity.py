@@ -60,16 +60,14 @@ def read_nodes(
 
 
 def clock_warnings(nodes: Iterable[Json], mhz_per_core: int) -> Iterator[str]:
-    """Where a core of the nodes is far from what the configuration takes it for."""
-    found = {str(n.get("Name") or n["ID"]): mhz for n in nodes if (mhz := mhz_of_a_core(n))}
-    if not (far := {name for name, mhz in found.items() if is_far(mhz, mhz_per_core)}):
-        return
-    least = min(found.values())
-    yield (
-        f"A core has {least} MHz on the slowest node and {max(found.values())} on the fastest, and "
-        f"nomad.mhz_per_core is {mhz_per_core}: {len(far)} of {len(found)} nodes reserve other "
-        f"cores than `cpu` says; set nomad.mhz_per_core = {least}"
-    )
+    """Where a core of the slowest node is far from what the configuration takes it for."""
+    found = sorted(filter(None, map(mhz_of_a_core, nodes)))
+    if found and is_far(found[0], mhz_per_core):
+        yield (
+            f"A core has {found[0]} MHz on the slowest node and {found[-1]} on the fastest, and "
+            f"nomad.mhz_per_core is {mhz_per_core}, so that `cpu = 1` is no core; set "
+            f"nomad.mhz_per_core = {found[0]}"
+        )
 
 
 def mhz_of_a_core(node: Json) -> int:

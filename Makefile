@@ -19,9 +19,9 @@ keep=; ! $(PYTHON) -m tests.lab status >/dev/null 2>&1 || keep=yes; \
 	exit $$code
 endef
 
-# Live tests side by side, in the groups and the order of tests/live/conftest.py.
+# Live tests side by side, file by file in the order of tests/live/conftest.py.
 define side_by_side
-	$(PYTHON) -m pytest -m "($(1)) and not load" -n $(LIVE_WORKERS) --dist loadgroup \
+	$(PYTHON) -m pytest -m "($(1)) and not load" -n $(LIVE_WORKERS) --dist loadfile \
 		--no-loadscope-reorder --durations=10 $(ARGS)
 endef
 

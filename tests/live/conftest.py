@@ -30,34 +30,24 @@ from tests.load import APP, Load
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYTOOL = (sys.executable, "-m", "deploytool")
-NOMAD = "-nomad"
 LIMIT = 300
 """seconds that any one command may take"""
 Json = dict[str, Any]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file for a kind of cluster stay together: first who needs the Swarm's proxy
-    for itself, then who needs none. Side by side they keep nobody waiting."""
-    fixtures: dict[str, set[str]] = {}
+    """File by file: first who needs the proxy for itself, then who needs none. Side by side they
+    keep nobody waiting."""
+    fixtures: dict[Path, set[str]] = {}
     for item in items:
-        needed = fixtures.setdefault(_group(item), set())
+        needed = fixtures.setdefault(item.path, set())
         needed.update(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
     def rank(item: pytest.Item) -> int:
-        group = _group(item)
-        needed = fixtures[group]
-        shares = "proxy" in needed and not group.endswith(NOMAD)
-        return 0 if "operator" in needed else 2 if shares else 1
+        needed = fixtures[item.path]
+        return 0 if "operator" in needed else 2 if "running_proxy" in needed else 1
 
     items.sort(key=rank)
-
-
-def _group(item: pytest.Item) -> str:
-    case = getattr(item, "callspec", None)
-    return item.path.stem + (NOMAD if case and case.params.get("kind") == "nomad" else "")
 
 
 @dataclass(frozen=True)
@@ -308,13 +298,12 @@ def nomad_proxy(
 
 
 @pytest.fixture
-def proxy(kind: str, request: pytest.FixtureRequest) -> Iterator[None]:
+def proxy(running_proxy: Project, kind: str, request: pytest.FixtureRequest) -> Iterator[None]:
     """The proxy, left alone by all others while the test runs."""
     if kind == "nomad":
         request.getfixturevalue("nomad_proxy")
         yield
         return
-    request.getfixturevalue("running_proxy")
     with locked(PROXY, shared=True):
         yield
 

@@ -140,7 +140,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "tmpfs": st.dictionaries(
                     st.from_regex(r"/run/[a-z${]{0,4}x", fullmatch=True), memory, max_size=2
                 ),
-                "ulimits": st.dictionaries(st.sampled_from(["nofile", "core"]), _limits),
+                "ulimits": st.dictionaries(st.sampled_from(["memlock", "core"]), _limits),
                 "hostname": st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z])?", fullmatch=True),
                 "extra_hosts": _hosts,
                 "user": lines,

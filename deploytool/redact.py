@@ -54,9 +54,7 @@ _ASSIGNED = re.compile(
     r"""(?P<value>(?:"(?:\\.|[^"\\])*"?|'[^']*'?|\\.|[^\s\\"'])+)"""
 )
 _OLD_ENV = re.compile(r"^(?P<lead>\s*ENV\s+)(?P<name>\w+)(?P<sign>\s+)(?P<value>\S.*)$", re.I)
-_ENTRY = re.compile(
-    r"""^(?P<lead>[+\s-]*)"?(?P<name>[A-Za-z_][\w.-]*)"?(?P<sign>\s*[:=]\s+)(?P<value>\S.*)$"""
-)
+_ENTRY = re.compile(r"""^[+\s-]*"?(?P<name>[A-Za-z_][\w.-]*)"?\s*[:=]\s+(?P<value>\S.*)$""")
 MASK = "••••••"
 
 
@@ -114,7 +112,7 @@ def hide_entries(line: str) -> str:
     """A line of a YAML, HCL or JSON file, or of a diff of one, without what may be a secret."""
     found = _ENTRY.match(line)
     if found and looks_secret(found["name"]) and not is_plain(found["value"].strip("\"',{[")):
-        return f"{found.string[: found.start('value')]}{MASK}"
+        return f"{line[: found.start('value')]}{MASK}"
     return hide_passwords(line)
 
 

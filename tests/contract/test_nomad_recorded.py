@@ -17,6 +17,7 @@ import pytest
 from deploytool.backends.nomad.specification.compile import compile_app
 from deploytool.backends.nomad.specification.task import Source
 from tests.builders import app, images, service
+from tests.contract.test_nomad_clients import REPLICA
 from tests.nomad_double import catalogue
 from tests.nomad_double.cluster import Cluster, Script
 from tests.nomad_double.server import running
@@ -67,18 +68,6 @@ def kind(value: Any) -> str:
             return "object" if value else "empty object"
 
 
-REPLICA = {
-    "ID": "1",
-    "ServiceName": "items-web",
-    "Namespace": "default",
-    "NodeID": "0b0b",
-    "Datacenter": "dc1",
-    "JobID": "items",
-    "AllocID": "0a0a",
-    "Tags": ["traefik.enable=true"],
-    "Address": "10.0.0.1",
-    "Port": 20_000,
-}
 CALLS = {
     "jobs": "/v1/jobs",
     "job": "/v1/job/items",

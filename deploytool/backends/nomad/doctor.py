@@ -155,7 +155,7 @@ def _refusal(ask: Callable[[], object]) -> EngineError | None:
 
 def _nodes(client: Client, config: Config) -> Iterator[Check]:
     try:
-        found = client.get("/v1/nodes?resources=true") or ()
+        found = client.get("/v1/nodes", resources="true") or ()
     except DeploytoolError as error:
         yield Check("nodes", State.BAD, error.message, error.hint)
         return

@@ -220,7 +220,7 @@ types lack."""
 def test_answers_have_the_fields_of_the_official_types(found: Any) -> None:
     differing = {name: set(fields) for name, fields in found["conformance"].items() if fields}
     assert differing == DIFFERENCES
-    assert len(found["conformance"]) == 27
+    assert len(found["conformance"]) == 28
 
 
 def test_tokens_of_a_server_with_acls() -> None:

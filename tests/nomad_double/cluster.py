@@ -86,6 +86,8 @@ class Cluster:
     denied: str = ""
     """Calls, as a pattern of "METHOD path", for which the token has no right."""
     namespaces: set[str] = field(default_factory=lambda: {"default", "shop"})
+    other_servers: list[Json] = field(default_factory=list)
+    """Members, of this region or another."""
     system_deployments: bool = True
     """Whether jobs of one allocation per node have deployments, as from 1.11 on."""
     longest_kill: str = "30s"

@@ -74,6 +74,12 @@ def make_app(cluster: Cluster) -> FastAPI:
     def leader() -> Response:
         return answer(LEADER)
 
+    @app.get("/v1/agent/members")
+    def members() -> Response:
+        """Servers of all regions, each with its build (nomad/status_endpoint.go)."""
+        here = {"ServerName": "server-1", "ServerRegion": "global", "ServerDC": "dc1"}
+        return answer({**here, "Members": [MEMBER, *cluster.other_servers]})
+
     @app.get("/v1/agent/self")
     def agent() -> Response:
         """Of the configuration what is asked for; its `Version` became an object in 0.9

@@ -37,6 +37,7 @@ func (s *session) conformance() (any, error) {
 		answer     any
 	}{
 		{"agent", "/v1/agent/self", &api.AgentSelf{}},
+		{"members", "/v1/agent/members", &api.ServerMembers{}},
 		{"allocation", "/v1/allocation/" + allocation.ID, &api.Allocation{}},
 		{"allocations", "/v1/allocations?resources=true", &[]*api.AllocationListStub{}},
 		{"checks", "/v1/client/allocation/" + allocation.ID + "/checks", &api.AllocCheckStatuses{}},

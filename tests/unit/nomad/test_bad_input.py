@@ -16,7 +16,6 @@ import pytest
 
 from deploytool.__main__ import run
 from tests.any_registry import any_registry
-from tests.nomad_double import server
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
 
@@ -246,7 +245,7 @@ def test_token_that_can_be_none(address: str, monkeypatch: pytest.MonkeyPatch, c
             "may not write the variable deploytool/items/lock: it lacks variables: write in",
         ),
         ("/v1/nodes", "may not read nodes: it lacks node:read"),
-        ("/v1/agent", "may not ask a server for its version: it lacks agent:read"),
+        ("/v1/agent", "may not ask for the servers' versions: it lacks node:read"),
     ],
 )
 def test_right_that_is_missing_for_a_deploy(
@@ -317,11 +316,10 @@ def test_namespaces_together_are_none(
     assert is_untouched(cluster)
 
 
-def test_servers_that_are_too_old(
-    address: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, call: Call
-) -> None:
+def test_servers_that_are_too_old(address: str, cluster: Cluster, call: Call) -> None:
     del address
-    monkeypatch.setattr(server, "VERSION", "1.7.7")
+    tags = {"role": "nomad", "region": "global", "build": "1.7.7"}
+    cluster.other_servers = [{"Name": "old.global", "Status": "alive", "Tags": tags}]
     assert call("deploy", "--yes") == (1, "nomad_version")
     assert "1.8 is the oldest" in call.said
     assert is_untouched(cluster)

@@ -97,6 +97,25 @@ def test_namespace_token_and_region_go_along_everywhere(server: Server, path: st
     assert headers["X-Nomad-Token"] == "s3cret"
 
 
+def member(build: str, *, region: str = "eu", status: str = "alive") -> dict[str, Any]:
+    tags = {"role": "nomad", "region": region, "build": build}
+    return {"Name": f"of-{build}", "Status": status, "Tags": tags}
+
+
+@pytest.mark.parametrize(("region", "version"), [("", "1.10.2"), ("us", "1.8.0")])
+def test_version_is_that_of_the_oldest_server_of_the_region(
+    server: Server, region: str, version: str
+) -> None:
+    members = [
+        member("2.0.6"),
+        member("1.10.2"),
+        member("1.9.1", status="left"),
+        member("1.8.0", region="us"),
+    ]
+    server.says(200, {"ServerRegion": "eu", "Members": members})
+    assert server.client(region=region).version == version
+
+
 def test_namespace_of_a_call_wins(server: Server) -> None:
     server.says(200, [])
     server.client(namespace="shop").get("/v1/allocations", namespace="*")

@@ -107,10 +107,10 @@ def test_right_that_is_missing_is_named(
 
 def test_what_may_not_be_looked_at(address: str, cluster: Cluster) -> None:
     """No job is compiled for a version that is unknown."""
-    cluster.denied = "GET /v1/(agent|operator)"
+    cluster.denied = "GET /v1/(agent/members|operator)"
     found = checks(address, memory="64MiB", memory_limit="128MiB")
     assert found["servers"].state is State.BAD
-    assert "agent:read" in found["servers"].hint
+    assert "node:read" in found["servers"].hint
     assert found["memory limits"].state is State.WARNING
     assert "operator:read" in found["memory limits"].hint
 

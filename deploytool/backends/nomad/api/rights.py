@@ -31,7 +31,8 @@ IN_NAMESPACES = (
 ELSEWHERE = (
     (r"/v1/client/stats", Right("node:read", "see what nodes use")),
     (r"/v1/node", Right("node:read", "read nodes")),
-    (r"/v1/agent", Right("agent:read", "ask a server for its version")),
+    (r"/v1/agent/members", Right("node:read", "ask for the servers' versions")),
+    (r"/v1/agent", Right("agent:read", "read the configuration of an agent")),
     (r"/v1/operator", Right("operator:read", "read the scheduler's settings")),
 )
 """Method and path → the right."""

@@ -21,6 +21,7 @@ from deploytool.secrets import versions
 from tests.builders import app, images, service
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
+from tests.unit.nomad.test_rollout import Losing
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_bytes_that_are_no_text_are_kept_as_they_are(vault: NomadVault) -> None:
     assert chosen(vault, "KEY") == {"KEY": "nomad/jobs/items:KEY__1__base64"}
     (version,) = vault.versions("items")
     assert (version.secret, version.number, bool(version.hash)) == ("KEY", 1, True)
+
+
+def test_version_is_made_although_the_answer_is_lost(
+    vault: NomadVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(vault, TOKEN=b"one")
+    losing = Losing(vault.client, "/v1/var/nomad/jobs/items")
+    monkeypatch.setattr(vault.client.session, "request", losing)
+    assert [(s.version, s.changed) for s in put(vault, TOKEN=b"two")] == [(2, True)]
+    assert losing.lost == 1
+    assert [v.number for v in vault.versions("items")] == [1, 2]
 
 
 def test_number_is_taken_once(vault: NomadVault) -> None:

@@ -110,13 +110,16 @@ class NomadVault:
             items = dict((there or {}).get("Items") or {})
             change(items)
             cas = str(there["ModifyIndex"] if there else 0)
-            with suppress(Conflict):
+            try:
                 if items:
                     body = {"Path": path, "Items": items}
-                    self.client.put(f"/v1/var/{path}", body, cas=cas)
+                    self.client.put(f"/v1/var/{path}", body, again=True, cas=cas)
                 elif there is not None:
                     self.client.delete(f"/v1/var/{path}", cas=cas)
                 return
+            except Conflict as error:
+                if error.is_repeated and self._items(path) == items:
+                    return
         raise EngineError(
             f"The secrets in {path} change as fast as they can be read",
             code="record_busy",

@@ -79,8 +79,8 @@ class Rollouts(Project):
         """The same, once it is sure that the update was made."""
         service = json.loads(self.lab.manager.docker("service", "inspect", f"{APP}_web"))[0]
         environment = service["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
-        update = service["UpdateStatus"]
-        if f"ROUND={self.round}" not in environment or update["State"] != "completed":
+        update = service.get("UpdateStatus") or {}
+        if f"ROUND={self.round}" not in environment or update.get("State") != "completed":
             raise RuntimeError(f"{tool} did not finish the update: {update}")
         begin, end = (datetime.fromisoformat(update[k]) for k in ("StartedAt", "CompletedAt"))
         seconds = (end - begin).total_seconds()

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from deploytool.backends.model import Action, Change, FieldChange
 from deploytool.errors import PlanError
-from deploytool.traefik import routing, rules
-from deploytool.traefik.rules import Claim
+from deploytool.traefik import routing
+from deploytool.traefik.routing import Router
+from deploytool.traefik.rules import Claim, Part
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,19 @@ class Routed:
 
 @dataclass(frozen=True)
 class Held:
-    """What another app's router serves."""
+    """What another app's router serves: requests to hosts that it names."""
 
-    claim: Claim
-    priority: int
+    part: Part
+    router: Router
     service: Routed
+
+    def __str__(self) -> str:
+        return str(self.part.claim or self.part)
 
 
 @dataclass(frozen=True)
 class Overtaking:
-    """A router of the app that gets requests before another app's, which claims them."""
+    """A router of the app that gets requests before another app's."""
 
     router: str
     part: str
@@ -45,7 +50,7 @@ class Overtaking:
 
     def __str__(self) -> str:
         return (
-            f"the router {self.router} takes {self.part} from {self.held.claim}, which is served "
+            f"the router {self.router} takes {self.part} from {self.held}, which is served "
             f"by {self.held.service.described}"
         )
 
@@ -98,34 +103,41 @@ class Routes:
     @cached_property
     def overtaking(self) -> list[Overtaking]:
         """The routers that come before those of other apps with the plan, and did not before."""
-        known = {(found.router, found.held.claim) for found in self._overtaking(self.before)}
+        known = {(found.router, str(found.held)) for found in self._overtaking(self.before)}
         return [
             found
             for found in self._overtaking(self.after)
-            if (found.router, found.held.claim) not in known
+            if (found.router, str(found.held)) not in known
         ]
 
     def _overtaking(self, own: Sequence[Routed]) -> Iterator[Overtaking]:
-        for router in (
-            router for service in own for router in routing.http_routers(service.labels)
-        ):
-            for part in rules.parts(router.rule):
-                hosts = self._held if part.hosts is None else part.hosts
-                for held in (held for host in hosts for held in self._held.get(host, ())):
-                    is_known = held.claim in self.taken.get(held.service.name, ())
-                    is_first = router.priority >= held.priority
-                    if is_first and not is_known and part.reaches(held.claim):
-                        yield Overtaking(router.name, str(part), held)
+        for router, part in _parts(own):
+            hosts = self._held if part.hosts is None else part.hosts
+            for held in (held for host in hosts for held in self._held.get(host, ())):
+                is_known = held.part.claim in self.taken.get(held.service.name, ())
+                is_first = router.priority >= held.router.priority and router.meets(held.router)
+                if is_first and not is_known and part.reaches(held.part):
+                    yield Overtaking(router.name, str(part), held)
 
     @cached_property
     def _held(self) -> dict[str, list[Held]]:
-        """What other apps claim, by host."""
+        """What other apps serve, by host."""
         found: dict[str, list[Held]] = {}
         for service in self.others:
             for router in routing.http_routers(service.labels):
-                for claim in rules.claims(router.rule):
-                    found.setdefault(claim.host, []).append(Held(claim, router.priority, service))
+                for part in router.parts:
+                    for name in part.names:
+                        found.setdefault(name, []).append(Held(part, router, service))
         return found
+
+    def warnings(self) -> Iterator[str]:
+        """What Traefik would leave out, and nothing here can compare."""
+        for service in self.after:
+            for name in routing.unread(service.labels):
+                yield (
+                    f"the rule of the router {name} cannot be read: Traefik may leave the router "
+                    "out, and whether it takes requests of other apps is not known"
+                )
 
     def check_domains(self) -> None:
         """Raises PlanError where the app claims what another one serves, or gets its requests."""
@@ -171,5 +183,13 @@ class Routes:
                 before=found.held.service.name,
                 after=f"{found.router}: {found.part}",
             )
-            name = str(found.held.claim)
+            name = str(found.held)
             yield Change(kind="route", name=name, action=Action.UPDATE, fields=(first,))
+
+
+def _parts(services: Sequence[Routed]) -> Iterator[tuple[Router, Part]]:
+    for service in services:
+        http, tcp = routing.http_routers(service.labels), routing.tcp_routers(service.labels)
+        for router in chain(http, tcp):
+            for part in router.parts:
+                yield router, part

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from deploytool.spec import AppSpec, Service
 from deploytool.traefik import rules
-from deploytool.traefik.rules import Claim
+from deploytool.traefik.rules import Claim, Part
 
 HTTP = 8080
 """Entry point and port in the proxy's container: above 1024, as it has no privileges."""
@@ -33,6 +34,7 @@ EXACT = 1000
 """Lead of a router whose names are all written out over one with a wildcard."""
 PORT = ".loadbalancer.server.port"
 ROUTERS = "traefik.http.routers."
+TCP_ROUTERS = "traefik.tcp.routers."
 MIDDLEWARES = "traefik.http.middlewares."
 PROXY_STATUS = "Proxy-Status"
 """Header by which the proxy says that an answer is its own (RFC 9209)."""
@@ -224,21 +226,93 @@ def claims(own: Mapping[str, str]) -> frozenset[Claim]:
 
 @dataclass(frozen=True)
 class Router:
-    """An HTTP router as its labels define it."""
+    """An HTTP router as its labels define it, or one of connections as if it were one."""
 
     name: str
     rule: str
     priority: int
     """The highest comes first: what a label says, or the length of the rule."""
+    entry_points: frozenset[str] = frozenset()
+    """Where it listens; empty for wherever the proxy says."""
+    is_tls: bool = False
+    is_tcp: bool = False
+
+    @property
+    def parts(self) -> list[Part]:
+        return rules.parts(self.rule)
+
+    def meets(self, other: Router) -> bool:
+        """Whether both may be asked for one request."""
+        both = self.entry_points and other.entry_points
+        is_apart = both and self.entry_points.isdisjoint(other.entry_points)
+        return not is_apart and (not self.is_tcp or self.is_tls == other.is_tls)
 
 
 def http_routers(own: Mapping[str, str]) -> Iterator[Router]:
     """The HTTP routers that a service's labels define."""
     for key, rule in _rules(own) if is_routed(own) else ():
-        wanted = f"{key[: -len('rule')]}priority".lower()
-        given = next((value for name, value in own.items() if name.lower() == wanted), "0")
+        told = _Told(own, key)
+        given = told.value("priority")
         priority = int(given) if re.fullmatch(r"-?[0-9]{1,18}", given) else 0
-        yield Router(key[len(ROUTERS) : -len(".rule")], rule, priority or len(rule))
+        written = _from_v2(rule) if told.value("rulesyntax") == "v2" else rule
+        name = key[len(ROUTERS) : -len(".rule")]
+        yield Router(name, written, priority or len(rule), told.entry_points, told.is_tls)
+
+
+def tcp_routers(own: Mapping[str, str]) -> Iterator[Router]:
+    """The TCP routers that a service's labels define. On an entry point they are asked before all
+    of HTTP (doc.traefik.io/traefik/reference/routing-configuration/tcp/router/rules-and-priority).
+    """
+    for key, rule in _rules(own, TCP_ROUTERS) if is_routed(own) else ():
+        told = _Told(own, key)
+        name = f"{key[len(TCP_ROUTERS) : -len('.rule')]} of TCP connections"
+        where = told.entry_points
+        yield Router(name, _as_http(rule), sys.maxsize, where, told.is_tls, is_tcp=True)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What labels say of the router whose rule is in one of them. Traefik reads their names in any
+    case."""
+
+    own: Mapping[str, str]
+    key: str
+
+    def value(self, name: str) -> str:
+        wanted = f"{self.key[: -len('rule')]}{name}".lower()
+        return next((value for key, value in self.own.items() if key.lower() == wanted), "")
+
+    @property
+    def entry_points(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.value("entrypoints").split(",")) - {""}
+
+    @property
+    def is_tls(self) -> bool:
+        tls = f"{self.key[: -len('rule')]}tls".lower()
+        found = (k.lower() for k, v in self.own.items() if v.lower() != "false")
+        return any(key == tls or key.startswith(f"{tls}.") for key in found)
+
+
+def _as_http(rule: str) -> str:
+    """A rule of TCP connections in the words of HTTP's."""
+    everything = re.sub(r"HostSNI\(\s*[`\"]\*[`\"]\s*\)", "PathPrefix(`/`)", rule, flags=re.I)
+    return re.sub(r"HostSNI(Regexp)?\(", r"Host\1(", everything, flags=re.I)
+
+
+def _from_v2(rule: str) -> str:
+    """A rule in the syntax of Traefik 2 in that of today: its patterns stand in braces, after a
+    name."""
+
+    def pattern(found: re.Match[str]) -> str:
+        pieces = re.split(r"\{[^{}:]*:?((?:[^{}]|\{[^{}]*\})*)\}", found[2])
+        fixed, own = map(re.escape, pieces[::2]), [*pieces[1::2], None]
+        written = (
+            f"{text}(?:{inner or '[^.]+'})" if inner is not None else text
+            for text, inner in zip(fixed, own, strict=True)
+        )
+        return f"{found[1]}`^{''.join(written)}$`"
+
+    return re.sub(r"(HostRegexp\(\s*|,\s*)`([^`]*\{[^`]*)`", pattern, rule)
 
 
 def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
@@ -246,6 +320,11 @@ def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
     for router in http_routers(own):
         if not _only_redirects(own, router.name):
             yield router.name, rules.claims(router.rule)
+
+
+def unread(own: Mapping[str, str]) -> list[str]:
+    """The routers whose rules cannot be read."""
+    return [r.name for r in (*http_routers(own), *tcp_routers(own)) if not r.parts]
 
 
 def withdrawn(own: Mapping[str, str], taken: Iterable[Claim]) -> dict[str, str]:
@@ -266,11 +345,11 @@ def withdrawn(own: Mapping[str, str], taken: Iterable[Claim]) -> dict[str, str]:
     return left
 
 
-def _rules(own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The labels with the rules of HTTP routers."""
+def _rules(own: Mapping[str, str], kind: str = ROUTERS) -> Iterator[tuple[str, str]]:
+    """The labels with the rules of routers."""
     for key, value in own.items():
         found = _NAMED.match(key)
-        if found and found[0].lower().startswith(ROUTERS) and key.lower().endswith(".rule"):
+        if found and found[0].lower().startswith(kind) and key.lower().endswith(".rule"):
             yield key, value
 
 

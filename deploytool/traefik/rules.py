@@ -9,6 +9,7 @@ or Traefik's own, of characters, as it was written before.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,11 +21,23 @@ _BELOW = "(/|$)"
 """How the pattern of a prefix ends: with the end of a segment."""
 _PATH = re.compile(r"[A-Za-z0-9_./~-]+")
 """What a prefix of deploytool's is made of."""
-_QUOTED = r"(?:`[^`]*`|\"[^\"]*\")"
+_QUOTED = r"(?:`[^`]*`|\"(?:[^\"\\]|\\.)*\")"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<matcher>!?\s*[A-Za-z]+\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*\))"
-    r"|(?P<sign>\(|\)|&&|\|\|))"
+    r"|(?P<sign>!?\s*\(|\)|&&|\|\|))"
 )
+_NOT = "!"
+"""The matcher of a group that must not hold: which requests do is not looked into."""
+_CLASSES = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "digit": "0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+}
+"""Of Go's patterns, which Python does not know (github.com/google/re2/wiki/Syntax)."""
 Matcher = str
 Alternative = tuple[Matcher, ...]
 
@@ -73,18 +86,36 @@ class Part:
         return " && ".join(self.matchers)
 
     @property
+    def claim(self) -> Claim | None:
+        """What it claims for its service alone."""
+        return next(iter(_claim(self.matchers)), None)
+
+    @property
     def hosts(self) -> tuple[str, ...] | None:
         """The only hosts whose requests it can match; None where it may be any."""
-        found = [_values(m) for m in self.matchers if _kind(m) == "host"]
-        return tuple(map(str.lower, found[0])) if found else None
+        return next((tuple(_hosts(m)) for m in self.matchers if _kind(m) == "host"), None)
 
-    def reaches(self, claim: Claim) -> bool:
-        """Whether it matches some requests of a claim, other than by claiming a part of it: a
-        longer prefix is how apps share a host."""
-        own = _claim(self.matchers)
-        if any(o.host == claim.host and o.prefix.startswith(f"{claim.prefix}/") for o in own):
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts, wildcards and patterns that it is about; empty where it may be any."""
+        return self.hosts or next(
+            (tuple(_hosts(m)) for m in self.matchers if _kind(m) == "hostregexp"), ()
+        )
+
+    def reaches(self, other: Part) -> bool:
+        """Whether it matches some requests of another, other than by claiming a longer prefix:
+        that is how apps share a host."""
+        return not self._is_below(other) and all(
+            _may_meet(own, theirs) for own in self.matchers for theirs in other.matchers
+        )
+
+    def _is_below(self, other: Part) -> bool:
+        own = self.claim
+        paths = [matcher for matcher in other.matchers if _kind(matcher).startswith("path")]
+        prefixes = [path for matcher in paths for path in _prefixes(matcher) or ()]
+        if own is None or own.host not in other.names or not len(prefixes) == len(paths) <= 1:
             return False
-        return all(_may_match(matcher, claim) for matcher in self.matchers)
+        return own.prefix.startswith(f"{''.join(prefixes)}/")
 
 
 def parts(rule: str) -> list[Part]:
@@ -92,20 +123,39 @@ def parts(rule: str) -> list[Part]:
     return list(map(Part, _alternatives(rule)))
 
 
-def _may_match(matcher: Matcher, claim: Claim) -> bool:
-    """Whether a matcher holds for some request of a claim. What cannot be known may hold."""
-    kind, values = _kind(matcher), _values(matcher)
-    if kind == "host":
-        return claim.host in map(str.lower, values)
-    if kind == "hostregexp":
-        return any(_matches(value, claim.host) for value in values)
-    inside = f"{claim.prefix}/"
-    if kind == "path":
-        return any(f"{value.rstrip('/')}/".startswith(inside) for value in values)
-    if (prefixes := _prefixes(matcher)) is None:
+def _may_meet(own: Matcher, theirs: Matcher) -> bool:
+    """Whether both hold for some request. What cannot be known may hold. A name is meant to come
+    before a pattern that it matches."""
+    kinds = _kind(own), _kind(theirs)
+    match kinds:
+        case "host", "host" | "hostregexp":
+            return not set(_hosts(own)).isdisjoint(_hosts(theirs))
+        case "hostregexp", "host" | "hostregexp":
+            return any(_matches(value, host) for value in _values(own) for host in _hosts(theirs))
+        case "method", "method":
+            return not set(_values(own)).isdisjoint(_values(theirs))
+    return _may_share_paths(own, theirs) and own != f"!{theirs}" and theirs != f"!{own}"
+
+
+def _may_share_paths(own: Matcher, theirs: Matcher) -> bool:
+    starts = _values(own) if _kind(own) == "pathprefix" else _folders(own)
+    inside = _folders(theirs)
+    if starts is None or inside is None:
         return True
-    starts = values if kind == "pathprefix" else [f"{path}/" for path in prefixes]
-    return any(start.startswith(inside) or inside.startswith(start) for start in starts)
+    pairs = [(start, folder) for start in starts for folder in inside]
+    if _kind(own) == _kind(theirs) == "path":
+        return any(start == folder for start, folder in pairs)
+    if _kind(own) == "path":
+        return any(start.startswith(folder) for start, folder in pairs)
+    if _kind(theirs) == "path":
+        return any(folder.startswith(start) for start, folder in pairs)
+    return any(start.startswith(folder) or folder.startswith(start) for start, folder in pairs)
+
+
+def _folders(matcher: Matcher) -> list[str] | None:
+    """The paths that a matcher is about, each with a slash at its end; None of any other."""
+    paths = _values(matcher) if _kind(matcher) == "path" else _prefixes(matcher)
+    return None if paths is None else [f"{path.rstrip('/')}/" for path in paths]
 
 
 def _prefixes(matcher: Matcher) -> list[str] | None:
@@ -119,10 +169,18 @@ def _prefixes(matcher: Matcher) -> list[str] | None:
 
 
 def _matches(pattern: str, host: str) -> bool:
-    try:
-        return host == _wildcard(pattern) or re.search(pattern, host, re.IGNORECASE) is not None
-    except re.error:
+    """Whether Go's pattern does; one that Python cannot read may."""
+    if host == _wildcard(pattern):
         return True
+    for name, characters in _CLASSES.items():
+        pattern = pattern.replace(f"[:{name}:]", characters)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            found = re.search(pattern.replace("\\z", "\\Z"), host, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError):
+        return True
+    return found is not None
 
 
 def _kind(matcher: Matcher) -> str:
@@ -132,6 +190,13 @@ def _kind(matcher: Matcher) -> str:
 
 def _values(matcher: Matcher) -> list[str]:
     return [value[1:-1] for value in re.findall(_QUOTED, matcher)]
+
+
+def _hosts(matcher: Matcher) -> list[str]:
+    """The names of a matcher of hosts, as Traefik compares them; wildcards and patterns as such."""
+    if _kind(matcher) == "hostregexp":
+        return list(map(_wildcard, _values(matcher)))
+    return [value.lower().removesuffix(".") for value in _values(matcher)]
 
 
 def without(rule: str, taken: Iterable[Claim]) -> str:
@@ -146,10 +211,8 @@ def _claim(alternative: Alternative) -> frozenset[Claim]:
     prefixes: list[str] = []
     for matcher in alternative:
         kind, values = _kind(matcher), _values(matcher)
-        if kind == "host" and len(values) == 1:
-            hosts.append(values[0].lower())
-        elif kind == "hostregexp" and len(values) == 1:
-            hosts.append(_wildcard(values[0]))
+        if kind in ("host", "hostregexp") and len(values) == 1:
+            hosts += _hosts(matcher)
         elif (paths := _prefixes(matcher)) and len(paths) == 1:
             prefixes += paths
         else:
@@ -185,7 +248,7 @@ def _tokens(rule: str) -> Iterator[str]:
         if found is None:
             yield ""
             return
-        yield (found["matcher"] or found["sign"]).strip()
+        yield found["matcher"].strip() if found["matcher"] else found["sign"].replace(" ", "")
         at = found.end()
 
 
@@ -209,11 +272,11 @@ def _both(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
 
 def _one(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
     first, rest = tokens[0], tokens[1:]
-    if first == "(":
+    if first in ("(", f"{_NOT}("):
         found, rest = _either(rest)
         if rest[0] != ")":
             raise ValueError
-        return found, rest[1:]
+        return found if first == "(" else [(_NOT,)], rest[1:]
     if not first or first in (")", "&&", "||"):
         raise ValueError
     return _spread(first), rest

@@ -149,8 +149,10 @@ def test_the_change_of_names_replaces_no_replica() -> None:
 # --- domains --------------------------------------------------------------------------------------
 
 
-def serving(*domains: str, name: str = "items", **keys: Any) -> AppSpec:
-    return app(service(domains=list(domains), **keys), name=name)
+def serving(
+    *domains: str, name: str = "items", proxy: ProxySettings | None = None, **keys: Any
+) -> AppSpec:
+    return app(service(domains=list(domains), **keys), name=name, proxy=proxy or ProxySettings())
 
 
 def test_a_domain_that_another_app_serves_is_refused() -> None:
@@ -236,11 +238,11 @@ def test_a_stack_of_somebody_else_has_its_domains_too() -> None:
     assert "served by the service shop_web already" in error.message
 
 
-def labelled(rule: str, priority: int | None = None) -> AppSpec:
+def labelled(rule: str, priority: int | None = None, *, name: str = "items") -> AppSpec:
     """An app whose labels add a router."""
-    router = "traefik.http.routers.x"
+    router = f"traefik.http.routers.{'x' if name == 'items' else name}"
     more = {f"{router}.priority": str(priority)} if priority else {}
-    return app(service(labels={f"{router}.rule": rule, **more}))
+    return app(service(labels={f"{router}.rule": rule, **more}), name=name)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,11 @@ def labelled(rule: str, priority: int | None = None) -> AppSpec:
         (f"{prefix('/v1/pay')} && Host(`a.example.com`) && Method(`GET`)", 2000),
         ("HostRegexp(`^[a-z]+[.]wild[.]example$`) && PathPrefix(`/`)", None),
         ("Host(`wild.example`) || Host(`one.wild.example`) && Path(`/" + "x" * 2000 + "`)", None),
+        ("Host(`a.example.com.`) && Path(`/pay`)", 5000),
+        ("Host(`a.example.com`) && !(Path(`/x`) || Path(`/y`))", 5000),
+        ('Host("a.example.com") && Header(`x`, "\\"")', 5000),
+        ("HostRegexp(`^[[:lower:]][.]example[.]com\\z`)", 5000),
+        ("HostRegexp(`^(?i)a[.]example`)", 5000),
     ],
 )
 def test_labels_that_take_requests_of_another_app_are_refused(
@@ -295,6 +302,102 @@ def test_labels_that_leave_others_alone(rule: str, priority: int | None) -> None
     deploy(made, serving("a.example.com", name="shop"))
     deploy(made, serving("b.example.com", name="prefix", path_prefix="/v1"))
     assert not plan(made, labelled(rule, priority)).is_empty
+
+
+NARROW = "Host(`n.example.com`) && Method(`GET`) && Path(`/pay`)"
+
+
+@pytest.mark.parametrize(
+    ("rule", "priority"),
+    [
+        (NARROW, None),
+        ("Path(`/pay`) && Method(`GET`) && Host(`N.example.com`)", 100),
+        ("Host(`n.example.com`)", 100),
+        ("Host(`n.example.com`) && PathPrefix(`/p`)", 100),
+    ],
+)
+def test_routers_of_labels_keep_what_they_serve(rule: str, priority: int | None) -> None:
+    made = cluster()
+    deploy(made, labelled(NARROW, name="shop"))
+    assert refused(made, labelled(rule, priority)).code == "domain_taken"
+
+
+@pytest.mark.parametrize(
+    ("rule", "priority"),
+    [
+        ("Host(`n.example.com`)", None),
+        ("Host(`n.example.com`) && Method(`POST`) && Path(`/pay`)", 100),
+        ("Host(`n.example.com`) && Method(`GET`) && Path(`/paid`)", 100),
+        ("Host(`n.example.com`) && PathPrefix(`/q`)", 100),
+        ("Host(`n.example.com`) && !Method(`GET`)", 100),
+    ],
+)
+def test_routers_that_come_after_or_take_other_requests(rule: str, priority: int | None) -> None:
+    made = cluster()
+    deploy(made, labelled(NARROW, name="shop"))
+    assert not plan(made, labelled(rule, priority)).is_empty
+
+
+def test_domain_below_which_labels_serve_a_path() -> None:
+    """A router of deploytool's comes before those whose labels say no priority."""
+    made = cluster()
+    deploy(made, labelled("Host(`n.example.com`) && Path(`/pay`)", name="shop"))
+    assert refused(made, serving("n.example.com")).code == "domain_taken"
+    assert not plan(made, serving("n.example.com", path_prefix="/v1")).is_empty
+
+
+TCP = "traefik.tcp.routers.db"
+
+
+@pytest.mark.parametrize(
+    ("own", "is_refused"),
+    [
+        ({"rule": "HostSNI(`*`)", "tls": "true"}, True),
+        ({"rule": "HostSNI(`*`)", "entrypoints": "http"}, True),
+        ({"rule": "HostSNI(`secure.example.com`)", "tls.passthrough": "true"}, True),
+        ({"rule": "HostSNIRegexp(`^.+[.]example[.]com$`)", "tls": "true"}, True),
+        ({"rule": "HostSNI(`*`) && ALPN(`h2`)", "tls": "true", "entrypoints": "db,https"}, True),
+        ({"rule": "HostSNI(`db.example.com`)", "tls": "true"}, False),
+        ({"rule": "HostSNI(`*`)", "entrypoints": "db"}, False),
+        ({"rule": "HostSNI(`*`)", "entrypoints": "https"}, False),
+    ],
+)
+def test_connections_are_taken_before_requests(own: dict[str, str], is_refused: bool) -> None:
+    made = with_proxy(engine(nodes=1), SECURE)
+    deploy(made, serving("secure.example.com", name="shop", proxy=SECURE))
+    spec = app(service(labels={f"{TCP}.{key}": value for key, value in own.items()}))
+    if not is_refused:
+        assert not plan(made, spec).is_empty
+        return
+    error = refused(made, spec)
+    assert error.code == "domain_taken"
+    assert error.message.startswith("The router db of TCP connections takes ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "priority", "is_refused"),
+    [
+        ("HostRegexp(`{name:[a-z]{1,9}}.example.com`)", 5000, True),
+        ("Host(`x`, `a.example.com`)", 5000, True),
+        ("HostRegexp(`{name:[a-z]+}.example.org`)", 5000, False),
+        ("HostRegexp(`{name}.com`)", 5000, False),
+    ],
+)
+def test_rules_in_the_syntax_of_traefik_2(rule: str, priority: int, is_refused: bool) -> None:
+    made = cluster()
+    deploy(made, serving("a.example.com", name="shop"))
+    own = {"rule": rule, "priority": str(priority), "ruleSyntax": "v2"}
+    spec = app(service(labels={f"traefik.http.routers.x.{k}": v for k, v in own.items()}))
+    if is_refused:
+        assert refused(made, spec).code == "domain_taken"
+    else:
+        assert not plan(made, spec).is_empty
+
+
+def test_rule_that_cannot_be_read_is_worth_a_warning() -> None:
+    made = cluster()
+    (warning,) = plan(made, labelled("Host(`a.example.com`")).warnings
+    assert warning.startswith("the rule of the router x cannot be read")
 
 
 def test_what_took_requests_before_stays() -> None:

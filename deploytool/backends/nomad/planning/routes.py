@@ -67,6 +67,7 @@ def plan_routes(
         warnings=(
             *_missing_proxy(client, app, proxy),
             *advice.warnings(app, ports, nodes=nodes),
+            *neighbours.routes.warnings(),
         ),
     )
 

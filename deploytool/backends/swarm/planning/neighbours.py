@@ -98,6 +98,7 @@ class Neighbours:
     # --- short names -----------------------------------------------------------------------------
 
     def warnings(self) -> Iterator[str]:
+        yield from self.routes.warnings()
         yield from self._moved_ports()
         yield from self._lost_names()
         yield from self._foreign_names()

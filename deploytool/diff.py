@@ -9,8 +9,10 @@ from typing import Any
 from deploytool.backends.model import Change, FieldChange, Plan
 from deploytool.redact import MASK, hide_passwords_in, is_plain, looks_secret
 
-PRIVATE = ("env.", "labels.", "container labels.", "logging.options.")
+PRIVATE = ("env.", "labels.", "container labels.", "logging.options.", "args.")
 """Fields whose values somebody chose."""
+_OWNER = re.compile(r"^(?:services\.[^.]+|[a-z]+)\.")
+"""The table of a service, or of what else has such fields."""
 ROUTING = re.compile(
     r"""labels\. (?: deploytool\..*
       | traefik\. (?: enable | (?:swarm|docker)\..*
@@ -50,17 +52,21 @@ def hidden(plan: Plan) -> Plan:
 def _hidden(change: Change) -> Change:
     fields = tuple(
         field.model_copy(
-            update={name: _hidden_value(getattr(field, name)) for name in ("before", "after")}
+            update={n: _hidden_value(field.path, getattr(field, n)) for n in ("before", "after")}
         )
-        if field.path.startswith(PRIVATE) and not ROUTING.fullmatch(field.path)
-        else field
         for field in change.fields
     )
     return change.model_copy(update={"fields": fields})
 
 
-def _hidden_value(value: Any) -> Any:
-    return value if is_plain(value) else MASK
+def hidden_setting(path: str, value: Any) -> Any:
+    """The same for the value of a key of the configuration."""
+    return _hidden_value(_OWNER.sub("", path).replace('"', ""), value)
+
+
+def _hidden_value(path: str, value: Any) -> Any:
+    is_shown = not path.startswith(PRIVATE) or ROUTING.fullmatch(path) or is_plain(value)
+    return value if is_shown else MASK
 
 
 def variable(name: str, value: Any) -> Any:

@@ -11,10 +11,14 @@ _SECRET = re.compile(
 )
 _SECRET_END = re.compile(
     r"(^|_)(pass|passwd|pwd|pw|key|pat|auth|authorization|salt|pepper|cookie|signature|sas"
-    r"|hash|webhook(_url)?|conn(ection)?_str(ing)?|basicauth_users|digestauth_users)s?$"
+    r"|hash|webhook(_url)?|conn(ection)?_str(ing)?|basicauth_users|digestauth_users"
+    r"|passcode|(admin|app|db|ftp|mail|my|pg|redis|root|smtp|sql|ssh|user)pass"
+    r"|(auth|crypto|encryption|hmac|jwt|master|session|signing)key)s?(_?\d{1,4})?$"
 )
-"""Words at the end of a name: DB_PASS, MYSQL_PWD, JWT_KEY, GITHUB_PAT."""
-_PUBLIC_END = re.compile(r"(^|_)(public|publishable|primary|foreign|sort|cache|partition)_keys?$")
+"""Words at the end of a name: DB_PASS, MYSQL_PWD, JWT_KEY, GITHUB_PAT, DBPASS2."""
+_PUBLIC_END = re.compile(
+    r"(^|_)(public|publishable|primary|foreign|sort|cache|partition)_keys?(_?\d{1,4})?$"
+)
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _SECRET_WORD = re.compile(
     r"(?<![a-z])("
@@ -22,23 +26,33 @@ _SECRET_WORD = re.compile(
     r"|[a-z]*(passw(or)?d|passphrase|secret|secret_?key|api_?key|private_?key|access_?key)"
     r"|credential|dsn$)s?(?![a-z])"
 )
-_URL_PASSWORD = re.compile(r"(?P<user>://[^\s:/@]*):(?!\d{1,5}(?:[/?#\s]|$))[^\s\"'<>]{1,256}@")
-"""A password may hold a slash or another @; what looks like a port is one."""
+_URL_PASSWORD = re.compile(
+    r"(?P<user>://[^\s:/]{0,256}):(?!\d{1,5}(?:[/?#\s]|$))[^\s\"'<>]{1,256}@"
+)
+"""A password may hold a slash or another @, a user an @; what looks like a port is one."""
 _FORMS = (
+    re.compile(r"(?P<kept>(?<!http)(?<!https)://[^\s:/]{0,256}:)[^\s\"'<>?#]{1,256}(?=@)"),
+    re.compile(r"(?P<kept>\bhttps?://)(?!git@)[^\s:/@\"'<>?#]{1,256}(?=@)", re.IGNORECASE),
     re.compile(
         r"(?P<kept>\b(?:password|passwd|pwd|secret|token|sig|sharedaccesskey|accountkey|api_?key)"
-        r"\s*=\s*)[^\s;&,\"']+",
+        r"\s*=\s*)(?:'[^']{1,256}'|\"[^\"]{1,256}\"|[^\s;&,\"']+)",
         re.IGNORECASE,
     ),
     re.compile(
-        r"(?P<kept>\b(?:basic|bearer)\s+)(?=[^\s\d=]{0,256}[\d=])[A-Za-z0-9+/._~-]{6,}=*",
+        r"(?P<kept>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]{1,20}[ \t]+)?)[^\s\"',;]+",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?P<kept>\b(?:basic|bearer)\s+)(?:(?=[^\s\d=]{0,256}[\d=])[A-Za-z0-9+/._~-]{6,}"
+        r"|[A-Za-z0-9+/._~-]{24,})=*",
         re.IGNORECASE,
     ),
     re.compile(r"(?P<kept>)(?:\$apr1\$|\$2[abxy]\$|\$[156]\$|\{SHA\})[A-Za-z0-9./$=+]+"),
     re.compile(r"(?P<kept>)\b(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk_live_)[\w-]{8,}"),
     re.compile(r"(?P<kept>)\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
 )
-"""What says itself that it is a secret: settings of a connection, headers, hashes, known tokens."""
+"""What says itself that it is a secret: a password that looks like a port, a user that may be a
+token, settings of a connection, headers, hashes, known tokens."""
 _PLAIN = re.compile(
     r"""(?xi) (?: |
       [+-]?\d{1,12}(\.\d{1,6})?\ ?(ns|us|ms|s|m|h|d|[kmgt]i?b?|%)?      # a number, with its unit

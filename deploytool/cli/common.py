@@ -30,6 +30,10 @@ Environment = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more, tracebacks too.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ShowValues = Annotated[
+    bool,
+    typer.Option("--show-values", help="Show values of variables and labels that may be secrets."),
+]
 
 SHARED = {"env": Environment, "as_json": AsJson, "verbose": Verbose, "yes": Yes}
 DEFAULTS = {"env": None, "as_json": False, "verbose": False, "yes": False}

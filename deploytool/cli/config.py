@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from deploytool.cli.common import Session, command, command_group
+from deploytool.cli.common import Session, ShowValues, command, command_group
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @command("show", "deploytool config show", "deploytool config show --env production --json")
-def show(session: Session) -> None:
+def show(session: Session, show_values: ShowValues = False) -> None:
     """Print every effective value and where it came from."""
-    settings = list(session.config.settings())
+    from deploytool.diff import hidden_setting
+
+    settings = [
+        setting
+        if show_values
+        else setting._replace(value=hidden_setting(setting.path, setting.value))
+        for setting in session.config.settings()
+    ]
 
     def human(console: Console) -> None:
         from rich.table import Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploytool.cli.common import Session, command, duration
+from deploytool.cli.common import Session, ShowValues, command, duration
 from deploytool.cli.image import build_project, project_source
 from deploytool.cli.lock import LOCK_TIMEOUT, LockTimeout, holding, note
 from deploytool.errors import DeploytoolError, ExitCode
@@ -31,12 +31,6 @@ ImageOption = Annotated[
 TakeOver = Annotated[
     bool,
     typer.Option("--take-over", help="Take domains over from the apps that serve them now."),
-]
-
-
-ShowValues = Annotated[
-    bool,
-    typer.Option("--show-values", help="Show values of variables and labels that may be secrets."),
 ]
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploytool.cli.common import Session, command, duration, warn_of_unread
+from deploytool.cli.common import Session, ShowValues, command, duration, warn_of_unread
 from deploytool.cli.deploy import (
-    ShowValues,
     TakeOver,
     confirm_plan,
     move_latest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tests.nomad_double.canonical import bare
@@ -31,11 +31,9 @@ def job_diff(before: Json | None, after: Json) -> Json:
 def _of_the_job(before: Json, after: Json) -> tuple[list[Json], list[Json]]:
     """Fields of the whole job are told where they differ, and its datacenters as a set."""
     pools = [_field("NodePool", before.get("NodePool"), after.get("NodePool"))]
-    old, new = (set(job.get("Datacenters") or ()) for job in (before, after))
-    centres = [_field("Datacenters", name, None) for name in sorted(old - new)]
-    centres += [_field("Datacenters", None, name) for name in sorted(new - old)]
-    found = {"Type": "Edited", "Name": "Datacenters", "Fields": centres, "Objects": None}
-    return [field for field in pools if field["Type"] != "None"], [found] if centres else []
+    found = _set("Datacenters", before.get("Datacenters") or (), after.get("Datacenters") or ())
+    centres = [found] if found["Type"] != "None" else []
+    return [field for field in pools if field["Type"] != "None"], centres
 
 
 def _group(name: str, old: Json | None, new: Json | None) -> Json:
@@ -111,7 +109,7 @@ def _objects(name: str, old: Any, new: Any) -> list[Json]:
     singular = name.removesuffix("s") if isinstance(old or new, list) else name
     if isinstance(old, list) or isinstance(new, list):
         if all(not isinstance(item, dict) for item in [*(old or ()), *(new or ())]):
-            return [_indexed(name, old or [], new or [])]
+            return [_set(name, old or (), new or ())]
         alone = name == "Services" and len(old or ()) == len(new or ()) == 1
         pairs = [(old[0], new[0])] if alone else _paired(old or [], new or [])
         return [_node(singular, one, other) for one, other in pairs]
@@ -127,17 +125,15 @@ def _paired(old: list[Json], new: list[Json]) -> list[tuple[Json | None, Json | 
     return [*same, *gone, *come]
 
 
-def _indexed(name: str, old: list[Any], new: list[Any]) -> Json:
-    size = max(len(old), len(new))
+def _set(name: str, old: Iterable[str], new: Iterable[str]) -> Json:
+    """Strings, each a field of the same name (nomad/structs/diff.go, stringSetDiff)."""
+    before, after = set(old), set(new)
     fields = [
-        _field(
-            f"{name}[{i}]",
-            old[i] if i < len(old) else None,
-            new[i] if i < len(new) else None,
-        )
-        for i in range(size)
+        _field(name, item if item in before else None, item if item in after else None)
+        for item in sorted(before | after)
     ]
-    kind = "Edited" if any(field["Type"] != "None" for field in fields) else "None"
+    kinds = {field["Type"] for field in fields} - {"None"}
+    kind = "None" if not kinds else "Edited" if len(kinds) > 1 else kinds.pop()
     return {"Type": kind, "Name": name, "Fields": fields or None, "Objects": None}
 
 

@@ -322,6 +322,20 @@ def test_values_that_may_be_secret_are_shown_on_request_alone(ground: Ground) ->
     assert "battery staple" not in deployed
 
 
+def test_config_show_hides_what_plans_hide(ground: Ground) -> None:
+    own_values = '{ GREETING = "correct horse", LEVEL = "info", DB_PASS = "hunter2" }'
+    ground.configure(more=f'env = {own_values}\nlabels = {{ note = "battery staple" }}')
+    keys = ("env.LEVEL", "env.GREETING", "labels.note", "env.DB_PASS")
+
+    def told(*arguments: str) -> list[Any]:
+        found = ground.ok("config", "show", *arguments)["settings"]
+        settings = {setting["path"]: setting["value"] for setting in found}
+        return [settings[f"services.web.{key}"] for key in keys]
+
+    assert told() == ["info", MASK, MASK, MASK]
+    assert told("--show-values") == ["info", "correct horse", "battery staple", MASK]
+
+
 # --- the tag `latest`
 
 

@@ -60,7 +60,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         (["audit"], [f"ada{MARKUP}", f"run {MARKUP}", f"note {MARKUP}"]),
         (["releases"], [f"ada{MARKUP}", f"note {MARKUP}"]),
         (["lock", "status"], [f"ada{MARKUP}", f"deploy {MARKUP}"]),
-        (["config", "show"], [MARKUP]),
+        (["config", "show", "--show-values"], [MARKUP]),
         (["plan", "--image", "r/items:1", "--verbose", "--show-values"], [MARKUP]),
         (["rollback", MARKUP, "--lock-timeout", "0s"], [f"ada{MARKUP}"]),
     ],

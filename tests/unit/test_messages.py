@@ -271,7 +271,7 @@ def test_values_are_shown_as_people_write_them(
     live = heading.format("environments.live.services.web")
     (tmp_path / file).write_text(f"{text}{extra.format()}{live}\nreplicas = 3\n")
     monkeypatch.chdir(tmp_path)
-    assert run(["config", "show", "--env", "live"]) == 0
+    assert run(["config", "show", "--env", "live", "--show-values"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert MASK in shown["services.web.env.API_TOKEN"]
     assert "Zoë" in shown["services.web.env.NAME"]

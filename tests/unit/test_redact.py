@@ -55,6 +55,7 @@ def test_long_text_is_read_in_no_time() -> None:
     [
         *("DB_PASS", "MYSQL_PWD", "JWT_KEY", "SESSION_KEY", "GITHUB_PAT", "AUTH", "HTTP_AUTH"),
         *("ENCRYPTION_KEY", "PASSWORD_SALT", "SESSION_COOKIE", "AZURE_SAS", "SLACK_WEBHOOK_URL"),
+        *("DB_PASS_2", "DB_PASS2", "DBPASS", "PGPASS", "SESSIONKEY", "PASSCODE", "JWT_KEYS_1"),
         *("SQL_CONNECTION_STRING", "traefik.http.middlewares.auth.basicauth.users", "jwtKey"),
     ],
 )
@@ -66,6 +67,7 @@ def test_value_of_a_usual_name_is_hidden(name: str) -> None:
     "name",
     [
         *("LOG_LEVEL", "PATH", "AUTHOR", "KEYBOARD", "PUBLIC_KEY", "STRIPE_PUBLISHABLE_KEY"),
+        *("MONKEY", "PUBLIC_KEY_2", "ENCOMPASS", "KEYBOARD_2", "AUTH_URL_2"),
         *("COMPASS", "PATTERN", "BYPASS_CACHE", "JWT_KEY_FILE", "AUTH_URL", "HASHING"),
     ],
 )
@@ -78,6 +80,17 @@ def test_value_of_another_name_is_shown(name: str) -> None:
     [
         ("postgres://u:le@k10/x@db/app", f"postgres://u:{MASK}@db/app"),
         ("postgres://u:hunter2@db/app", f"postgres://u:{MASK}@db/app"),
+        ("postgres://u@corp:hunter2@db/x", f"postgres://u@corp:{MASK}@db/x"),
+        ("postgres://u:1234/ab@db/x", f"postgres://u:{MASK}@db/x"),
+        ("postgres://db:5432/app?user=a@b", "postgres://db:5432/app?user=a@b"),
+        ("http://web:8080/@scope/x", "http://web:8080/@scope/x"),
+        ("https://hunter2@index.example/simple", f"https://{MASK}@index.example/simple"),
+        ("https://git@github.com/a/b and https://x.io/@a",
+         "https://git@github.com/a/b and https://x.io/@a"),
+        ("Password='a;b';Server=x", f"Password={MASK};Server=x"),
+        ("authorization: Basic hunter", f"authorization: Basic {MASK}"),
+        ('{"Authorization": "hunter"}', f'{{"Authorization": "{MASK}"}}'),
+        ("Bearer abcdefghijklmnopqrstuvwxyz", f"Bearer {MASK}"),
         ("redis://:hunter2@cache:6379/0", f"redis://:{MASK}@cache:6379/0"),
         ("http://web:8080/users?mail=a@b.example", "http://web:8080/users?mail=a@b.example"),
         ("http://[::1]:8080/", "http://[::1]:8080/"),
@@ -126,7 +139,9 @@ def test_telling_plain_values_is_linear(text: str) -> None:
     assert time.process_time() - before < 2
 
 
-@pytest.mark.parametrize("text", ["://a:" * 40_000, "password=" * 20_000, "basic " * 30_000])
+@pytest.mark.parametrize(
+    "text", ["://a:" * 40_000, "password=" * 20_000, "basic " * 30_000, "authorization: " * 15_000]
+)
 def test_patterns_are_linear(text: str) -> None:
     before = time.process_time()
     hide_passwords(text)

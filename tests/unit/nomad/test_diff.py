@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploytool.backends.model import Action
+from deploytool import diff
+from deploytool.backends.model import Action, Plan
 from deploytool.backends.nomad.planning.diff import changes, field_changes, key_of
 from deploytool.redact import MASK
 
@@ -212,6 +213,27 @@ def test_a_secret_set_by_hand_is_told_by_its_name() -> None:
     added = template("secrets/deploytool/TOKEN", "", text)
     (change,) = field_changes(group(Tasks=[task(objects=[added])]))
     assert change.after == "nomad/jobs/items:TOKEN"
+
+
+def test_tags_are_told_as_labels_each_by_its_key() -> None:
+    """Each is a field of the same name: nomad/structs/diff.go, stringSetDiff."""
+    rule = "traefik.http.routers.a.rule"
+    tags = named(
+        "Tags",
+        field("Tags", f"{rule}=Host(`a`)", ""),
+        field("Tags", "traefik.enable=true", "traefik.enable=true"),
+        field("Tags", "", f"{rule}=Host(`b`)"),
+        field("Tags", "", "traefik.http.middlewares.auth.basicauth.users=ann:hunter2"),
+    )
+    found = changes(answer(group(Objects=[named("Service") | {"Objects": [tags]}])))
+    told = [
+        (f.path, f.before, f.after)
+        for f in diff.hidden(Plan(app="items", changes=found)).changes[0].fields
+    ]
+    assert told == [
+        ("labels.traefik.http.middlewares.auth.basicauth.users", None, MASK),
+        (f"labels.{rule}", "Host(`a`)", "Host(`b`)"),
+    ]
 
 
 def test_other_nodes_for_the_job_are_a_change_of_each_group() -> None:

@@ -187,7 +187,7 @@ def test_refusals_are_plain_text(ask: Ask, cluster: Cluster, refused: Refused) -
         ("GET", "job/items/submission"),
         ("GET", "job/items/versions?diffs=true"),
         ("GET", "service/a?filter=Port%20==%201"),
-        ("GET", "agent/members"),
+        ("GET", "agent/servers"),
     ],
 )
 def test_what_it_does_not_know_is_501(ask: Ask, method: str, path: str) -> None:

@@ -22,6 +22,7 @@ from deploytool.units import format_duration, format_memory
 
 ACTIONS = {"Added": Action.CREATE, "Deleted": Action.REMOVE, "Edited": Action.UPDATE}
 TEMPLATE = "Template"
+TAGS = ("Tags", "CanaryTags")
 IN_A_LIST = re.compile(r"^(?P<name>.+)\[(?P<index>\d+)\]$")
 OF_A_TABLE = re.compile(r"^(?P<name>[^\[]+)\[(?P<key>.+)\]$")
 DURATIONS = frozenset(
@@ -144,11 +145,24 @@ def _leaves(
     objects = node.get("Objects") or ()
     yield from _templates([o for o in objects if o["Name"] == TEMPLATE], path, mounted)
     for name, number, child in _numbered(o for o in objects if o["Name"] != TEMPLATE):
-        if not _is_the_servers(child):
+        if name in TAGS:
+            yield from _tags(child, f"{path}{name}.")
+        elif not _is_the_servers(child):
             below = f"{path}{name}{f'#{number}' if number > 1 else ''}."
             yield from _leaves(child, below, mounted=mounted)
     for task in node.get("Tasks") or ():
         yield from _leaves(task, f"{path}Task.", mounted=mounted)
+
+
+def _tags(node: Json, path: str) -> Iterator[tuple[str, str, str]]:
+    """Tags as labels. Each is a field that is called like all the others."""
+    for field in node.get("Fields") or ():
+        old, _, before = str(field.get("Old") or "").partition("=")
+        new, _, after = str(field.get("New") or "").partition("=")
+        if old:
+            yield f"{path}{old}", before, ""
+        if new:
+            yield f"{path}{new}", "", after
 
 
 def _templates(
@@ -250,15 +264,16 @@ KEYS = (
     ("Task.Service.Check.CheckRestart.Grace", "healthcheck.start_period"),
     ("Task.Service.Check.CheckRestart.Limit", "healthcheck.retries"),
     ("Task.Service.Check", "healthcheck"),
-    ("Task.Service.Tags", "routes"),
-    ("Task.Service.CanaryTags", "routes of canaries"),
+    ("Task.Service.Tags.", "labels."),
+    ("Task.Service.CanaryTags.", "labels of canaries."),
     ("Task.Service.", "service."),
     ("Task.KillSignal", "kill signal"),
     ("Task.User", "user"),
     ("Task.Meta.", "labels."),
     ("Task.", ""),
     ("Service.Check", "healthcheck"),
-    ("Service.Tags", "routes"),
+    ("Service.Tags.", "labels."),
+    ("Service.CanaryTags.", "labels of canaries."),
     ("Service.", "service."),
     ("RestartPolicy.", "restart."),
     ("ReschedulePolicy.", "reschedule."),
@@ -275,7 +290,10 @@ KEYS = (
 """Nomad's fields and the configuration's keys that they come from."""
 SIZE = "][tmpfs_options][0][size"
 """How the field of the size of a mount in memory ends."""
-OWN_NAMES = ("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.", TMPFS, "Task.Config.logging.")
+OWN_NAMES = (
+    *("Task.Env.", "Task.Meta.", "Meta.", "Task.Template.", TMPFS, "Task.Config.logging."),
+    *("Task.Service.Tags.", "Service.Tags."),
+)
 """Fields under which names are the user's own."""
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deploytool.errors import DeploytoolError, UsageError
-from deploytool.printable import printable_json
+from deploytool.printable import one_line, printable_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -41,7 +41,7 @@ def signed(sign: str, style: str, text: str) -> Text:
     between two."""
     from rich.text import Text
 
-    return Text.assemble((sign, style), f" {text}")
+    return Text.assemble((sign, style), f" {one_line(text)}")
 
 
 def ticked(text: str) -> Text:
@@ -109,11 +109,15 @@ class Output:
 
     def line(self, text: str) -> None:
         """A line of somebody else's output: a build's, a log's."""
-        self.progress.print(f"  {text}", style="quiet")
+        self._quietly(text, "  ")
 
     def debug(self, text: str) -> None:
         if self.verbose:
-            self.progress.print(f"  {text}", style="quiet")
+            self._quietly(text, "  ")
+
+    def _quietly(self, text: str, indent: str) -> None:
+        for line in text.split("\n"):
+            self.progress.print(f"{indent}{line}", style="quiet")
 
     def warn(self, text: str) -> None:
         """Something to know that is no failure; part of the JSON object too."""
@@ -152,7 +156,7 @@ class Output:
             return
         self.progress.print(signed("✗", "bad", error.message))
         for detail in error.details:
-            self.progress.print(f"    {detail}", style="quiet")
+            self._quietly(detail, "    ")
         if error.hint:
             self.progress.print(next_step(error.hint))
 

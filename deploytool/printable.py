@@ -24,6 +24,12 @@ def printable(text: str) -> str:
     return CONTROL.sub(_spelled, COLOUR.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """A text whose line feeds are spelled out too: what follows one would pass for a line of
+    ours."""
+    return text.replace("\n", "\\n")
+
+
 def _spelled(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 

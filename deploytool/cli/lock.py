@@ -12,6 +12,7 @@ import typer
 from deploytool.cli.common import Session, command, command_group, warn_of_unread
 from deploytool.errors import DeploytoolError, ExitCode, UsageError
 from deploytool.output import ticked
+from deploytool.printable import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,10 +161,8 @@ def _show_lease(console: Console, app: str, lease: Lease | None) -> None:
     if lease is None:
         console.print(f"Nobody is changing {app}")
         return
-    console.print(
-        f"{lease.by} is changing {app}: {lease.purpose}, since "
-        f"{lease.since.astimezone():%Y-%m-%d %H:%M:%S}"
-    )
+    who = one_line(f"{lease.by} is changing {app}: {lease.purpose}")
+    console.print(f"{who}, since {lease.since.astimezone():%Y-%m-%d %H:%M:%S}")
     expires = f"expires in {lease.left:.0f} s" if lease.left else "has expired"
     console.print(f"The lease {expires} unless it is renewed", style="quiet")
 
@@ -179,8 +178,8 @@ def _show_entries(console: Console, entries: list[AuditEntry]) -> None:
     for entry in entries:
         table.add_row(
             f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
-            entry.by,
-            entry.action,
+            one_line(entry.by),
+            one_line(entry.action),
             entry.release,
             entry.outcome,
             f"{entry.seconds:.1f} s" if entry.seconds is not None else "",

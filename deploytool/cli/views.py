@@ -28,6 +28,7 @@ from deploytool.backends.model import (
     Task,
     Verdict,
 )
+from deploytool.printable import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -434,9 +435,9 @@ def show_records(console: Console, records: Sequence[Record]) -> None:
             Text(record.outcome.replace("_", " "), styles.get(record.outcome, "bad")),
             f"{age(release.at)} ago",
             f"{record.seconds:.0f}s" if record.seconds is not None else "",
-            release.by,
+            one_line(release.by),
             short_commit(release.commit),
             image,
-            release.note,
+            one_line(release.note),
         )
     console.print(table)

@@ -76,6 +76,19 @@ def test_errors_warnings_and_lines_cannot_draw_over_what_was_printed(
     assert "\x1b[1A" not in err.getvalue()
 
 
+def test_a_line_feed_begins_no_line_that_passes_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = screens(monkeypatch)
+    output = Output()
+    text = "ann\n✓ v9 of items runs"
+    output.error(DeploytoolError(text, code="x", hint=text, details=[text]))
+    output.warn(text)
+    output.line(text)
+    output.step(text)
+    shown = err.getvalue()
+    assert shown.count("ann\\n✓ v9") == 4
+    assert not [line for line in shown.splitlines() if line.lstrip("\x1b[0123456789;m")[0] == "✓"]
+
+
 def test_neither_can_tables_and_styled_text(monkeypatch: pytest.MonkeyPatch) -> None:
     out, _ = screens(monkeypatch)
     table = Table("who")

@@ -40,9 +40,9 @@ def _is_told(subject: Subject, file: PurePosixPath) -> bool:
 
 
 def _is_public(project: Project, file: PurePosixPath) -> bool:
-    if not file.name.endswith(OFTEN_PUBLIC) or holds_private_key(project, file):
+    if not file.name.lower().endswith(OFTEN_PUBLIC) or holds_private_key(project, file):
         return False
-    return file.suffix == ".pem" or is_named(project, file)
+    return file.suffix.lower() == ".pem" or is_named(project, file)
 
 
 def _in_words(files: list[PurePosixPath]) -> str:

@@ -496,7 +496,8 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\nabc\n"
 HIDDEN = (
     *("app/.env.local", "app/.ssh/config", "app/.aws/credentials", "app/.netrc", "app/.pypirc"),
     *("app/prod.env", "app/id_rsa", "app/id_ed25519", "app/dev.sqlite3", "app/other.pem"),
-    *("app/server.key", "app/sub/server.key"),
+    *("app/server.key", "app/sub/server.key", "app/Server.PEM", "app/client.p12", "app/client.pfx"),
+    *("app/.pgpass", "app/.docker/config.json"),
 )
 
 
@@ -510,7 +511,10 @@ def test_private_files_in_packages_stay_out(tmp_path: Path) -> None:
     run(project, force=True)
     ignored = dockerignore.read(project / ".dockerignore")
     assert [file for file in (*HIDDEN, "app/named.pem") if not ignored.hides(file)] == []
-    shown = ("app/ca.pem", "app/data/places.sqlite3", "app/id_numbers.py", "app/env.py")
+    shown = (
+        *("app/ca.pem", "app/data/places.sqlite3", "app/id_numbers.py", "app/env.py"),
+        *("app/config.json", "app/.docker/nginx.conf"),
+    )
     assert [file for file in shown if ignored.hides(file)] == []
     warnings = inspect_project(project, force=True, offline=True).warnings
     assert [w for w in warnings if "private key" in w] == [
@@ -521,7 +525,7 @@ def test_private_files_in_packages_stay_out(tmp_path: Path) -> None:
 
     (project / ".dockerignore").write_text("**/.git\n")
     (found,) = [f for f in lint(project, load(project)) if f.rule == "private-file-copied"]
-    assert found.message.endswith("and 9 more are copied into the image")
+    assert found.message.endswith("and 13 more are copied into the image")
     assert (project / "Dockerfile").read_text().splitlines()[found.line - 1] == "COPY app app"
 
 

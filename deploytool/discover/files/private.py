@@ -11,25 +11,30 @@ from deploytool.discover.source import SKIPPED_FOLDERS, Project
 
 FOLDERS = frozenset({".aws", ".ssh"})
 NAMES = frozenset(
-    {".git-credentials", ".netrc", ".pypirc", "id_dsa", "id_ecdsa", "id_ecdsa_sk"}
+    {".git-credentials", ".netrc", ".pgpass", ".pypirc", "id_dsa", "id_ecdsa", "id_ecdsa_sk"}
     | {"id_ed25519", "id_ed25519_sk", "id_rsa"}
 )
 OFTEN_PUBLIC = (".key", ".pem", ".sqlite", ".sqlite3")
 """Endings of certificates of authorities and of databases that come with an app too."""
-ENDINGS = (".env", *OFTEN_PUBLIC)
+ENDINGS = (".env", ".p12", ".pfx", *OFTEN_PUBLIC)
+LOGINS = (".docker", "config.json")
 EXAMPLES = (".example", ".sample", ".template", ".dist", ".default", ".defaults")
 PATTERNS = (
     *("**/.env*", *(f"**/{name}" for name in sorted(FOLDERS | NAMES))),
+    f"**/{'/'.join(LOGINS)}",
     *(f"**/*{ending}" for ending in ENDINGS),
+    *("**/*.KEY", "**/*.P12", "**/*.PEM", "**/*.PFX"),
 )
-"""The same for a .dockerignore."""
+"""The same for a .dockerignore, which tells small letters from capitals."""
 MAX_FILES = 20_000
 
 
 def looks_private(path: PurePosixPath) -> bool:
     """By its name alone."""
     name = path.name
-    if not FOLDERS.isdisjoint(path.parts[:-1]) or name in NAMES or name.endswith(ENDINGS):
+    if not FOLDERS.isdisjoint(path.parts[:-1]) or path.parts[-2:] == LOGINS:
+        return True
+    if name in NAMES or name.lower().endswith(ENDINGS):
         return True
     return name.startswith(".env.") and not name.endswith(EXAMPLES)
 
@@ -56,7 +61,7 @@ SKIPPED = (SKIPPED_FOLDERS - {"build", "dist"}) | {".git", ".venv"}
 
 def holds_private_key(project: Project, file: PurePosixPath) -> bool:
     try:
-        return file.suffix in (".key", ".pem") and b"PRIVATE KEY" in project.data(file)
+        return file.suffix.lower() in (".key", ".pem") and b"PRIVATE KEY" in project.data(file)
     except (OSError, ValueError):
         return False
 
@@ -70,5 +75,5 @@ def is_named(project: Project, file: PurePosixPath) -> bool:
 
 def is_meant(project: Project, file: PurePosixPath) -> bool:
     """Whether one that looks private comes with the app: its code names it, and it is no key."""
-    is_public = file.name.endswith(OFTEN_PUBLIC) and not holds_private_key(project, file)
+    is_public = file.name.lower().endswith(OFTEN_PUBLIC) and not holds_private_key(project, file)
     return is_public and FOLDERS.isdisjoint(file.parts) and is_named(project, file)

@@ -23,6 +23,7 @@ from deploytool.backends.nomad.specification.task import kill_timeout
 from deploytool.backends.nomad.specification.version import OLDEST, ServerVersion
 from deploytool.backends.nomad.storage.store import ROOT
 from deploytool.errors import DeploytoolError, EngineError
+from deploytool.http import is_loopback
 from deploytool.json_types import Json
 from deploytool.traefik import offers
 from deploytool.traefik.proxy import NAME
@@ -53,7 +54,8 @@ def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
     except DeploytoolError as error:
         return [*checks, Check("servers", State.BAD, error.message, error.hint)]
     checks += [*_servers(client, str(leader)), *_namespace(client)]
-    checks += [*_rights(client, config), *_nodes(client, config)]
+    checks += [*_rights(client, config), *_open_to_all(client, config.app, str(leader))]
+    checks += [*_nodes(client, config)]
     checks += [*_oversubscription(client, config), *_kill_timeout(client, config)]
     return [*checks, *_proxy(client, config)]
 
@@ -104,6 +106,23 @@ def _rights(client: Client, config: Config) -> Iterator[Check]:
         yield Check("rights", State.GOOD, f"{allowed}; read-logs and alloc-exec were not tried")
     for right, error in refused:
         yield Check("rights", State.BAD, f"{right}: {error.message}", error.hint)
+
+
+def _open_to_all(client: Client, app: str, leader: str) -> Iterator[Check]:
+    """Whether jobs can be changed without a token. A task reaches the API too, by the socket that
+    Nomad gives it."""
+    is_own_machine = is_loopback(leader.rpartition(":")[0].strip("[]"))
+    if is_own_machine or client.connection.token:
+        return
+    if not _refusal(lambda: client.post(f"/v1/job/{app}-doctor/plan", _dry_run(app))):
+        yield Check(
+            "ACLs",
+            State.WARNING,
+            "nobody is asked for a token: whoever reaches the API may change every job, and so "
+            "may every task",
+            "turn ACLs on: acl { enabled = true } in the configuration of all agents, then nomad "
+            "acl bootstrap",
+        )
 
 
 def _tries(client: Client, app: str) -> Sequence[tuple[str, Callable[[], object]]]:

@@ -17,6 +17,7 @@ from deploytool.config import Config
 from deploytool.config.nomad import NomadSettings
 from deploytool.image.registry_failures import silent
 from tests.builders import service
+from tests.nomad_double import server
 from tests.nomad_double.cluster import Cluster
 from tests.nomad_double.server import running
 
@@ -103,6 +104,25 @@ def test_right_that_is_missing_is_named(
     found = checks(address)["rights"]
     assert found.state is State.BAD
     assert right in found.hint
+
+
+@pytest.mark.parametrize(
+    ("leader", "token", "is_told"),
+    [
+        ("10.0.0.5:4647", "", True),
+        ("[fd00::5]:4647", "", True),
+        ("127.0.0.1:4647", "", False),
+        ("10.0.0.5:4647", "s3cret", False),
+    ],
+)
+def test_cluster_that_asks_nobody_for_a_token(
+    address: str, monkeypatch: pytest.MonkeyPatch, leader: str, token: str, is_told: bool
+) -> None:
+    monkeypatch.setattr(server, "LEADER", leader)
+    client = Client(Connection(address, token=token), patience=0)
+    config = Config(app="items", backend="nomad", services={"web": service()})
+    found = {check.name: check for check in examine(config, lambda: client)}
+    assert ("ACLs" in found) is is_told
 
 
 def test_what_may_not_be_looked_at(address: str, cluster: Cluster) -> None:

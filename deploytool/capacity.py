@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from deploytool.units import format_memory
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """What kernels call them → what images do."""
+LABELS = ("node.labels.", "engine.labels.")
 NO_LOG = "none"
 """The driver that needs none."""
 
@@ -116,7 +118,9 @@ def why_never(node: Node, service: Service, image: Image) -> str:
 def _why_excluded(node: Node, service: Service) -> str:
     for constraint in service.placement.constraints:
         if not _meets(node, constraint):
-            return f"does not meet {constraint}"
+            key = re.split("==|!=", constraint)[0].strip()
+            found = node.attributes.get(key)
+            return f"does not meet {constraint}" + (f": it has {found}" if found else "")
     return ""
 
 
@@ -136,12 +140,34 @@ def _runs(node: Node, platform: tuple[str, str]) -> bool:
 
 
 def _meets(node: Node, constraint: str) -> bool:
-    operator = "!=" if "!=" in constraint else "=="
+    """As Swarm does (moby/swarmkit, manager/constraint): names of keys in any case but for those of
+    labels, addresses by networks too, and no node for a key that there is not."""
+    operator = "==" if "==" in constraint else "!="
     key, _, value = (part.strip() for part in constraint.partition(operator))
-    if key not in node.attributes and not node.is_known:
-        return True
-    equal = node.attributes.get(key, "").lower() == value.lower()
-    return equal if operator == "==" else not equal
+    if not node.is_known:
+        found = node.attributes.get(key)
+        return found is None or (found.lower() == value.lower()) == (operator == "==")
+    kind = next((kind for kind in LABELS if key.lower().startswith(kind)), "")
+    key = kind + key[len(kind) :] if kind else key.lower()
+    if not kind and key not in node.attributes:
+        return False
+    found = node.attributes.get(key, "")
+    equal = _is_within(found, value) if key == "node.ip" else found.lower() == value.lower()
+    return equal is not None and equal == (operator == "==")
+
+
+def _is_within(address: str, network: str) -> bool | None:
+    """Whether an address is of a network; None where that is none."""
+    import ipaddress
+
+    try:
+        wanted = ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return None
+    try:
+        return ipaddress.ip_address(address) in wanted
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

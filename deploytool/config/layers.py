@@ -54,24 +54,33 @@ class Layers:
             if not name.startswith(PREFIX) or name in _OWN_VARIABLES:
                 continue
             path = self._variable_path(name)
-            if path[0] in Config.model_fields and path[0] != "environments":
+            if self._is_known(path):
                 self.set(path, _variable_value(path, environ[name]), name)
             else:
                 warnings.append(f"{name} sets nothing{self._meant(name)}")
         return warnings
 
+    def _is_known(self, path: Sequence[str]) -> bool:
+        """A variable changes the services that there are: of another name it would make one."""
+        if path[0] == "services" and len(path) > 1 and self._services:
+            return path[1] in self._services
+        return path[0] in Config.model_fields and path[0] != "environments"
+
+    @property
+    def _services(self) -> Mapping[str, Any]:
+        services = self.merged.get("services")
+        return services if isinstance(services, dict) else {}
+
     def _meant(self, name: str) -> str:
         """The variable that was meant by one that sets nothing, as far as names tell."""
-        services = self.merged.get("services")
-        names = tuple(services) if isinstance(services, dict) else ()
-        paths = sorted(_paths(schema(), names), key=len)
+        paths = sorted(_paths(schema(), tuple(self._services)), key=len)
         wanted = name.removeprefix(PREFIX).lower()
         near = {"_".join(path).replace("-", "_"): path for path in reversed(paths)}
         close = [near[found] for found in difflib.get_close_matches(wanted, near, 1, 0.75)]
         same = [path for path in paths if path[-1] == wanted]
         found = next(iter((*same, *close)), None)
         if found is None:
-            return ", as it begins with no key of the configuration"
+            return ", as it is about no key or service of the configuration"
         return f"; did you mean {PREFIX}{'__'.join(found).replace('-', '_').upper()}?"
 
     def _variable_path(self, name: str) -> list[str]:
@@ -83,10 +92,9 @@ class Layers:
                 break
             segment, _, rest = rest.partition("__")
             path.append(segment.lower())
-        services = self.merged.get("services")
-        if len(path) > 1 and path[0] == "services" and isinstance(services, dict):
+        if len(path) > 1 and path[0] == "services":
             hyphened = path[1].replace("_", "-")
-            path[1] = hyphened if hyphened in services else path[1]
+            path[1] = hyphened if hyphened in self._services else path[1]
         return [segment or "_" for segment in path] or ["_"]
 
 

@@ -176,7 +176,16 @@ def test_full_nodes_take_no_replica_beside_the_old() -> None:
         ("node.role == manager", False),
         ("node.hostname == n1", True),
         ("node.id == id-of-n1", True),
-        ("node.platform.arch == amd64", True),
+        ("node.platform.arch == x86_64", True),
+        ("node.platform.arch == amd64", False),
+        ("Node.Platform.Arch != amd64", True),
+        ("NODE.LABELS.disk == ssd", True),
+        ("node.labels.Disk == ssd", False),
+        ("node.ip == 10.0.0.0/8", True),
+        ("node.ip != 10.0.0.1", False),
+        ("node.ip == 192.168.0.0/16", False),
+        ("node.ip != here", False),
+        ("node.zone != a", False),
         ("node.platform.os == linux", True),
     ],
 )
@@ -188,7 +197,14 @@ def test_constraints(constraint: str, fits: bool) -> None:
     else:
         error = refused(made, one)
         assert error.code == "no_suitable_node"
-        assert error.details == (f"n1: does not meet {constraint}",)
+        assert error.details[0].startswith(f"n1: does not meet {constraint}")
+
+
+def test_what_a_node_has_instead_is_told() -> None:
+    one = worker(placement={"constraints": ["node.platform.arch == amd64"]})
+    assert refused(cluster(), one).details == (
+        "n1: does not meet node.platform.arch == amd64: it has x86_64",
+    )
 
 
 @pytest.mark.parametrize(

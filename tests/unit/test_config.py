@@ -240,8 +240,12 @@ class TestLayers:
                 "SERVICE__MY_WORKER__HEALTHCHECK__PATH",
                 "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__HEALTHCHECK__PATH?",
             ),
-            ("FOO", ", as it begins with no key of the configuration"),
-            ("ENVIRONMENTS__LIVE__APP", ", as it begins with no key of the configuration"),
+            (
+                "SERVICES__MY_WROKER__REPLICAS",
+                "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__REPLICAS?",
+            ),
+            ("FOO", ", as it is about no key or service of the configuration"),
+            ("ENVIRONMENTS__LIVE__APP", ", as it is about no key or service of the configuration"),
         ],
     )
     def test_a_variable_that_sets_nothing_is_a_warning(

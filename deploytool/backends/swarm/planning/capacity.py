@@ -60,7 +60,7 @@ def _node(node: Json, cpu: float, memory: int) -> Node:
             "node.id": node["ID"],
             "node.hostname": description.get("Hostname", ""),
             "node.role": spec["Role"],
-            "node.platform.arch": architecture,
+            "node.platform.arch": machine,
             "node.platform.os": system,
             "node.ip": node["Status"].get("Addr", ""),
         },

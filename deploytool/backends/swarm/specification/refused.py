@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from deploytool.backends import engine_limits
+from deploytool.backends.swarm.specification import templates
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import AppSpec, Service
 
@@ -53,6 +54,8 @@ def _of(app: AppSpec, service: Service) -> Iterator[Problem]:
             "no service can be attached to ingress, which is the Swarm's own",
             'leave it out; publish with mode = "ingress" opens ports on it',
         )
+    for key, fault in templates.problems(service):
+        yield Problem(key, fault)
     for text in service.placement.constraints:
         key, value = (part.strip() for part in re.split("==|!=", text, maxsplit=1))
         if not KEY.fullmatch(key) or not VALUE.fullmatch(value):

@@ -46,9 +46,8 @@ _health = {
     "start_period": durations,
     "start_interval": some_time,
 }
-_healthchecks = st.fixed_dictionaries(
-    {"command": st.lists(texts, min_size=1, max_size=3)}, optional=_health
-)
+commands = st.lists(texts, min_size=1, max_size=3).filter(lambda words: bool(words[0].strip()))
+_healthchecks = st.fixed_dictionaries({"command": commands}, optional=_health)
 _restarts = st.fixed_dictionaries(
     {},
     optional={
@@ -122,11 +121,11 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
     """Any service; some with a port, some of a ready image."""
     given: dict[str, Any] = draw(
         st.fixed_dictionaries(
-            {"name": name, "command": st.lists(texts, min_size=1, max_size=3)},
+            {"name": name, "command": commands},
             optional={
                 "image": st.sampled_from(["redis:8", "registry.example.com/a/b:1.2"]),
                 "replicas": st.integers(0, 50),
-                "prestart": st.lists(texts, max_size=3),
+                "prestart": commands,
                 "env": st.dictionaries(variables, texts | braces, max_size=4),
                 "secrets": _unique(variables),
                 "files": st.dictionaries(_targets, _sources, max_size=3),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from deploytool.errors import Problem
-from deploytool.spec import AppSpec, Service
+from deploytool.spec import ROTATED, AppSpec, Service
 from deploytool.units import format_memory
 
 LEAST_LIMIT = 6 * 2**20
@@ -23,6 +23,23 @@ MOST_OPEN_FILES = 2147483584
 """What it can be raised to."""
 LONGEST_TEXT = 128 * 1024 - 1
 """Bytes of one argument or variable: MAX_ARG_STRLEN of the kernel, without the NUL at its end."""
+LARGEST_ID = 2**31 - 1
+"""Of a user or a group (moby/sys, user.GetExecUser)."""
+LONGEST_VOLUME = 255
+"""Characters of its folder's name."""
+SYSTEM = ("/proc", "/sys", "/dev")
+"""Folders that the kernel and the engine fill."""
+SECRETS = "/run/secrets"
+OF_ALL_DRIVERS = frozenset({
+    "mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file",
+    "cache-compress",
+})  # fmt: skip
+LOG_OPTIONS = {
+    "json-file": OF_ALL_DRIVERS
+    | {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"},
+    "local": OF_ALL_DRIVERS | {"max-size", "max-file", "compress"},
+}
+"""What the engine's own drivers take (moby, daemon/logger: ValidateLogOpt of each)."""
 CAPABILITIES = frozenset({
     "ALL", "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF",
     "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID",
@@ -39,11 +56,11 @@ def problems(app: AppSpec) -> Iterator[Problem]:
     for service in app.services:
         found = (*_amounts(service), *_times(service), *_capabilities(service))
         more = (*_open_files(service), *_mounts(service), *_texts(app, service))
-        for problem in (*found, *more):
+        names = (*_logging(service), *_user(service), *_names(app, service))
+        for problem in (*found, *more, *names):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
-    for argument in app.release.command if app.release else ():
-        if len(argument.encode()) > LONGEST_TEXT:
-            yield Problem("release.command", _too_long("an argument"))
+    if app.release:
+        yield from _command("release.command", app.release.command)
 
 
 def _amounts(service: Service) -> Iterator[Problem]:
@@ -117,6 +134,48 @@ def _mounts(service: Service) -> Iterator[Problem]:
         elif places[place] > 1:
             yield Problem(key, f"{place} is mounted twice")
             return
+        elif place in SYSTEM or place.startswith("/proc/"):
+            yield Problem(key, f"{place} is the system's own", "name another folder")
+        elif above := next((f for f in service.files if place.startswith(f"{f}/")), None):
+            yield Problem(key, f"{place} lies below {above}, which is a file (`files`)")
+        elif service.secrets and place == SECRETS:
+            yield Problem(
+                key, f"the secrets of the service are in {SECRETS}", "name another folder"
+            )
+        elif place in {f"{SECRETS}/{name}" for name in service.secrets}:
+            yield Problem(key, f"{place} is a secret of the service", "name another file")
+
+
+def _names(app: AppSpec, service: Service) -> Iterator[Problem]:
+    for name, count in Counter(service.secrets).items():
+        if count > 1:
+            yield Problem("secrets", f"{name} stands there twice")
+    room = LONGEST_VOLUME - len(app.name) - 1
+    if any(not v.is_bind and len(v.source) > room for v in service.volumes):
+        yield Problem(
+            "volumes",
+            f"with the app's name before it, the name of a volume can have {room} characters",
+            "shorten it",
+        )
+
+
+def _logging(service: Service) -> Iterator[Problem]:
+    logging = service.logging
+    if logging.driver in ROTATED and logging.max_size == 0:
+        yield Problem("logging.max_size", "the engine takes 1B at least", "for example 10MiB")
+    known = LOG_OPTIONS.get(logging.driver, logging.options.keys())
+    for name in sorted(logging.options.keys() - known):
+        yield Problem(
+            f"logging.options.{name}",
+            f"{logging.driver} has no such option",
+            f"it has {', '.join(sorted(known - OF_ALL_DRIVERS))}",
+        )
+
+
+def _user(service: Service) -> Iterator[Problem]:
+    for number in (service.user or "").split(":"):
+        if number.isascii() and number.isdigit() and int(number) > LARGEST_ID:
+            yield Problem("user", f"{number} is no number of a user: {LARGEST_ID} is the highest")
 
 
 def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
@@ -128,8 +187,14 @@ def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
     if service.check:
         commands["healthcheck.command"] = service.check.command
     for key, arguments in commands.items():
-        if any(len(argument.encode()) > LONGEST_TEXT for argument in arguments):
-            yield Problem(key, _too_long("an argument"))
+        yield from _command(key, arguments)
+
+
+def _command(key: str, arguments: Sequence[str]) -> Iterator[Problem]:
+    if any(len(argument.encode()) > LONGEST_TEXT for argument in arguments):
+        yield Problem(key, _too_long("an argument"))
+    if arguments and not arguments[0].strip():
+        yield Problem(key, "the program has no name", 'for example ["python", "-m", "app.worker"]')
 
 
 def _too_long(what: str) -> str:

@@ -13,7 +13,7 @@ from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import refused, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, PlanError
-from deploytool.spec import AppSpec, ReleaseStep
+from deploytool.spec import AppSpec, ProxySettings, ReleaseStep
 from tests.builders import app, deploy, engine, images, service, worker
 from tests.fake_engine import FakeEngine, node
 
@@ -34,6 +34,21 @@ OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
     ("volumes", {"volumes": ["data:/tmp/"]}),
     ("env.A", {"env": {"A": LONG}}),
     ("command", {"command": ["sh", "-c", LONG]}),
+    ("command", {"command": ["", "-c"]}),
+    ("healthcheck.command", {"healthcheck": {"command": [" "]}}),
+    ("volumes", {"volumes": ["data:/proc"]}),
+    ("volumes", {"volumes": ["/srv:/proc/sys/net"]}),
+    ("tmpfs", {"tmpfs": {"/dev": "1MiB"}}),
+    ("volumes", {"volumes": ["data:/code/a.txt/b"], "files": {"/code/a.txt": "a.txt"}}),
+    ("volumes", {"volumes": ["data:/run/secrets"], "secrets": ["A"]}),
+    ("files", {"files": {"/run/secrets/A": "a.txt"}, "secrets": ["A"]}),
+    ("volumes", {"volumes": [f"{'v' * 250}:/data"]}),
+    ("secrets", {"secrets": ["A", "B", "A"]}),
+    ("logging.max_size", {"logging": {"max_size": "0B"}}),
+    ("logging.options.max-sise", {"logging": {"options": {"max-sise": "1m"}}}),
+    ("logging.options.tag", {"logging": {"driver": "local", "options": {"tag": "x"}}}),
+    ("user", {"user": "99999999999"}),
+    ("user", {"user": "app:4294967295"}),
 ]
 OF_A_SWARM: list[tuple[str, dict[str, Any]]] = [
     ("memory", {"memory": "1MiB"}),
@@ -42,6 +57,7 @@ OF_A_SWARM: list[tuple[str, dict[str, Any]]] = [
     ("placement.constraints", {"placement": {"constraints": ["node.labels.a == ä"]}}),
     ("placement.constraints", {"placement": {"constraints": ["node.labels.ä != a"]}}),
     ("secrets", {"secrets": ["x" * 40]}),
+    ('files."/deploytool/drain.sh"', {"files": {"/deploytool/drain.sh": "a.txt"}}),
 ]
 
 
@@ -64,6 +80,34 @@ def test_a_swarm_gets_nothing_that_it_refuses(key: str, keys: dict[str, Any]) ->
 @pytest.mark.parametrize(("key", "keys"), OF_EVERY_ENGINE)
 def test_nomad_gets_nothing_that_engines_refuse(key: str, keys: dict[str, Any]) -> None:
     assert f"services.web.{key}" in paths(on_nomad.problems(app(service(**keys))))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("network", name) for name in ("ingress", "host", "bridge", "none")),
+        *(("subnet", f"10.9.0.0/{length}") for length in (29, 30, 31, 32)),
+    ],
+)
+def test_networks_that_the_proxy_cannot_have(key: str, value: str) -> None:
+    spec = app(proxy=ProxySettings.model_validate({key: value}))
+    with pytest.raises(ConfigError) as caught:
+        Swarm(engine()).plan(spec, images(spec))
+    assert paths(caught.value.problems) == {f"proxy.{key}"}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"tmpfs": {"/dev/shm": "1MiB"}, "volumes": ["/sys/fs/cgroup:/sys/fs/cgroup:ro"]},
+        {"volumes": ["data:/code/a.txts"], "files": {"/code/a.txt": "a.txt"}},
+        {"logging": {"options": {"tag": "x", "mode": "non-blocking", "labels": "a"}}},
+        {"logging": {"driver": "gelf", "options": {"gelf-address": "udp://a:1"}}},
+        {"user": "65534:65534", "command": ["true", ""]},
+    ],
+)
+def test_what_engines_take(keys: dict[str, Any]) -> None:
+    assert not list(engine_limits.problems(app(service(**keys))))
 
 
 def test_every_capability_can_be_written_in_both_ways() -> None:

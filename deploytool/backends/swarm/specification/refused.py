@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deploytool.backends import engine_limits
 from deploytool.backends.swarm.specification import templates
+from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import AppSpec, Service
 
@@ -18,6 +19,8 @@ VERSION = len(".999")
 LEAST_MEMORY = 4 * 2**20
 """Bytes that can be reserved (swarmkit's `validateResources`)."""
 LEAST_CPU = 0.001
+OWN_NETWORKS = ("ingress", "bridge", "host", "none", "docker_gwbridge")
+SMALLEST_NETWORK = 28
 KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)
 VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE)
 """What swarmkit's `constraint.Parse` takes on both sides."""
@@ -31,6 +34,15 @@ def check(app: AppSpec) -> None:
 
 def problems(app: AppSpec) -> Iterator[Problem]:
     yield from engine_limits.problems(app)
+    if app.proxy.network in OWN_NETWORKS:
+        message = f"{app.proxy.network} is the engine's own, and no network for services"
+        yield Problem("proxy.network", message, "name another: `proxy up` makes it")
+    if int(app.proxy.subnet.partition("/")[2]) > SMALLEST_NETWORK:
+        yield Problem(
+            "proxy.subnet",
+            "it has too few addresses: each node and each replica behind the proxy takes one",
+            f"write a /{SMALLEST_NETWORK} or a larger one",
+        )
     for service in app.services:
         for problem in _of(app, service):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
@@ -54,6 +66,8 @@ def _of(app: AppSpec, service: Service) -> Iterator[Problem]:
             "no service can be attached to ingress, which is the Swarm's own",
             'leave it out; publish with mode = "ingress" opens ports on it',
         )
+    for target in sorted(service.files.keys() & BY_TARGET.keys()):
+        yield Problem(f'files."{target}"', "deploytool has a script there", "name another path")
     for key, fault in templates.problems(service):
         yield Problem(key, fault)
     for text in service.placement.constraints:

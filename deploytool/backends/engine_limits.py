@@ -9,7 +9,8 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from deploytool.errors import Problem
+from deploytool.errors import Problem, UsageError
+from deploytool.image.reference import Reference
 from deploytool.spec import ROTATED, AppSpec, Service
 from deploytool.units import format_memory
 
@@ -61,6 +62,18 @@ def problems(app: AppSpec) -> Iterator[Problem]:
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
     if app.release:
         yield from _command("release.command", app.release.command)
+    yield from _images(app)
+
+
+def _images(app: AppSpec) -> Iterator[Problem]:
+    images = {f"services.{s.name}.image": s.image for s in app.services if s.image}
+    images["proxy.image"] = app.proxy.image
+    images["proxy.socket_proxy_image"] = app.proxy.socket_proxy_image
+    for key, image in images.items():
+        try:
+            Reference.parse(image)
+        except UsageError as error:
+            yield Problem(key, error.message, error.hint)
 
 
 def _amounts(service: Service) -> Iterator[Problem]:

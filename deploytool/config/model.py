@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from deploytool.config.nomad import NomadSettings
+from deploytool.image.reference import is_repository
 from deploytool.spec import (
     RESERVED,
     Backend,
@@ -33,7 +34,7 @@ def _not_reserved(value: str) -> str:
 def valid_registry(value: str) -> str:
     """Where images are pushed, as it is written. Raises ValueError."""
     bare = value.removesuffix("/")
-    if "://" in bare or not bare or any(c.isspace() for c in bare) or bare != bare.lower():
+    if bare != bare.lower() or not is_repository(f"{bare}/app"):
         raise ValueError(
             f"{value!r} is not a registry: write host[:port]/path in lower case, without https://"
         )

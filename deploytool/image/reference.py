@@ -22,6 +22,12 @@ def login(host: str) -> str:
     return "docker login" if host == HUB else f"docker login {host}"
 
 
+def is_repository(text: str) -> bool:
+    """Whether it is the name of an image without a tag."""
+    found = _REFERENCE.fullmatch(text)
+    return found is not None and found["repository"] == text
+
+
 @dataclass(frozen=True)
 class Reference:
     """An image's name, taken apart."""

@@ -47,6 +47,7 @@ OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
     ("logging.max_size", {"logging": {"max_size": "0B"}}),
     ("logging.options.max-sise", {"logging": {"options": {"max-sise": "1m"}}}),
     ("logging.options.tag", {"logging": {"driver": "local", "options": {"tag": "x"}}}),
+    ("image", {"image": "Bad Ref"}),
     ("user", {"user": "99999999999"}),
     ("user", {"user": "app:4294967295"}),
 ]

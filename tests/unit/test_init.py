@@ -348,6 +348,8 @@ def test_deploytools_own_name_that_is_asked_for(tmp_path: Path) -> None:
         ({"registry": "https://registry.example.com"}, "registry_invalid", "--registry"),
         ({"registry": "Registry.Example.com/x"}, "registry_invalid", "--registry"),
         ({"registry": ""}, "registry_invalid", "--registry"),
+        ({"registry": "h:p:q"}, "registry_invalid", "--registry"),
+        ({"registry": "host/a:1"}, "registry_invalid", "--registry"),
     ],
 )
 def test_nothing_is_written_of_what_the_configuration_would_not_take(

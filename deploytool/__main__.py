@@ -69,7 +69,10 @@ def _wants_more(arguments: Sequence[str]) -> bool:
 
 
 def _fail(output: Output, error: DeploytoolError, cause: BaseException | None = None) -> int:
-    output.error(error)
+    try:
+        output.error(error)
+    except DeploytoolError as unwritable:
+        output.error(unwritable)
     if output.verbose:
         output.traceback(cause or error)
     return error.exit_code

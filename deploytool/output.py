@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+UNWRITABLE = "output_unwritable"
+"""The code of what nothing on standard output can tell."""
 COLOURS = {
     "good": "green",
     "bad": "bold red",
@@ -144,7 +146,7 @@ class Output:
         self._write(text)
 
     def error(self, error: DeploytoolError) -> None:
-        if self.as_json:
+        if self.as_json and error.code != UNWRITABLE:
             body: dict[str, Any] = {
                 "code": error.code,
                 "message": error.message,
@@ -214,7 +216,9 @@ class Output:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
-            from deploytool.terminal import discard
+        except OSError as error:
+            from deploytool.terminal import discard, unwritable
 
             discard(sys.stdout)
+            if not isinstance(error, BrokenPipeError):
+                raise unwritable(error) from None

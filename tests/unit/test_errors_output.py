@@ -263,6 +263,46 @@ def test_every_encoding_can_be_written(tmp_path: Path, flags: list[str], encodin
     assert b"1 problem in deploytool.toml" in out + err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["config", "show"], ["config", "show", "--json"], ["config", "schema"]),
+        *(["render", "--stdout"], ["deploy", "--env", "none", "--json"]),
+    ],
+)
+def test_output_that_has_no_room(tmp_path: Path, arguments: list[str]) -> None:
+    text = 'app = "a"\nservices.a.command = ["true"]\n'
+    (tmp_path / "deploytool.toml").write_text(text, "utf-8")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploytool", *arguments],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    assert done.returncode in (1, 2)
+    assert "✗ The output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_what_is_said_on_the_way_needs_no_room(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n", "utf-8")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploytool", "init", "--offline"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+            text=True,
+        )
+    assert done.returncode == 0
+    assert (tmp_path / "deploytool.toml").exists()
+
+
 def test_variables_that_are_no_text_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "deploytool.toml").write_text('app = "a"\nservices.a.port = 1\n', "utf-8")
     name, value = os.fsdecode(b"DEPLOYTOOL_SERVICES__A__\xff"), os.fsdecode(b"\xfe")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from deploytool.errors import DeploytoolError, EngineError, ImageError, RegistryError
+from deploytool.http import is_loopback
 from deploytool.image import registry_failures
 from deploytool.image.progress import Failure
 from deploytool.image.reference import Reference
@@ -22,6 +23,7 @@ START = (
     "`docker context use`; `deploytool doctor` checks everything"
 )
 _SSH = re.compile(r"ssh://|command \[ssh |\bssh: ")
+_TCP = re.compile(r"\b(?:tcp|https?)://(?P<host>\[[^\]\s]+\]|[^\s/:;,]+)")
 INIT_FORCE = "`deploytool init --force` writes a Dockerfile that may build"
 VERBOSE = "--verbose shows all that the build printed"
 _ADDRESS = re.compile(
@@ -74,7 +76,12 @@ def engine_failure(cause: str) -> EngineError | None:
 
 def engine_hint(where: str) -> str:
     """What to do where an engine does not answer, by its address or what says that it does not:
-    behind SSH it is another machine's."""
+    behind SSH or TCP it may be another machine's."""
+    if (tcp := _TCP.search(where)) and not is_loopback(tcp["host"].strip("[]")):
+        return (
+            f"check {tcp['host']} and its port, in DOCKER_HOST or swarm.host: that docker listens "
+            "there, and no firewall is between; ssh://USER@HOST needs no port of docker's"
+        )
     if not _SSH.search(where):
         return START
     url = re.search(r"ssh://(?P<user>[^\s/@:]+@)?(?P<host>[^\s/:]+)(:(?P<port>\d+))?", where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -108,7 +108,7 @@ class Registry:
         import requests
 
         try:
-            response = self._patiently(parsed, path, accept)
+            response = _patiently(lambda: self._authorized(parsed, path, accept))
         except (requests.RequestException, OSError) as error:
             is_connection = isinstance(error, requests.ConnectionError)
             if not is_connection or not self._may_be_plain(parsed.host):
@@ -128,15 +128,6 @@ class Registry:
         if response.status >= 400:
             raise _refused(parsed, f"{response.status} {_reason(response)}")
         return response
-
-    def _patiently(self, parsed: Reference, path: str, accept: str) -> Answer:
-        """The answer, or the one after the time that the registry asks to wait."""
-        response = self._authorized(parsed, path, accept)
-        wait = _asked_to_wait(response)
-        if wait is None or wait > LONGEST_WAIT:
-            return response
-        sleep(wait)
-        return self._authorized(parsed, path, accept)
 
     def _authorized(self, parsed: Reference, path: str, accept: str) -> Answer:
         """The answer to whoever is logged in, if the registry wants to know."""
@@ -187,7 +178,7 @@ class Registry:
             return _basic(user, password) if user else ""
         params = {"service": values.get("service", ""), "scope": f"repository:{_name(parsed)}:pull"}
         given = _basic(user, password) if user else ""
-        answer = self._send(values["realm"], "*/*", given, params)
+        answer = _patiently(lambda: self._send(values["realm"], "*/*", given, params))
         failure = registry_failures.by_status(parsed.host, answer.status, _said(answer))
         if failure is not None:
             raise failure
@@ -195,6 +186,16 @@ class Registry:
             raise _denied(parsed, is_known=bool(user))
         found = _json(parsed, answer)
         return f"Bearer {found.get('token') or found.get('access_token') or ''}"
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer, or the one after the time that a registry asks to wait."""
+    answer = ask()
+    wait = _asked_to_wait(answer)
+    if wait is None or wait > LONGEST_WAIT:
+        return answer
+    sleep(wait)
+    return ask()
 
 
 def _address(host: str) -> str:

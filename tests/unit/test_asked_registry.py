@@ -127,6 +127,18 @@ def test_it_is_asked_once_more_when_it_says_when(
     assert "it asks to wait 3600 s" in error.message
 
 
+def test_the_server_of_tokens_may_ask_to_wait_too(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(registry_module, "sleep", waited.append)
+    busy = answer("429 Too Many Requests", "{}", "Retry-After: 3")
+    tokens = play(busy, answer("200 OK", '{"token": "t"}'))
+    asks = f'WWW-Authenticate: Bearer realm="http://127.0.0.1:{tokens}/token"'
+    assert DIGEST in resolve(play(answer("401 Unauthorized", "{}", asks), FOUND))
+    assert waited == [3.0]
+
+
 def test_a_date_to_wait_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(registry_module, "sleep", waited.append)

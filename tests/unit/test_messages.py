@@ -154,10 +154,12 @@ def test_a_rendered_file_that_cannot_be_written(
         ("ssh://manager", "`ssh manager docker version` has to work"),
         ("command [ssh -l x -- manager docker", "`ssh USER@HOST docker version` has to work"),
         ("unix:///var/run/docker.sock", "systemctl start docker"),
-        ("tcp://manager:2376", "systemctl start docker"),
+        ("tcp://127.0.0.1:2375", "systemctl start docker"),
+        ("tcp://manager:2376", "check manager and its port"),
+        ("tcp://[fd00::1]:2376", "check [fd00::1] and its port"),
     ],
 )
-def test_an_engine_behind_ssh_is_not_started_here(address: str, hint: str) -> None:
+def test_an_engine_elsewhere_is_not_started_here(address: str, hint: str) -> None:
     assert hint in engine_hint(address)
     assert hint in unreachable(OSError("gone"), address).hint
 

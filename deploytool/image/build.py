@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from deploytool.errors import DeploytoolError, ImageError, Interrupted
-from deploytool.image import WRITTEN_BY_INIT
+from deploytool.image import is_written_by_init
 from deploytool.image.content import VOLUMES, Content
 from deploytool.image.failures import (
     build_failure,
@@ -66,6 +66,8 @@ QUIET = {"DOCKER_CLI_HINTS": "false"}
 NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "false"}
 INSTALL_BUILDX = "install Docker's docker-buildx-plugin package"
 LAST_WITH_OWN_BUILDKIT = 22
+HEAD = 4096
+"""Bytes of a Dockerfile in which its first lines are."""
 SHORTEST = 4
 """Characters of what is hidden of a secret in output: less is found in every other word."""
 
@@ -231,7 +233,7 @@ class _Job:
         """Whether the Dockerfile was there before `init`."""
         try:
             with self.dockerfile.open("rb") as file:
-                return not file.readline(100).startswith(WRITTEN_BY_INIT.encode())
+                return not is_written_by_init(file.read(HEAD).decode("utf-8", "replace"))
         except OSError:
             return False
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from deploytool.image import without_directives
 from deploytool.reading import read_text, refuse_outside
 from deploytool.redact import hide_assignments
 from deploytool.writing import write_whole
@@ -83,7 +84,7 @@ def drift(path: str, current: str, text: str) -> tuple[str, ...]:
 
 def _first_line(text: str) -> tuple[str, str]:
     """The first line without its digest, and the digest; empty for none."""
-    first = text.partition("\n")[0].rstrip("\r")
+    first = without_directives(text).partition("\n")[0].rstrip("\r")
     found = MARK.search(first)
     return (first[: found.start()], found[1]) if found else (first, "")
 

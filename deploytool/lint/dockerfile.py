@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from deploytool.image import WRITTEN_BY_INIT
+from deploytool.image import is_written_by_init
 
 KEYWORDS = frozenset(
     {
@@ -185,7 +185,7 @@ class Dockerfile:
     @property
     def is_kept(self) -> bool:
         """Whether it was there before `init`, or its first line was taken out since."""
-        return not self.lines[0].startswith(WRITTEN_BY_INIT)
+        return not is_written_by_init("\n".join(self.lines))
 
     @property
     def instructions(self) -> Iterator[Instruction]:

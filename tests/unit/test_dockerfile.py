@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploytool.discover import FoundApp, FoundPackaging, Packaging, Source
+from deploytool.image import WRITTEN_BY_INIT, is_written_by_init
 from deploytool.image.dockerfile import render_dockerfile, render_dockerignore
+from deploytool.lint.dockerfile import parse
 from deploytool.spec import uvicorn_app
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
@@ -279,3 +281,17 @@ def test_python_and_port_are_the_projects_own() -> None:
 def test_templates_are_package_data() -> None:
     templates = files("deploytool.image").joinpath("templates")
     assert {file.name for file in templates.iterdir()} >= {"base.Dockerfile", "final.Dockerfile"}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ours"),
+    [
+        (f"{WRITTEN_BY_INIT}; yours to edit. (0)\nFROM a\n", True),
+        (f"# syntax=docker/dockerfile:1\n# escape = `\n{WRITTEN_BY_INIT}\nFROM a\n", True),
+        (f"# a remark\n{WRITTEN_BY_INIT}\nFROM a\n", False),
+        ("# syntax=docker/dockerfile:1\nFROM a\n", False),
+    ],
+)
+def test_directives_before_its_first_line_leave_it_ours(text: str, is_ours: bool) -> None:
+    assert is_written_by_init(text) is is_ours
+    assert parse(text).is_kept is not is_ours

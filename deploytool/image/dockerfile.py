@@ -164,10 +164,10 @@ def _lock_command(packaging: FoundPackaging) -> str:
     output = ["--format pylock.toml", "--output-file pylock.toml"]
     match packaging.kind, packaging.locked:
         case Packaging.UV, True:
-            return _wrapped(
-                ["uv export --quiet --locked --no-dev", *_left_out(packaging), *extras, *groups],
-                output,
-            )
+            # Whether the lock is of these dependencies needs them: here, a build of the project.
+            check = "--frozen" if packaging.computed else "--locked"
+            export = f"uv export --quiet {check} --no-dev"
+            return _wrapped([export, *_left_out(packaging), *extras, *groups], output)
         case Packaging.UV, False:
             return _wrapped(["uv pip compile --quiet pyproject.toml", *extras, *groups], output)
         case Packaging.SCRIPT, True:

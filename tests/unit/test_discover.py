@@ -14,6 +14,7 @@ from deploytool.discover import (
 )
 from deploytool.discover.dependencies.python_version import newest
 from deploytool.errors import UsageError
+from deploytool.image.dockerfile import render_dockerfile
 
 Files = dict[str, str]
 APP = "from fastapi import FastAPI\napp = FastAPI()\n"
@@ -733,6 +734,27 @@ def test_a_package_below_src_is_installed(tmp_path: Path, extra: str, installed:
     found = find_packaging(project, "src/shop/main.py")
     assert found.install == ((".",) if installed else ())
     assert found.build_files == (("pyproject.toml", "LICENSE", "README.md") if installed else ())
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "computed"),
+    [
+        (PROJECT, False),
+        (DYNAMIC, True),
+        (DYNAMIC.replace("dependencies", "optional-dependencies"), True),
+        (DYNAMIC.replace("dependencies", "version"), False),
+    ],
+)
+def test_what_only_a_build_knows_is_not_compared_with_the_lock(
+    tmp_path: Path, pyproject: str, computed: bool
+) -> None:
+    """uv builds the project to compare them, for which its files are not there yet."""
+    project = make(tmp_path, {"pyproject.toml": pyproject, "uv.lock": "", "main.py": APP})
+    found = find_packaging(project, "main.py")
+    assert found.computed is computed
+    app = find_app(project)
+    option = "--frozen" if computed else "--locked"
+    assert f"uv export --quiet {option} " in render_dockerfile(app, found, ("main.py",), port=80)
 
 
 def test_fastapi_in_an_extra_or_a_group(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ class FoundPackaging:
     """Whether the exact versions are written down."""
     stale: bool = False
     """Whether they were written down for other dependencies than the project has now."""
+    computed: bool = False
+    """Whether only a build of the project says what a lock was made from."""
     old_lock: bool = False
     """Whether Poetry 1 made the lock."""
     name: str | None = None

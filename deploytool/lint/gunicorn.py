@@ -38,14 +38,19 @@ def check(subject: Subject) -> Iterator[Finding]:
     except UsageError:
         return
     told = [s for s in users if app.hosts(s) and VARIABLE not in s.env]
-    if told and is_old(subject):
-        for service in told:
-            key = "command" if service.command else "port"
-            yield subject.in_config(
-                RULE,
-                ("services", service.name, key),
-                f"services.{service.name} runs a Gunicorn before 24.1",
-            )
+    networks = {s.name: text for s in users if "/" in (text := s.env.get(VARIABLE, ""))}
+    if not (told or networks) or not is_old(subject):
+        return
+    for service in told:
+        key = "command" if service.command else "port"
+        message = f"services.{service.name} runs a Gunicorn before 24.1"
+        yield subject.in_config(RULE, ("services", service.name, key), message)
+    for name, text in networks.items():
+        yield subject.in_config(
+            RULE,
+            ("services", name, "env", VARIABLE),
+            f"services.{name} runs a Gunicorn before 24.1, and {VARIABLE} is {text}",
+        )
 
 
 def runs_gunicorn(subject: Subject, service: Service) -> bool:

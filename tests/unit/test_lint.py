@@ -594,6 +594,13 @@ class TestGunicorn:
         env = '{ FORWARDED_ALLOW_IPS = "127.0.0.1" }'
         assert self.said(tmp_path, "gunicorn==23.0.0", env=env) == []
 
+    @pytest.mark.parametrize("domains", ["[]", '["a.example.com"]'])
+    def test_a_network_that_somebody_set(self, tmp_path: Path, domains: str) -> None:
+        env = '{ FORWARDED_ALLOW_IPS = "127.0.0.1,10.0.0.0/8" }'
+        found = self.said(tmp_path, "gunicorn==23.0.0", env=env, domains=domains)
+        assert found == ["gunicorn-takes-no-network"]
+        assert self.said(tmp_path, "gunicorn==24.1.0", env=env, domains=domains) == []
+
     def test_believing_everybody_is_no_way_out(self, tmp_path: Path) -> None:
         env = '{ FORWARDED_ALLOW_IPS = "*" }'
         assert self.said(tmp_path, "gunicorn==23.0.0", env=env) == ["trusts-any-proxy"]

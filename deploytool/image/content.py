@@ -18,7 +18,7 @@ import platform
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -118,6 +118,13 @@ class Content:
 
         return parse(self._text)
 
+    @property
+    def _built(self) -> Dockerfile:
+        """The stages that go into the image."""
+        parsed = self._parsed
+        stage = parsed.stage(self.settings.target)
+        return replace(parsed, stages=parsed.built_for(stage)) if stage else parsed
+
     @cached_property
     def _ignored(self) -> Dockerignore:
         from deploytool.lint import dockerignore
@@ -129,10 +136,11 @@ class Content:
         """What the Dockerfile says that it takes from the context; None where it may take more."""
         from deploytool.lint.copies import Copies
 
-        copies = Copies(self._parsed, self._ignored)
+        built = self._built
+        copies = Copies(built, self._ignored)
         is_unsure = any(
             item.mounts_context or _UNSURE.search("".join(item.sources))
-            for item in self._parsed.instructions
+            for item in built.instructions
         )
         return copies if copies.is_known and not is_unsure else None
 

@@ -75,8 +75,17 @@ class Instruction:
     @cached_property
     def mounts_context(self) -> bool:
         """Whether it reads the build context where it is, or may: `bind` is the usual kind."""
-        options = (dict(o.partition("=")[::2] for o in m.split(",")) for m in self.mounts)
-        return any(o.get("type", "bind") == "bind" and "from" not in o for o in options)
+        return any(o.get("type", "bind") == "bind" and "from" not in o for o in self._mounted)
+
+    @property
+    def other_stages(self) -> tuple[str, ...]:
+        """The stages, or images, that it takes something from."""
+        named = (options.get("from", "") for options in (self.flags, *self._mounted))
+        return tuple(filter(None, named))
+
+    @cached_property
+    def _mounted(self) -> tuple[dict[str, str], ...]:
+        return tuple(dict(o.partition("=")[::2] for o in m.split(",")) for m in self.mounts)
 
     @cached_property
     def pairs(self) -> tuple[tuple[str, str | None], ...]:
@@ -171,15 +180,15 @@ class Dockerfile:
         return next((s for s in reversed(self.stages) if s.name == name.lower()), None)
 
     def built_for(self, stage: Stage) -> tuple[Stage, ...]:
-        """The stage and all that go into it, the only ones that are built for it."""
+        """The stage and all that go into it, the only ones that BuildKit builds for it."""
         found: dict[int, Stage] = {}
         waiting: list[Stage | None] = [stage]
         while waiting:
             one = waiting.pop()
             if one and one.line not in found:
                 found[one.line] = one
-                sources = (item.flags.get("from", "") for item in one.instructions)
-                waiting += [one.parent, *map(self.named, sources)]
+                named = (name for item in one.instructions for name in item.other_stages)
+                waiting += [one.parent, *map(self.named, map(one.expand, named))]
         return tuple(found[line] for line in sorted(found))
 
     @property

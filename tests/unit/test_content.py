@@ -131,6 +131,33 @@ def test_what_the_dockerfile_does_not_copy_does_not_count(
     assert (tag(project) != first) is is_copied
 
 
+@pytest.mark.parametrize(
+    ("stages", "target", "counts"),
+    [
+        ("FROM a AS test\nCOPY tests tests\nFROM a\nCOPY main.py .", None, False),
+        ("FROM a\nCOPY main.py .\nFROM a AS test\nCOPY tests tests", None, True),
+        ("FROM a AS app\nCOPY main.py .\nFROM app AS test\nCOPY tests tests", "app", False),
+        ("FROM a AS test\nCOPY tests tests\nFROM test\nCOPY main.py .", None, True),
+        ("FROM a AS b\nCOPY tests tests\nFROM a\nCOPY --from=b /x .\nCOPY main.py .", None, True),
+        ("FROM a AS b\nCOPY tests tests\nFROM a\nCOPY --from=0 /x .\nCOPY main.py .", None, True),
+        (
+            "FROM a AS b\nCOPY tests tests\nFROM a\nCOPY main.py .\n"
+            "RUN --mount=type=bind,from=b,target=/x a",
+            None,
+            True,
+        ),
+    ],
+)
+def test_stages_that_the_image_does_not_need_do_not_count(
+    project: Path, stages: str, target: str | None, counts: bool
+) -> None:
+    write(project, "Dockerfile", f"{stages}\n")
+    settings = BuildSettings(target=target)
+    first = Content(project, settings).tag
+    write(project, "tests/test_app.py", "one")
+    assert (Content(project, settings).tag != first) is counts
+
+
 def test_what_is_in_one_file_is_not_in_the_next(project: Path) -> None:
     write(project, "x", "ab")
     write(project, "xa", "b")

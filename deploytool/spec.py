@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploytool.image.reference import WRITTEN, is_reference
 from deploytool.records.formats import FORMAT, upgraded
 from deploytool.units import Duration, Memory
 
@@ -35,6 +36,7 @@ one that does, however far behind it is, as a POST on a connection that is being
 TMP = 64 * 2**20
 """Bytes of /tmp where neither its size nor the replica's memory is limited."""
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+LONGEST_NAME = 40
 LONGEST_HOSTNAME = 63
 RESERVED = frozenset({"proxy"})
 """Names of deploytool's own apps. No project may call its app so: it would replace them."""
@@ -50,11 +52,17 @@ _DOMAIN = re.compile(
 
 def cluster_name(value: str) -> str:
     """A name as it is. Raises ValueError where it cannot name anything on a cluster."""
-    if not re.fullmatch(NAME_PATTERN, value) or len(value) > 40:
+    if not re.fullmatch(NAME_PATTERN, value) or len(value) > LONGEST_NAME:
         raise ValueError(
-            f"{value!r} cannot name anything on a cluster: use up to 40 lower-case letters, "
-            "digits and hyphens, with a letter or digit at both ends"
+            f"{value!r} cannot name anything on a cluster: use up to {LONGEST_NAME} lower-case "
+            "letters, digits and hyphens, with a letter or digit at both ends"
         )
+    return value
+
+
+def _image_name(value: str) -> str:
+    if not is_reference(value):
+        raise ValueError(f"{value!r} is not the name of an image: {WRITTEN}")
     return value
 
 
@@ -159,6 +167,7 @@ SecretName = Annotated[str, AfterValidator(valid_secret_name)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_no_control_characters)]
+ImageName = Annotated[Line, AfterValidator(_image_name)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
 Template = Annotated[str, Field(pattern=r"^(volumes|hostname|env\.[A-Za-z_][A-Za-z0-9_]*)$")]
 FileTarget = Annotated[Line, AfterValidator(_file_target)]
@@ -384,7 +393,7 @@ class Service(Model):
 
     name: Name
     """The name it has under [services]."""
-    image: Line | None = None
+    image: ImageName | None = None
     """A ready image, for a service that is not built from the project, for example "redis:8"."""
     mode: Literal["replicated", "global"] = "replicated"
     """"replicated" runs as many as `replicas` says, "global" one on each node that
@@ -658,9 +667,9 @@ class ProxySettings(Model):
     access_log: bool = True
     """Log each request as a line of JSON, without headers and queries, which may hold secrets.
     Traefik 3.7 or newer."""
-    image: Line = "traefik:v3.7"
+    image: ImageName = "traefik:v3.7"
     """Traefik 3.6.1 or newer."""
-    socket_proxy_image: Line = "haproxy:3.0-alpine"
+    socket_proxy_image: ImageName = "haproxy:3.0-alpine"
     """HAProxy, which on a Swarm keeps Traefik from the engine's socket: it passes on the questions
     that Traefik asks, and nothing else."""
     constraints: tuple[Constraint, ...] = ()

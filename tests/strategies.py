@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from posixpath import normpath
 from typing import Any
 
@@ -22,9 +23,11 @@ texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
 ).filter(lambda text: not text.startswith("\n"))
 """Any text, but for a first line that is empty: the docker command line prints that wrong."""
+commands = st.lists(texts, min_size=1, max_size=3).filter(lambda command: command[0] != "")
 braces = st.text("{}`$ x", max_size=8)
 """What the Swarm would take for a template."""
 lines = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+users = lines.filter(lambda text: not re.search(r"-|[0-9]{10}", text))
 words = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
 paths = st.from_regex(r"/[a-z0-9_./-]{0,10}", fullmatch=True)
 requests = st.from_regex(r"/[!-~]{0,12}", fullmatch=True)
@@ -46,7 +49,6 @@ _health = {
     "start_period": durations,
     "start_interval": some_time,
 }
-commands = st.lists(texts, min_size=1, max_size=3).filter(lambda words: bool(words[0].strip()))
 _healthchecks = st.fixed_dictionaries({"command": commands}, optional=_health)
 _restarts = st.fixed_dictionaries(
     {},
@@ -90,12 +92,12 @@ _publishes = st.fixed_dictionaries(
 )
 _loggings = st.fixed_dictionaries(
     {"driver": st.sampled_from(["json-file", "local"])},
-    optional={"max_size": memory, "max_files": st.integers(1, 100)},
+    optional={"max_size": memory, "max_files": st.integers(2, 100)},
 ) | st.fixed_dictionaries(
     {"driver": words.filter(lambda name: name not in ("json-file", "local", "none"))},
     optional={
         "options": st.dictionaries(
-            st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,9}", fullmatch=True), texts, max_size=3
+            st.from_regex(r"x-[A-Za-z0-9_-]{0,9}", fullmatch=True), texts, max_size=3
         )
     },
 )
@@ -107,9 +109,13 @@ _hosts = st.dictionaries(
 )
 
 
+_TAKEN = re.compile(r"/((tmp|dev|proc|sys|run|local|alloc|secrets)(/.*)?)?$")
+"""Where nothing can be mounted, or not beside all else."""
+
+
 @st.composite
 def volumes(draw: st.DrawFn) -> list[str]:
-    folders = paths.filter(lambda path: normpath(path) not in ("/", "//", "/tmp"))
+    folders = paths.filter(lambda path: not _TAKEN.match(normpath(f"/.{path}")))
     targets = draw(st.lists(folders, max_size=3, unique_by=lambda path: normpath(f"/.{path}")))
     sources = [draw(st.one_of(words, paths)) for _ in targets]
     modes = [draw(st.sampled_from(["", ":ro"])) for _ in targets]
@@ -125,7 +131,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
             optional={
                 "image": st.sampled_from(["redis:8", "registry.example.com/a/b:1.2"]),
                 "replicas": st.integers(0, 50),
-                "prestart": commands,
+                "prestart": commands | st.just([]),
                 "env": st.dictionaries(variables, texts | braces, max_size=4),
                 "secrets": _unique(variables),
                 "files": st.dictionaries(_targets, _sources, max_size=3),
@@ -142,7 +148,7 @@ def services(draw: st.DrawFn, name: st.SearchStrategy[str] = names) -> Service:
                 "ulimits": st.dictionaries(st.sampled_from(["memlock", "core"]), _limits),
                 "hostname": st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z])?", fullmatch=True),
                 "extra_hosts": _hosts,
-                "user": lines,
+                "user": users,
                 "init": st.booleans(),
                 "capabilities": st.just("default")
                 | _unique(st.sampled_from(["CHOWN", "CAP_NET_RAW", "SYS_TIME"])),

@@ -5,13 +5,12 @@ The configuration itself allows it: stored releases are read by the same models.
 
 from __future__ import annotations
 
-import posixpath
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 
-from deploytool.errors import Problem, UsageError
-from deploytool.image.reference import Reference
-from deploytool.spec import ROTATED, AppSpec, Service
+from deploytool.backends import log_options
+from deploytool.errors import Problem
+from deploytool.spec import AppSpec, Service
 from deploytool.units import format_memory
 
 LEAST_LIMIT = 6 * 2**20
@@ -25,22 +24,7 @@ MOST_OPEN_FILES = 2147483584
 LONGEST_TEXT = 128 * 1024 - 1
 """Bytes of one argument or variable: MAX_ARG_STRLEN of the kernel, without the NUL at its end."""
 LARGEST_ID = 2**31 - 1
-"""Of a user or a group (moby/sys, user.GetExecUser)."""
-LONGEST_VOLUME = 255
-"""Characters of its folder's name."""
-SYSTEM = ("/proc", "/sys", "/dev")
-"""Folders that the kernel and the engine fill."""
-SECRETS = "/run/secrets"
-OF_ALL_DRIVERS = frozenset({
-    "mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file",
-    "cache-compress",
-})  # fmt: skip
-LOG_OPTIONS = {
-    "json-file": OF_ALL_DRIVERS
-    | {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"},
-    "local": OF_ALL_DRIVERS | {"max-size", "max-file", "compress"},
-}
-"""What the engine's own drivers take (moby, daemon/logger: ValidateLogOpt of each)."""
+"""`maxID` of moby/sys/user."""
 CAPABILITIES = frozenset({
     "ALL", "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF",
     "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID",
@@ -56,24 +40,10 @@ CAPABILITIES = frozenset({
 def problems(app: AppSpec) -> Iterator[Problem]:
     for service in app.services:
         found = (*_amounts(service), *_times(service), *_capabilities(service))
-        more = (*_open_files(service), *_mounts(service), *_texts(app, service))
-        names = (*_logging(service), *_user(service), *_names(app, service))
-        for problem in (*found, *more, *names):
+        more = (*_open_files(service), *_users(service), *_variables(service))
+        for problem in (*found, *more, *log_options.problems(service.logging)):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
-    if app.release:
-        yield from _command("release.command", app.release.command)
-    yield from _images(app)
-
-
-def _images(app: AppSpec) -> Iterator[Problem]:
-    images = {f"services.{s.name}.image": s.image for s in app.services if s.image}
-    images["proxy.image"] = app.proxy.image
-    images["proxy.socket_proxy_image"] = app.proxy.socket_proxy_image
-    for key, image in images.items():
-        try:
-            Reference.parse(image)
-        except UsageError as error:
-            yield Problem(key, error.message, error.hint)
+    yield from _commands(app)
 
 
 def _amounts(service: Service) -> Iterator[Problem]:
@@ -135,79 +105,43 @@ def _capabilities(service: Service) -> Iterator[Problem]:
             )
 
 
-def _mounts(service: Service) -> Iterator[Problem]:
-    targets = [*((v.target, "volumes") for v in service.volumes)]
-    targets += [(folder, "tmpfs") for folder, _ in service.in_memory]
-    targets += [(target, "files") for target in service.files]
-    places = Counter(posixpath.normpath(target) for target, _ in targets)
-    for target, key in targets:
-        place = posixpath.normpath(target)
-        if place == "/":
-            yield Problem(key, "nothing can be mounted over the whole container", "name a folder")
-        elif places[place] > 1:
-            yield Problem(key, f"{place} is mounted twice")
+def _users(service: Service) -> Iterator[Problem]:
+    for part in (service.user or "").split(":"):
+        is_number = re.fullmatch(r"[+-]?[0-9]+", part)
+        if is_number and (part.strip("+-0") and (part[0] == "-" or _is_above(part, LARGEST_ID))):
+            yield Problem("user", f"ids of users and groups are between 0 and {LARGEST_ID}")
             return
-        elif place in SYSTEM or place.startswith("/proc/"):
-            yield Problem(key, f"{place} is the system's own", "name another folder")
-        elif above := next((f for f in service.files if place.startswith(f"{f}/")), None):
-            yield Problem(key, f"{place} lies below {above}, which is a file (`files`)")
-        elif service.secrets and place == SECRETS:
-            yield Problem(
-                key, f"the secrets of the service are in {SECRETS}", "name another folder"
-            )
-        elif place in {f"{SECRETS}/{name}" for name in service.secrets}:
-            yield Problem(key, f"{place} is a secret of the service", "name another file")
 
 
-def _names(app: AppSpec, service: Service) -> Iterator[Problem]:
-    for name, count in Counter(service.secrets).items():
-        if count > 1:
-            yield Problem("secrets", f"{name} stands there twice")
-    room = LONGEST_VOLUME - len(app.name) - 1
-    if any(not v.is_bind and len(v.source) > room for v in service.volumes):
-        yield Problem(
-            "volumes",
-            f"with the app's name before it, the name of a volume can have {room} characters",
-            "shorten it",
-        )
+def _is_above(number: str, most: int) -> bool:
+    """Of a number of any length, which int() refuses."""
+    digits = number.lstrip("+0")
+    return len(digits) > len(str(most)) or int(digits or 0) > most
 
 
-def _logging(service: Service) -> Iterator[Problem]:
-    logging = service.logging
-    if logging.driver in ROTATED and logging.max_size == 0:
-        yield Problem("logging.max_size", "the engine takes 1B at least", "for example 10MiB")
-    known = LOG_OPTIONS.get(logging.driver, logging.options.keys())
-    for name in sorted(logging.options.keys() - known):
-        yield Problem(
-            f"logging.options.{name}",
-            f"{logging.driver} has no such option",
-            f"it has {', '.join(sorted(known - OF_ALL_DRIVERS))}",
-        )
+def _commands(app: AppSpec) -> Iterator[Problem]:
+    """The engine looks for a program without a name, and finds none."""
+    named = {f"services.{s.name}.{key}": v for s in app.services for key, v in _run(app, s).items()}
+    if app.release:
+        named["release.command"] = app.release.command
+    for path, arguments in named.items():
+        if arguments and not arguments[0]:
+            yield Problem(path, "begins with an empty text, which is no program")
+        if any(len(argument.encode()) > LONGEST_TEXT for argument in arguments):
+            yield Problem(path, _too_long("an argument"))
 
 
-def _user(service: Service) -> Iterator[Problem]:
-    for number in (service.user or "").split(":"):
-        if number.isascii() and number.isdigit() and int(number) > LARGEST_ID:
-            yield Problem("user", f"{number} is no number of a user: {LARGEST_ID} is the highest")
+def _run(app: AppSpec, service: Service) -> dict[str, tuple[str, ...]]:
+    """What a replica runs, by key."""
+    found = {"command": app.command(service), "prestart": service.prestart}
+    return found | ({"healthcheck.command": service.check.command} if service.check else {})
 
 
-def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:
+def _variables(service: Service) -> Iterator[Problem]:
     for name, value in service.env.items():
         if len(f"{name}={value}".encode()) > LONGEST_TEXT:
             hint = "put it into a file (`files`)"
             yield Problem(f"env.{name}", _too_long("a variable"), hint)
-    commands = {"command": app.command(service), "prestart": service.prestart}
-    if service.check:
-        commands["healthcheck.command"] = service.check.command
-    for key, arguments in commands.items():
-        yield from _command(key, arguments)
-
-
-def _command(key: str, arguments: Sequence[str]) -> Iterator[Problem]:
-    if any(len(argument.encode()) > LONGEST_TEXT for argument in arguments):
-        yield Problem(key, _too_long("an argument"))
-    if arguments and not arguments[0].strip():
-        yield Problem(key, "the program has no name", 'for example ["python", "-m", "app.worker"]')
 
 
 def _too_long(what: str) -> str:

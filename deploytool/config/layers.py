@@ -54,33 +54,36 @@ class Layers:
             if not name.startswith(PREFIX) or name in _OWN_VARIABLES:
                 continue
             path = self._variable_path(name)
-            if self._is_known(path):
+            if self._may_set(path):
                 self.set(path, _variable_value(path, environ[name]), name)
             else:
                 warnings.append(f"{name} sets nothing{self._meant(name)}")
         return warnings
 
-    def _is_known(self, path: Sequence[str]) -> bool:
-        """A variable changes the services that there are: of another name it would make one."""
-        if path[0] == "services" and len(path) > 1 and self._services:
+    def _may_set(self, path: Sequence[str]) -> bool:
+        """Whether a variable can set a path: services are the files' to name, so that none that is
+        mistyped becomes one more."""
+        if path[0] == "services" and len(path) > 1:
             return path[1] in self._services
         return path[0] in Config.model_fields and path[0] != "environments"
 
     @property
-    def _services(self) -> Mapping[str, Any]:
+    def _services(self) -> tuple[str, ...]:
         services = self.merged.get("services")
-        return services if isinstance(services, dict) else {}
+        return tuple(services) if isinstance(services, dict) else ()
 
     def _meant(self, name: str) -> str:
         """The variable that was meant by one that sets nothing, as far as names tell."""
-        paths = sorted(_paths(schema(), tuple(self._services)), key=len)
+        paths = sorted(_paths(schema(), self._services), key=len)
         wanted = name.removeprefix(PREFIX).lower()
         near = {"_".join(path).replace("-", "_"): path for path in reversed(paths)}
         close = [near[found] for found in difflib.get_close_matches(wanted, near, 1, 0.75)]
         same = [path for path in paths if path[-1] == wanted]
         found = next(iter((*same, *close)), None)
+        if found is None and wanted.startswith("services__"):
+            return f", as there is no such service: there are {', '.join(sorted(self._services))}"
         if found is None:
-            return ", as it is about no key or service of the configuration"
+            return ", as it begins with no key of the configuration"
         return f"; did you mean {PREFIX}{'__'.join(found).replace('-', '_').upper()}?"
 
     def _variable_path(self, name: str) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from deploytool.config.nomad import NomadSettings
-from deploytool.image.reference import is_repository
+from deploytool.image.reference import is_reference
 from deploytool.spec import (
+    LONGEST_NAME,
     RESERVED,
     Backend,
     EnvName,
@@ -34,7 +36,9 @@ def _not_reserved(value: str) -> str:
 def valid_registry(value: str) -> str:
     """Where images are pushed, as it is written. Raises ValueError."""
     bare = value.removesuffix("/")
-    if bare != bare.lower() or not is_repository(f"{bare}/app"):
+    port = re.search(r":([0-9]+)(/|$)", bare)
+    is_name = is_reference(f"{bare}/{'a' * LONGEST_NAME}") and bare == bare.lower()
+    if not is_name or (port and not 0 < int(port[1]) < 2**16):
         raise ValueError(
             f"{value!r} is not a registry: write host[:port]/path in lower case, without https://"
         )

@@ -14,18 +14,25 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+WRITTEN = "write host[:port]/path[:tag][@sha256:…]; the path in lower case"
+LONGEST = 255
+"""Characters of a repository."""
 HUB = "docker.io"
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text names an image."""
+    return _read(text) is not None
+
+
+def _read(text: str) -> re.Match[str] | None:
+    found = _REFERENCE.fullmatch(text)
+    return found if found and len(found["repository"]) <= LONGEST else None
 
 
 def login(host: str) -> str:
     """The command that logs in to a registry."""
     return "docker login" if host == HUB else f"docker login {host}"
-
-
-def is_repository(text: str) -> bool:
-    """Whether it is the name of an image without a tag."""
-    found = _REFERENCE.fullmatch(text)
-    return found is not None and found["repository"] == text
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,12 @@ class Reference:
     @classmethod
     def parse(cls, text: str) -> Reference:
         """Raises UsageError when the text is no name of an image."""
-        found = _REFERENCE.fullmatch(text)
-        if found is None or len(found["repository"]) > 255:
+        found = _read(text)
+        if found is None:
             raise UsageError(
                 f"{text!r} is not the name of an image",
                 code="reference_invalid",
-                hint="write host[:port]/path[:tag][@sha256:…]; the path in lower case",
+                hint=WRITTEN,
             )
         return cls(found["repository"], found["tag"], found["digest"])
 

@@ -81,10 +81,9 @@ from deploytool.init.configuration import (
 from deploytool.init.files import read
 from deploytool.init.memory import estimate, in_units
 from deploytool.lint import dockerignore
-from deploytool.spec import RESERVED, Backend, cluster_name
+from deploytool.spec import LONGEST_NAME, RESERVED, Backend, cluster_name
 
 DEFAULT_REGISTRY = "localhost:5000"
-LONGEST_NAME = 40
 ADDING = {
     Packaging.UV: "uv add",
     Packaging.POETRY: "poetry add",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from deploytool import dangers
 from deploytool.backends import engine_limits, kind_of
-from deploytool.errors import ConfigError, UsageError
 from deploytool.lint import gunicorn
 from deploytool.lint.commands import Command, hides_signals
 from deploytool.lint.folders import gives_folder
@@ -86,15 +85,10 @@ def _proxy(subject: Subject) -> Iterator[Finding]:
 
 def _cluster(subject: Subject) -> Iterator[Finding]:
     """What the cluster that the configuration names cannot do, and what it passes over. Raises
-    ConfigError for what no cluster takes, as every command does."""
+    UsageError for what makes no app, as every command does."""
     if subject.loaded is None:
         return
-    try:
-        app = subject.loaded.app_spec()
-    except ConfigError:
-        raise
-    except UsageError:
-        return
+    app = subject.loaded.app_spec()
     kind, name = kind_of(app.backend), app.backend.title()
     for problem in kind.refused(app):
         message = f"{problem.path} is refused for {name}: {problem.message}"

@@ -377,10 +377,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "refused-by-cluster",
         _ERROR,
-        "The cluster that `backend` names has nothing that does it: plan, render and deploy refuse "
-        "it too.",
+        "The cluster that `backend` names does not take it: plan, render and deploy refuse it too.",
         "https://developer.hashicorp.com/nomad/docs/job-specification",
-        "leave it out, or write it as docs/nomad.md says",
+        "correct it as the message says, or leave it out; docs/nomad.md says what Nomad takes",
     ),
     Rule(
         "without-effect",

@@ -244,8 +244,9 @@ class TestLayers:
                 "SERVICES__MY_WROKER__REPLICAS",
                 "; did you mean DEPLOYTOOL_SERVICES__MY_WORKER__REPLICAS?",
             ),
-            ("FOO", ", as it is about no key or service of the configuration"),
-            ("ENVIRONMENTS__LIVE__APP", ", as it is about no key or service of the configuration"),
+            ("SERVICES__XYZ__IJK", ", as there is no such service: there are my-worker"),
+            ("FOO", ", as it begins with no key of the configuration"),
+            ("ENVIRONMENTS__LIVE__APP", ", as it begins with no key of the configuration"),
         ],
     )
     def test_a_variable_that_sets_nothing_is_a_warning(
@@ -400,6 +401,16 @@ class TestMistakes:
             (
                 'registry = "https://r.example.com"\n' + SMALL,
                 "registry: 'https://r.example.com' is not a registry: ",
+            ),
+            ('registry = "h:p:q"\n' + SMALL, "registry: 'h:p:q' is not a registry: "),
+            ('registry = "h:70000"\n' + SMALL, "registry: 'h:70000' is not a registry: "),
+            (
+                SMALL + 'image = "Bad Ref"',
+                "services.web.image: 'Bad Ref' is not the name of an image: ",
+            ),
+            (
+                SMALL + '[proxy]\nimage = "https://a/b:1"',
+                "proxy.image: 'https://a/b:1' is not the name of an image: ",
             ),
             (
                 SMALL + "[environments.live.services.web]\nreplcas = 1",

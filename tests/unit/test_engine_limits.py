@@ -9,6 +9,7 @@ import pytest
 from deploytool.backends import engine_limits
 from deploytool.backends.nomad.specification import refused as on_nomad
 from deploytool.backends.swarm.backend import Swarm
+from deploytool.backends.swarm.proxy import app_spec as proxy_app
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import refused, stack
 from deploytool.backends.swarm.specification.scripts import BY_TARGET
@@ -32,33 +33,94 @@ OF_EVERY_ENGINE: list[tuple[str, dict[str, Any]]] = [
     ("volumes", {"volumes": ["data:/"]}),
     ("volumes", {"volumes": ["data:/a", "more:/a/"]}),
     ("volumes", {"volumes": ["data:/tmp/"]}),
+    ("volumes", {"volumes": ["data:/a", "more://a"]}),
+    ("volumes", {"volumes": ["data:/proc"]}),
+    ("volumes", {"volumes": ["/srv:/proc"]}),
+    ("volumes", {"volumes": ["/srv:/proc/sys"]}),
+    ("volumes", {"volumes": ["data:/sys"]}),
+    ("volumes", {"volumes": ["data:/dev/"]}),
+    ("tmpfs", {"tmpfs": {"/dev": "1MiB"}}),
+    ("files", {"files": {"/proc": "a"}}),
+    ("volumes", {"volumes": ["data:/a/b"], "files": {"/a": "a"}}),
+    ("files", {"files": {"/a": "a", "/a/b": "b"}}),
+    ("secrets", {"files": {"/run": "a"}, "secrets": ["A"]}),
+    ("secrets", {"secrets": ["A", "A"]}),
+    ("files", {"files": {"/run/secrets/A": "a"}, "secrets": ["A"]}),
+    ("volumes", {"volumes": ["data:/run/secrets"], "secrets": ["A"]}),
+    ("volumes", {"volumes": ["data:/run:ro"], "secrets": ["A"]}),
+    ("volumes", {"volumes": [f"{'x' * 250}:/data"]}),
+    ("volumes", {"volumes": [f"/{'x' * 256}:/data"]}),
+    ("volumes", {"volumes": [f"data:/{'x' * 256}"]}),
+    ("files", {"files": {f"/{'é' * 128}": "a"}}),
+    ("tmpfs", {"tmpfs": {"/a" * 2048: "1MiB"}}),
+    ("logging.max_size", {"logging": {"max_size": "0B"}}),
+    ("logging.options.colour", {"logging": {"options": {"colour": "1"}}}),
+    ("logging.options.a", {"logging": {"driver": "local", "options": {"a": "1"}}}),
+    ("logging.options.compress", {"logging": {"driver": "local", "options": {"compress": "y"}}}),
+    ("logging.options.mode", {"logging": {"driver": "loki", "options": {"mode": "fast"}}}),
+    ("logging.options.max-buffer-size", {"logging": {"options": {"max-buffer-size": "4m"}}}),
+    (
+        "logging.options.max-buffer-size",
+        {"logging": {"options": {"mode": "non-blocking", "max-buffer-size": "much"}}},
+    ),
+    ("logging.options.tag", {"logging": {"options": {"tag": "{{.Name"}}}),
+    ("user", {"user": "99999999999"}),
+    ("user", {"user": str(2**31)}),
+    ("user", {"user": f"0:{2**31}"}),
+    ("user", {"user": "-1"}),
+    ("user", {"user": "9" * 5000}),
+    ("command", {"command": [""]}),
+    ("command", {"command": ["", "a"]}),
+    ("prestart", {"command": ["a"], "prestart": [""]}),
+    ("healthcheck.command", {"healthcheck": {"command": [""]}}),
     ("env.A", {"env": {"A": LONG}}),
     ("command", {"command": ["sh", "-c", LONG]}),
-    ("command", {"command": ["", "-c"]}),
-    ("healthcheck.command", {"healthcheck": {"command": [" "]}}),
-    ("volumes", {"volumes": ["data:/proc"]}),
-    ("volumes", {"volumes": ["/srv:/proc/sys/net"]}),
-    ("tmpfs", {"tmpfs": {"/dev": "1MiB"}}),
-    ("volumes", {"volumes": ["data:/code/a.txt/b"], "files": {"/code/a.txt": "a.txt"}}),
-    ("volumes", {"volumes": ["data:/run/secrets"], "secrets": ["A"]}),
-    ("files", {"files": {"/run/secrets/A": "a.txt"}, "secrets": ["A"]}),
-    ("volumes", {"volumes": [f"{'v' * 250}:/data"]}),
-    ("secrets", {"secrets": ["A", "B", "A"]}),
-    ("logging.max_size", {"logging": {"max_size": "0B"}}),
-    ("logging.options.max-sise", {"logging": {"options": {"max-sise": "1m"}}}),
-    ("logging.options.tag", {"logging": {"driver": "local", "options": {"tag": "x"}}}),
-    ("image", {"image": "Bad Ref"}),
-    ("user", {"user": "99999999999"}),
-    ("user", {"user": "app:4294967295"}),
 ]
 OF_A_SWARM: list[tuple[str, dict[str, Any]]] = [
     ("memory", {"memory": "1MiB"}),
     ("cpu", {"cpu": 0.0005}),
     ("networks", {"networks": ["ingress"]}),
+    ("networks", {"networks": ["host"]}),
+    ("networks", {"networks": ["none"]}),
+    ("files", {"files": {"/deploytool/healthcheck.py": "a"}}),
+    ("files", {"files": {"/deploytool": "a"}}),
+    ("logging.max_files", {"logging": {"driver": "local", "max_files": 1}}),
+    ("logging.max_files", {"logging": {"max_files": 1, "options": {"compress": "true"}}}),
+    ("env.A", {"env": {"A": "{{.Node"}, "templates": ["env.A"]}),
+    ("env.A", {"env": {"A": "{{.Node.Foo}}"}, "templates": ["env.A"]}),
+    ("env.A", {"env": {"A": "{{Node.ID}}"}, "templates": ["env.A"]}),
+    ("env.A", {"env": {"A": "{{.Service.Labels.a}}"}, "templates": ["env.A"]}),
+    ("hostname", {"hostname": "{{if .Node.ID}}a", "templates": ["hostname"]}),
+    ("volumes", {"volumes": ["/srv/{{}}:/a"], "templates": ["volumes"]}),
     ("placement.constraints", {"placement": {"constraints": ["node.labels.a == ä"]}}),
     ("placement.constraints", {"placement": {"constraints": ["node.labels.ä != a"]}}),
     ("secrets", {"secrets": ["x" * 40]}),
-    ('files."/deploytool/drain.sh"', {"files": {"/deploytool/drain.sh": "a.txt"}}),
+]
+OF_NOMAD: list[tuple[str, dict[str, Any]]] = [
+    ("volumes", {"volumes": ["data:/local"]}),
+    ("volumes", {"volumes": ["data:/alloc/"]}),
+    ("volumes", {"volumes": ["data://run/secrets/more"], "secrets": ["A"]}),
+    ("files", {"files": {"/run/secrets/B": "a"}, "secrets": ["A"]}),
+    ("logging.options.compress", {"logging": {"options": {"compress": "true"}}}),
+    ("env.A", {"env": {"A": '{{ env "a" '}, "templates": ["env.A"]}),
+    ("hostname", {"hostname": "${node.unique.name", "templates": ["hostname"]}),
+    ("volumes", {"volumes": ["/srv/${a:/a"], "templates": ["volumes"]}),
+]
+OF_NONE: list[dict[str, Any]] = [
+    {"volumes": ["/sys:/sys:ro", "/dev:/dev", "/proc:/proc", "/x:/host/proc:ro"]},
+    {"volumes": ["/proc/meminfo:/proc/meminfo:ro"]},
+    {"tmpfs": {"/dev/shm": "1MiB", "/run": "1MiB"}, "secrets": ["A"]},
+    {"files": {"/run/secrets": "a"}, "volumes": ["data:/run:ro"]},
+    {"files": {"/etc/a": "a", "/etc/ab/c": "b"}, "volumes": ["data:/etc/ab:ro"]},
+    {"logging": {"options": {"tag": "{{.Name}}", "labels": "a", "env-regex": "^A"}}},
+    {"logging": {"driver": "local", "max_files": 1, "options": {"compress": "false"}}},
+    {"logging": {"options": {"mode": "non-blocking", "max-buffer-size": "4m"}}},
+    {"logging": {"driver": "journald", "options": {"tag": "{{.ImageName}}/{{.Name}}"}}},
+    {"logging": {"driver": "loki", "options": {"loki-url": "http://a", "tag": "{{"}}},
+    {"user": f"{2**31 - 1}:app"},
+    {"user": "0010001:0"},
+    {"command": ["sh", "-c", ""]},
+    {"env": {"A": "{{.Node"}},
 ]
 
 
@@ -83,32 +145,76 @@ def test_nomad_gets_nothing_that_engines_refuse(key: str, keys: dict[str, Any]) 
     assert f"services.web.{key}" in paths(on_nomad.problems(app(service(**keys))))
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(("network", name) for name in ("ingress", "host", "bridge", "none")),
-        *(("subnet", f"10.9.0.0/{length}") for length in (29, 30, 31, 32)),
-    ],
-)
-def test_networks_that_the_proxy_cannot_have(key: str, value: str) -> None:
-    spec = app(proxy=ProxySettings.model_validate({key: value}))
-    with pytest.raises(ConfigError) as caught:
-        Swarm(engine()).plan(spec, images(spec))
-    assert paths(caught.value.problems) == {f"proxy.{key}"}
+@pytest.mark.parametrize(("key", "keys"), OF_NOMAD)
+def test_nomad_gets_nothing_that_its_clients_refuse(key: str, keys: dict[str, Any]) -> None:
+    assert f"services.web.{key}" in paths(on_nomad.problems(app(service(**keys))))
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"tmpfs": {"/dev/shm": "1MiB"}, "volumes": ["/sys/fs/cgroup:/sys/fs/cgroup:ro"]},
-        {"volumes": ["data:/code/a.txts"], "files": {"/code/a.txt": "a.txt"}},
-        {"logging": {"options": {"tag": "x", "mode": "non-blocking", "labels": "a"}}},
-        {"logging": {"driver": "gelf", "options": {"gelf-address": "udp://a:1"}}},
-        {"user": "65534:65534", "command": ["true", ""]},
-    ],
-)
+@pytest.mark.parametrize("keys", OF_NONE)
 def test_what_engines_take(keys: dict[str, Any]) -> None:
-    assert not list(engine_limits.problems(app(service(**keys))))
+    spec = app(service(**keys))
+    assert not [*refused.problems(spec), *on_nomad.problems(spec)]
+
+
+def test_each_place_that_is_mounted_twice_is_told_once() -> None:
+    volumes = ["a:/a", "b:/a/", "c:/a//"]
+    spec = app(service(volumes=volumes, secrets=["A", "A"]))
+    assert [problem.message for problem in refused.problems(spec)] == [
+        "/a is mounted twice",
+        "/run/secrets/A is mounted twice",
+    ]
+
+
+def test_an_empty_command_of_the_release_step() -> None:
+    spec = app(release=ReleaseStep(command=("", "a")))
+    assert paths(refused.problems(spec)) == paths(on_nomad.problems(spec)) == {"release.command"}
+
+
+@pytest.mark.parametrize(
+    ("network", "is_taken"),
+    [
+        *((name, False) for name in ("ingress", "host", "bridge", "none", "a b", "-a", "a" * 64)),
+        ("proxy_default", False),
+        *((name, True) for name in ("deploytool-proxy", "a__b-c", "a" * 63)),
+    ],
+)
+def test_the_network_of_the_proxy(network: str, is_taken: bool) -> None:
+    settings = ProxySettings(network=network)
+    for spec in (app(proxy=settings), proxy_app(settings)):
+        assert paths(refused.problems(spec)) == (set() if is_taken else {"proxy.network"})
+    assert not list(refused.problems(app(worker(), proxy=settings)))
+
+
+def test_the_network_of_the_proxy_is_not_the_apps_own() -> None:
+    spec = app(proxy=ProxySettings(network="items_default"))
+    assert paths(refused.problems(spec)) == {"proxy.network"}
+
+
+@pytest.mark.parametrize(
+    ("subnet", "replicas", "is_taken"),
+    [
+        ("10.9.0.0/32", 1, False),
+        ("10.9.0.0/31", 1, False),
+        ("10.9.0.0/30", 1, False),
+        ("10.9.0.0/29", 1, False),
+        ("10.9.0.0/28", 8, True),
+        ("10.9.0.0/28", 9, False),
+        ("10.253.0.0/20", 4000, True),
+    ],
+)
+def test_addresses_for_the_replicas_behind_the_proxy(
+    subnet: str, replicas: int, is_taken: bool
+) -> None:
+    settings = ProxySettings(subnet=subnet)
+    spec = app(service(replicas=replicas), proxy=settings)
+    assert paths(refused.problems(spec)) == (set() if is_taken else {"proxy.subnet"})
+    assert not list(refused.problems(app(worker(replicas=replicas), proxy=settings)))
+    assert not list(on_nomad.problems(spec))
+
+
+def test_the_proxy_itself_needs_addresses() -> None:
+    assert paths(refused.problems(proxy_app(ProxySettings(subnet="10.9.0.0/30"))))
+    assert not list(refused.problems(proxy_app(ProxySettings(subnet="10.9.0.0/29"))))
 
 
 def test_every_capability_can_be_written_in_both_ways() -> None:

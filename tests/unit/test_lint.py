@@ -731,6 +731,22 @@ class TestCommand:
         code, out, _ = self.run(folder, capsys, "--strict")
         assert (code, out.splitlines()[-1]) == (0, "1 note")
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            GOOD_CONFIG.replace('entrypoint = "app.main:app"', ""),
+            GOOD_CONFIG + 'depends_on = ["db"]',
+            GOOD_CONFIG + 'files = { "/etc/app.yml" = "missing.yml" }',
+        ],
+    )
+    def test_what_makes_no_app_is_told_as_render_tells_it(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+    ) -> None:
+        code, out, err = self.run(project(tmp_path, config=text), capsys)
+        assert (code, out) == (2, "")
+        assert run(["render"]) == 2
+        assert capsys.readouterr().err == err
+
     def test_no_dockerfile(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = self.run(project(tmp_path, None), capsys, "--json")
         error = json.loads(out)["error"]

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from deploytool.backends.swarm.api.client import Client, open_client
 from deploytool.backends.swarm.backend import Swarm
@@ -124,17 +125,15 @@ def test_a_registry_that_hangs_is_unreachable(ask: Ask, how: str) -> None:
     assert caught.value.code == "registry_unreachable"
 
 
-@pytest.mark.parametrize("reference", ["Bad Ref", "https://r.example/app", "r.example/App:1", ""])
+@pytest.mark.parametrize("reference", ["Bad Ref", "https://r.example/app", "r.example/App:1"])
 def test_what_is_no_name_of_an_image_is_asked_of_nobody(reference: str) -> None:
     made = engine()
     made.images = {}
-    spec = app(service(), worker("cache", image=reference or "redis:8 "))
     with pytest.raises(UsageError) as caught:
-        resolve_images(Swarm(made), spec, None)
+        resolve_images(Swarm(made), app(service()), reference)
     assert caught.value.code == "reference_invalid"
-    if reference:
-        with pytest.raises(UsageError):
-            resolve_images(Swarm(made), app(service()), reference)
+    with pytest.raises(ValidationError):
+        worker("cache", image=reference)
 
 
 def test_an_outage_touches_nothing() -> None:

@@ -17,8 +17,7 @@ from deploytool.backends.swarm.api.client import Client
 from deploytool.backends.swarm.api.tasks import read_task
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import templates
-from deploytool.backends.swarm.specification.refused import check
-from deploytool.errors import ConfigError, DeploytoolError, EngineError
+from deploytool.errors import DeploytoolError, EngineError
 from tests.builders import app, deploy, engine, image, images, service
 from tests.fake_engine import FakeEngine
 
@@ -87,44 +86,6 @@ def swarm_plan(made: FakeEngine, spec: Any) -> Any:
     from deploytool.backends.swarm.backend import Swarm
 
     return Swarm(made).plan(spec, images(spec))
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("{{.Foo", "does not close it"),
-        ("{{.Node.ID}}-{{", "does not close it"),
-        ("{{.Foo}}", "has no .Foo"),
-        ("{{ .Node.Name }}", "has no .Node.Name"),
-        ("{{.Task.Slot}}{{.Task.Slots}}", "has no .Task.Slots"),
-        ('{{ if eq .Node.Role "x" }}a{{ end }}', "has no .Node.Role"),
-    ],
-)
-def test_a_template_that_the_swarm_would_refuse(text: str, why: str) -> None:
-    """swarmkit's template/context.go; the release step would have run by then."""
-    spec = app(service(env={"A": text}, templates=["env.A"]))
-    with pytest.raises(ConfigError) as raised:
-        check(spec)
-    (problem,) = raised.value.problems
-    assert problem.path == "services.web.env.A"
-    assert why in problem.message
-    check(app(service(env={"A": text})))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{{.Node.Hostname}}-{{.Task.Slot}}",
-        "{{- .Service.Labels.region -}}",
-        '{{ index .Service.Labels "a.Foo" }}',
-        "{{ with .Service }}{{ .Name }}{{ end }}",
-        '{{ if eq .Node.Platform.OS "linux" }}{{"{{"}} .Foo }}{{ end }}',
-        "{{`{{.Foo`}}",
-        "nothing at all }}",
-    ],
-)
-def test_a_template_that_it_may_take(text: str) -> None:
-    assert templates.fault(text) == ""
 
 
 def test_who_seems_to_want_a_template_is_told() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from deploytool.backends import engine_limits
+from deploytool.backends import engine_limits, go_templates, log_options, mounts
+from deploytool.backends.mounts import Mount
 from deploytool.backends.nomad.specification import literal, placement, services
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import AppSpec, Service
 
 OF_THE_SWARM = re.compile(r"\{\{-?\s*\.(Node|Service|Task)\b")
 """The Swarm's templates, which Nomad cannot fill in."""
+OWN = [Mount(folder, "volumes") for folder in ("/alloc", "/local", "/secrets")]
+"""Folders that Nomad mounts into each container."""
+UNCLOSED = re.compile(r"(?<!\$)\$\{[^}]*$")
 OF_NOMAD = re.compile(r"\{\{.*?\}\}")
 UNREADABLE = re.compile(r"""["'#]""")
 """Quotes and comments of the lines that make variables (hashicorp/go-envparse)."""
@@ -26,7 +30,8 @@ def check(app: AppSpec) -> None:
 def problems(app: AppSpec) -> Iterator[Problem]:
     yield from engine_limits.problems(app)
     for service in app.services:
-        for problem in (*_of(service), *_texts(app, service)):
+        mounted = mounts.problems(app, service, OWN)
+        for problem in (*_of(service), *_mounts(service), *mounted, *_texts(app, service)):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
 
 
@@ -57,6 +62,12 @@ def _of(service: Service) -> Iterator[Problem]:
             "Nomad reads the output of replicas from the engine",
             "leave it out: Nomad keeps as much as logging.max_size and logging.max_files say",
         )
+    if service.logging.driver == "json-file" and log_options.compressed(service.logging):
+        yield Problem(
+            "logging.options.compress",
+            "Nomad rotates the output itself, and the engine compresses only what it rotates",
+            "leave it out",
+        )
     if service.restart.condition == "none":
         yield Problem(
             "restart.condition",
@@ -66,6 +77,16 @@ def _of(service: Service) -> Iterator[Problem]:
     yield from _ports(service)
     yield from _placement(service)
     yield from _templates(service)
+
+
+def _mounts(service: Service) -> Iterator[Problem]:
+    """The folder of secrets is one read-only mount, in which no place for others can be made."""
+    places = [(v.target, "volumes") for v in service.volumes]
+    places += [*((f, "tmpfs") for f in service.tmpfs), *((f, "files") for f in service.files)]
+    for target, key in places if service.secrets else ():
+        place = mounts.place_of(target)
+        if place.startswith(f"{mounts.SECRETS}/"):
+            yield Problem(key, f"nothing can be mounted at {place}, among the secrets")
 
 
 def _ports(service: Service) -> Iterator[Problem]:
@@ -110,6 +131,8 @@ def _templates(service: Service) -> Iterator[Problem]:
             )
         elif "\n" in text:
             yield Problem(f"env.{name}", "what Nomad fills in has to be one line")
+        elif wrong := go_templates.problem(text):
+            yield Problem(f"env.{name}", f"is a template, and {wrong}")
         elif found := UNREADABLE.search(OF_NOMAD.sub("", text)):
             yield Problem(
                 f"env.{name}",
@@ -123,6 +146,11 @@ def _templates(service: Service) -> Iterator[Problem]:
             "Nomad knows none of the Swarm's templates",
             "write it for Nomad, for example ${node.unique.name}",
         )
+    paths = [part for v in service.volumes for part in (v.source, v.target)]
+    texts = {"hostname": [service.hostname or ""], "volumes": paths}
+    for key in sorted(texts.keys() & set(service.templates)):
+        if any(map(UNCLOSED.search, texts[key])):
+            yield Problem(key, "is a template, and what ${ opens is not closed")
 
 
 def _texts(app: AppSpec, service: Service) -> Iterator[Problem]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 
-from deploytool.backends import engine_limits
+from deploytool.backends import engine_limits, go_templates, log_options, mounts
+from deploytool.backends.mounts import Mount
+from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import templates
-from deploytool.backends.swarm.specification.scripts import BY_TARGET
 from deploytool.errors import ConfigError, Problem
-from deploytool.spec import AppSpec, Service
+from deploytool.spec import RESERVED, AppSpec, ProxySettings, Service
 
 LONGEST_SERVICE = 63
 """Characters. The names of release steps and configs fit whatever the app is called."""
@@ -19,8 +21,24 @@ VERSION = len(".999")
 LEAST_MEMORY = 4 * 2**20
 """Bytes that can be reserved (swarmkit's `validateResources`)."""
 LEAST_CPU = 0.001
-OWN_NETWORKS = ("ingress", "bridge", "host", "none", "docker_gwbridge")
-SMALLEST_NETWORK = 28
+PREDEFINED_BY = {"ingress": "the Swarm's"} | dict.fromkeys(
+    ("bridge", "default", "host", "none"), "each engine's"
+)
+"""Networks that are there before anybody makes one, and whose they are."""
+NETWORK = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?")
+UNUSABLE = 4
+"""Addresses of a network: its own, broadcast, the gateway and that of a node, which sends on what
+goes to services."""
+OF_PROXY = 2
+FIELDS: go_templates.Fields = {
+    "Service": {"ID": {}, "Name": {}, "Labels": {}},
+    "Node": {"ID": {}, "Hostname": {}, "Platform": {"Architecture": {}, "OS": {}}},
+    "Task": {"ID": {}, "Name": {}, "Slot": {}},
+}
+"""What the Swarm fills in (`Context` in swarmkit's template/context.go). It tries each template
+with a service that has no label, so that none can be named."""
+LABELS = 'write {{index .Service.Labels "NAME"}}'
+FUNCTIONS = frozenset({"join"})
 KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)
 VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE)
 """What swarmkit's `constraint.Parse` takes on both sides."""
@@ -34,17 +52,11 @@ def check(app: AppSpec) -> None:
 
 def problems(app: AppSpec) -> Iterator[Problem]:
     yield from engine_limits.problems(app)
-    if app.proxy.network in OWN_NETWORKS:
-        message = f"{app.proxy.network} is the engine's own, and no network for services"
-        yield Problem("proxy.network", message, "name another: `proxy up` makes it")
-    if int(app.proxy.subnet.partition("/")[2]) > SMALLEST_NETWORK:
-        yield Problem(
-            "proxy.subnet",
-            "it has too few addresses: each node and each replica behind the proxy takes one",
-            f"write a /{SMALLEST_NETWORK} or a larger one",
-        )
+    yield from _proxy_network(app)
     for service in app.services:
-        for problem in _of(app, service):
+        own = [Mount(s.target, "files", is_file=True) for s in swarm.scripts(app, service)]
+        mounted = mounts.problems(app, service, own)
+        for problem in (*_of(app, service), *mounted, *_templates(service)):
             yield Problem(f"services.{service.name}.{problem.path}", problem.message, problem.hint)
 
 
@@ -60,22 +72,60 @@ def _of(app: AppSpec, service: Service) -> Iterator[Problem]:
         yield Problem("memory", "a Swarm takes 4MiB at least")
     if service.cpu is not None and service.cpu < LEAST_CPU:
         yield Problem("cpu", f"a Swarm takes {LEAST_CPU:g} at least")
-    if "ingress" in service.networks:
+    for name in sorted(PREDEFINED_BY.keys() & {*service.networks} - {"bridge", app.proxy.network}):
         yield Problem(
             "networks",
-            "no service can be attached to ingress, which is the Swarm's own",
-            'leave it out; publish with mode = "ingress" opens ports on it',
+            f"no service can be attached to {name}, which is {PREDEFINED_BY[name]} own, beside its "
+            "app's network",
+            'leave it out; publish with mode = "ingress" or "host" opens ports',
         )
-    for target in sorted(service.files.keys() & BY_TARGET.keys()):
-        yield Problem(f'files."{target}"', "deploytool has a script there", "name another path")
-    for key, fault in templates.problems(service):
-        yield Problem(key, fault)
+    if service.logging.max_files == 1 and log_options.compressed(service.logging):
+        yield Problem(
+            "logging.max_files",
+            f"{service.logging.driver} compresses rotated files, of which 1 keeps none",
+            'set 2, or options = { compress = "false" }',
+        )
     for text in service.placement.constraints:
         key, value = (part.strip() for part in re.split("==|!=", text, maxsplit=1))
         if not KEY.fullmatch(key) or not VALUE.fullmatch(value):
             yield Problem(
                 "placement.constraints", f"{text!r} has characters that a Swarm does not take"
             )
+
+
+def _proxy_network(app: AppSpec) -> Iterator[Problem]:
+    """The network of the proxy, where a service is on it."""
+    on_it = [s for s in app.services if app.proxy.network in swarm.networks(app, s)]
+    if not on_it:
+        return
+    name = app.proxy.network
+    if name in PREDEFINED_BY:
+        yield Problem("proxy.network", f"{name} is {PREDEFINED_BY[name]} own: name another")
+    elif name in map(swarm.default_network, (app.name, *RESERVED)):
+        yield Problem("proxy.network", f"{name} is the network of one app alone: name another")
+    elif not NETWORK.fullmatch(name) or len(name) > LONGEST_SERVICE:
+        yield Problem(
+            "proxy.network",
+            f"a Swarm takes up to {LONGEST_SERVICE} letters, digits, hyphens and underscores, with "
+            "a letter or digit at both ends",
+        )
+    # One of each service for itself, and one for each replica, also of those that take over.
+    needed = OF_PROXY + sum(1 + service.replicas + service.surge for service in on_it)
+    has = ip_network(app.proxy.subnet).num_addresses - UNUSABLE
+    if needed > has:
+        yield Problem(
+            "proxy.subnet",
+            f"{app.proxy.subnet} has {max(0, has)} addresses, and the proxy and the replicas of "
+            f"this app need {needed}",
+            f'leave it out, which is "{ProxySettings().subnet}"',
+        )
+
+
+def _templates(service: Service) -> Iterator[Problem]:
+    for key, text in templates.filled_in(service):
+        if found := go_templates.problem(text, fields=FIELDS, functions=FUNCTIONS):
+            hint = LABELS if ".Service.Labels." in text else ""
+            yield Problem(key, f"is a template, and {found}", hint)
 
 
 def _too_long(what: str, room: int) -> str:

@@ -20,18 +20,6 @@ LITERAL = "{{`{{`}}"
 FILLED_IN = re.compile(r"\{\{-?\s*\.(Node|Service|Task)\b")
 """What somebody writes who wants the Swarm's templates."""
 VOLUMES = "volumes"
-_ACTION = re.compile(r"\{\{(?P<inside>(?:`[^`]*`|\"(?:[^\"\\\n]|\\.)*\"|(?!\}\}|\{\{)[^`\"])*)\}\}")
-_TEXT = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"")
-_FIELD = re.compile(r"(?<![\w.)$])(?:\.[A-Za-z_]\w*)+")
-_KNOWN = re.compile(
-    r"\.Service(\.(ID|Name|Labels(\.\w+)?))?|\.Task(\.(ID|Name|Slot))?"
-    r"|\.Node(\.(ID|Hostname|Platform(\.(Architecture|OS))?))?"
-)
-"""What a template may name (swarmkit's template/context.go)."""
-FIELDS = (
-    *(".Service.ID", ".Service.Name", ".Service.Labels", ".Node.ID", ".Node.Hostname"),
-    *(".Node.Platform.Architecture", ".Node.Platform.OS", ".Task.ID", ".Task.Name", ".Task.Slot"),
-)
 
 
 def literal(text: str) -> str:
@@ -52,28 +40,13 @@ def path(service: Service, text: str) -> str:
     return text if VOLUMES in service.templates else literal(text)
 
 
-def fault(text: str) -> str:
-    """What the Swarm would refuse a template for; empty for what it may take. Functions are not
-    looked at, nor fields where a block changes what they are of."""
-    if OPENS in _ACTION.sub("", text):
-        return f"it opens {OPENS} and does not close it"
-    inside = [_TEXT.sub("", found["inside"]) for found in _ACTION.finditer(text)]
-    if any(re.search(r"\b(range|with)\b", action) for action in inside):
-        return ""
-    for field in (field for action in inside for field in _FIELD.findall(action)):
-        if not _KNOWN.fullmatch(field):
-            return f"the Swarm has no {field}: there are {', '.join(FIELDS)}"
-    return ""
-
-
-def problems(service: Service) -> Iterator[tuple[str, str]]:
-    """Field and fault of each template that the Swarm would refuse, after the release step."""
-    texts = [(f"env.{name}", value) for name, value in service.env.items()]
-    texts += [("hostname", service.hostname or "")]
-    texts += [(VOLUMES, text) for v in service.volumes for text in (v.source or "", v.target)]
-    for key, text in texts:
-        if key in service.templates and (found := fault(text)):
-            yield key, found
+def filled_in(service: Service) -> Iterator[tuple[str, str]]:
+    """Key and text of each template of a service."""
+    texts = {f"env.{name}": [value] for name, value in service.env.items()}
+    texts["hostname"] = [service.hostname or ""]
+    texts[VOLUMES] = [part for v in service.volumes for part in (v.source, v.target)]
+    for key in sorted(set(service.templates)):
+        yield from ((key, text) for text in texts[key])
 
 
 def readable(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 
 from deploytool.backends.model import (
     BAND,
@@ -21,6 +22,7 @@ from deploytool.units import format_memory
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """What kernels call them → what images do."""
+ADDRESS = "node.ip"
 LABELS = ("node.labels.", "engine.labels.")
 NO_LOG = "none"
 """The driver that needs none."""
@@ -140,32 +142,31 @@ def _runs(node: Node, platform: tuple[str, str]) -> bool:
 
 
 def _meets(node: Node, constraint: str) -> bool:
-    """As Swarm does (moby/swarmkit, manager/constraint): names of keys in any case but for those of
-    labels, addresses by networks too, and no node for a key that there is not."""
+    """As a Swarm compares them (moby/swarmkit, manager/constraint); keys that there are not are
+    refused before."""
     operator = "==" if "==" in constraint else "!="
     key, _, value = (part.strip() for part in constraint.partition(operator))
     if not node.is_known:
         found = node.attributes.get(key)
         return found is None or (found.lower() == value.lower()) == (operator == "==")
-    kind = next((kind for kind in LABELS if key.lower().startswith(kind)), "")
-    key = kind + key[len(kind) :] if kind else key.lower()
-    if not kind and key not in node.attributes:
-        return False
+    key = folded(key)
     found = node.attributes.get(key, "")
-    equal = _is_within(found, value) if key == "node.ip" else found.lower() == value.lower()
-    return equal is not None and equal == (operator == "==")
+    equal = _is_within(found, value) if key == ADDRESS else found.lower() == value.lower()
+    return equal == (operator == "==")
 
 
-def _is_within(address: str, network: str) -> bool | None:
-    """Whether an address is of a network; None where that is none."""
-    import ipaddress
+def folded(key: str) -> str:
+    """The key of a constraint as nodes have it: only the names of labels keep their capitals."""
+    for prefix in LABELS:
+        if key.lower().startswith(prefix):
+            return prefix + key[len(prefix) :]
+    return key.lower()
 
+
+def _is_within(address: str, network: str) -> bool:
+    """Whether an address is the wanted one, or in the wanted network."""
     try:
-        wanted = ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return None
-    try:
-        return ipaddress.ip_address(address) in wanted
+        return ip_address(address) in ip_network(network, strict=False)
     except ValueError:
         return False
 

@@ -118,12 +118,14 @@ class Content:
 
         return parse(self._text)
 
-    @property
+    @cached_property
     def _built(self) -> Dockerfile:
-        """The stages that go into the image."""
-        parsed = self._parsed
-        stage = parsed.stage(self.settings.target)
-        return replace(parsed, stages=parsed.built_for(stage)) if stage else parsed
+        """With the stages alone that the target needs; with all where that is not sure."""
+        parsed, target = self._parsed, self.settings.target or ""
+        stage = parsed.stage(target)
+        if stage is None or target.isdecimal() or _CHOSEN.search("\n".join(parsed.lines)):
+            return parsed
+        return replace(parsed, stages=parsed.built_for(stage))
 
     @cached_property
     def _ignored(self) -> Dockerignore:
@@ -136,11 +138,10 @@ class Content:
         """What the Dockerfile says that it takes from the context; None where it may take more."""
         from deploytool.lint.copies import Copies
 
-        built = self._built
-        copies = Copies(built, self._ignored)
+        copies = Copies(self._built, self._ignored)
         is_unsure = any(
             item.mounts_context or _UNSURE.search("".join(item.sources))
-            for item in built.instructions
+            for item in self._built.instructions
         )
         return copies if copies.is_known and not is_unsure else None
 
@@ -282,4 +283,6 @@ def _hides_all(ignored: Dockerignore, folder: PurePosixPath) -> bool:
 
 _UNSURE = re.compile(r"[$\\]")
 """In a path: a variable, whose value a build argument may change, or an escape."""
+_CHOSEN = re.compile(r"(?im)^\s*FROM\b(.*[\\`]\s*\n)*.*\$|\bfrom=\S*\$|^\s*ONBUILD\b")
+"""What may name a stage that only the build knows."""
 _WILD = re.compile(r"[*?\[\\]")

@@ -164,10 +164,11 @@ def _lock_command(packaging: FoundPackaging) -> str:
     output = ["--format pylock.toml", "--output-file pylock.toml"]
     match packaging.kind, packaging.locked:
         case Packaging.UV, True:
-            # Whether the lock is of these dependencies needs them: here, a build of the project.
             check = "--frozen" if packaging.computed else "--locked"
-            export = f"uv export --quiet {check} --no-dev"
-            return _wrapped([export, *_left_out(packaging), *extras, *groups], output)
+            return _wrapped(
+                [f"uv export --quiet {check} --no-dev", *_left_out(packaging), *extras, *groups],
+                output,
+            )
         case Packaging.UV, False:
             return _wrapped(["uv pip compile --quiet pyproject.toml", *extras, *groups], output)
         case Packaging.SCRIPT, True:
@@ -244,7 +245,7 @@ def _install_packages(packaging: FoundPackaging) -> list[str]:
     targets = [f"/build/{folder}" for folder in folders]
     if root in packaging.install:
         source = str(PurePosixPath(root, "src"))
-        lines += [copy_line(packaging.build_files, "/build/"), copy_line([source], "/build/src")]
+        lines += [*_copy_build_files(packaging), copy_line([source], "/build/src")]
         targets.append("/build")
     if not targets:
         return []
@@ -265,11 +266,15 @@ def _install_metadata(packaging: FoundPackaging) -> list[str]:
     version = "SETUPTOOLS_SCM_PRETEND_VERSION=0.0.0 " if packaging.versions_from_history else ""
     return [
         "# The app asks for its own version or entry points: its metadata, without the code again.",
-        copy_line(packaging.build_files, "/build/"),
+        *_copy_build_files(packaging),
         f"RUN cp -R {in_shell(str(folder))}/. /build && mkdir lib && \\",
         f"    {version}uv pip install --no-deps --target /tmp/own /build && \\",
         "    rm /tmp/own/*.dist-info/uv_cache.json && mv /tmp/own/*.dist-info lib",
     ]
+
+
+def _copy_build_files(packaging: FoundPackaging) -> list[str]:
+    return _copies(packaging.build_files, packaging.folder, into="/build")
 
 
 def _environment(app: FoundApp, packaging: FoundPackaging, copied: list[str]) -> str:
@@ -297,13 +302,13 @@ def _copy_dependency_files(packaging: FoundPackaging) -> str:
     return "\n".join(_copies(packaging.files, below))
 
 
-def _copies(paths: Collection[str], below: str = ".") -> list[str]:
-    """COPY lines that keep each path where it is in a folder; files of one folder together,
+def _copies(paths: Collection[str], below: str = ".", *, into: str = "") -> list[str]:
+    """COPY lines that keep each path where it is below a folder; files of one folder together,
     folders last."""
     folders = [path.rstrip("/") for path in paths if path.endswith("/")]
     single = sorted((path for path in paths if not path.endswith("/")), key=_parent)
     lines = [
-        copy_line(group, f"{PurePosixPath(parent).relative_to(below)}/")
+        copy_line(group, f"{PurePosixPath(into, PurePosixPath(parent).relative_to(below))}/")
         for parent, group in groupby(single, _parent)
     ]
     return [*lines, *(copy_line([folder], folder) for folder in sorted(folders))]

@@ -1,5 +1,5 @@
 """The rule about a Gunicorn that takes no networks in FORWARDED_ALLOW_IPS, and does not start with
-those that deploytool sets."""
+them, be they deploytool's or somebody's own."""
 
 from __future__ import annotations
 
@@ -37,26 +37,38 @@ def check(subject: Subject) -> Iterator[Finding]:
         app = subject.loaded.app_spec()
     except UsageError:
         return
-    told = [s for s in users if app.hosts(s) and VARIABLE not in s.env]
-    networks = {s.name: text for s in users if "/" in (text := s.env.get(VARIABLE, ""))}
-    if not (told or networks) or not is_old(subject):
-        return
-    for service in told:
-        key = "command" if service.command else "port"
-        message = f"services.{service.name} runs a Gunicorn before 24.1"
-        yield subject.in_config(RULE, ("services", service.name, key), message)
-    for name, text in networks.items():
-        yield subject.in_config(
-            RULE,
-            ("services", name, "env", VARIABLE),
-            f"services.{name} runs a Gunicorn before 24.1, and {VARIABLE} is {text}",
-        )
+    told = [(s, where) for s in users if (where := _told(subject, s, bool(app.hosts(s))))]
+    if told and is_old(subject):
+        for service, where in told:
+            yield subject.in_config(
+                RULE,
+                ("services", service.name, *where),
+                f"services.{service.name} runs a Gunicorn before 24.1",
+            )
+
+
+def _told(subject: Subject, service: Service, is_proxied: bool) -> tuple[str, ...]:
+    """The key of a service by which its Gunicorn gets a network; empty for none."""
+    runs = ("command" if service.command else "port",)
+    of_image = subject.stage.env if subject.stage else {}
+    if _has_network(_command(subject, service).option("--forwarded-allow-ips")):
+        return runs
+    if VARIABLE in service.env:
+        return ("env", VARIABLE) if _has_network(service.env[VARIABLE]) else ()
+    return runs if is_proxied or _has_network(of_image.get(VARIABLE)) else ()
+
+
+def _has_network(trusted: str | None) -> bool:
+    return "/" in (trusted or "")
+
+
+def _command(subject: Subject, service: Service) -> Command:
+    own = Command.read(service.command or ())
+    return subject.image_command if runs_image_command(service) else own
 
 
 def runs_gunicorn(subject: Subject, service: Service) -> bool:
-    own = Command.read(service.command or ())
-    command = subject.image_command if runs_image_command(service) else own
-    return command.server == "gunicorn"
+    return _command(subject, service).server == "gunicorn"
 
 
 def is_old(subject: Subject) -> bool:

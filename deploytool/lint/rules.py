@@ -145,7 +145,8 @@ RULES: tuple[Rule, ...] = (
         "gunicorn-takes-no-network",
         _ERROR,
         "Behind the proxy deploytool sets FORWARDED_ALLOW_IPS to the proxy's network, and Gunicorn "
-        "before 24.1 does not start where that holds anything but addresses.",
+        "before 24.1 does not start where that, or a value of your own, holds anything but "
+        "addresses.",
         "https://gunicorn.org/reference/settings/#forwarded_allow_ips",
         "depend on gunicorn>=24.1, or leave `command` out, which runs Uvicorn alone; or set "
         'env = { FORWARDED_ALLOW_IPS = "127.0.0.1" }, with which the app sees the proxy\'s address '

@@ -875,9 +875,10 @@ def test_a_dockerfile_that_was_there_may_no_longer_build(
     assert hint in told
     assert told.endswith("`deploytool init --force` writes a Dockerfile that may build")
     written = "# Written by `deploytool init`; yours to edit.\nFROM python:3.13\nRUN make\n"
-    (run.project / "Dockerfile").write_text(written)
-    told = failure(run, docker, failing_step(printed, 3)).hint
-    assert told == "--verbose shows all that the build printed"
+    for text in (written, f"# syntax=docker/dockerfile:1\n{written}"):
+        (run.project / "Dockerfile").write_text(text)
+        told = failure(run, docker, failing_step(printed, 3)).hint
+        assert told == "--verbose shows all that the build printed"
 
 
 def test_a_failing_step_of_old_buildkit(run: Run, docker: Docker) -> None:

@@ -131,33 +131,6 @@ def test_what_the_dockerfile_does_not_copy_does_not_count(
     assert (tag(project) != first) is is_copied
 
 
-@pytest.mark.parametrize(
-    ("stages", "target", "counts"),
-    [
-        ("FROM a AS test\nCOPY tests tests\nFROM a\nCOPY main.py .", None, False),
-        ("FROM a\nCOPY main.py .\nFROM a AS test\nCOPY tests tests", None, True),
-        ("FROM a AS app\nCOPY main.py .\nFROM app AS test\nCOPY tests tests", "app", False),
-        ("FROM a AS test\nCOPY tests tests\nFROM test\nCOPY main.py .", None, True),
-        ("FROM a AS b\nCOPY tests tests\nFROM a\nCOPY --from=b /x .\nCOPY main.py .", None, True),
-        ("FROM a AS b\nCOPY tests tests\nFROM a\nCOPY --from=0 /x .\nCOPY main.py .", None, True),
-        (
-            "FROM a AS b\nCOPY tests tests\nFROM a\nCOPY main.py .\n"
-            "RUN --mount=type=bind,from=b,target=/x a",
-            None,
-            True,
-        ),
-    ],
-)
-def test_stages_that_the_image_does_not_need_do_not_count(
-    project: Path, stages: str, target: str | None, counts: bool
-) -> None:
-    write(project, "Dockerfile", f"{stages}\n")
-    settings = BuildSettings(target=target)
-    first = Content(project, settings).tag
-    write(project, "tests/test_app.py", "one")
-    assert (Content(project, settings).tag != first) is counts
-
-
 def test_what_is_in_one_file_is_not_in_the_next(project: Path) -> None:
     write(project, "x", "ab")
     write(project, "xa", "b")
@@ -330,3 +303,35 @@ def test_the_repository_counts_where_the_build_may_read_it(
 
 def test_nothing_to_build_from_is_no_error_here(tmp_path: Path) -> None:
     assert tag(tmp_path, context="nowhere", dockerfile="none").startswith("tree-")
+
+
+OTHER_STAGE = "FROM scratch AS other\nCOPY data /data\n"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "target", "counts"),
+    [
+        (f"{OTHER_STAGE}FROM scratch\nCOPY main.py .\n", None, False),
+        (f"{OTHER_STAGE}FROM scratch\nCOPY main.py .\n", "other", True),
+        (f"{OTHER_STAGE}FROM scratch\nCOPY main.py .\n", "0", True),
+        (f"{OTHER_STAGE}FROM other\nCOPY main.py .\n", None, True),
+        (f"{OTHER_STAGE}FROM scratch\nCOPY --from=other /data .\nCOPY main.py .\n", None, True),
+        (f"{OTHER_STAGE}FROM scratch\nCOPY --from=0 /data .\nCOPY main.py .\n", None, True),
+        (
+            f"{OTHER_STAGE}FROM scratch\nCOPY main.py .\n"
+            "RUN --mount=type=bind,from=other,target=/data cp -R /data /d\n",
+            None,
+            True,
+        ),
+        (f"ARG B=scratch\n{OTHER_STAGE}FROM $B\nCOPY main.py .\n", None, True),
+        (f"ARG B=scratch\n{OTHER_STAGE}FROM \\\n  $B\nCOPY main.py .\n", None, True),
+        (f"FROM scratch AS app\nCOPY main.py .\n{OTHER_STAGE}", "app", False),
+    ],
+)
+def test_only_stages_that_the_target_needs_count(
+    project: Path, dockerfile: str, target: str | None, counts: bool
+) -> None:
+    write(project, "Dockerfile", dockerfile)
+    before = tag(project, target=target)
+    write(project, "data/a.txt", "b")
+    assert (tag(project, target=target) != before) is counts

@@ -94,6 +94,9 @@ OF_A_SWARM: list[tuple[str, dict[str, Any]]] = [
     ("volumes", {"volumes": ["/srv/{{}}:/a"], "templates": ["volumes"]}),
     ("placement.constraints", {"placement": {"constraints": ["node.labels.a == ä"]}}),
     ("placement.constraints", {"placement": {"constraints": ["node.labels.ä != a"]}}),
+    ("placement.constraints", {"placement": {"constraints": ["node.name != a"]}}),
+    ("placement.constraints", {"placement": {"constraints": ["node.labels. != a"]}}),
+    ("placement.constraints", {"placement": {"constraints": ["node.ip != a"]}}),
     ("secrets", {"secrets": ["x" * 40]}),
 ]
 OF_NOMAD: list[tuple[str, dict[str, Any]]] = [

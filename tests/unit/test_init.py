@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from deploytool.cli.init import init
 from deploytool.config import load
+from deploytool.discover.kept.kept import read_kept
 from deploytool.errors import UsageError
 from deploytool.init import (
     Fate,
@@ -600,6 +601,46 @@ def test_edits_alone_are_not_shown(tmp_path: Path, call: Callable[..., tuple[str
     assert "· Dockerfile: kept\n· .dockerignore" in out
     assert "@@" not in out
     assert "not what the configuration says" not in err
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[tool.setuptools.dynamic]\ndependencies = {file = ["requirements/base.txt"]}',
+        '[tool.hatch.metadata.hooks.requirements_txt]\nfiles = ["requirements/base.txt"]',
+    ],
+)
+def test_computed_dependencies_are_taken_from_the_lock(tmp_path: Path, table: str) -> None:
+    """uv compares a lock with them by building the package, which takes all that it reads."""
+    lock = (
+        'version = 1\nrequires-python = ">=3.11"\n[[package]]\nname = "shop"\nversion = "1"\n'
+        'source = { editable = "." }\ndependencies = [{ name = "fastapi" }, { name = "uvicorn" }]\n'
+        '[[package]]\nname = "fastapi"\nversion = "0.115.0"\n'
+        '[[package]]\nname = "uvicorn"\nversion = "0.30.0"\n'
+    )
+    pyproject = (
+        '[build-system]\nrequires = ["x"]\n[project]\nname = "shop"\nversion = "1"\n'
+        f'dynamic = ["dependencies"]\n{table}\n'
+    )
+    files = {"pyproject.toml": pyproject, "uv.lock": lock, "src/shop/main.py": APP}
+    run(make(tmp_path, files | {"requirements/base.txt": "fastapi\nuvicorn\n"}))
+    written = (tmp_path / "Dockerfile").read_text()
+    assert "uv export --quiet --frozen" in written
+    assert "COPY requirements/base.txt /build/requirements/" in written
+    assert "!requirements/base.txt" in (tmp_path / ".dockerignore").read_text()
+
+
+def test_directives_stand_before_the_first_line(tmp_path: Path) -> None:
+    """Builders take them nowhere else."""
+    project = changed_since(tmp_path, mine="")
+    file = project / "Dockerfile"
+    file.write_text("# syntax=docker/dockerfile:1\n# check=skip=all\n" + file.read_text())
+    assert read_kept(project) is None
+    (planned,) = [
+        f for f in plan_files(inspect_project(project, offline=True)) if f.path == "Dockerfile"
+    ]
+    assert planned.fate is Fate.KEPT
+    assert {"-# syntax=docker/dockerfile:1", "+COPY extra extra"} <= set(planned.diff)
 
 
 def test_the_first_line_ends_it(tmp_path: Path) -> None:

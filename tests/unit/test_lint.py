@@ -440,12 +440,24 @@ class TestDockerfileAndConfigurationTogether:
             ("RUN install -d -o 10001 /code/uploads\nUSER app", True),
             ("RUN mkdir -p /code/uploads; chown app /code/uploads;\nUSER app", True),
             ("WORKDIR /code\nRUN mkdir uploads && chown app uploads\nUSER app", True),
-            ("ENV AT=/code\nUSER app\nRUN mkdir $AT/uploads", True),
-            ("ENV AT=/code\nRUN mkdir $AT/uploads\nUSER app", False),
-            ("RUN mkdir /code/uploads\nRUN chmod 1777 /code/uploads\nUSER app", True),
+            ("ENV AT=/code\nRUN mkdir $AT/uploads && chown app $AT/uploads\nUSER app", True),
+            ("RUN <<EOF\nmkdir /code/uploads\nchown 1:1 /code/uploads\nEOF\nUSER app", True),
+            ("RUN mkdir -p /code/uploads\nUSER app", False),
+            ("RUN mkdir -p /code/uploads && chown root: /code/uploads\nUSER app", False),
+            ("RUN mkdir /srv && chown app /srv && ls /code/uploads\nUSER app", False),
             ("RUN install -d /code/uploads\nUSER app", False),
-            ("RUN <<EOF\nmkdir /code/uploads\nEOF\nUSER app", False),
-            ("USER app\nRUN <<EOF\nmkdir /code/uploads\nEOF", True),
+            ("RUN chown -R app /code && mkdir /code/uploads\nUSER app", False),
+            ("RUN mkdir -p /code/uploads && chown app /code\nUSER app", False),
+            ("RUN mkdir -p /code/uploads && chmod 755 /code/uploads\nUSER app", False),
+            ("RUN mkdir -p /code/uploads && chmod 1777 /code/uploads\nUSER app", True),
+            ("RUN mkdir -p /code/uploads && chmod -R g=u /code\nUSER app", True),
+            ("RUN mkdir -p /code/uploads && chown -R app:app /code\nUSER app", True),
+            ("RUN install -d -o app -m 755 /code/uploads\nUSER app", True),
+            ("USER app\nRUN mkdir /code/uploads", True),
+            ("RUN cd /code && mkdir uploads && chown app uploads\nUSER app", True),
+            ('RUN ["install", "-d", "-o", "app", "/code/uploads"]\nUSER app', True),
+            ("RUN for d in /code/uploads; do mkdir $d; chown app $d; done\nUSER app", True),
+            ("WORKDIR /code/uploads\nRUN chown app .\nUSER app", True),
             ("COPY --chown=app uploads /code/uploads\nUSER app", True),
             ("COPY --chown=app . /code\nUSER app", True),
             ("COPY . /code\nRUN chown -R app /code\nUSER app", True),
@@ -595,13 +607,22 @@ class TestGunicorn:
         assert self.said(tmp_path, "gunicorn==23.0.0", env=env) == []
 
     @pytest.mark.parametrize("domains", ["[]", '["a.example.com"]'])
-    @pytest.mark.parametrize(("version", "is_old"), [("23.0.0", True), ("24.1.0", False)])
-    def test_a_network_that_somebody_set(
-        self, tmp_path: Path, version: str, is_old: bool, domains: str
-    ) -> None:
-        env = '{ FORWARDED_ALLOW_IPS = "127.0.0.1,10.0.0.0/8" }'
-        found = self.said(tmp_path, f"gunicorn=={version}", env=env, domains=domains)
-        assert found == (["gunicorn-takes-no-network"] if is_old else [])
+    def test_networks_of_their_own(self, tmp_path: Path, domains: str) -> None:
+        given = {"env": '{ FORWARDED_ALLOW_IPS = "127.0.0.1,10.0.0.0/8" }', "domains": domains}
+        old, new = tmp_path / "old", tmp_path / "new"
+        old.mkdir()
+        new.mkdir()
+        assert self.said(old, "gunicorn==23.0.0", **given) == ["gunicorn-takes-no-network"]
+        assert self.said(new, "gunicorn==24.1.0", **given) == []
+
+    @pytest.mark.parametrize("networks", ["10.0.0.0/8", "10.0.0.1"])
+    def test_networks_of_the_image(self, tmp_path: Path, networks: str) -> None:
+        self.said(tmp_path, "gunicorn==23.0.0", domains="[]")
+        (tmp_path / "Dockerfile").write_text(
+            f"FROM a:1\nENV FORWARDED_ALLOW_IPS={networks}\nUSER app"
+        )
+        found = [f.rule for f in findings(tmp_path) if f.file == "deploytool.toml"]
+        assert found == ["gunicorn-takes-no-network"] * ("/" in networks)
 
     def test_believing_everybody_is_no_way_out(self, tmp_path: Path) -> None:
         env = '{ FORWARDED_ALLOW_IPS = "*" }'

@@ -10,6 +10,8 @@ from deploytool.backends import engine_limits, go_templates, log_options, mounts
 from deploytool.backends.mounts import Mount
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import templates
+from deploytool.capacity import ADDRESS, folded
+from deploytool.capacity import LABELS as LABEL_KEYS
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import RESERVED, AppSpec, ProxySettings, Service
 
@@ -42,6 +44,13 @@ FUNCTIONS = frozenset({"join"})
 KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)
 VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE)
 """What swarmkit's `constraint.Parse` takes on both sides."""
+CONSTRAINT_KEYS = (
+    *("node.id", "node.hostname", "node.role", "node.platform.os", "node.platform.arch"),
+    ADDRESS,
+)
+CONSTRAINT_HINT = (
+    f"write node.labels.NAME, engine.labels.NAME, or one of {', '.join(CONSTRAINT_KEYS)}"
+)
 
 
 def check(app: AppSpec) -> None:
@@ -86,11 +95,25 @@ def _of(app: AppSpec, service: Service) -> Iterator[Problem]:
             'set 2, or options = { compress = "false" }',
         )
     for text in service.placement.constraints:
-        key, value = (part.strip() for part in re.split("==|!=", text, maxsplit=1))
-        if not KEY.fullmatch(key) or not VALUE.fullmatch(value):
-            yield Problem(
-                "placement.constraints", f"{text!r} has characters that a Swarm does not take"
-            )
+        if why := _why_no_constraint(text):
+            yield Problem("placement.constraints", f"{text!r} {why}", CONSTRAINT_HINT)
+
+
+def _why_no_constraint(text: str) -> str:
+    """What is wrong with a constraint; empty for nothing. No node meets one that a Swarm does not
+    know, whatever its operator (swarmkit's `constraint.NodeMatches`)."""
+    key, value = (part.strip() for part in re.split("==|!=", text, maxsplit=1))
+    if not KEY.fullmatch(key) or not VALUE.fullmatch(value):
+        return "has characters that a Swarm does not take"
+    key = folded(key)
+    if key not in CONSTRAINT_KEYS and (key in LABEL_KEYS or not key.startswith(LABEL_KEYS)):
+        return f"asks for {key}, which no node of a Swarm has"
+    if key == ADDRESS:
+        try:
+            ip_network(value, strict=False)
+        except ValueError:
+            return f"asks for {value}, which is neither an address nor a network"
+    return ""
 
 
 def _proxy_network(app: AppSpec) -> Iterator[Problem]:

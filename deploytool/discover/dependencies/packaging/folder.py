@@ -110,6 +110,12 @@ class Folder:
     def has_dynamic_dependencies(self) -> bool:
         return "dependencies" in texts_in(self.table("project").get("dynamic"))
 
+    def computes_dependencies(self, folder: PurePosixPath) -> bool:
+        """Whether a lock cannot be compared with the pyproject.toml in a folder alone."""
+        project = table_at(self.project.toml(folder / "pyproject.toml"), "project")
+        dynamic = texts_in(project.get("dynamic"))
+        return bool({"dependencies", "optional-dependencies"} & set(dynamic))
+
     def name(self) -> str | None:
         for name in (self.table("project").get("name"), self.table("tool", "poetry").get("name")):
             if isinstance(name, str):
@@ -162,8 +168,9 @@ class Folder:
     def build_files(self) -> tuple[str, ...]:
         here = self.project.path / self.folder
         paths = (path for pattern in BUILD_FILES for path in here.glob(pattern))
-        names = "pyproject.toml", *sorted({path.name for path in paths if path.is_file()})
-        return tuple(self.path(name) for name in names)
+        names = {self.path(path.name) for path in paths if path.is_file()}
+        names |= set(map(str, self.dynamic_files()))
+        return self.path("pyproject.toml"), *sorted(names)
 
 
 def _poetry_packages(folder: PurePosixPath, poetry: Mapping[str, Any]) -> Iterator[PurePosixPath]:

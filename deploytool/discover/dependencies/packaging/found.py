@@ -47,7 +47,7 @@ class FoundPackaging:
     stale: bool = False
     """Whether they were written down for other dependencies than the project has now."""
     computed: bool = False
-    """Whether only a build of the project says what a lock was made from."""
+    """Whether building a package says what it depends on, which takes more than `files`."""
     old_lock: bool = False
     """Whether Poetry 1 made the lock."""
     name: str | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from packaging.utils import canonicalize_name
 
@@ -39,7 +37,7 @@ def uv_locked(where: Folder) -> FoundPackaging:
         files=(*(where.path(f"{f}/pyproject.toml") for f in folders), where.path("uv.lock")),
         locked=True,
         stale=uv_lock_is_stale(where.toml(f"{root}/pyproject.toml"), document, member),
-        computed=any(_is_computed(where.toml(f"{folder}/pyproject.toml")) for folder in folders),
+        computed=any(where.computes_dependencies(where.folder / folder) for folder in folders),
         name=member or where.name(),
         package=member if root != "." else None,
         extras=extras,
@@ -47,11 +45,6 @@ def uv_locked(where: Folder) -> FoundPackaging:
         install=tuple(sorted(map(where.path, install))),
         build_files=where.build_files() if "." in install else (),
     )
-
-
-def _is_computed(pyproject: Mapping[str, Any]) -> bool:
-    dynamic = texts_in(table_at(pyproject, "project").get("dynamic"))
-    return not {"dependencies", "optional-dependencies"}.isdisjoint(dynamic)
 
 
 def member_of(where: Folder, lock: Lock) -> str | None:

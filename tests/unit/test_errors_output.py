@@ -288,6 +288,20 @@ def test_output_that_has_no_room(tmp_path: Path, arguments: list[str]) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("flags", ["", "--json"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_output_that_is_closed(tmp_path: Path, flags: str, closed: str) -> None:
+    (tmp_path / "deploytool.toml").write_text('app = "a"\nservices.a.command = ["true"]\n', "utf-8")
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m deploytool config show {flags} {closed}"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_is_said_on_the_way_needs_no_room(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n", "utf-8")
     with Path("/dev/full").open("wb") as full:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 
 from deploytool.backends import engine_limits, go_templates, log_options, mounts
@@ -62,6 +62,7 @@ def check(app: AppSpec) -> None:
 def problems(app: AppSpec) -> Iterator[Problem]:
     yield from engine_limits.problems(app)
     yield from _proxy_network(app)
+    yield from _constraints("proxy.constraints", app.proxy.constraints)
     for service in app.services:
         own = [Mount(s.target, "files", is_file=True) for s in swarm.scripts(app, service)]
         mounted = mounts.problems(app, service, own)
@@ -94,9 +95,13 @@ def _of(app: AppSpec, service: Service) -> Iterator[Problem]:
             f"{service.logging.driver} compresses rotated files, of which 1 keeps none",
             'set 2, or options = { compress = "false" }',
         )
-    for text in service.placement.constraints:
+    yield from _constraints("placement.constraints", service.placement.constraints)
+
+
+def _constraints(key: str, constraints: Sequence[str]) -> Iterator[Problem]:
+    for text in constraints:
         if why := _why_no_constraint(text):
-            yield Problem("placement.constraints", f"{text!r} {why}", CONSTRAINT_HINT)
+            yield Problem(key, f"{text!r} {why}", CONSTRAINT_HINT)
 
 
 def _why_no_constraint(text: str) -> str:

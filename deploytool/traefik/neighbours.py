@@ -133,7 +133,7 @@ class Routes:
     def warnings(self) -> Iterator[str]:
         """What Traefik would leave out, and nothing here can compare."""
         for service in self.after:
-            for name in routing.unread(service.labels):
+            for name in routing.unreadable(service.labels):
                 yield (
                     f"the rule of the router {name} cannot be read: Traefik may leave the router "
                     "out, and whether it takes requests of other apps is not known"

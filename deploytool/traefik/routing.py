@@ -251,12 +251,12 @@ class Router:
 def http_routers(own: Mapping[str, str]) -> Iterator[Router]:
     """The HTTP routers that a service's labels define."""
     for key, rule in _rules(own) if is_routed(own) else ():
-        told = _Told(own, key)
-        given = told.value("priority")
+        labels = _RouterLabels(own, key)
+        given = labels.value("priority")
         priority = int(given) if re.fullmatch(r"-?[0-9]{1,18}", given) else 0
-        written = _from_v2(rule) if told.value("rulesyntax") == "v2" else rule
+        written = _from_v2(rule) if labels.value("rulesyntax") == "v2" else rule
         name = key[len(ROUTERS) : -len(".rule")]
-        yield Router(name, written, priority or len(rule), told.entry_points, told.is_tls)
+        yield Router(name, written, priority or len(rule), labels.entry_points, labels.is_tls)
 
 
 def tcp_routers(own: Mapping[str, str]) -> Iterator[Router]:
@@ -264,14 +264,14 @@ def tcp_routers(own: Mapping[str, str]) -> Iterator[Router]:
     of HTTP (doc.traefik.io/traefik/reference/routing-configuration/tcp/router/rules-and-priority).
     """
     for key, rule in _rules(own, TCP_ROUTERS) if is_routed(own) else ():
-        told = _Told(own, key)
+        labels = _RouterLabels(own, key)
         name = f"{key[len(TCP_ROUTERS) : -len('.rule')]} of TCP connections"
-        where = told.entry_points
-        yield Router(name, _as_http(rule), sys.maxsize, where, told.is_tls, is_tcp=True)
+        where = labels.entry_points
+        yield Router(name, _as_http(rule), sys.maxsize, where, labels.is_tls, is_tcp=True)
 
 
 @dataclass(frozen=True)
-class _Told:
+class _RouterLabels:
     """What labels say of the router whose rule is in one of them. Traefik reads their names in any
     case."""
 
@@ -322,7 +322,7 @@ def routers(own: Mapping[str, str]) -> Iterator[tuple[str, frozenset[Claim]]]:
             yield router.name, rules.claims(router.rule)
 
 
-def unread(own: Mapping[str, str]) -> list[str]:
+def unreadable(own: Mapping[str, str]) -> list[str]:
     """The routers whose rules cannot be read."""
     return [r.name for r in (*http_routers(own), *tcp_routers(own)) if not r.parts]
 

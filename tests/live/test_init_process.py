@@ -191,12 +191,22 @@ def test_values_arrive_as_they_are_written(project: Project, example_image: str)
     assert project.run("plan", "--exit-code", "--image", example_image).code == 0
 
 
-def test_a_template_that_is_none_tells_nothing(project: Project, example_image: str) -> None:
-    project.services = worker(IDLE, env={"API_TOKEN": "{{hunter2}}"}, templates=["env.API_TOKEN"])
+@pytest.mark.parametrize(
+    ("template", "code"),
+    [
+        ("{{hunter2}}", "config_invalid"),
+        # What only Go sees.
+        ('{{index .Node.ID "hunter2"}}', "template_invalid"),
+    ],
+)
+def test_a_template_that_is_none_tells_nothing(
+    project: Project, example_image: str, template: str, code: str
+) -> None:
+    project.services = worker(IDLE, env={"API_TOKEN": template}, templates=["env.API_TOKEN"])
     project.configure()
     with project.start("deploy", "--image", example_image, "--verbose", "--json") as process:
         stdout, stderr = process.communicate(timeout=60)
-    assert json.loads(stdout)["error"]["code"] == "template_invalid"
+    assert json.loads(stdout)["error"]["code"] == code
     assert "Traceback" in stderr, "what is shown of where it failed tells nothing either"
     assert "hunter2" not in stdout + stderr
 

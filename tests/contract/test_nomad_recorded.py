@@ -8,6 +8,7 @@ compared with the official types, in test_nomad_clients.py.
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,10 @@ def answered() -> dict[str, Form]:
         plan = ask("/v1/job/items/plan", {"Job": job, "Diff": True})
         registered = ask("/v1/jobs", {"Job": job})
         ask(f"/v1/evaluation/{registered['EvalID']}?index=1&wait=10s")
+        give_up = time.monotonic() + 20
+        while not all(one["DeploymentStatus"] for one in ask(CALLS["allocations"])):
+            assert time.monotonic() < give_up, "no allocation became healthy"
+            time.sleep(0.05)
         catalogue.register(cluster.state, [REPLICA])
         found = {name: ask(path) for name, path in CALLS.items()}
         found |= {"plan": plan, "register": registered}

@@ -26,8 +26,6 @@ _TOKEN = re.compile(
     rf"\s*(?:(?P<matcher>!?\s*[A-Za-z]+\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*\))"
     r"|(?P<sign>!?\s*\(|\)|&&|\|\|))"
 )
-_NOT = "!"
-"""The matcher of a group that must not hold: which requests do is not looked into."""
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -126,8 +124,7 @@ def parts(rule: str) -> list[Part]:
 def _may_meet(own: Matcher, theirs: Matcher) -> bool:
     """Whether both hold for some request. What cannot be known may hold. A name is meant to come
     before a pattern that it matches."""
-    kinds = _kind(own), _kind(theirs)
-    match kinds:
+    match _kind(own), _kind(theirs):
         case "host", "host" | "hostregexp":
             return not set(_hosts(own)).isdisjoint(_hosts(theirs))
         case "hostregexp", "host" | "hostregexp":
@@ -142,14 +139,14 @@ def _may_share_paths(own: Matcher, theirs: Matcher) -> bool:
     inside = _folders(theirs)
     if starts is None or inside is None:
         return True
-    pairs = [(start, folder) for start in starts for folder in inside]
-    if _kind(own) == _kind(theirs) == "path":
-        return any(start == folder for start, folder in pairs)
-    if _kind(own) == "path":
-        return any(start.startswith(folder) for start, folder in pairs)
-    if _kind(theirs) == "path":
-        return any(folder.startswith(start) for start, folder in pairs)
-    return any(start.startswith(folder) or folder.startswith(start) for start, folder in pairs)
+    has_below, is_below = _kind(own) != "path", _kind(theirs) != "path"
+    return any(
+        start == folder
+        or (is_below and start.startswith(folder))
+        or (has_below and folder.startswith(start))
+        for start in starts
+        for folder in inside
+    )
 
 
 def _folders(matcher: Matcher) -> list[str] | None:
@@ -272,11 +269,12 @@ def _both(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
 
 def _one(tokens: list[str]) -> tuple[list[Alternative], list[str]]:
     first, rest = tokens[0], tokens[1:]
-    if first in ("(", f"{_NOT}("):
+    if first in ("(", "!("):
         found, rest = _either(rest)
         if rest[0] != ")":
             raise ValueError
-        return found if first == "(" else [(_NOT,)], rest[1:]
+        group = " ".join(tokens[: len(tokens) - len(rest) + 1])
+        return found if first == "(" else [(group,)], rest[1:]
     if not first or first in (")", "&&", "||"):
         raise ValueError
     return _spread(first), rest

@@ -479,6 +479,13 @@ def test_a_rule_without_what_is_taken(below: str) -> None:
     assert without(rule, claims(rule)) == ""
 
 
+def test_a_rule_without_what_is_taken_keeps_its_negations() -> None:
+    rule = "Host(`c`) || Host(`a`) && !(Path(`/x`) || !Path(`/y`)) && Method(`GET`)"
+    assert without(rule, [Claim("c")]) == (
+        "(Host(`a`) && !( Path(`/x`) || !Path(`/y`) ) && Method(`GET`))"
+    )
+
+
 # --- short names ----------------------------------------------------------------------------------
 
 

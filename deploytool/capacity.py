@@ -120,8 +120,7 @@ def why_never(node: Node, service: Service, image: Image) -> str:
 def _why_excluded(node: Node, service: Service) -> str:
     for constraint in service.placement.constraints:
         if not _meets(node, constraint):
-            key = re.split("==|!=", constraint)[0].strip()
-            found = node.attributes.get(key)
+            found = node.attributes.get(parts_of(constraint)[0])
             return f"does not meet {constraint}" + (f": it has {found}" if found else "")
     return ""
 
@@ -144,8 +143,7 @@ def _runs(node: Node, platform: tuple[str, str]) -> bool:
 def _meets(node: Node, constraint: str) -> bool:
     """As a Swarm compares them (moby/swarmkit, manager/constraint); keys that there are not are
     refused before."""
-    operator = "==" if "==" in constraint else "!="
-    key, _, value = (part.strip() for part in constraint.partition(operator))
+    key, operator, value = parts_of(constraint)
     if not node.is_known:
         found = node.attributes.get(key)
         return found is None or (found.lower() == value.lower()) == (operator == "==")
@@ -153,6 +151,12 @@ def _meets(node: Node, constraint: str) -> bool:
     found = node.attributes.get(key, "")
     equal = _is_within(found, value) if key == ADDRESS else found.lower() == value.lower()
     return equal == (operator == "==")
+
+
+def parts_of(constraint: str) -> tuple[str, str, str]:
+    """Its key, operator and value."""
+    key, operator, value = re.split("(==|!=)", constraint, maxsplit=1)
+    return key.strip(), operator, value.strip()
 
 
 def folded(key: str) -> str:

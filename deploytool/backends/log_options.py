@@ -33,11 +33,9 @@ def problems(logging: Logging) -> Iterator[Problem]:
     options, driver = logging.options, logging.driver
     if driver in ROTATED and not logging.max_size:
         yield Problem("logging.max_size", "has to be 1B at least")
-    known = KNOWN.get(driver)
-    for name in sorted(options.keys() - known) if known is not None else ():
-        yield _wrong(
-            name, f"{driver} has no such option", f"it has {', '.join(sorted(known or ()))}"
-        )
+    known = KNOWN.get(driver, frozenset(options))
+    for name in sorted(options.keys() - known):
+        yield _wrong(name, f"{driver} has no such option", f"it has {', '.join(sorted(known))}")
     if driver == "none":
         return
     mode = options.get("mode", "")

@@ -34,7 +34,7 @@ class Mount(NamedTuple):
 
 def problems(app: AppSpec, service: Service, own: Iterable[Mount] = ()) -> Iterator[Problem]:
     """What cannot be mounted of a service. `own` is what is mounted beside what it says."""
-    mounts = [*_of(service), *own]
+    mounts = [*of(service), *own]
     for mount in mounts:
         if message := _refused(mount, service):
             yield Problem(mount.key, message, "name another folder")
@@ -45,17 +45,18 @@ def problems(app: AppSpec, service: Service, own: Iterable[Mount] = ()) -> Itera
             yield Problem("volumes", f"{_shown(name)} is longer than a node's files can be called")
 
 
-def _of(service: Service) -> Iterator[Mount]:
+def of(service: Service) -> Iterator[Mount]:
+    """What a service has mounted by its configuration."""
     for volume in service.volumes:
         source = volume.source if volume.is_bind else ""
-        place = place_of(volume.target)
+        place = _place(volume.target)
         yield Mount(place, "volumes", source=source, read_only=volume.read_only)
-    yield from (Mount(place_of(folder), "tmpfs") for folder, _ in service.in_memory)
-    yield from (Mount(place_of(target), "files", is_file=True) for target in service.files)
+    yield from (Mount(_place(folder), "tmpfs") for folder, _ in service.in_memory)
+    yield from (Mount(_place(target), "files", is_file=True) for target in service.files)
     yield from (Mount(f"{SECRETS}/{name}", "secrets", is_file=True) for name in service.secrets)
 
 
-def place_of(target: str) -> str:
+def _place(target: str) -> str:
     """A path in the container as the engine reads it."""
     return posixpath.normpath(f"/{target.lstrip('/')}")
 

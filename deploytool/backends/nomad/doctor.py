@@ -41,6 +41,7 @@ NO_INDEX = "1"
 """An index that no variable was ever written at: checked and set by it, nothing is written."""
 NAMED = 5
 """How many things are named before "and 3 more"."""
+SUBMIT = "submit-job"
 PROXIES = ("proxy", "traefik")
 """What the IDs of jobs that may be a proxy have in them."""
 
@@ -54,8 +55,7 @@ def examine(config: Config, connect: Callable[[], Client]) -> list[Check]:
     except DeploytoolError as error:
         return [*checks, Check("servers", State.BAD, error.message, error.hint)]
     checks += [*_servers(client, str(leader)), *_namespace(client)]
-    checks += [*_rights(client, config), *_open_to_all(client, config.app, str(leader))]
-    checks += [*_nodes(client, config)]
+    checks += [*_rights(client, config, str(leader)), *_nodes(client, config)]
     checks += [*_oversubscription(client, config), *_kill_timeout(client, config)]
     return [*checks, *_proxy(client, config)]
 
@@ -97,24 +97,18 @@ def _namespace(client: Client) -> Iterator[Check]:
 # --- rights ---------------------------------------------------------------------------------------
 
 
-def _rights(client: Client, config: Config) -> Iterator[Check]:
+def _rights(client: Client, config: Config, leader: str) -> Iterator[Check]:
     """What the token may do: tried, as policies can be read by their managers alone."""
     tried = _tries(client, config.app)
-    refused = [(right, error) for right, ask in tried if (error := _refusal(ask))]
+    refused = {right: error for right, ask in tried if (error := _refusal(ask))}
     if not refused:
         allowed = ", ".join(right for right, _ in tried)
         yield Check("rights", State.GOOD, f"{allowed}; read-logs and alloc-exec were not tried")
-    for right, error in refused:
+    for right, error in refused.items():
         yield Check("rights", State.BAD, f"{right}: {error.message}", error.hint)
-
-
-def _open_to_all(client: Client, app: str, leader: str) -> Iterator[Check]:
-    """Whether jobs can be changed without a token. A task reaches the API too, by the socket that
-    Nomad gives it."""
+    # A task reaches the API too, by the socket that Nomad gives it.
     is_own_machine = is_loopback(leader.rpartition(":")[0].strip("[]"))
-    if is_own_machine or client.connection.token:
-        return
-    if not _refusal(lambda: client.post(f"/v1/job/{app}-doctor/plan", _dry_run(app))):
+    if SUBMIT not in refused and not client.connection.token and not is_own_machine:
         yield Check(
             "ACLs",
             State.WARNING,
@@ -130,7 +124,7 @@ def _tries(client: Client, app: str) -> Sequence[tuple[str, Callable[[], object]
     return (
         ("list-jobs", lambda: client.get("/v1/jobs", prefix=app)),
         ("read-job", lambda: client.get(f"/v1/job/{app}")),
-        ("submit-job", lambda: client.post(f"/v1/job/{app}-doctor/plan", _dry_run(app))),
+        (SUBMIT, lambda: client.post(f"/v1/job/{app}-doctor/plan", _dry_run(app))),
         ("listing records", lambda: client.get("/v1/vars", prefix=f"{ROOT}/{app}/")),
         ("reading records", lambda: client.get(records)),
         ("writing records", lambda: _write_nothing(client, records)),

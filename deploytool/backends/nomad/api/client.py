@@ -8,7 +8,6 @@ no blocking queries. Nothing else in deploytool knows that.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploytool.backends.nomad.api import rights
 from deploytool.backends.nomad.api.connection import DEFAULT_NAMESPACE, Connection
+from deploytool.backends.nomad.specification.version import ServerVersion
 from deploytool.errors import EngineError
 from deploytool.http import proxies_for
 from deploytool.redact import hide_passwords
@@ -170,13 +170,14 @@ class Client:
     @cached_property
     def version(self) -> str:
         """That of the oldest server of the region, for example "1.10.2": any may be the next to
-        lead. The agent that answers may be a client of another version."""
+        lead. The agent that answers may be a client of another version. Raises ValueError where a
+        server says none."""
         answer = self.get("/v1/agent/members")
         region = self.connection.region or answer.get("ServerRegion")
         alive = [m for m in answer.get("Members") or [] if m.get("Status") == "alive"]
         tags = [member.get("Tags") or {} for member in alive]
         builds = [str(tag.get("build") or "") for tag in tags if tag.get("region") == region]
-        return min(builds, key=_numbers, default="")
+        return min(builds, key=ServerVersion.parse, default="")
 
     # --- one request ------------------------------------------------------------------------------
 
@@ -413,10 +414,6 @@ def _value(response: requests.Response) -> Any:
             code="nomad_refused",
             hint="set address in [tool.deploytool.nomad], or NOMAD_ADDR, to that of its HTTP API",
         ) from None
-
-
-def _numbers(build: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", build)[:3]]
 
 
 def _json_or_text(text: str) -> Any:

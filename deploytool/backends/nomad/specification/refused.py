@@ -81,12 +81,9 @@ def _of(service: Service) -> Iterator[Problem]:
 
 def _mounts(service: Service) -> Iterator[Problem]:
     """The folder of secrets is one read-only mount, in which no place for others can be made."""
-    places = [(v.target, "volumes") for v in service.volumes]
-    places += [*((f, "tmpfs") for f in service.tmpfs), *((f, "files") for f in service.files)]
-    for target, key in places if service.secrets else ():
-        place = mounts.place_of(target)
-        if place.startswith(f"{mounts.SECRETS}/"):
-            yield Problem(key, f"nothing can be mounted at {place}, among the secrets")
+    for mount in mounts.of(service) if service.secrets else ():
+        if mount.key != "secrets" and mount.place.startswith(f"{mounts.SECRETS}/"):
+            yield Problem(mount.key, f"nothing can be mounted at {mount.place}, among the secrets")
 
 
 def _ports(service: Service) -> Iterator[Problem]:

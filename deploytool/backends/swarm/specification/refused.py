@@ -10,7 +10,7 @@ from deploytool.backends import engine_limits, go_templates, log_options, mounts
 from deploytool.backends.mounts import Mount
 from deploytool.backends.swarm.specification import compile as swarm
 from deploytool.backends.swarm.specification import templates
-from deploytool.capacity import ADDRESS, folded
+from deploytool.capacity import ADDRESS, folded, parts_of
 from deploytool.capacity import LABELS as LABEL_KEYS
 from deploytool.errors import ConfigError, Problem
 from deploytool.spec import RESERVED, AppSpec, ProxySettings, Service
@@ -107,7 +107,7 @@ def _constraints(key: str, constraints: Sequence[str]) -> Iterator[Problem]:
 def _why_no_constraint(text: str) -> str:
     """What is wrong with a constraint; empty for nothing. No node meets one that a Swarm does not
     know, whatever its operator (swarmkit's `constraint.NodeMatches`)."""
-    key, value = (part.strip() for part in re.split("==|!=", text, maxsplit=1))
+    key, _, value = parts_of(text)
     if not KEY.fullmatch(key) or not VALUE.fullmatch(value):
         return "has characters that a Swarm does not take"
     key = folded(key)
